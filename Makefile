@@ -1,0 +1,166 @@
+# SPDX-License-Identifier: Apache-2.0
+#
+# The architecture is the table below: which modules there are, what each may use, which libraries only it may use.
+# A module is one archive; its unit test links that archive with only the modules and libraries named here, so a
+# wrong arrow does not link. VARIANT=release|debug|asan|fault|cov builds into build/<variant>/.
+
+VARIANT ?= release
+B       := build/$(VARIANT)
+PREFIX  ?= /usr/local
+CC      ?= gcc
+AR      ?= ar
+PKG_CONFIG ?= pkg-config
+
+# --- the architecture ------------------------------------------------------------------------------------------
+MODULES := base layer snap store sandbox image container build cli
+
+DIR_base      := snapshotter/base
+DIR_layer     := snapshotter/layer
+DIR_snap      := snapshotter/snap
+DIR_store     := snapshotter/store
+DIR_sandbox   := runner/sandbox
+DIR_image     := runner/image
+DIR_container := runner/container
+DIR_build     := runner/build
+DIR_cli       := runner/cli
+
+NEED_base      :=
+NEED_layer     := base
+NEED_snap      := base
+NEED_store     := base
+NEED_sandbox   := base
+NEED_image     := store layer snap base
+NEED_container := image snap sandbox layer store base
+NEED_build     := image layer store snap sandbox base
+NEED_cli       := build container image layer store snap sandbox base
+
+PKG_base    := sqlite3 jansson libcrypto mount
+PKG_layer   := libarchive libdeflate libisal libzstd libxxhash
+PKG_sandbox := libseccomp libcap
+
+# A program is a main and the archives it needs; what of them is not used is not linked, nor are the libraries.
+PROGRAMS         := shale shale-build
+MAIN_shale       := runner/cli/main_shale.c
+MAIN_shale-build := runner/cli/main_build.c
+USE_shale        := cli container image snap sandbox layer store base
+USE_shale-build  := cli build image layer store snap sandbox base
+# DT_NEEDED that each may have besides libc (make lint compares).
+LIBS_shale       := libsqlite3 libseccomp libcap libjansson
+LIBS_shale-build := $(LIBS_shale) libcrypto libarchive libdeflate libisal libzstd libxxhash libmount
+
+# --- how it is compiled ------------------------------------------------------------------------------------------
+WARN := -Wall -Wextra -Wshadow -Wvla -Wundef -Wformat=2 -Wstrict-prototypes -Wmissing-prototypes -Wcast-qual \
+	-Wwrite-strings -Wimplicit-fallthrough -Wno-missing-field-initializers -Werror
+HARD := -fPIE -fstack-protector-strong -fno-strict-aliasing
+DEFS := -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -Iinclude -include snapshotter/base/banned.h
+LDHARD := -pie -Wl,-z,relro,-z,now,-z,noexecstack -Wl,--as-needed -Wl,--gc-sections
+
+OPT_release := -O2 -g -D_FORTIFY_SOURCE=2
+OPT_debug   := -O0 -g
+OPT_asan    := -O1 -g -fsanitize=address,undefined -fno-omit-frame-pointer -fno-sanitize-recover=undefined
+OPT_fault   := -O1 -g -DSHALE_FAULT
+OPT_cov     := -O0 -g --coverage
+CFLAGS  ?=
+ALL_CFLAGS = -std=gnu17 $(WARN) $(HARD) -ffunction-sections -fdata-sections $(OPT_$(VARIANT)) $(DEFS) -pthread $(CFLAGS)
+ALL_LDFLAGS = $(LDHARD) $(filter -fsanitize% --coverage,$(OPT_$(VARIANT))) -pthread $(LDFLAGS)
+
+VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+LIBEXEC ?= $(PREFIX)/libexec/shale
+
+MAINS := $(foreach p,$(PROGRAMS),$(MAIN_$(p)))
+$(foreach m,$(MODULES),$(eval SRC_$(m) := $(filter-out $(MAINS) runner/sandbox/stub.c,$(wildcard $(DIR_$(m))/*.c))))
+$(foreach m,$(MODULES),$(eval OBJ_$(m) := $(SRC_$(m):%.c=$(B)/%.o)))
+
+# every library that the listed modules bring
+libs = $(shell $(PKG_CONFIG) --libs $(sort $(foreach m,$(1),$(PKG_$(m)))) 2>/dev/null)
+# an archive with all it may use, in link order
+archives = $(foreach m,$(1),$(B)/lib$(m).a)
+
+.DELETE_ON_ERROR:
+.SECONDARY:
+all: $(PROGRAMS:%=$(B)/%)
+
+# Changed flags rebuild.
+$(B)/flags: FORCE
+	@mkdir -p $(B)
+	@echo '$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS)' | cmp -s - $@ || echo '$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS)' >$@
+FORCE:
+
+$(B)/%.o: %.c $(B)/flags
+	@mkdir -p $(@D)
+	$(QUIET_CC)$(CC) $(ALL_CFLAGS) $(EXTRA_$(basename $(notdir $<))) -MMD -MP -c -o $@ $<
+
+define module_rules
+$(B)/lib$(1).a: $$(OBJ_$(1))
+	@rm -f $$@
+	$$(QUIET_AR)$(AR) rcs $$@ $$^
+endef
+$(foreach m,$(MODULES),$(eval $(call module_rules,$(m))))
+
+define program_rules
+$(B)/$(1): $(MAIN_$(1):%.c=$(B)/%.o) $(call archives,$(USE_$(1)))
+	$$(QUIET_LD)$(CC) $$(ALL_LDFLAGS) -o $$@ $$< -Wl,--start-group $(call archives,$(USE_$(1))) -Wl,--end-group $$(call libs,$(USE_$(1)))
+endef
+$(foreach p,$(PROGRAMS),$(eval $(call program_rules,$(p))))
+
+EXTRA_version := -DSHALE_VERSION='"$(VERSION)"'
+
+# The stub that execs the user's program: static, no libc, embedded in the sandbox archive as an array.
+$(B)/runner/sandbox/stub: runner/sandbox/stub.c
+	@mkdir -p $(@D)
+	$(QUIET_LD)$(CC) -O2 -static -nostdlib -ffreestanding -fno-stack-protector -fno-pie -no-pie -fno-asynchronous-unwind-tables \
+		-Wl,--build-id=none -Wl,-z,noexecstack -Wl,-z,norelro -s -o $@ $<
+$(B)/runner/sandbox/stub.inc: $(B)/runner/sandbox/stub
+	@od -An -v -tx1 $< | sed 's/ \([0-9a-f][0-9a-f]\)/0x\1,/g' >$@
+$(B)/runner/sandbox/exec.o: $(B)/runner/sandbox/stub.inc
+EXTRA_exec := -I$(B)/runner/sandbox
+
+# --- tests -------------------------------------------------------------------------------------------------------
+# tests/unit/<module>/*.c is one cmocka program, linked with what the table lets that module use and no more.
+UNITS := $(foreach m,$(MODULES),$(if $(wildcard tests/unit/$(m)/*.c),$(m)))
+define unit_rules
+$(B)/tests/unit-$(1): $$(patsubst %.c,$(B)/%.o,$$(wildcard tests/unit/$(1)/*.c)) $(call archives,$(1) $(NEED_$(1)))
+	@mkdir -p $$(@D)
+	$$(QUIET_LD)$(CC) $$(ALL_LDFLAGS) -o $$@ $$(filter %.o,$$^) -Wl,--start-group $(call archives,$(1) $(NEED_$(1))) -Wl,--end-group \
+		$$(call libs,$(1) $(NEED_$(1))) -lcmocka
+endef
+$(foreach m,$(UNITS),$(eval $(call unit_rules,$(m))))
+unit-%: $(B)/tests/unit-%
+	$<
+
+check: all $(UNITS:%=$(B)/tests/unit-%)
+	@set -e; for t in $(UNITS:%=$(B)/tests/unit-%); do $$t; done
+
+check-root: all
+	sh scripts/test --only integration
+
+lint: all
+	@sh scripts/lint/run $(B) $(CC)
+
+format:
+	clang-format -i $$(git ls-files '*.c' '*.h')
+
+bench: all
+	sh tests/bench/run
+
+install: all
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(LIBEXEC)
+	install -m 755 $(B)/shale $(DESTDIR)$(PREFIX)/bin/shale
+	install -m 755 $(B)/shale-build $(DESTDIR)$(LIBEXEC)/shale-build
+
+clean:
+	rm -rf build
+
+# Asked by make lint and the README check.
+print-%:
+	@echo '$($*)'
+
+V ?= 0
+ifeq ($(V),0)
+QUIET_CC = @echo "  CC   $<";
+QUIET_AR = @echo "  AR   $@";
+QUIET_LD = @echo "  LD   $@";
+endif
+
+-include $(shell find $(B) -name '*.d' 2>/dev/null)
+.PHONY: all check check-root lint format bench install clean FORCE

@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* mount: mounts as data (as containerd's types.Mount), and mount tables read by libmount. */
+#ifndef SHALE_BASE_MOUNT_H
+#define SHALE_BASE_MOUNT_H
+
+#include <stddef.h>
+
+#include <shale/base/err.h>
+#include <shale/base/mem.h>
+#include <shale/base/str.h>
+
+struct mount_entry {
+	char *type, *source, *target;
+	struct strv options;
+};
+
+struct mount_list {
+	struct mount_entry *v;
+	size_t n, cap;
+};
+
+#define auto_mount_list cleanup(mount_list_free)
+void mount_list_free(struct mount_list *l);
+struct mount_entry *mount_list_add(struct mount_list *l, const char *type, const char *source,
+				   const char *target);
+
+/* The file system that holds path: its type ("ext4") and mount point, read with libmount. Caller owns both. */
+int mount_find(const char *path, char **ret_type, char **ret_target, struct err *err);
+/* How many mounts lie at or beneath path. */
+int mount_count_beneath(const char *path, struct err *err);
+
+#endif

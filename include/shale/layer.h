@@ -1,0 +1,100 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * layer: tar <-> directory, and what the overlay's marks mean.
+ *
+ * A layer on disk is an overlayfs upper directory that no longer changes. layer_diff reads it into the OCI tar stream
+ * (image-spec layer.md), which exists only as bytes going into a sink; layer_apply turns such a stream into an upper. Both are
+ * re-entrant: one call uses its own fds and memory only, so workers run them side by side; nothing is kept between calls.
+ *
+ * Rules: TRAPS.md a, b, c. The stream is deterministic: lexical order by path components, parents first, whiteouts before siblings, first
+ * lexical name of a hardlink is the file, mtimes in whole seconds, PAX records only when needed, uname and gname empty.
+ */
+#ifndef SHALE_LAYER_H
+#define SHALE_LAYER_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <shale/base/digest.h>
+#include <shale/base/err.h>
+#include <shale/base/sink.h>
+
+enum layer_flag {
+	LAYER_NEEDS_METACOPY = 1, /* an upper file has trusted.overlay.metacopy */
+	LAYER_NEEDS_REDIRECT = 2, /* an upper directory has trusted.overlay.redirect */
+};
+
+struct layer_info {
+	struct digest diff_id; /* SHA-256 of the stream */
+	uint64_t size_bytes;   /* content of regular files: what history shows */
+	uint64_t tar_bytes;    /* length of the stream */
+	uint64_t entries;
+	unsigned flags; /* enum layer_flag */
+};
+
+/*
+ * Whence a diff is read. All fds stay the caller's. upper_fd: the raw upper. merged_fd: the root of a mount of upper over
+ * its parents, through which metacopied data and redirected directories are read; -1 when there is no parent. parent_fd: the root of the
+ * parents' merged view, -1 when there is none; it decides whether a whiteout or an opaque mark has anything to hide.
+ */
+struct layer_source {
+	int upper_fd, merged_fd, parent_fd;
+};
+
+struct layer_diff_opts {
+	int64_t epoch;       /* SOURCE_DATE_EPOCH: clamp mtimes to it; 0 = none */
+	struct sink *to;     /* receives the stream, or NULL */
+	int table_dir_fd;    /* write the file table "table" here (atomically), or -1 */
+	bool writeback;      /* start writeback of what was read (sync_file_range) */
+};
+
+/* upper -> tar stream -> DiffID, size, file table. -EINVAL for a name that a layer cannot hold (".wh.*"). */
+int layer_diff(const struct layer_source *src, const struct layer_diff_opts *o, struct layer_info *ret,
+	       struct err *err);
+
+struct layer_apply_opts {
+	bool foreign;        /* made elsewhere: trusted.*, user.overlay.* and 0:0 devices are dropped (TRAPS a) */
+	bool rootfs;         /* import: a plain tree, ".wh." names are no whiteouts but refused */
+	uint64_t max_bytes;  /* of regular content; 0 = the file system's free space */
+	int parent_fd;       /* parents' merged view, as above (an opaque entry needs to know); -1 = none */
+};
+
+/* A tar stream, compressed (gzip, zstd, xz, bzip2) or not, from tar_fd into the empty directory dir_fd. ret may be NULL;
+ * its diff_id is that of the uncompressed bytes read. -EBADMSG for a damaged stream, -EPERM for an entry that would leave dir_fd. */
+int layer_apply(int tar_fd, int dir_fd, const struct layer_apply_opts *o, struct layer_info *ret,
+		struct err *err);
+
+/* ADD of a local archive: is the content of fd (offset 0) a tar, compressed or not? 1, 0 or an error. Offset is reset. */
+int layer_is_tar(int fd, struct err *err);
+
+/* After a step: truncate the mtimes of everything new in the upper to whole seconds; finds the flags and sums size_bytes (content,
+ * metacopied files count in full) in the same pass. */
+int layer_freeze(int upper_fd, struct layer_info *ret, struct err *err);
+
+/* One row of a file table, valid during the callback. */
+enum layer_kind { LAYER_FILE = 'f', LAYER_DIR = 'd', LAYER_SYMLINK = 'l', LAYER_HARDLINK = 'h', LAYER_FIFO = 'p',
+		  LAYER_CHAR = 'c', LAYER_BLOCK = 'b', LAYER_WHITEOUT = 'w', LAYER_OPAQUE = 'o' };
+struct layer_row {
+	char kind;          /* enum layer_kind */
+	const char *path;   /* "etc/passwd", no leading slash; "" is the root */
+	const char *target; /* symlink, hardlink; NULL otherwise */
+	uint32_t mode, uid, gid;
+	uint64_t size, rdev;
+	int64_t mtime_s;
+	uint64_t content[2]; /* XXH3-128 of a regular file: locates damage, is no proof */
+	const void *xattrs;  /* name NUL u32-length value …; xattrs_len bytes */
+	uint32_t xattrs_len;
+};
+typedef int layer_row_fn(const struct layer_row *row, void *arg, struct err *err);
+/* Rows of dir_fd/table in stream order. -EBADMSG when it is damaged. */
+int layer_table_walk(int dir_fd, layer_row_fn *fn, void *arg, struct err *err);
+
+/* What changed against the parent, as docker diff: 'A', 'C' or 'D' and a path ("/etc/x"), in lexical order. */
+typedef int layer_change_fn(char what, const char *path, void *arg, struct err *err);
+int layer_changes(const struct layer_source *src, layer_change_fn *fn, void *arg, struct err *err);
+
+/* The mark that an upper uses to hide a name: char device 0:0 (whiteout) and trusted.overlay.opaque=y. */
+int layer_whiteout(int dir_fd, const char *name, struct err *err);
+int layer_set_opaque(int dir_fd, struct err *err);
+
+#endif

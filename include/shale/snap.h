@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * snap: snapshots on overlayfs, the containerd snapshotter contract.
+ *
+ * A snapshot is a row and a directory snap/<id>/ with fs/ (the upper, later the layer) and work/. Keys of active snapshots and views
+ * and names of committed ones share one namespace. A committed snapshot never changes. Rows are only added after the
+ * directory exists, and removed before it goes, so kill -9 leaves garbage directories (snap_sweep) and never a row without files.
+ *
+ * Mounts are made with the new mount API and stay detached: the host's mount table never changes. An active snapshot is mounted once, under a
+ * flock on snap/<id>/lock that the returned struct holds.
+ */
+#ifndef SHALE_SNAP_H
+#define SHALE_SNAP_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <shale/base/db.h>
+#include <shale/base/err.h>
+#include <shale/base/mem.h>
+#include <shale/base/mount.h>
+
+enum snap_kind { SNAP_VIEW = 1, SNAP_ACTIVE = 2, SNAP_COMMITTED = 3 };
+enum snap_flag { /* stored with the row; the first two equal enum layer_flag */
+	SNAP_NEEDS_METACOPY = 1,
+	SNAP_NEEDS_REDIRECT = 2,
+};
+
+struct snap;
+
+struct snap_info {
+	int64_t id;
+	int64_t parent; /* 0 = none */
+	enum snap_kind kind;
+	unsigned flags;
+	int64_t created_s;
+	bool durable;
+	char key[160];
+};
+
+struct snap_new {
+	const char *key;     /* NULL: "<id>" is made up */
+	int64_t parent;      /* id of a committed snapshot, 0 = none */
+	enum snap_kind kind; /* SNAP_ACTIVE or SNAP_VIEW */
+};
+
+int snap_open(struct db *db, int store_fd, struct snap **ret, struct err *err);
+void snap_close(struct snap *s);
+
+/* A new active snapshot or view. -EEXIST for a key in use, -ENOENT for a missing parent, -EINVAL for one not committed. */
+int snap_prepare(struct snap *s, const struct snap_new *n, struct snap_info *ret, struct err *err);
+/* Active -> committed under a new key (NULL keeps it). flags are stored. The upper must be quiet. */
+int snap_commit(struct snap *s, int64_t id, const char *name, unsigned flags, struct err *err);
+/* Row first, then the directory goes to trash/. -EBUSY while another snapshot rests on it, naming that one. */
+int snap_remove(struct snap *s, int64_t id, struct err *err);
+int snap_stat(struct snap *s, int64_t id, struct snap_info *ret, struct err *err);
+int snap_find(struct snap *s, const char *key, struct snap_info *ret, struct err *err);
+int snap_usage(struct snap *s, int64_t id, uint64_t *ret_disk_bytes, uint64_t *ret_inodes, struct err *err);
+
+typedef int snap_fn(const struct snap_info *info, void *arg, struct err *err);
+int snap_walk(struct snap *s, snap_fn *fn, void *arg, struct err *err);
+
+/* The chain of id, topmost (id itself) first. The caller owns *ret_ids. -ELOOP beyond 500 lowers. */
+int snap_chain(struct snap *s, int64_t id, int64_t **ret_ids, size_t *ret_n, struct err *err);
+/* What a mount(8) would need: one overlay entry, or a bind of fs/ (containerd's types.Mount). */
+int snap_mounts(struct snap *s, int64_t id, struct mount_list *ret, struct err *err);
+
+/* A mounted snapshot: root_fd is a detached mount (O_PATH; fsmount/open_tree fd), lock_fd holds the flock or -1. */
+struct snap_mount {
+	int root_fd, lock_fd;
+	int64_t id;
+	bool is_volatile;
+};
+#define SNAP_MOUNT_INIT { -1, -1, 0, false }
+#define auto_snap_mount cleanup(snap_mount_close)
+void snap_mount_close(struct snap_mount *m);
+
+enum snap_mount_flag {
+	SNAP_RDONLY = 1,   /* a view, whatever the kind; committed snapshots are always mounted so */
+	SNAP_VOLATILE = 2, /* no sync of the upper; the marker below work/ is removed by snap_unmounted() */
+};
+/* Mounts id over its chain. id 0 gives an empty read-only directory. -EBUSY when it is mounted already. */
+int snap_mount(struct snap *s, int64_t id, unsigned flags, struct snap_mount *ret, struct err *err);
+/* After a volatile mount went away without a machine crash: clears work/work/incompat so that it can be mounted again. */
+int snap_unmounted(struct snap *s, int64_t id, struct err *err);
+
+/* O_PATH fds of snap/<id> and snap/<id>/fs. */
+int snap_dir_fd(struct snap *s, int64_t id, int *ret_dir_fd, struct err *err);
+int snap_fs_fd(struct snap *s, int64_t id, int *ret_fs_fd, struct err *err);
+/* "<store root>/snap/<id>/fs" for inspect. Caller owns it. */
+char *snap_path(struct snap *s, int64_t id);
+
+/* Garbage: directories without a row, trash. Decides inside a write transaction, deletes after. Returns how many. */
+int snap_sweep(struct snap *s, struct err *err);
+
+#endif
