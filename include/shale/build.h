@@ -69,7 +69,7 @@ const char *df_kind_name(enum df_kind kind); /* "ADD" */
 typedef const char *expand_fn(const char *name, void *arg);
 int expand_word(const char *word, char escape, expand_fn *lookup, void *arg, char **ret, struct err *err);
 int expand_words(const char *word, char escape, expand_fn *lookup, void *arg, struct strv *ret, struct err *err);
-/* Heredoc bodies: variables only, quotes stay. */
+/* Heredoc bodies: variables and escapes only, quotes stay. */
 int expand_text(const char *text, char escape, expand_fn *lookup, void *arg, char **ret, struct err *err);
 
 /* .dockerignore: moby patternmatcher's MatchesOrParentMatches. */
@@ -95,6 +95,7 @@ struct plan_stage {
 	const struct df_inst *from;
 	const struct df_inst *inst; /* those after FROM; point into the dockerfile */
 	size_t n_inst;
+	bool needed;           /* the target rests on it */
 };
 
 struct plan {

@@ -1,0 +1,603 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The instructions as one table: name, flags, form of the arguments, how many. FIELD a. */
+#include <ctype.h>
+#include <errno.h>
+#include <string.h>
+#include <strings.h>
+
+#include "priv.h"
+
+enum flag_type { FLAG_STRING, FLAG_BOOL, FLAG_LIST, FLAG_DURATION, FLAG_COUNT };
+
+struct flag_rule {
+	const char *name;
+	enum flag_type type;
+	bool executed;
+	const char *harmless;       /* this value asks for nothing: always fine */
+	const char *const *allowed; /* NULL: any value */
+};
+
+static const char *const networks[] = { "default", "none", "host", NULL };
+static const char *const securities[] = { "sandbox", "insecure", NULL };
+
+static const struct flag_rule run_flags[] = {
+	{ "mount", FLAG_LIST },
+	{ "network", FLAG_STRING, true, .allowed = networks },
+	{ "security", FLAG_STRING, .harmless = "sandbox", .allowed = securities },
+	{ "device", FLAG_LIST },
+	{ 0 },
+};
+static const struct flag_rule copy_flags[] = {
+	{ "from", FLAG_STRING, true },
+	{ "chown", FLAG_STRING, true },
+	{ "chmod", FLAG_STRING, true },
+	{ "link", FLAG_BOOL, .harmless = "false" },
+	{ "exclude", FLAG_LIST },
+	{ "parents", FLAG_BOOL, .harmless = "false" },
+	{ 0 },
+};
+static const struct flag_rule add_flags[] = {
+	{ "chown", FLAG_STRING, true },
+	{ "chmod", FLAG_STRING, true },
+	{ "link", FLAG_BOOL, .harmless = "false" },
+	{ "exclude", FLAG_LIST },
+	{ "checksum", FLAG_STRING },
+	{ "keep-git-dir", FLAG_BOOL, .harmless = "false" },
+	{ "unpack", FLAG_BOOL },
+	{ 0 },
+};
+static const struct flag_rule from_flags[] = {
+	{ "platform", FLAG_STRING, true },
+	{ 0 },
+};
+static const struct flag_rule health_flags[] = {
+	{ "interval", FLAG_DURATION, true },     { "timeout", FLAG_DURATION, true },
+	{ "start-period", FLAG_DURATION, true }, { "start-interval", FLAG_DURATION, true },
+	{ "retries", FLAG_COUNT, true },         { 0 },
+};
+
+enum form {
+	FORM_COMMAND, /* JSON, or the rest of the line as one string */
+	FORM_LIST,    /* JSON, or words */
+	FORM_JSON,    /* JSON only */
+	FORM_WORDS,
+	FORM_STRING, /* the rest of the line */
+	FORM_PAIRS,  /* k=v …, or k v */
+	FORM_NAMES,  /* k, k=v … */
+	FORM_HEALTH, /* NONE, or CMD and a command */
+	FORM_TRIGGER,
+};
+
+static const struct inst_rule {
+	const char *name;
+	enum form form;
+	size_t min; /* words; exec form counted the same */
+	const struct flag_rule *flags;
+	const char *usage;
+} rules[DF_KINDS] = {
+	[DF_ADD] = { "ADD", FORM_LIST, 2, add_flags, "a source and a destination" },
+	[DF_ARG] = { "ARG", FORM_NAMES, 1, NULL, "a name" },
+	[DF_CMD] = { "CMD", FORM_COMMAND, 0, NULL,
+		     "a command; CMD [] takes the base image's away" },
+	[DF_COPY] = { "COPY", FORM_LIST, 2, copy_flags, "a source and a destination" },
+	[DF_ENTRYPOINT] = { "ENTRYPOINT", FORM_COMMAND, 0, NULL,
+			    "a command; ENTRYPOINT [] takes the base image's away" },
+	[DF_ENV] = { "ENV", FORM_PAIRS, 1, NULL, "name=value" },
+	[DF_EXPOSE] = { "EXPOSE", FORM_WORDS, 1, NULL, "a port" },
+	[DF_FROM] = { "FROM", FORM_WORDS, 1, from_flags, "an image, or an image, AS and a name" },
+	[DF_HEALTHCHECK] = { "HEALTHCHECK", FORM_HEALTH, 1, health_flags, "NONE or CMD" },
+	[DF_LABEL] = { "LABEL", FORM_PAIRS, 1, NULL, "name=value" },
+	[DF_MAINTAINER] = { "MAINTAINER", FORM_STRING, 1, NULL, "a name" },
+	[DF_ONBUILD] = { "ONBUILD", FORM_TRIGGER, 0, NULL, "an instruction" },
+	[DF_RUN] = { "RUN", FORM_COMMAND, 1, run_flags, "a command" },
+	[DF_SHELL] = { "SHELL", FORM_JSON, 1, NULL, "a JSON array of strings" },
+	[DF_STOPSIGNAL] = { "STOPSIGNAL", FORM_STRING, 1, NULL, "a signal" },
+	[DF_USER] = { "USER", FORM_STRING, 1, NULL, "a user" },
+	[DF_VOLUME] = { "VOLUME", FORM_LIST, 1, NULL, "a path" },
+	[DF_WORKDIR] = { "WORKDIR", FORM_STRING, 1, NULL, "a path" },
+};
+
+const char *df_kind_name(enum df_kind kind)
+{
+	return rules[kind].name;
+}
+
+static void heredoc_clear(struct df_heredoc *h)
+{
+	mem_cleanup(&h->name);
+	mem_cleanup(&h->body);
+}
+
+void inst_clear(struct df_inst *i)
+{
+	mem_cleanup(&i->text);
+	for (size_t k = 0; k < i->n_flags; k++) {
+		mem_cleanup(&i->flags[k].name);
+		mem_cleanup(&i->flags[k].value);
+	}
+	mem_cleanup(&i->flags);
+	strv_free(&i->args);
+	for (size_t k = 0; k < i->n_heredocs; k++)
+		heredoc_clear(&i->heredocs[k]);
+	mem_cleanup(&i->heredocs);
+	df_inst_free(i->onbuild);
+	*i = (struct df_inst){ 0 };
+}
+
+void df_inst_free(struct df_inst *inst)
+{
+	if (!inst)
+		return;
+	inst_clear(inst);
+	mem_cleanup(&inst);
+}
+
+static void warn(const struct inst_ctx *x, const char *text)
+{
+	if (x->warnings)
+		strv_addf(x->warnings, "%s:%d: %s", x->at.file ? x->at.file : "-", x->at.line,
+			  text);
+}
+
+/* --- flags --- */
+
+static const struct flag_rule *flag_rule_find(enum df_kind kind, const char *name)
+{
+	for (const struct flag_rule *f = rules[kind].flags; f && f->name; f++)
+		if (!strcmp(f->name, name))
+			return f;
+	return NULL;
+}
+
+bool inst_flag_is_executed(enum df_kind kind, const struct df_flag *f)
+{
+	const struct flag_rule *r = flag_rule_find(kind, f->name);
+
+	return r &&
+	       (r->executed || (r->harmless && f->value && !strcasecmp(f->value, r->harmless)));
+}
+
+const struct df_flag *inst_flag(const struct df_inst *i, const char *name)
+{
+	for (size_t k = 0; k < i->n_flags; k++)
+		if (!strcmp(i->flags[k].name, name))
+			return &i->flags[k];
+	return NULL;
+}
+
+static int flag_unknown(const struct inst_ctx *x, enum df_kind kind, const char *name,
+			struct err *err)
+{
+	const char *list[8] = { 0 }, *near;
+	size_t n = 0;
+
+	for (const struct flag_rule *f = rules[kind].flags; f && f->name; f++)
+		list[n++] = f->name;
+	near = str_nearest(name, list);
+	if (!n)
+		return df_fail(&x->at, EINVAL, err, "%s has no flags: --%.60s", rules[kind].name,
+			       name);
+	return df_fail(&x->at, EINVAL, err, "unknown flag of %s: --%.60s%s%s%s", rules[kind].name,
+		       name, near ? " (did you mean --" : "", near ? near : "", near ? "?)" : "");
+}
+
+/* What is wrong with the value, or NULL. Durations: 0 inherits, else 1 ms at least (Docker's rule).
+ */
+static const char *flag_value_fault(const struct flag_rule *r, const char *value)
+{
+	int64_t ns;
+	uint64_t count;
+
+	if (r->type == FLAG_BOOL)
+		return !value || !strcasecmp(value, "true") || !strcasecmp(value, "false")
+			       ? NULL
+			       : "must be true or false";
+	if (!value)
+		return "needs a value";
+	if (r->type == FLAG_DURATION && *value && str_to_duration(value, &ns) < 0)
+		return "must be a duration like 30s or 1m30s";
+	if (r->type == FLAG_DURATION && *value && ns > 0 && ns < 1000000)
+		return "must be 0 or at least 1ms";
+	if (r->type == FLAG_COUNT && *value && str_to_u64(value, 10, INT32_MAX, &count) < 0)
+		return "must be a number";
+	for (size_t i = 0; r->allowed; i++) {
+		if (!r->allowed[i])
+			return "has no such value";
+		if (!strcmp(r->allowed[i], value))
+			break;
+	}
+	return NULL;
+}
+
+/* word is "--name" or "--name=value". */
+static int flag_add(const struct inst_ctx *x, struct df_inst *i, const char *word, struct err *err)
+{
+	const char *eq = strchr(word, '='), *fault, *value = eq ? eq + 1 : NULL;
+	auto_free char *name = mem_strn(word + 2, eq ? (size_t)(eq - word - 2) : strlen(word + 2));
+	const struct flag_rule *r = flag_rule_find(i->kind, name);
+
+	if (!r)
+		return flag_unknown(x, i->kind, name, err);
+	if (r->type != FLAG_LIST && inst_flag(i, name))
+		return df_fail(&x->at, EINVAL, err, "--%s is given twice", name);
+	fault = flag_value_fault(r, value);
+	if (fault)
+		return df_fail(&x->at, EINVAL, err, "--%s%s%.60s %s", name, value ? "=" : "",
+			       value ? value : "", fault);
+	i->flags = mem_grow(i->flags, i->n_flags + 1, sizeof(*i->flags));
+	i->flags[i->n_flags++] = (struct df_flag){ take(name), mem_str(value) };
+	return 0;
+}
+
+/* --- arguments by form --- */
+
+static const char *skip_word(const char *s)
+{
+	while (*s && !words_is_blank(*s))
+		s++;
+	while (words_is_blank(*s))
+		s++;
+	return s;
+}
+
+/*
+ * "[ -f x ]" is a shell test and "[x]" a path, so a command is only suspected of meaning the exec
+ * form when a quote follows the bracket.
+ */
+static void warn_json(const struct inst_ctx *x, enum form form, const char *rest)
+{
+	if (*rest != '[')
+		return;
+	rest++;
+	while (words_is_blank(*rest))
+		rest++;
+	if (form == FORM_LIST || *rest == '\'' || *rest == '"')
+		warn(x,
+		     "looks like the exec form but is not a JSON array of strings; read as the shell form");
+}
+
+static int parse_json(const struct inst_ctx *x, struct df_inst *i, const char *rest,
+		      struct err *err)
+{
+	int rc = words_json(rest, &i->args);
+
+	if (rc < 0)
+		return df_fail(&x->at, EINVAL, err, "%s: a JSON array may hold strings only",
+			       rules[i->kind].name);
+	i->is_json = rc;
+	if (!rc)
+		warn_json(x, rules[i->kind].form, rest);
+	return rc;
+}
+
+static int parse_command(const struct inst_ctx *x, struct df_inst *i, const char *rest,
+			 struct err *err)
+{
+	int rc = parse_json(x, i, rest, err);
+
+	if (rc != 0)
+		return rc;
+	if (!*rest)
+		return df_fail(&x->at, EINVAL, err, "%s needs %s", rules[i->kind].name,
+			       rules[i->kind].usage);
+	strv_add(&i->args, rest);
+	return 0;
+}
+
+static int parse_list(const struct inst_ctx *x, struct df_inst *i, const char *rest,
+		      struct err *err)
+{
+	int rc = parse_json(x, i, rest, err);
+
+	if (rc != 0)
+		return rc;
+	/* Only a heredoc word may have blanks inside quotes; else a quote is part of a file name.
+	 */
+	if (i->n_heredocs)
+		words_quoted(rest, x->escape, &i->args);
+	else
+		words_blank(rest, &i->args);
+	return 0;
+}
+
+static int parse_only_json(const struct inst_ctx *x, struct df_inst *i, const char *rest,
+			   struct err *err)
+{
+	int rc = words_json(rest, &i->args);
+
+	if (rc <= 0)
+		return df_fail(&x->at, EINVAL, err, "%s needs %s, like [\"/bin/sh\", \"-c\"]",
+			       rules[i->kind].name, rules[i->kind].usage);
+	i->is_json = true;
+	return 0;
+}
+
+static int parse_words(const struct inst_ctx *x, struct df_inst *i, const char *rest,
+		       struct err *err)
+{
+	(void)x;
+	(void)err;
+	words_blank(rest, &i->args);
+	return 0;
+}
+
+static int parse_string(const struct inst_ctx *x, struct df_inst *i, const char *rest,
+			struct err *err)
+{
+	(void)x;
+	(void)err;
+	if (*rest)
+		strv_add(&i->args, rest);
+	return 0;
+}
+
+/* ENV a=b c="d e", and the old ENV a the rest. */
+static int parse_pairs(const struct inst_ctx *x, struct df_inst *i, const char *rest,
+		       struct err *err)
+{
+	const char *value = skip_word(rest);
+	size_t n = strcspn(rest, " \t\v\f\r");
+
+	words_quoted(rest, x->escape, &i->args);
+	if (i->args.n && !strchr(i->args.v[0], '=')) {
+		strv_free(&i->args);
+		if (!*value)
+			return df_fail(&x->at, EINVAL, err,
+				       "%s %.60s: needs a value (%s %.60s=value)",
+				       rules[i->kind].name, rest, rules[i->kind].name, rest);
+		strv_addf(&i->args, "%.*s=%s", (int)n, rest, value);
+		warn(x, "the old form without \"=\"; write name=value");
+		return 0;
+	}
+	for (size_t k = 0; k < i->args.n; k++) {
+		const char *eq = strchr(i->args.v[k], '=');
+
+		if (!eq)
+			return df_fail(&x->at, EINVAL, err,
+				       "%s: no \"=\" in %.60s (quote a value with blanks)",
+				       rules[i->kind].name, i->args.v[k]);
+		if (eq == i->args.v[k])
+			return df_fail(&x->at, EINVAL, err, "%s: a name is empty",
+				       rules[i->kind].name);
+	}
+	return 0;
+}
+
+static int parse_names(const struct inst_ctx *x, struct df_inst *i, const char *rest,
+		       struct err *err)
+{
+	words_quoted(rest, x->escape, &i->args);
+	for (size_t k = 0; k < i->args.n; k++)
+		if (*i->args.v[k] == '=')
+			return df_fail(&x->at, EINVAL, err, "%s: a name is empty",
+				       rules[i->kind].name);
+	return 0;
+}
+
+static int parse_health(const struct inst_ctx *x, struct df_inst *i, const char *rest,
+			struct err *err)
+{
+	const char *command = skip_word(rest);
+	size_t n = strcspn(rest, " \t\v\f\r");
+	int rc;
+
+	if (!n)
+		return 0;
+	if (n == 4 && !strncasecmp(rest, "NONE", n)) {
+		if (*command)
+			return df_fail(&x->at, EINVAL, err, "HEALTHCHECK NONE takes no arguments");
+		strv_add(&i->args, "NONE");
+		return 0;
+	}
+	if (n != 3 || strncasecmp(rest, "CMD", n) != 0)
+		return df_fail(&x->at, EINVAL, err, "HEALTHCHECK needs NONE or CMD, not %.*s",
+			       n > 60 ? 60 : (int)n, rest);
+	strv_add(&i->args, "CMD");
+	rc = parse_command(x, i, command, err);
+	if (rc >= 0 && i->args.n < 2)
+		return df_fail(&x->at, EINVAL, err, "HEALTHCHECK CMD needs a command");
+	return rc;
+}
+
+static int parse_trigger(const struct inst_ctx *x, struct df_inst *i, const char *rest,
+			 struct err *err)
+{
+	struct inst_ctx inner = *x;
+
+	if (x->trigger)
+		return df_fail(&x->at, EINVAL, err, "ONBUILD ONBUILD is not allowed");
+	if (!*rest)
+		return df_fail(&x->at, EINVAL, err, "ONBUILD needs an instruction");
+	inner.trigger = true;
+	i->onbuild = mem_alloc(sizeof(*i->onbuild));
+	/* Its text goes into an image and is parsed again, so blanks inside quotes must stay as
+	 * they are. */
+	return inst_parse(&inner, rest, rest, i->onbuild, err);
+}
+
+typedef int parse_fn(const struct inst_ctx *x, struct df_inst *i, const char *rest,
+		     struct err *err);
+static parse_fn *const parsers[] = {
+	[FORM_COMMAND] = parse_command, [FORM_LIST] = parse_list,
+	[FORM_JSON] = parse_only_json,  [FORM_WORDS] = parse_words,
+	[FORM_STRING] = parse_string,   [FORM_PAIRS] = parse_pairs,
+	[FORM_NAMES] = parse_names,     [FORM_HEALTH] = parse_health,
+	[FORM_TRIGGER] = parse_trigger,
+};
+
+/* --- what a single instruction must satisfy --- */
+
+static bool stage_name_is_valid(const char *s)
+{
+	if (!isalpha((unsigned char)*s))
+		return false;
+	for (; *s; s++)
+		if (!isalnum((unsigned char)*s) && !strchr("-_.", *s))
+			return false;
+	return true;
+}
+
+static int check_from(const struct inst_ctx *x, struct df_inst *i, struct err *err)
+{
+	const struct strv *a = &i->args;
+
+	if (a->n != 1 && (a->n != 3 || strcasecmp(a->v[1], "as") != 0))
+		return df_fail(&x->at, EINVAL, err, "FROM takes %s", rules[DF_FROM].usage);
+	if (a->n == 1)
+		return 0;
+	if (!stage_name_is_valid(a->v[2]))
+		return df_fail(
+			&x->at, EINVAL, err,
+			"stage name %.60s: a letter, then letters, digits, \"-\", \"_\", \".\"",
+			a->v[2]);
+	if (!strcasecmp(a->v[2], "scratch") || !strcasecmp(a->v[2], "context"))
+		warn(x, "the stage name is a reserved word");
+	return 0;
+}
+
+static int check_copy(const struct inst_ctx *x, struct df_inst *i, struct err *err)
+{
+	const struct df_flag *from = inst_flag(i, "from");
+
+	if (inst_is_heredoc_word(i, i->args.v[i->args.n - 1]))
+		return df_fail(&x->at, EINVAL, err, "%s: the destination must not be a heredoc",
+			       rules[i->kind].name);
+	if (from && !*from->value)
+		return df_fail(&x->at, EINVAL, err, "--from needs a stage or an image");
+	if (from && strchr(from->value, '$'))
+		return df_fail(&x->at, EINVAL, err, "--from=%.60s: variables are not expanded here",
+			       from->value);
+	return 0;
+}
+
+static int check(const struct inst_ctx *x, struct df_inst *i, struct err *err)
+{
+	const struct inst_rule *r = &rules[i->kind];
+
+	if (i->args.n < r->min)
+		return df_fail(&x->at, EINVAL, err, "%s needs %s", r->name, r->usage);
+	for (size_t k = 0; i->kind == DF_VOLUME && k < i->args.n; k++)
+		if (!*i->args.v[k])
+			return df_fail(&x->at, EINVAL, err, "VOLUME: a path is empty");
+	if (i->kind == DF_FROM)
+		return check_from(x, i, err);
+	if (i->kind == DF_COPY || i->kind == DF_ADD)
+		return check_copy(x, i, err);
+	if (i->kind == DF_MAINTAINER)
+		warn(x, "MAINTAINER is deprecated; use LABEL org.opencontainers.image.authors");
+	return 0;
+}
+
+/* --- the instruction --- */
+
+static int kind_find(const struct inst_ctx *x, const char *raw, enum df_kind *ret, struct err *err)
+{
+	const char *names[DF_KINDS + 1] = { 0 }, *near;
+	size_t n = strcspn(raw, " \t\v\f\r");
+	auto_free char *upper = mem_strn(raw, n > 40 ? 40 : n);
+
+	for (char *c = upper; *c; c++)
+		*c = (char)toupper((unsigned char)*c);
+	for (size_t k = 0; k < DF_KINDS; k++) {
+		names[k] = rules[k].name;
+		if (!strcmp(upper, names[k])) {
+			*ret = (enum df_kind)k;
+			return 0;
+		}
+	}
+	near = str_nearest(upper, names);
+	return df_fail(&x->at, EINVAL, err, "unknown instruction: %s%s%s%s", upper,
+		       near ? " (did you mean " : "", near ? near : "", near ? "?)" : "");
+}
+
+/* RUN, COPY, ADD: the names of the heredocs; an unbalanced quote just means that there are none
+ * behind it. */
+static int heredocs_find(const struct inst_ctx *x, struct df_inst *i, const char *rest,
+			 struct err *err)
+{
+	auto_strv struct strv words = { 0 };
+	size_t cap = 0;
+
+	if ((i->kind != DF_RUN && i->kind != DF_COPY && i->kind != DF_ADD) || !strstr(rest, "<<"))
+		return 0;
+	if (words_json(rest, &words) == 1)
+		return 0;
+	words_quoted(rest, '\\', &words);
+	for (size_t k = 0; k < words.n; k++) {
+		struct df_heredoc h;
+
+		if (!words_heredoc(words.v[k], &h))
+			continue;
+		if (i->n_heredocs == DF_HEREDOC_MAX) {
+			heredoc_clear(&h);
+			return df_fail(&x->at, EINVAL, err, "more than %d heredocs",
+				       DF_HEREDOC_MAX);
+		}
+		mem_room(i->heredocs, i->n_heredocs, cap);
+		i->heredocs[i->n_heredocs++] = h;
+	}
+	return 0;
+}
+
+bool inst_is_heredoc_word(const struct df_inst *i, const char *word)
+{
+	struct df_heredoc h;
+
+	if (!i->n_heredocs || !words_heredoc(word, &h))
+		return false;
+	heredoc_clear(&h);
+	return true;
+}
+
+int inst_parse(const struct inst_ctx *x, const char *raw, const char *text, struct df_inst *ret,
+	       struct err *err)
+{
+	auto_strv struct strv flags = { 0 };
+	auto_free char *rest = NULL;
+	int rc;
+
+	*ret = (struct df_inst){ .line = x->at.line,
+				 .end_line = x->at.line,
+				 .text = mem_str(text) };
+	rc = kind_find(x, raw, &ret->kind, err);
+	if (rc < 0)
+		return rc;
+	if (x->trigger && (ret->kind == DF_FROM || ret->kind == DF_MAINTAINER))
+		return df_fail(&x->at, EINVAL, err, "ONBUILD %s is not allowed",
+			       rules[ret->kind].name);
+	rest = mem_str(words_flags(skip_word(raw), &flags));
+	for (size_t k = strlen(rest); k && words_is_blank(rest[k - 1]);)
+		rest[--k] = 0;
+	for (size_t k = 0; k < flags.n; k++) {
+		rc = flag_add(x, ret, flags.v[k], err);
+		if (rc < 0)
+			return rc;
+	}
+	rc = heredocs_find(x, ret, rest, err);
+	if (rc == 0)
+		rc = parsers[rules[ret->kind].form](x, ret, rest, err);
+	return rc < 0 ? rc : check(x, ret, err);
+}
+
+char *inst_trigger_text(const struct df_inst *onbuild)
+{
+	const struct df_inst *i = onbuild->onbuild;
+	auto_str struct str b = { 0 };
+
+	str_add(&b, i->text);
+	for (size_t k = 0; k < i->n_heredocs; k++) {
+		str_addf(&b, "\n%s%s", i->heredocs[k].body, i->heredocs[k].name);
+	}
+	return str_take(&b);
+}
+
+/* BuildKit's rule: a URL, or what git would call one. */
+bool inst_add_is_remote(const char *src)
+{
+	static const char *const prefixes[] = { "http://", "https://", "git@", "git://", "ssh://" };
+
+	for (size_t i = 0; i < ARRAY_LEN(prefixes); i++)
+		if (!strncasecmp(src, prefixes[i], strlen(prefixes[i])))
+			return true;
+	return false;
+}
