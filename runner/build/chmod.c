@@ -46,7 +46,7 @@ static int64_t perm_bits(char c, uint32_t mode, bool any_x)
 		return any_x ? 0111 : 0;
 	for (size_t i = 0; i < ARRAY_LEN(whos); i++)
 		if (c != 'a' && whos[i].letter == c)
-			return ((mode >> whos[i].shift) & 7) * 0111;
+			return (int64_t)((mode >> whos[i].shift) & 7) * 0111;
 	return -1;
 }
 

@@ -197,7 +197,7 @@ static int with_word(struct lex *x, const char *var, struct out *o, bool split)
 	auto_out struct out word = { 0 };
 	auto_free char *cut = NULL;
 	bool colon = *x->p == ':', was_raw = x->raw;
-	const char *text = NULL;
+	const char *text = "";
 	char op = x->p[colon];
 	int rc;
 
@@ -236,7 +236,7 @@ static int replace(struct lex *x, const char *var, struct out *o, bool split)
 	if (rc == 0)
 		rc = pattern_replace(value ? value : "", str_get(&pattern.s), str_get(&with.s), all,
 				     &text, x->err);
-	if (rc < 0)
+	if (rc < 0 || !text)
 		return rc;
 	return out_add(x, o, text, strlen(text), split);
 }

@@ -1,60 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The instructions as one table: name, flags, form of the arguments, how many. FIELD a. */
+/* The instructions as one table: name, form of the arguments, how many. FIELD a. */
 #include <ctype.h>
 #include <errno.h>
 #include <string.h>
 #include <strings.h>
 
 #include "priv.h"
-
-enum flag_type { FLAG_STRING, FLAG_BOOL, FLAG_LIST, FLAG_DURATION, FLAG_COUNT };
-
-struct flag_rule {
-	const char *name;
-	enum flag_type type;
-	bool executed;
-	const char *harmless;       /* this value asks for nothing: always fine */
-	const char *const *allowed; /* NULL: any value */
-};
-
-static const char *const networks[] = { "default", "none", "host", NULL };
-static const char *const securities[] = { "sandbox", "insecure", NULL };
-
-static const struct flag_rule run_flags[] = {
-	{ "mount", FLAG_LIST },
-	{ "network", FLAG_STRING, true, .allowed = networks },
-	{ "security", FLAG_STRING, .harmless = "sandbox", .allowed = securities },
-	{ "device", FLAG_LIST },
-	{ 0 },
-};
-static const struct flag_rule copy_flags[] = {
-	{ "from", FLAG_STRING, true },
-	{ "chown", FLAG_STRING, true },
-	{ "chmod", FLAG_STRING, true },
-	{ "link", FLAG_BOOL, .harmless = "false" },
-	{ "exclude", FLAG_LIST },
-	{ "parents", FLAG_BOOL, .harmless = "false" },
-	{ 0 },
-};
-static const struct flag_rule add_flags[] = {
-	{ "chown", FLAG_STRING, true },
-	{ "chmod", FLAG_STRING, true },
-	{ "link", FLAG_BOOL, .harmless = "false" },
-	{ "exclude", FLAG_LIST },
-	{ "checksum", FLAG_STRING },
-	{ "keep-git-dir", FLAG_BOOL, .harmless = "false" },
-	{ "unpack", FLAG_BOOL },
-	{ 0 },
-};
-static const struct flag_rule from_flags[] = {
-	{ "platform", FLAG_STRING, true },
-	{ 0 },
-};
-static const struct flag_rule health_flags[] = {
-	{ "interval", FLAG_DURATION, true },     { "timeout", FLAG_DURATION, true },
-	{ "start-period", FLAG_DURATION, true }, { "start-interval", FLAG_DURATION, true },
-	{ "retries", FLAG_COUNT, true },         { 0 },
-};
 
 enum form {
 	FORM_COMMAND, /* JSON, or the rest of the line as one string */
@@ -72,29 +23,27 @@ static const struct inst_rule {
 	const char *name;
 	enum form form;
 	size_t min; /* words; exec form counted the same */
-	const struct flag_rule *flags;
 	const char *usage;
 } rules[DF_KINDS] = {
-	[DF_ADD] = { "ADD", FORM_LIST, 2, add_flags, "a source and a destination" },
-	[DF_ARG] = { "ARG", FORM_NAMES, 1, NULL, "a name" },
-	[DF_CMD] = { "CMD", FORM_COMMAND, 0, NULL,
-		     "a command; CMD [] takes the base image's away" },
-	[DF_COPY] = { "COPY", FORM_LIST, 2, copy_flags, "a source and a destination" },
-	[DF_ENTRYPOINT] = { "ENTRYPOINT", FORM_COMMAND, 0, NULL,
+	[DF_ADD] = { "ADD", FORM_LIST, 2, "a source and a destination" },
+	[DF_ARG] = { "ARG", FORM_NAMES, 1, "a name" },
+	[DF_CMD] = { "CMD", FORM_COMMAND, 0, "a command; CMD [] takes the base image's away" },
+	[DF_COPY] = { "COPY", FORM_LIST, 2, "a source and a destination" },
+	[DF_ENTRYPOINT] = { "ENTRYPOINT", FORM_COMMAND, 0,
 			    "a command; ENTRYPOINT [] takes the base image's away" },
-	[DF_ENV] = { "ENV", FORM_PAIRS, 1, NULL, "name=value" },
-	[DF_EXPOSE] = { "EXPOSE", FORM_WORDS, 1, NULL, "a port" },
-	[DF_FROM] = { "FROM", FORM_WORDS, 1, from_flags, "an image, or an image, AS and a name" },
-	[DF_HEALTHCHECK] = { "HEALTHCHECK", FORM_HEALTH, 1, health_flags, "NONE or CMD" },
-	[DF_LABEL] = { "LABEL", FORM_PAIRS, 1, NULL, "name=value" },
-	[DF_MAINTAINER] = { "MAINTAINER", FORM_STRING, 1, NULL, "a name" },
-	[DF_ONBUILD] = { "ONBUILD", FORM_TRIGGER, 0, NULL, "an instruction" },
-	[DF_RUN] = { "RUN", FORM_COMMAND, 1, run_flags, "a command" },
-	[DF_SHELL] = { "SHELL", FORM_JSON, 1, NULL, "a JSON array of strings" },
-	[DF_STOPSIGNAL] = { "STOPSIGNAL", FORM_STRING, 1, NULL, "a signal" },
-	[DF_USER] = { "USER", FORM_STRING, 1, NULL, "a user" },
-	[DF_VOLUME] = { "VOLUME", FORM_LIST, 1, NULL, "a path" },
-	[DF_WORKDIR] = { "WORKDIR", FORM_STRING, 1, NULL, "a path" },
+	[DF_ENV] = { "ENV", FORM_PAIRS, 1, "name=value" },
+	[DF_EXPOSE] = { "EXPOSE", FORM_WORDS, 1, "a port" },
+	[DF_FROM] = { "FROM", FORM_WORDS, 1, "an image, or an image, AS and a name" },
+	[DF_HEALTHCHECK] = { "HEALTHCHECK", FORM_HEALTH, 1, "NONE or CMD" },
+	[DF_LABEL] = { "LABEL", FORM_PAIRS, 1, "name=value" },
+	[DF_MAINTAINER] = { "MAINTAINER", FORM_STRING, 1, "a name" },
+	[DF_ONBUILD] = { "ONBUILD", FORM_TRIGGER, 0, "an instruction" },
+	[DF_RUN] = { "RUN", FORM_COMMAND, 1, "a command" },
+	[DF_SHELL] = { "SHELL", FORM_JSON, 1, "a JSON array of strings" },
+	[DF_STOPSIGNAL] = { "STOPSIGNAL", FORM_STRING, 1, "a signal" },
+	[DF_USER] = { "USER", FORM_STRING, 1, "a user" },
+	[DF_VOLUME] = { "VOLUME", FORM_LIST, 1, "a path" },
+	[DF_WORKDIR] = { "WORKDIR", FORM_STRING, 1, "a path" },
 };
 
 const char *df_kind_name(enum df_kind kind)
@@ -137,96 +86,6 @@ static void warn(const struct inst_ctx *x, const char *text)
 	if (x->warnings)
 		strv_addf(x->warnings, "%s:%d: %s", x->at.file ? x->at.file : "-", x->at.line,
 			  text);
-}
-
-/* --- flags --- */
-
-static const struct flag_rule *flag_rule_find(enum df_kind kind, const char *name)
-{
-	for (const struct flag_rule *f = rules[kind].flags; f && f->name; f++)
-		if (!strcmp(f->name, name))
-			return f;
-	return NULL;
-}
-
-bool inst_flag_is_executed(enum df_kind kind, const struct df_flag *f)
-{
-	const struct flag_rule *r = flag_rule_find(kind, f->name);
-
-	return r &&
-	       (r->executed || (r->harmless && f->value && !strcasecmp(f->value, r->harmless)));
-}
-
-const struct df_flag *inst_flag(const struct df_inst *i, const char *name)
-{
-	for (size_t k = 0; k < i->n_flags; k++)
-		if (!strcmp(i->flags[k].name, name))
-			return &i->flags[k];
-	return NULL;
-}
-
-static int flag_unknown(const struct inst_ctx *x, enum df_kind kind, const char *name,
-			struct err *err)
-{
-	const char *list[8] = { 0 }, *near;
-	size_t n = 0;
-
-	for (const struct flag_rule *f = rules[kind].flags; f && f->name; f++)
-		list[n++] = f->name;
-	near = str_nearest(name, list);
-	if (!n)
-		return df_fail(&x->at, EINVAL, err, "%s has no flags: --%.60s", rules[kind].name,
-			       name);
-	return df_fail(&x->at, EINVAL, err, "unknown flag of %s: --%.60s%s%s%s", rules[kind].name,
-		       name, near ? " (did you mean --" : "", near ? near : "", near ? "?)" : "");
-}
-
-/* What is wrong with the value, or NULL. Durations: 0 inherits, else 1 ms at least (Docker's rule).
- */
-static const char *flag_value_fault(const struct flag_rule *r, const char *value)
-{
-	int64_t ns;
-	uint64_t count;
-
-	if (r->type == FLAG_BOOL)
-		return !value || !strcasecmp(value, "true") || !strcasecmp(value, "false")
-			       ? NULL
-			       : "must be true or false";
-	if (!value)
-		return "needs a value";
-	if (r->type == FLAG_DURATION && *value && str_to_duration(value, &ns) < 0)
-		return "must be a duration like 30s or 1m30s";
-	if (r->type == FLAG_DURATION && *value && ns > 0 && ns < 1000000)
-		return "must be 0 or at least 1ms";
-	if (r->type == FLAG_COUNT && *value && str_to_u64(value, 10, INT32_MAX, &count) < 0)
-		return "must be a number";
-	for (size_t i = 0; r->allowed; i++) {
-		if (!r->allowed[i])
-			return "has no such value";
-		if (!strcmp(r->allowed[i], value))
-			break;
-	}
-	return NULL;
-}
-
-/* word is "--name" or "--name=value". */
-static int flag_add(const struct inst_ctx *x, struct df_inst *i, const char *word, struct err *err)
-{
-	const char *eq = strchr(word, '='), *fault, *value = eq ? eq + 1 : NULL;
-	auto_free char *name = mem_strn(word + 2, eq ? (size_t)(eq - word - 2) : strlen(word + 2));
-	const struct flag_rule *r = flag_rule_find(i->kind, name);
-
-	if (!r)
-		return flag_unknown(x, i->kind, name, err);
-	if (r->type != FLAG_LIST && inst_flag(i, name))
-		return df_fail(&x->at, EINVAL, err, "--%s is given twice", name);
-	fault = flag_value_fault(r, value);
-	if (fault)
-		return df_fail(&x->at, EINVAL, err, "--%s%s%.60s %s", name, value ? "=" : "",
-			       value ? value : "", fault);
-	i->flags = mem_grow(i->flags, i->n_flags + 1, sizeof(*i->flags));
-	i->flags[i->n_flags++] = (struct df_flag){ take(name), mem_str(value) };
-	return 0;
 }
 
 /* --- arguments by form --- */
@@ -569,7 +428,7 @@ int inst_parse(const struct inst_ctx *x, const char *raw, const char *text, stru
 	for (size_t k = strlen(rest); k && words_is_blank(rest[k - 1]);)
 		rest[--k] = 0;
 	for (size_t k = 0; k < flags.n; k++) {
-		rc = flag_add(x, ret, flags.v[k], err);
+		rc = flag_parse(x, ret, flags.v[k], err);
 		if (rc < 0)
 			return rc;
 	}

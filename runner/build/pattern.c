@@ -70,7 +70,7 @@ static int runes_pattern(const char *s, struct runes *ret, struct err *err)
 			if (!s[1] || !strchr("*?\\}/", s[1]))
 				return err_set(err, EINVAL, "invalid escape \\%c in pattern",
 					       s[1] ? s[1] : ' ');
-			ret->v[ret->n++] = s[1];
+			ret->v[ret->n++] = (unsigned char)s[1];
 			s += 2;
 		} else if (*s == '*' || *s == '?') {
 			int32_t tok = *s++ == '*' ? TOK_STAR : TOK_ANY;
@@ -156,7 +156,7 @@ int pattern_trim(const char *value, const char *pattern, bool suffix, bool longe
 	rc = runes_value(value, &v, err);
 	if (rc == 0)
 		rc = runes_pattern(pattern, &p, err);
-	if (rc < 0)
+	if (rc < 0 || !v.v || !p.v)
 		return rc;
 	/* A suffix is the prefix of the reversed value. */
 	if (suffix) {
@@ -187,7 +187,7 @@ int pattern_replace(const char *value, const char *pattern, const char *with, bo
 	rc = runes_value(value, &v, err);
 	if (rc == 0)
 		rc = runes_pattern(pattern, &p, err);
-	if (rc < 0)
+	if (rc < 0 || !v.v || !p.v)
 		return rc;
 	while (pos <= v.n && !hopeless && (all || !any)) {
 		size_t end = match_at(&p, &v, pos, true, &hopeless);

@@ -57,6 +57,8 @@ int inst_parse(const struct inst_ctx *x, const char *raw, const char *text, stru
 	       struct err *err);
 void inst_clear(struct df_inst *i);
 
+/* word is "--name" or "--name=value": checked and added. */
+int flag_parse(const struct inst_ctx *x, struct df_inst *i, const char *word, struct err *err);
 /* The flag as given, or NULL. */
 const struct df_flag *inst_flag(const struct df_inst *i, const char *name);
 /* Understood by the parser but not executed by this version? */
