@@ -173,11 +173,10 @@ static bool step_one(const struct glob *g, const struct tok *t, const int32_t *p
 	bool any = false;
 
 	for (size_t i = p->hi + 1; i-- > p->lo;) {
-		bool go = p->at[i] && i < len && tok_takes(g, t, path[i]);
-
-		p->at[i] = false;
-		if (go)
-			p->at[i + 1] = any = true;
+		if (i == len)
+			continue;
+		p->at[i + 1] = p->at[i] && tok_takes(g, t, path[i]);
+		any |= p->at[i + 1];
 	}
 	p->lo++;
 	if (p->hi < len)

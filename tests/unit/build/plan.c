@@ -1,0 +1,241 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Golden files: tests/data/dockerfile/NAME.Dockerfile becomes NAME.plan. SHALE_GOLDEN=write makes
+ * them anew. The program runs at the top of the tree.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <shale/base/fd.h>
+#include <shale/build.h>
+
+#include "../../../runner/build/priv.h"
+#include "tests.h"
+
+#define DATA "tests/data/dockerfile"
+
+static int make(const char *text, const struct plan_opts *o, struct dockerfile **d,
+		struct plan **ret, struct err *err)
+{
+	int rc = dockerfile_parse("Dockerfile", text, strlen(text), d, err);
+
+	return rc < 0 ? rc : plan_make(*d, o, ret, err);
+}
+
+static void golden_files_agree(void **state)
+{
+	/* name of the Dockerfile, of the plan, --target, --build-arg */
+	static const struct {
+		const char *file, *plan, *target, *arg;
+	} rows[] = {
+		{ "simple", "simple", NULL, NULL },
+		{ "all", "all", NULL, NULL },
+		{ "stages", "stages", NULL, NULL },
+		{ "stages", "stages-target", "Test", NULL },
+		{ "stages", "stages-index", "1", NULL },
+		{ "stages", "stages-args", NULL, "VERSION=3.20" },
+		{ "heredoc", "heredoc", NULL, NULL },
+		{ "continuation", "continuation", NULL, NULL },
+		{ "windows", "windows", NULL, NULL },
+		{ "onbuild", "onbuild", NULL, NULL },
+	};
+	const char *write = getenv("SHALE_GOLDEN");
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		auto_free char *in = mem_fmt(DATA "/%s.Dockerfile", rows[i].file);
+		auto_free char *out = mem_fmt(DATA "/%s.plan", rows[i].plan);
+		auto_free char *text = NULL, *want = NULL, *got = NULL;
+		auto_dockerfile struct dockerfile *d = NULL;
+		auto_plan struct plan *p = NULL;
+		auto_strv struct strv args = { 0 };
+		struct plan_opts o = { .target = rows[i].target, .build_args = &args };
+		struct err err = { 0 };
+
+		if (rows[i].arg)
+			strv_add(&args, rows[i].arg);
+		if (fd_read_file(AT_FDCWD, in, DF_BYTES_MAX, &text, NULL, &err) < 0 ||
+		    make(text, &o, &d, &p, &err) < 0)
+			fail_msg("%s: %s", in, err.msg);
+		got = plan_text(p);
+		if (write)
+			assert_int_equal(fd_write_file(AT_FDCWD, out, got, strlen(got), 0644, &err),
+					 0);
+		if (fd_read_file(AT_FDCWD, out, 4 * DF_BYTES_MAX, &want, NULL, &err) < 0)
+			fail_msg("%s", err.msg);
+		if (strcmp(got, want) != 0)
+			fail_msg("%s: got\n%s", out, got);
+	}
+}
+
+static void bad_plans_are_refused(void **state)
+{
+	static const struct {
+		const char *text, *target, *want;
+		int rc;
+	} rows[] = {
+		{ "ARG a\n", NULL, "Dockerfile: no FROM", -EINVAL },
+		{ "FROM $x\n", NULL, "Dockerfile:1: FROM $x: the base is empty", -EINVAL },
+		{ "ARG x\nFROM $x\n", NULL, "Dockerfile:2: FROM $x: the base is empty", -EINVAL },
+		{ "FROM ${x\n", NULL, "Dockerfile:1: expand ${x: missing }", -EINVAL },
+		{ "FROM ${x:?wanted}\n", NULL, "x: wanted", -EINVAL },
+		{ "ARG x=${\nFROM a\n", NULL, "Dockerfile:1: expand", -EINVAL },
+		{ "FROM --platform=$x a\n", NULL, "--platform=$x is empty", -EINVAL },
+		{ "FROM --platform=plan9/mips a\n", NULL,
+		  "Dockerfile:1: FROM --platform=plan9/mips: this version", -ENOTSUP },
+		/* stages */
+		{ "FROM b AS a\nFROM a AS b\n", NULL,
+		  "Dockerfile:1: FROM b: a cyclic or later stage (line 2)", -EINVAL },
+		{ "FROM x\nCOPY --from=0 a b\n", NULL, "Dockerfile:2: --from=0: no earlier stage",
+		  -EINVAL },
+		{ "FROM x\nCOPY --from=7 a b\n", NULL, "--from=7: no earlier stage", -EINVAL },
+		{ "FROM x AS s\nCOPY --from=S a b\n", NULL,
+		  "--from=S: a cyclic or later stage (line 1)", -EINVAL },
+		{ "FROM x AS s\nCOPY --from=t a b\nFROM s AS t\n", NULL, "--from=t: a cyclic",
+		  -EINVAL },
+		{ "FROM x AS build\n", "biuld", "no stage biuld (did you mean build?)", -ENOENT },
+		{ "FROM x AS build\n", "1", "no stage 1", -ENOENT },
+		/* not executed */
+		{ "FROM x\nRUN --mount=type=cache,target=/a b\n", NULL,
+		  "Dockerfile:2: RUN --mount is not executed by this version of shale\n  2 | RUN --mount",
+		  -ENOTSUP },
+		{ "FROM x\nRUN --security=insecure a\n", NULL, "RUN --security is not executed",
+		  -ENOTSUP },
+		{ "FROM x\nRUN --device=a b\n", NULL, "RUN --device is not executed", -ENOTSUP },
+		{ "FROM x\nCOPY --link a b\n", NULL, "COPY --link is not executed", -ENOTSUP },
+		{ "FROM x\nCOPY --exclude=a a b\n", NULL, "COPY --exclude is not executed",
+		  -ENOTSUP },
+		{ "FROM x\nCOPY --parents a b\n", NULL, "COPY --parents is not executed",
+		  -ENOTSUP },
+		{ "FROM x\nADD --link=true a b\n", NULL, "ADD --link is not executed", -ENOTSUP },
+		{ "FROM x\nADD --exclude=a a b\n", NULL, "ADD --exclude is not executed",
+		  -ENOTSUP },
+		{ "FROM x\nADD --checksum=a a b\n", NULL, "ADD --checksum is not executed",
+		  -ENOTSUP },
+		{ "FROM x\nADD --keep-git-dir a b\n", NULL, "ADD --keep-git-dir is not executed",
+		  -ENOTSUP },
+		{ "FROM x\nADD --unpack=false a b\n", NULL, "ADD --unpack is not executed",
+		  -ENOTSUP },
+		{ "FROM x\nADD a https://x/y /z\n", NULL, "Dockerfile:2: ADD of a URL or git",
+		  -ENOTSUP },
+		{ "FROM x\nADD git@github.com:a/b.git /z\n", NULL, "ADD of a URL or git",
+		  -ENOTSUP },
+		{ "FROM x AS a\nONBUILD RUN --mount=x y\nFROM a\n", NULL,
+		  "Dockerfile:2: RUN --mount", -ENOTSUP },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		struct plan_opts o = { .target = rows[i].target };
+		auto_dockerfile struct dockerfile *d = NULL;
+		struct plan *p = NULL;
+		struct err err = { 0 };
+		int rc = make(rows[i].text, &o, &d, &p, &err);
+
+		if (rc != rows[i].rc || !strstr(err.msg, rows[i].want))
+			fail_msg("%s: want %s, got %d %s", rows[i].text, rows[i].want, rc, err.msg);
+		assert_null(p);
+	}
+}
+
+/* These must pass: what nobody executes may say what it likes. */
+static void good_plans_pass(void **state)
+{
+	static const struct {
+		const char *text, *target;
+	} rows[] = {
+		{ "FROM alpine AS alpine\n", NULL },
+		{ "FROM x AS a\nRUN --mount=x y\nFROM z\n", NULL },
+		{ "FROM x AS a\nFROM --platform=plan9/mips z\n", "a" },
+		{ "FROM x\nONBUILD RUN --mount=x y\n", NULL },
+		{ "FROM x\nCOPY --from=nginx:1 a b\nCOPY --link=false a b\n", NULL },
+		{ "FROM x\nRUN --network=host --security=sandbox a\n", NULL },
+		{ "FROM x\nCOPY https://x/y /z\n", NULL },
+		{ "FROM --platform=$BUILDPLATFORM x\n", NULL },
+		{ "FROM --platform=linux/$TARGETARCH$TARGETVARIANT x\n", NULL },
+		{ "FROM a AS scratch\nFROM scratch\n", NULL },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		struct plan_opts o = { .target = rows[i].target };
+		auto_dockerfile struct dockerfile *d = NULL;
+		auto_plan struct plan *p = NULL;
+		struct err err = { 0 };
+
+		if (make(rows[i].text, &o, &d, &p, &err) < 0)
+			fail_msg("%s: %s", rows[i].text, err.msg);
+	}
+}
+
+static void stages_are_found(void **state)
+{
+	struct plan_opts o = { 0 };
+	auto_dockerfile struct dockerfile *d = NULL;
+	auto_plan struct plan *p = NULL;
+	struct err err = { 0 };
+
+	(void)state;
+	assert_int_equal(make("FROM x AS A\nFROM y AS b\nFROM z AS a\n", &o, &d, &p, &err), 0);
+	assert_int_equal(plan_stage_find(p, "a", 3), 2);
+	assert_int_equal(plan_stage_find(p, "A", 2), 0);
+	assert_int_equal(plan_stage_find(p, "1", 2), 1);
+	assert_int_equal(plan_stage_find(p, "1", 1), -ENOENT);
+	assert_int_equal(plan_stage_find(p, "b", 1), -ENOENT);
+	assert_int_equal(plan_stage_find(p, "", 3), -ENOENT);
+	assert_int_equal(plan_stage_find(p, "0", 0), -ENOENT);
+	assert_int_equal(plan_stage_find(p, "3", 99), -ENOENT);
+	assert_int_equal(p->target, 2);
+	assert_true(p->stages[2].needed);
+	assert_false(p->stages[0].needed);
+}
+
+static void global_args_are_chained(void **state)
+{
+	static const struct {
+		const char *text, *given, *want;
+	} rows[] = {
+		{ "ARG a=1\nFROM x$a\n", NULL, "x1" },
+		{ "ARG a=1\nFROM x$a\n", "a=2", "x2" },
+		{ "ARG a=1\nARG b=$a-$a\nFROM x$b\n", NULL, "x1-1" },
+		{ "ARG a=1\nARG b=$a\nFROM x$b\n", "a=2", "x2" },
+		{ "ARG a=1 b=${a}2\nFROM x$b\n", NULL, "x12" },
+		{ "ARG a\nFROM x$a\n", "a=2", "x2" },
+		{ "ARG a\nFROM x${a:-d}\n", NULL, "xd" },
+		{ "FROM x${a:-d}\n", "a=2", "xd" },
+		{ "ARG a=\"q r\"\nFROM x${a%%?r}\n", NULL, "xq" },
+		{ "ARG a=1\nARG a=2\nFROM x$a\n", NULL, "x2" },
+		{ "ARG TARGETOS\nFROM x$TARGETOS\n", NULL, "xlinux" },
+		{ "ARG TARGETOS=a\nFROM x$TARGETOS\n", NULL, "xa" },
+		{ "FROM x-$TARGETSTAGE\n", NULL, "x-default" },
+		{ "FROM 'a'\"b\"\n", NULL, "ab" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		auto_strv struct strv args = { 0 };
+		struct plan_opts o = { .build_args = &args };
+		auto_dockerfile struct dockerfile *d = NULL;
+		auto_plan struct plan *p = NULL;
+		struct err err = { 0 };
+
+		if (rows[i].given)
+			strv_add(&args, rows[i].given);
+		if (make(rows[i].text, &o, &d, &p, &err) < 0)
+			fail_msg("%s: %s", rows[i].text, err.msg);
+		assert_string_equal(p->stages[0].base_ref, rows[i].want);
+	}
+}
+
+int test_plan(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(golden_files_agree),      cmocka_unit_test(bad_plans_are_refused),
+		cmocka_unit_test(good_plans_pass),         cmocka_unit_test(stages_are_found),
+		cmocka_unit_test(global_args_are_chained),
+	};
+
+	return cmocka_run_group_tests_name("plan", tests, NULL, NULL);
+}
