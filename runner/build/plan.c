@@ -37,6 +37,7 @@ struct make {
 	const struct plan_opts *o;
 	const char *file;
 	struct plan *p;
+	size_t arg_bytes; /* of global_args */
 	struct err *err;
 };
 
@@ -142,8 +143,16 @@ static int global_arg(struct make *m, const struct df_inst *i, const char *word)
 		given = plan_builtin_arg(name, m->o->target);
 	}
 	/* ARG without a value declares the name and leaves it unset. */
-	if (given || value)
-		strv_env_set(&m->p->global_args, name, given ? given : value);
+	if (!given)
+		given = value;
+	if (!given)
+		return 0;
+	m->arg_bytes += strlen(name) + strlen(given);
+	if (m->arg_bytes > ARG_BYTES_MAX)
+		return df_fail_inst(m->file, i, EINVAL, m->err,
+				    "the arguments before the first FROM are longer than %d bytes",
+				    ARG_BYTES_MAX);
+	strv_env_set(&m->p->global_args, name, given);
 	return 0;
 }
 
@@ -384,7 +393,7 @@ int plan_make(const struct dockerfile *d, const struct plan_opts *o, struct plan
 	      struct err *err)
 {
 	auto_plan struct plan *p = mem_alloc(sizeof(*p));
-	struct make m = { d, o, o->file_name ? o->file_name : "Dockerfile", p, err };
+	struct make m = { d, o, o->file_name ? o->file_name : "Dockerfile", p, 0, err };
 	int rc;
 
 	rc = stages(&m);

@@ -23,6 +23,8 @@ enum {
 	DF_HEREDOC_MAX = 100,
 	EXPAND_BYTES_MAX = 1 << 20,
 	EXPAND_DEPTH_MAX = 32,
+	ARG_BYTES_MAX =
+		4 << 20, /* all values of a scope together: each may double the one before */
 	PATTERN_BYTES_MAX = 1024,       /* p in ${v#p} */
 	PATTERN_VALUE_MAX = 128 * 1024, /* v in ${v#p} */
 	GLOB_BYTES_MAX = 4096,

@@ -15,114 +15,111 @@ static int parse(const char *text, struct dockerfile **ret, struct err *err)
 	return dockerfile_parse("Dockerfile", text, strlen(text), ret, err);
 }
 
+static const struct {
+	const char *text, *want;
+} bad_files[] = {
+	{ "", "Dockerfile: no instructions" },
+	{ "# only a comment\n\n", "Dockerfile: no instructions" },
+	{ "RUM x\n", "Dockerfile:1: unknown instruction: RUM (did you mean RUN?)\n  1 | RUM x" },
+	{ "FROM a\n\nCOPPY a b\n",
+	  "Dockerfile:3: unknown instruction: COPPY (did you mean COPY?)\n  3 | COPPY a b" },
+	{ "FROM a\nxyzzyxyzzy\n", "Dockerfile:2: unknown instruction: XYZZYXYZZY\n" },
+	{ "FROM a\nRUN x \\\n y\n\\\nQQQ\n", "Dockerfile:4: unknown instruction: QQQ\n" },
+	{ "RUN x\n", "Dockerfile:1: RUN before the first FROM" },
+	{ "ARG a\nENV b=c\nFROM x\n", "Dockerfile:2: ENV before the first FROM" },
+	/* directives */
+	{ "# escape=`\n# escape=`\nFROM a\n", "Dockerfile:2: only one escape directive" },
+	{ "# syntax=a\n#SYNTAX = b\nFROM a\n", "Dockerfile:2: only one syntax directive" },
+	{ "# escape=x\nFROM a\n", "Dockerfile:1: the escape directive takes" },
+	/* FROM */
+	{ "FROM\n", "FROM needs an image" },
+	{ "FROM a b\n", "FROM takes an image" },
+	{ "FROM a AS\n", "FROM takes an image" },
+	{ "FROM a IS b\n", "FROM takes an image" },
+	{ "FROM a AS b c\n", "FROM takes an image" },
+	{ "FROM a AS 1b\n", "stage name 1b" },
+	{ "FROM a AS b/c\n", "stage name b/c" },
+	{ "FROM --platfrom=x a\n", "unknown flag of FROM: --platfrom (did you mean --platform?)" },
+	{ "FROM --platform a\n", "--platform needs a value" },
+	/* arguments */
+	{ "FROM a\nRUN\n", "Dockerfile:2: RUN needs a command" },
+	{ "FROM a\nRUN []\n", "RUN needs a command" },
+	{ "FROM a\nCMD\n", "CMD needs a command; CMD []" },
+	{ "FROM a\nENTRYPOINT \n", "ENTRYPOINT needs a command" },
+	{ "FROM a\nCMD [\"a\", 1]\n", "CMD: a JSON array may hold strings only" },
+	{ "FROM a\nSHELL sh -c\n", "SHELL needs a JSON array of strings" },
+	{ "FROM a\nSHELL []\n", "SHELL needs a JSON array of strings" },
+	{ "FROM a\nSHELL [\"a\" \"b\"]\n", "SHELL needs a JSON array of strings" },
+	{ "FROM a\nSHELL [1]\n", "SHELL needs a JSON array of strings" },
+	{ "FROM a\nCOPY x\n", "COPY needs a source and a destination" },
+	{ "FROM a\nCOPY [\"x\"]\n", "COPY needs a source and a destination" },
+	{ "FROM a\nADD\n", "ADD needs a source and a destination" },
+	{ "FROM a\nCOPY a <<EOF\nEOF\n", "the destination must not be a heredoc" },
+	{ "FROM a\nENV\n", "ENV needs name=value" },
+	{ "FROM a\nENV x\n", "ENV x: needs a value" },
+	{ "FROM a\nENV a=b c\n", "ENV: no \"=\" in c" },
+	{ "FROM a\nENV =b\n", "ENV: a name is empty" },
+	{ "FROM a\nLABEL\n", "LABEL needs name=value" },
+	{ "FROM a\nARG\n", "ARG needs a name" },
+	{ "FROM a\nARG =x\n", "ARG: a name is empty" },
+	{ "FROM a\nEXPOSE\n", "EXPOSE needs a port" },
+	{ "FROM a\nVOLUME\n", "VOLUME needs a path" },
+	{ "FROM a\nVOLUME []\n", "VOLUME needs a path" },
+	{ "FROM a\nVOLUME [\"\"]\n", "VOLUME: a path is empty" },
+	{ "FROM a\nWORKDIR\n", "WORKDIR needs a path" },
+	{ "FROM a\nUSER\n", "USER needs a user" },
+	{ "FROM a\nSTOPSIGNAL\n", "STOPSIGNAL needs a signal" },
+	{ "FROM a\nMAINTAINER\n", "MAINTAINER needs a name" },
+	/* HEALTHCHECK */
+	{ "FROM a\nHEALTHCHECK\n", "HEALTHCHECK needs NONE or CMD" },
+	{ "FROM a\nHEALTHCHECK NONE x\n", "HEALTHCHECK NONE takes no arguments" },
+	{ "FROM a\nHEALTHCHECK CMD\n", "HEALTHCHECK needs" },
+	{ "FROM a\nHEALTHCHECK CMD []\n", "HEALTHCHECK CMD needs a command" },
+	{ "FROM a\nHEALTHCHECK curl x\n", "HEALTHCHECK needs NONE or CMD, not curl" },
+	{ "FROM a\nHEALTHCHECK --interval=x CMD y\n", "--interval=x must be a duration" },
+	{ "FROM a\nHEALTHCHECK --timeout=1us CMD y\n", "--timeout=1us must be 0 or at least 1ms" },
+	{ "FROM a\nHEALTHCHECK --retries=-1 CMD y\n", "--retries=-1 must be a number" },
+	{ "FROM a\nHEALTHCHECK --intervall=1s CMD y\n", "(did you mean --interval?)" },
+	/* flags */
+	{ "FROM a\nRUN --mout=type=x y\n", "unknown flag of RUN: --mout (did you mean --mount?)" },
+	{ "FROM a\nRUN --network=bridge y\n", "--network=bridge has no such value" },
+	{ "FROM a\nRUN --network=none --network=none y\n", "--network is given twice" },
+	{ "FROM a\nRUN --security=x y\n", "--security=x has no such value" },
+	{ "FROM a\nCOPY --link=maybe a b\n", "--link=maybe must be true or false" },
+	{ "FROM a\nCOPY --link= a b\n", "--link= must be true or false" },
+	{ "FROM a\nCOPY --from a b\n", "--from needs a value" },
+	{ "FROM a\nCOPY --from= a b\n", "--from needs a stage or an image" },
+	{ "FROM a\nCOPY --from=$x a b\n", "variables are not expanded here" },
+	{ "FROM a\nADD --from=x a b\n", "unknown flag of ADD: --from" },
+	{ "FROM a\nUSER --x y\n", "USER has no flags: --x" },
+	{ "FROM a\nCMD --x y\n", "CMD has no flags: --x" },
+	/* ONBUILD */
+	{ "FROM a\nONBUILD\n", "ONBUILD needs an instruction" },
+	{ "FROM a\nONBUILD ONBUILD RUN x\n", "ONBUILD ONBUILD is not allowed" },
+	{ "FROM a\nONBUILD FROM x\n", "ONBUILD FROM is not allowed" },
+	{ "FROM a\nONBUILD maintainer x\n", "ONBUILD MAINTAINER is not allowed" },
+	{ "FROM a\nONBUILD RUM x\n", "unknown instruction: RUM (did you mean RUN?)" },
+	{ "FROM a\nONBUILD RUN --x y\n", "unknown flag of RUN: --x" },
+	/* heredocs */
+	{ "FROM a\nRUN <<EOF\nx\n",
+	  "Dockerfile:2: the heredoc EOF does not end (no line EOF)\n  2 | RUN <<EOF" },
+	{ "FROM a\nCOPY <<A <<B /\nA\n", "the heredoc B does not end" },
+	{ "FROM a\nRUN <<EOF\n EOF\n", "the heredoc EOF does not end" },
+	{ "FROM a\nONBUILD RUN <<EOF\nx\n", "the heredoc EOF does not end" },
+	/* no terminal control from a file */
+	{ "FROM a\nRUM\x1b[31m\n", "RUM?[31M" },
+};
+
 static void bad_files_are_refused(void **state)
 {
-	static const struct {
-		const char *text, *want;
-	} rows[] = {
-		{ "", "Dockerfile: no instructions" },
-		{ "# only a comment\n\n", "Dockerfile: no instructions" },
-		{ "RUM x\n",
-		  "Dockerfile:1: unknown instruction: RUM (did you mean RUN?)\n  1 | RUM x" },
-		{ "FROM a\n\nCOPPY a b\n",
-		  "Dockerfile:3: unknown instruction: COPPY (did you mean COPY?)\n  3 | COPPY a b" },
-		{ "FROM a\nxyzzyxyzzy\n", "Dockerfile:2: unknown instruction: XYZZYXYZZY\n" },
-		{ "FROM a\nRUN x \\\n y\n\\\nQQQ\n", "Dockerfile:4: unknown instruction: QQQ\n" },
-		{ "RUN x\n", "Dockerfile:1: RUN before the first FROM" },
-		{ "ARG a\nENV b=c\nFROM x\n", "Dockerfile:2: ENV before the first FROM" },
-		/* directives */
-		{ "# escape=`\n# escape=`\nFROM a\n", "Dockerfile:2: only one escape directive" },
-		{ "# syntax=a\n#SYNTAX = b\nFROM a\n", "Dockerfile:2: only one syntax directive" },
-		{ "# escape=x\nFROM a\n", "Dockerfile:1: the escape directive takes" },
-		/* FROM */
-		{ "FROM\n", "FROM needs an image" },
-		{ "FROM a b\n", "FROM takes an image" },
-		{ "FROM a AS\n", "FROM takes an image" },
-		{ "FROM a IS b\n", "FROM takes an image" },
-		{ "FROM a AS b c\n", "FROM takes an image" },
-		{ "FROM a AS 1b\n", "stage name 1b" },
-		{ "FROM a AS b/c\n", "stage name b/c" },
-		{ "FROM --platfrom=x a\n",
-		  "unknown flag of FROM: --platfrom (did you mean --platform?)" },
-		{ "FROM --platform a\n", "--platform needs a value" },
-		/* arguments */
-		{ "FROM a\nRUN\n", "Dockerfile:2: RUN needs a command" },
-		{ "FROM a\nRUN []\n", "RUN needs a command" },
-		{ "FROM a\nCMD\n", "CMD needs a command; CMD []" },
-		{ "FROM a\nENTRYPOINT \n", "ENTRYPOINT needs a command" },
-		{ "FROM a\nCMD [\"a\", 1]\n", "CMD: a JSON array may hold strings only" },
-		{ "FROM a\nSHELL sh -c\n", "SHELL needs a JSON array of strings" },
-		{ "FROM a\nSHELL []\n", "SHELL needs a JSON array of strings" },
-		{ "FROM a\nSHELL [\"a\" \"b\"]\n", "SHELL needs a JSON array of strings" },
-		{ "FROM a\nSHELL [1]\n", "SHELL needs a JSON array of strings" },
-		{ "FROM a\nCOPY x\n", "COPY needs a source and a destination" },
-		{ "FROM a\nCOPY [\"x\"]\n", "COPY needs a source and a destination" },
-		{ "FROM a\nADD\n", "ADD needs a source and a destination" },
-		{ "FROM a\nCOPY a <<EOF\nEOF\n", "the destination must not be a heredoc" },
-		{ "FROM a\nENV\n", "ENV needs name=value" },
-		{ "FROM a\nENV x\n", "ENV x: needs a value" },
-		{ "FROM a\nENV a=b c\n", "ENV: no \"=\" in c" },
-		{ "FROM a\nENV =b\n", "ENV: a name is empty" },
-		{ "FROM a\nLABEL\n", "LABEL needs name=value" },
-		{ "FROM a\nARG\n", "ARG needs a name" },
-		{ "FROM a\nARG =x\n", "ARG: a name is empty" },
-		{ "FROM a\nEXPOSE\n", "EXPOSE needs a port" },
-		{ "FROM a\nVOLUME\n", "VOLUME needs a path" },
-		{ "FROM a\nVOLUME []\n", "VOLUME needs a path" },
-		{ "FROM a\nVOLUME [\"\"]\n", "VOLUME: a path is empty" },
-		{ "FROM a\nWORKDIR\n", "WORKDIR needs a path" },
-		{ "FROM a\nUSER\n", "USER needs a user" },
-		{ "FROM a\nSTOPSIGNAL\n", "STOPSIGNAL needs a signal" },
-		{ "FROM a\nMAINTAINER\n", "MAINTAINER needs a name" },
-		/* HEALTHCHECK */
-		{ "FROM a\nHEALTHCHECK\n", "HEALTHCHECK needs NONE or CMD" },
-		{ "FROM a\nHEALTHCHECK NONE x\n", "HEALTHCHECK NONE takes no arguments" },
-		{ "FROM a\nHEALTHCHECK CMD\n", "HEALTHCHECK needs" },
-		{ "FROM a\nHEALTHCHECK CMD []\n", "HEALTHCHECK CMD needs a command" },
-		{ "FROM a\nHEALTHCHECK curl x\n", "HEALTHCHECK needs NONE or CMD, not curl" },
-		{ "FROM a\nHEALTHCHECK --interval=x CMD y\n", "--interval=x must be a duration" },
-		{ "FROM a\nHEALTHCHECK --timeout=1us CMD y\n",
-		  "--timeout=1us must be 0 or at least 1ms" },
-		{ "FROM a\nHEALTHCHECK --retries=-1 CMD y\n", "--retries=-1 must be a number" },
-		{ "FROM a\nHEALTHCHECK --intervall=1s CMD y\n", "(did you mean --interval?)" },
-		/* flags */
-		{ "FROM a\nRUN --mout=type=x y\n",
-		  "unknown flag of RUN: --mout (did you mean --mount?)" },
-		{ "FROM a\nRUN --network=bridge y\n", "--network=bridge has no such value" },
-		{ "FROM a\nRUN --network=none --network=none y\n", "--network is given twice" },
-		{ "FROM a\nRUN --security=x y\n", "--security=x has no such value" },
-		{ "FROM a\nCOPY --link=maybe a b\n", "--link=maybe must be true or false" },
-		{ "FROM a\nCOPY --link= a b\n", "--link= must be true or false" },
-		{ "FROM a\nCOPY --from a b\n", "--from needs a value" },
-		{ "FROM a\nCOPY --from= a b\n", "--from needs a stage or an image" },
-		{ "FROM a\nCOPY --from=$x a b\n", "variables are not expanded here" },
-		{ "FROM a\nADD --from=x a b\n", "unknown flag of ADD: --from" },
-		{ "FROM a\nUSER --x y\n", "USER has no flags: --x" },
-		{ "FROM a\nCMD --x y\n", "CMD has no flags: --x" },
-		/* ONBUILD */
-		{ "FROM a\nONBUILD\n", "ONBUILD needs an instruction" },
-		{ "FROM a\nONBUILD ONBUILD RUN x\n", "ONBUILD ONBUILD is not allowed" },
-		{ "FROM a\nONBUILD FROM x\n", "ONBUILD FROM is not allowed" },
-		{ "FROM a\nONBUILD maintainer x\n", "ONBUILD MAINTAINER is not allowed" },
-		{ "FROM a\nONBUILD RUM x\n", "unknown instruction: RUM (did you mean RUN?)" },
-		{ "FROM a\nONBUILD RUN --x y\n", "unknown flag of RUN: --x" },
-		/* heredocs */
-		{ "FROM a\nRUN <<EOF\nx\n",
-		  "Dockerfile:2: the heredoc EOF does not end (no line EOF)\n  2 | RUN <<EOF" },
-		{ "FROM a\nCOPY <<A <<B /\nA\n", "the heredoc B does not end" },
-		{ "FROM a\nRUN <<EOF\n EOF\n", "the heredoc EOF does not end" },
-		{ "FROM a\nONBUILD RUN <<EOF\nx\n", "the heredoc EOF does not end" },
-		/* no terminal control from a file */
-		{ "FROM a\nRUM\x1b[31m\n", "RUM?[31M" },
-	};
-
 	(void)state;
-	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+	for (size_t i = 0; i < ARRAY_LEN(bad_files); i++) {
 		struct dockerfile *d = NULL;
 		struct err err = { 0 };
 
-		if (parse(rows[i].text, &d, &err) != -EINVAL || !strstr(err.msg, rows[i].want))
-			fail_msg("%s: want %s, got %s", rows[i].text, rows[i].want,
+		if (parse(bad_files[i].text, &d, &err) != -EINVAL ||
+		    !strstr(err.msg, bad_files[i].want))
+			fail_msg("%s: want %s, got %s", bad_files[i].text, bad_files[i].want,
 				 err.code ? err.msg : "success");
 		assert_int_equal(err.code, EINVAL);
 		assert_null(d);

@@ -299,7 +299,8 @@ static void expose_reads(void **state)
 
 		for (size_t k = 0; k < got.n; k++)
 			str_addf(&joined, "%s%s", k ? " " : "", got.v[k]);
-		if (rows[i].want ? rc != 0 || strcmp(joined.s, rows[i].want) != 0 : rc != -EINVAL)
+		if (rows[i].want ? rc != 0 || strcmp(str_get(&joined), rows[i].want) != 0
+				 : rc != -EINVAL)
 			fail_msg("%s: got %d %s", rows[i].word, rc, str_get(&joined));
 	}
 }

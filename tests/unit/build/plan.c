@@ -63,7 +63,7 @@ static void golden_files_agree(void **state)
 		if (write)
 			assert_int_equal(fd_write_file(AT_FDCWD, out, got, strlen(got), 0644, &err),
 					 0);
-		if (fd_read_file(AT_FDCWD, out, 4 * DF_BYTES_MAX, &want, NULL, &err) < 0)
+		if (fd_read_file(AT_FDCWD, out, DF_BYTES_MAX, &want, NULL, &err) < 0)
 			fail_msg("%s", err.msg);
 		if (strcmp(got, want) != 0)
 			fail_msg("%s: got\n%s", out, got);
@@ -178,7 +178,10 @@ static void stages_are_found(void **state)
 	struct err err = { 0 };
 
 	(void)state;
-	assert_int_equal(make("FROM x AS A\nFROM y AS b\nFROM z AS a\n", &o, &d, &p, &err), 0);
+	if (make("FROM x AS A\nFROM y AS b\nFROM z AS a\n", &o, &d, &p, &err) < 0 || !p) {
+		fail_msg("%s", err.msg);
+		return;
+	}
 	assert_int_equal(plan_stage_find(p, "a", 3), 2);
 	assert_int_equal(plan_stage_find(p, "A", 2), 0);
 	assert_int_equal(plan_stage_find(p, "1", 2), 1);
@@ -223,18 +226,62 @@ static void global_args_are_chained(void **state)
 
 		if (rows[i].given)
 			strv_add(&args, rows[i].given);
-		if (make(rows[i].text, &o, &d, &p, &err) < 0)
+		if (make(rows[i].text, &o, &d, &p, &err) < 0 || !p)
 			fail_msg("%s: %s", rows[i].text, err.msg);
-		assert_string_equal(p->stages[0].base_ref, rows[i].want);
+		else
+			assert_string_equal(p->stages[0].base_ref, rows[i].want);
 	}
+}
+
+/* Each argument doubles the one before it: the sum is bounded, not only each value. */
+static void global_args_cannot_explode(void **state)
+{
+	struct plan_opts o = { 0 };
+	auto_dockerfile struct dockerfile *d = NULL;
+	auto_str struct str text = { 0 };
+	struct plan *p = NULL;
+	struct err err = { 0 };
+
+	(void)state;
+	str_add(&text, "ARG a0=0123456789abcdef\n");
+	for (int i = 0; i < 16; i++)
+		str_addf(&text, "ARG a%d=$a%d$a%d\n", i + 1, i, i);
+	for (int i = 0; i < 1000; i++)
+		str_addf(&text, "ARG b%d=$a16\n", i);
+	str_add(&text, "FROM x\n");
+	assert_int_equal(make(text.s, &o, &d, &p, &err), -EINVAL);
+	assert_non_null(strstr(err.msg, "arguments before the first FROM"));
+	assert_null(p);
+}
+
+static void many_stages_are_fast_enough(void **state)
+{
+	struct plan_opts o = { 0 };
+	auto_dockerfile struct dockerfile *d = NULL;
+	auto_plan struct plan *p = NULL;
+	auto_str struct str text = { 0 };
+	struct err err = { 0 };
+
+	(void)state;
+	str_add(&text, "FROM x AS s0\n");
+	for (int i = 1; i < 5000; i++)
+		str_addf(&text, "FROM s%d AS s%d\n", i - 1, i);
+	if (make(text.s, &o, &d, &p, &err) < 0 || !p)
+		fail_msg("%s", err.msg);
+	else
+		assert_true(p->stages[0].needed);
 }
 
 int test_plan(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(golden_files_agree),      cmocka_unit_test(bad_plans_are_refused),
-		cmocka_unit_test(good_plans_pass),         cmocka_unit_test(stages_are_found),
+		cmocka_unit_test(golden_files_agree),
+		cmocka_unit_test(bad_plans_are_refused),
+		cmocka_unit_test(good_plans_pass),
+		cmocka_unit_test(stages_are_found),
 		cmocka_unit_test(global_args_are_chained),
+		cmocka_unit_test(global_args_cannot_explode),
+		cmocka_unit_test(many_stages_are_fast_enough),
 	};
 
 	return cmocka_run_group_tests_name("plan", tests, NULL, NULL);
