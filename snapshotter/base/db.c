@@ -1,0 +1,373 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <shale/base/db.h>
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+#include <sqlite3.h>
+
+#include <shale/base/fd.h>
+#include <shale/base/str.h>
+
+#include "schema.h"
+
+enum { CACHED_MAX = 32, BUSY_MS = 30000 };
+
+struct db_stmt {
+	sqlite3_stmt *s;
+	struct db *db;
+	const char *sql; /* callers pass literals: the pointer is the key */
+	bool in_use, locked;
+};
+
+struct db {
+	sqlite3 *h;
+	int lock_fd, depth;
+	enum db_sync sync;
+	struct db_stmt cached[CACHED_MAX];
+	size_t n_cached;
+};
+
+/* SQLite's code in errno's words. */
+static int db_err(struct db *db, int rc, const char *doing, struct err *err)
+{
+	static const struct {
+		int rc, code;
+	} map[] = { { SQLITE_CONSTRAINT, EEXIST }, { SQLITE_FULL, ENOSPC },
+		    { SQLITE_BUSY, EBUSY },        { SQLITE_READONLY, EROFS },
+		    { SQLITE_CANTOPEN, EIO },      { SQLITE_CORRUPT, EBADMSG },
+		    { SQLITE_NOTADB, EBADMSG } };
+	int code = EIO;
+
+	for (size_t i = 0; i < ARRAY_LEN(map); i++)
+		if ((rc & 0xff) == map[i].rc)
+			code = map[i].code;
+	if (rc == SQLITE_CONSTRAINT_FOREIGNKEY)
+		code = EBUSY;
+	return err_set(err, code, "database: %s: %s", doing, sqlite3_errmsg(db->h));
+}
+
+static int simple(struct db *db, const char *sql, struct err *err)
+{
+	int rc = sqlite3_exec(db->h, sql, NULL, NULL, NULL);
+
+	return rc == SQLITE_OK ? 0 : db_err(db, rc, sql, err);
+}
+
+static int lock_writers(struct db *db, struct err *err)
+{
+	while (flock(db->lock_fd, LOCK_EX) < 0)
+		if (errno != EINTR)
+			return err_sys(err, "lock the database");
+	return 0;
+}
+
+static void unlock_writers(struct db *db)
+{
+	flock(db->lock_fd, LOCK_UN);
+}
+
+static int migrate_locked(struct db *db, struct err *err)
+{
+	int64_t have = 0;
+	int rc = db_get_int(db, "PRAGMA user_version", NULL, &have, err);
+
+	for (; rc >= 0 && have < SCHEMA_VERSION; have++)
+		rc = simple(db, schema_step[have], err);
+	return rc < 0 ? rc : simple(db, "PRAGMA user_version=1", err);
+}
+
+static int migrate(struct db *db, struct err *err)
+{
+	auto_db_tx struct db *tx = NULL;
+	int64_t have = 0;
+	int rc = db_get_int(db, "PRAGMA user_version", NULL, &have, err);
+
+	_Static_assert(SCHEMA_VERSION == 1, "migrate_locked sets user_version");
+	if (rc < 0 || have == SCHEMA_VERSION)
+		return rc < 0 ? rc : 0;
+	if (have > SCHEMA_VERSION)
+		return err_set(err, ENOTSUP,
+			       "the store was made by a newer shale (schema %d, this one knows %d)",
+			       (int)have, SCHEMA_VERSION);
+	rc = db_tx_begin(db, DB_FULL, &tx, err);
+	if (rc >= 0)
+		rc = migrate_locked(db, err);
+	return rc < 0 ? rc : db_tx_commit(&tx, err);
+}
+
+static int configure(struct db *db, struct err *err)
+{
+	int64_t wal = 0;
+	int rc;
+
+	sqlite3_busy_timeout(db->h, BUSY_MS);
+	/* The closing checkpoint costs more than the transaction: it is done after the prompt. */
+	sqlite3_db_config(db->h, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
+	sqlite3_extended_result_codes(db->h, 1);
+	rc = db_get_int(db, "PRAGMA user_version", NULL, &wal, err);
+	if (rc >= 0 && wal == 0)
+		rc = simple(db, "PRAGMA journal_mode=WAL", err);
+	if (rc >= 0)
+		rc = simple(db, "PRAGMA foreign_keys=ON;PRAGMA synchronous=NORMAL", err);
+	return rc < 0 ? rc : migrate(db, err);
+}
+
+int db_open(int root_fd, struct db **ret, struct err *err)
+{
+	struct db *db = mem_alloc(sizeof(*db));
+	char dir[FD_PATH_MAX];
+	auto_free char *path = mem_fmt("%s/db.sqlite", fd_path(root_fd, dir));
+	int rc;
+
+	db->lock_fd = openat(root_fd, "db.lock", O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+	if (db->lock_fd < 0) {
+		free(db);
+		return err_sys(err, "open db.lock");
+	}
+	rc = sqlite3_open_v2(path, &db->h,
+			     SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX,
+			     NULL);
+	rc = rc == SQLITE_OK ? configure(db, err) : db_err(db, rc, "open", err);
+	if (rc < 0) {
+		db_close(db);
+		return rc;
+	}
+	*ret = db;
+	return 0;
+}
+
+void db_close(struct db *db)
+{
+	if (!db)
+		return;
+	db_rollback(db);
+	for (size_t i = 0; i < db->n_cached; i++)
+		sqlite3_finalize(db->cached[i].s);
+	sqlite3_close(db->h);
+	close(db->lock_fd);
+	free(db);
+}
+
+int db_begin(struct db *db, enum db_sync sync, struct err *err)
+{
+	int rc;
+
+	if (db->depth++ > 0)
+		return 0;
+	rc = lock_writers(db, err);
+	if (rc >= 0 && sync != db->sync) {
+		rc = simple(db,
+			    sync == DB_FULL ? "PRAGMA synchronous=FULL"
+					    : "PRAGMA synchronous=NORMAL",
+			    err);
+		db->sync = sync;
+	}
+	if (rc >= 0)
+		rc = db_run(db, "BEGIN IMMEDIATE", NULL, err);
+	if (rc < 0) {
+		db->depth = 0;
+		unlock_writers(db);
+		return rc;
+	}
+	return 0;
+}
+
+int db_commit(struct db *db, struct err *err)
+{
+	int rc;
+
+	if (--db->depth > 0)
+		return 0;
+	db->depth = 1; /* the statement itself runs inside */
+	rc = db_run(db, "COMMIT", NULL, err);
+	if (rc < 0) {
+		db_rollback(db);
+		return rc;
+	}
+	db->depth = 0;
+	unlock_writers(db);
+	return 0;
+}
+
+void db_rollback(struct db *db)
+{
+	struct err ignored;
+
+	if (!db->depth)
+		return;
+	if (!sqlite3_get_autocommit(db->h))
+		simple(db, "ROLLBACK", &ignored);
+	db->depth = 0;
+	unlock_writers(db);
+}
+
+void db_tx_cleanup(struct db **tx)
+{
+	if (*tx)
+		db_rollback(*tx);
+	*tx = NULL;
+}
+
+int db_tx_begin(struct db *db, enum db_sync sync, struct db **ret_tx, struct err *err)
+{
+	int rc = db_begin(db, sync, err);
+
+	if (rc >= 0)
+		*ret_tx = db;
+	return rc;
+}
+
+int db_tx_commit(struct db **tx, struct err *err)
+{
+	return db_commit(take(*tx), err);
+}
+
+static int prepare(struct db *db, const char *sql, struct db_stmt **ret, struct err *err)
+{
+	struct db_stmt *st = NULL;
+	int rc;
+
+	for (size_t i = 0; i < db->n_cached && !st; i++)
+		if (db->cached[i].sql == sql && !db->cached[i].in_use)
+			st = &db->cached[i];
+	if (!st) {
+		bool keep = db->n_cached < CACHED_MAX;
+		sqlite3_stmt *s;
+
+		rc = sqlite3_prepare_v2(db->h, sql, -1, &s, NULL);
+		if (rc != SQLITE_OK)
+			return db_err(db, rc, sql, err);
+		st = keep ? &db->cached[db->n_cached++] : mem_alloc(sizeof(*st));
+		*st = (struct db_stmt){ .s = s, .db = db, .sql = keep ? sql : NULL };
+	}
+	st->in_use = true;
+	*ret = st;
+	return 0;
+}
+
+static int bind(struct db_stmt *st, const struct db_arg *args, struct err *err)
+{
+	int rc = SQLITE_OK;
+
+	for (int i = 1; args && args->type != DB_END && rc == SQLITE_OK; i++, args++) {
+		if (args->type == DB_TYPE_INT)
+			rc = sqlite3_bind_int64(st->s, i, args->i);
+		else if (!args->p)
+			rc = sqlite3_bind_null(st->s, i);
+		else if (args->type == DB_TYPE_TEXT)
+			rc = sqlite3_bind_text(st->s, i, args->p, -1, SQLITE_TRANSIENT);
+		else
+			rc = sqlite3_bind_blob64(st->s, i, args->p, (sqlite3_uint64)args->i,
+						 SQLITE_TRANSIENT);
+	}
+	return rc == SQLITE_OK ? 0 : db_err(st->db, rc, "bind", err);
+}
+
+int db_query(struct db *db, const char *sql, const struct db_arg *args, struct db_stmt **ret,
+	     struct err *err)
+{
+	auto_db_stmt struct db_stmt *st = NULL;
+	int rc = prepare(db, sql, &st, err);
+
+	if (rc >= 0)
+		rc = bind(st, args, err);
+	if (rc < 0)
+		return rc;
+	*ret = take(st);
+	return 0;
+}
+
+void db_stmt_cleanup(struct db_stmt **pst)
+{
+	struct db_stmt *st = *pst;
+
+	*pst = NULL;
+	if (!st)
+		return;
+	sqlite3_reset(st->s);
+	sqlite3_clear_bindings(st->s);
+	if (st->locked)
+		unlock_writers(st->db);
+	st->in_use = st->locked = false;
+	if (st->sql)
+		return;
+	sqlite3_finalize(st->s);
+	free(st);
+}
+
+int db_step(struct db_stmt *st, struct err *err)
+{
+	int rc = sqlite3_step(st->s);
+
+	if (rc == SQLITE_ROW)
+		return 1;
+	return rc == SQLITE_DONE ? 0 : db_err(st->db, rc, sqlite3_sql(st->s), err);
+}
+
+int db_run(struct db *db, const char *sql, const struct db_arg *args, struct err *err)
+{
+	auto_db_stmt struct db_stmt *st = NULL;
+	int rc = db_query(db, sql, args, &st, err);
+
+	if (rc >= 0 && !db->depth && !sqlite3_stmt_readonly(st->s)) {
+		rc = lock_writers(db, err);
+		st->locked = rc >= 0;
+	}
+	while (rc >= 0 && (rc = db_step(st, err)) > 0)
+		;
+	return rc < 0 ? rc : sqlite3_changes(db->h);
+}
+
+int64_t db_last_id(struct db *db)
+{
+	return sqlite3_last_insert_rowid(db->h);
+}
+
+int64_t db_col_int(struct db_stmt *st, int col)
+{
+	return sqlite3_column_int64(st->s, col);
+}
+
+const char *db_col_str(struct db_stmt *st, int col)
+{
+	return (const char *)sqlite3_column_text(st->s, col);
+}
+
+const void *db_col_blob(struct db_stmt *st, int col, size_t *ret_len)
+{
+	const void *p = sqlite3_column_blob(st->s, col);
+
+	*ret_len = (size_t)sqlite3_column_bytes(st->s, col);
+	return p;
+}
+
+int db_get_int(struct db *db, const char *sql, const struct db_arg *args, int64_t *ret,
+	       struct err *err)
+{
+	auto_db_stmt struct db_stmt *st = NULL;
+	int rc = db_query(db, sql, args, &st, err);
+
+	if (rc >= 0)
+		rc = db_step(st, err);
+	if (rc > 0)
+		*ret = db_col_int(st, 0);
+	return rc;
+}
+
+int db_get_str(struct db *db, const char *sql, const struct db_arg *args, char **ret,
+	       struct err *err)
+{
+	auto_db_stmt struct db_stmt *st = NULL;
+	int rc = db_query(db, sql, args, &st, err);
+
+	if (rc >= 0)
+		rc = db_step(st, err);
+	if (rc > 0)
+		*ret = mem_str(db_col_str(st, 0));
+	return rc;
+}

@@ -1,0 +1,137 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <shale/base/fd.h>
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+void fd_cleanup(int *fd)
+{
+	int saved = errno;
+
+	if (*fd >= 0)
+		close(*fd); /* never retried: Linux frees the number even on EINTR */
+	errno = saved;
+}
+
+void fd_close(int *fd)
+{
+	fd_cleanup(fd);
+	*fd = -1;
+}
+
+int fd_take(int *fd)
+{
+	int ret = *fd;
+
+	*fd = -1;
+	return ret;
+}
+
+int fd_dup(int fd)
+{
+	return fcntl(fd, F_DUPFD_CLOEXEC, 3);
+}
+
+int fd_write_all(int fd, const void *p, size_t n, struct err *err)
+{
+	const char *at = p;
+
+	while (n) {
+		ssize_t k = write(fd, at, n);
+
+		if (k < 0 && errno == EINTR)
+			continue;
+		if (k < 0)
+			return err_sys(err, "write");
+		at += k;
+		n -= (size_t)k;
+	}
+	return 0;
+}
+
+int fd_write_str(int fd, const char *s, struct err *err)
+{
+	return fd_write_all(fd, s, strlen(s), err);
+}
+
+ssize_t fd_read_full(int fd, void *p, size_t n, struct err *err)
+{
+	size_t got = 0;
+
+	while (got < n) {
+		ssize_t k = read(fd, (char *)p + got, n - got);
+
+		if (k < 0 && errno == EINTR)
+			continue;
+		if (k < 0)
+			return err_sys(err, "read");
+		if (k == 0)
+			break;
+		got += (size_t)k;
+	}
+	return (ssize_t)got;
+}
+
+int fd_read_all(int fd, size_t limit, char **ret, size_t *ret_len, struct err *err)
+{
+	size_t cap = 4096, len = 0;
+	auto_free char *buf = NULL;
+	struct stat st;
+
+	if (fstat(fd, &st) == 0 && st.st_size > 0)
+		cap = (size_t)st.st_size < limit ? (size_t)st.st_size + 1 : limit + 1;
+	for (;;) {
+		ssize_t k;
+
+		buf = mem_grow(buf, cap + 1, 1);
+		k = fd_read_full(fd, buf + len, cap - len, err);
+		if (k < 0)
+			return (int)k;
+		len += (size_t)k;
+		if (len > limit)
+			return err_set(err, EFBIG, "larger than %zu bytes", limit);
+		if (len < cap)
+			break;
+		cap *= 2;
+	}
+	buf[len] = 0;
+	*ret = take(buf);
+	if (ret_len)
+		*ret_len = len;
+	return 0;
+}
+
+int fd_read_file(int dir_fd, const char *name, size_t limit, char **ret, size_t *ret_len,
+		 struct err *err)
+{
+	auto_fd int fd = openat(dir_fd, name, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+	int rc;
+
+	if (fd < 0)
+		return err_sys(err, "open %s", name);
+	rc = fd_read_all(fd, limit, ret, ret_len, err);
+	return rc < 0 ? err_ctx(err, "read %s", name) : 0;
+}
+
+int fd_write_file(int dir_fd, const char *name, const void *p, size_t n, mode_t mode,
+		  struct err *err)
+{
+	auto_fd int fd =
+		openat(dir_fd, name, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, mode);
+	int rc;
+
+	if (fd < 0)
+		return err_sys(err, "create %s", name);
+	rc = fd_write_all(fd, p, n, err);
+	return rc < 0 ? err_ctx(err, "write %s", name) : 0;
+}
+
+const char *fd_path(int fd, char buf[FD_PATH_MAX])
+{
+	snprintf(buf, FD_PATH_MAX, "/proc/self/fd/%d", fd);
+	return buf;
+}

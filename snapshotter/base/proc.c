@@ -1,0 +1,159 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <shale/base/proc.h>
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <shale/base/fd.h>
+#include <shale/base/str.h>
+#include <shale/base/sys.h>
+
+/* State letter and start time from /proc/PID/stat; the command name may hold blanks and
+ * parentheses. */
+static int read_stat(pid_t pid, char *ret_state, uint64_t *ret_start)
+{
+	char path[64], buf[1024], *p;
+	auto_fd int fd = -1;
+	ssize_t n;
+
+	snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	n = fd < 0 ? -1 : read(fd, buf, sizeof(buf) - 1);
+	if (n <= 0)
+		return -ESRCH;
+	buf[n] = 0;
+	p = strrchr(buf, ')');
+	if (!p || !p[1])
+		return -ESRCH;
+	p += 2;
+	*ret_state = *p;
+	for (int field = 3; field < 22 && p; field++) {
+		p = strchr(p, ' ');
+		p = p ? p + 1 : NULL;
+	}
+	*ret_start = p ? strtoull(p, NULL, 10) : 0;
+	return 0;
+}
+
+uint64_t proc_start_time(pid_t pid)
+{
+	uint64_t start;
+	char state;
+
+	return read_stat(pid, &state, &start) < 0 ? 0 : start;
+}
+
+bool proc_is_alive(pid_t pid, uint64_t start_time)
+{
+	uint64_t start;
+	char state;
+
+	if (pid <= 0 || read_stat(pid, &state, &start) < 0)
+		return false;
+	return start == start_time && state != 'Z' && state != 'X';
+}
+
+const char *proc_boot_id(void)
+{
+	static char id[PROC_BOOT_ID_LEN + 1];
+	auto_fd int fd = -1;
+
+	if (id[0])
+		return id;
+	fd = open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
+	if (fd < 0 || read(fd, id, PROC_BOOT_ID_LEN) != PROC_BOOT_ID_LEN)
+		memcpy(id, "unknown", 8);
+	return id;
+}
+
+int proc_exit_code(int wait_status)
+{
+	return WIFEXITED(wait_status) ? WEXITSTATUS(wait_status) : 128 + WTERMSIG(wait_status);
+}
+
+int proc_wait(pid_t pid, int *ret_code, struct err *err)
+{
+	int status;
+
+	while (waitpid(pid, &status, 0) < 0)
+		if (errno != EINTR)
+			return err_sys(err, "wait for process %d", (int)pid);
+	*ret_code = proc_exit_code(status);
+	return 0;
+}
+
+static void child_exec(const char *file, char *const argv[], const int fds[3])
+{
+	sigset_t none;
+	int in[3];
+
+	for (int i = 0; i < 3; i++)
+		in[i] = fds && fds[i] >= 0 ? fd_dup(fds[i]) : open("/dev/null", O_RDWR | O_CLOEXEC);
+	for (int i = 0; i < 3; i++)
+		dup2(in[i], i);
+	sys_close_range(3, ~0u, 0);
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
+	execv(file, argv);
+	_exit(127);
+}
+
+pid_t proc_spawn(const char *file, char *const argv[], const int fds[3], bool detach,
+		 struct err *err)
+{
+	pid_t pid = fork();
+	int code;
+
+	if (pid < 0)
+		return err_sys(err, "fork for %s", file);
+	if (pid == 0) {
+		if (detach) {
+			setsid();
+			if (fork() != 0)
+				_exit(0);
+		}
+		child_exec(file, argv, fds);
+	}
+	if (!detach)
+		return pid;
+	return proc_wait(pid, &code, err) < 0 ? -err->code : 0;
+}
+
+void proc_random_hex(char *buf, unsigned n)
+{
+	static const char digits[] = "0123456789abcdef";
+	unsigned char rnd[32] = { 0 };
+
+	if (n > 64)
+		n = 64;
+	while (getrandom(rnd, (n + 1) / 2, 0) < 0 && errno == EINTR)
+		;
+	for (unsigned i = 0; i < n; i++)
+		buf[i] = digits[i % 2 ? rnd[i / 2] & 15 : rnd[i / 2] >> 4];
+	buf[n] = 0;
+}
+
+static int64_t now(clockid_t clock)
+{
+	struct timespec t;
+
+	clock_gettime(clock, &t);
+	return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+}
+
+int64_t proc_now_ns(void)
+{
+	return now(CLOCK_REALTIME);
+}
+
+int64_t proc_mono_ns(void)
+{
+	return now(CLOCK_MONOTONIC);
+}

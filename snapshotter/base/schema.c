@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "schema.h"
+
+/*
+ * snapshots: module snap. layers, images, image_layers: module image. tags: module store.
+ * containers: module container. steps: module build. A step's result is named by its id; key is
+ * SHA-256 over all it could see; ingredients says what that was. Times are unix seconds unless _ns.
+ */
+static const char version_1[] =
+	"CREATE TABLE snapshots (id INTEGER PRIMARY KEY AUTOINCREMENT, key TEXT NOT NULL UNIQUE, kind INTEGER NOT NULL,"
+	" parent INTEGER REFERENCES snapshots(id), flags INTEGER NOT NULL DEFAULT 0, created INTEGER NOT NULL,"
+	" boot TEXT NOT NULL, durable INTEGER NOT NULL DEFAULT 0);"
+	"CREATE INDEX snapshots_parent ON snapshots(parent);"
+	"CREATE TABLE layers (snapshot INTEGER PRIMARY KEY REFERENCES snapshots(id), diff_id TEXT, chain_id TEXT,"
+	" size INTEGER NOT NULL DEFAULT 0, tar_size INTEGER);"
+	"CREATE INDEX layers_chain ON layers(chain_id);"
+	"CREATE TABLE images (id TEXT PRIMARY KEY, snapshot INTEGER REFERENCES snapshots(id), size INTEGER NOT NULL,"
+	" created INTEGER NOT NULL, stored INTEGER NOT NULL, history TEXT, boot TEXT NOT NULL,"
+	" durable INTEGER NOT NULL DEFAULT 0);"
+	"CREATE INDEX images_snapshot ON images(snapshot);"
+	"CREATE TABLE tags (name TEXT PRIMARY KEY, image TEXT NOT NULL REFERENCES images(id), updated INTEGER NOT NULL,"
+	" previous TEXT);"
+	"CREATE INDEX tags_image ON tags(image);"
+	"CREATE TABLE containers (id TEXT PRIMARY KEY, name TEXT NOT NULL UNIQUE, image TEXT REFERENCES images(id),"
+	" image_name TEXT, snapshot INTEGER REFERENCES snapshots(id), state INTEGER NOT NULL, pid INTEGER, start_time INTEGER,"
+	" monitor INTEGER, monitor_start INTEGER, boot TEXT, exit_code INTEGER, error TEXT, created_ns INTEGER NOT NULL,"
+	" started_ns INTEGER, finished_ns INTEGER, command TEXT, auto_remove INTEGER NOT NULL DEFAULT 0);"
+	"CREATE INDEX containers_image ON containers(image);"
+	"CREATE INDEX containers_snapshot ON containers(snapshot);"
+	"CREATE TABLE steps (id TEXT PRIMARY KEY, key BLOB NOT NULL UNIQUE, parent TEXT, snapshot INTEGER REFERENCES snapshots(id),"
+	" instruction TEXT NOT NULL, config TEXT NOT NULL, ingredients TEXT NOT NULL, size INTEGER NOT NULL DEFAULT 0,"
+	" created INTEGER NOT NULL, used INTEGER NOT NULL, boot TEXT NOT NULL, durable INTEGER NOT NULL DEFAULT 0);"
+	"CREATE INDEX steps_snapshot ON steps(snapshot);";
+
+const char *const schema_step[SCHEMA_VERSION] = { version_1 };
