@@ -27,9 +27,14 @@ static const char version_1[] =
 	" started_ns INTEGER, finished_ns INTEGER, command TEXT, auto_remove INTEGER NOT NULL DEFAULT 0);"
 	"CREATE INDEX containers_image ON containers(image);"
 	"CREATE INDEX containers_snapshot ON containers(snapshot);"
-	"CREATE TABLE steps (id TEXT PRIMARY KEY, key BLOB NOT NULL UNIQUE, parent TEXT, snapshot INTEGER REFERENCES snapshots(id),"
-	" instruction TEXT NOT NULL, config TEXT NOT NULL, ingredients TEXT NOT NULL, size INTEGER NOT NULL DEFAULT 0,"
-	" created INTEGER NOT NULL, used INTEGER NOT NULL, boot TEXT NOT NULL, durable INTEGER NOT NULL DEFAULT 0);"
+	"CREATE TABLE steps (id TEXT PRIMARY KEY, parent TEXT, snapshot INTEGER REFERENCES snapshots(id),"
+	" instruction TEXT NOT NULL, config TEXT NOT NULL, ingredients TEXT NOT NULL,"
+	" size INTEGER NOT NULL DEFAULT 0, created INTEGER NOT NULL, used INTEGER NOT NULL, boot TEXT NOT NULL,"
+	" durable INTEGER NOT NULL DEFAULT 0);"
+	/* One step may be found by several keys: by what a stage's result is called, and by its content. */
+	"CREATE TABLE step_keys (key BLOB PRIMARY KEY, step TEXT NOT NULL REFERENCES steps(id) ON DELETE CASCADE)"
+	" WITHOUT ROWID;"
+	"CREATE INDEX step_keys_step ON step_keys(step);"
 	"CREATE INDEX steps_snapshot ON steps(snapshot);";
 
 const char *const schema_step[SCHEMA_VERSION] = { version_1 };
