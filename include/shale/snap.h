@@ -7,7 +7,10 @@
  * directory exists, and removed before it goes, so kill -9 leaves garbage directories (snap_sweep) and never a row without files.
  *
  * Mounts are made with the new mount API and stay detached: the host's mount table never changes. An active snapshot is mounted once, under a
- * flock on snap/<id>/lock that the returned struct holds.
+ * flock on the directory snap/<id> that the returned struct holds; beyond the life of that struct the kernel is asked whether some overlay
+ * still has the upper.
+ *
+ * One handle a process, used by the main thread only, as its db. Neither it nor a snap_mount may be used on both sides of a fork.
  */
 #ifndef SHALE_SNAP_H
 #define SHALE_SNAP_H
@@ -39,24 +42,33 @@ struct snap_info {
 };
 
 struct snap_new {
-	const char *key;     /* NULL: "<id>" is made up */
+	const char *key;     /* up to 159 bytes; NULL: "<id>" is made up */
 	int64_t parent;      /* id of a committed snapshot, 0 = none */
 	enum snap_kind kind; /* SNAP_ACTIVE or SNAP_VIEW */
 };
 
+/* store_fd stays the caller's and open as long as the handle. */
 int snap_open(struct db *db, int store_fd, struct snap **ret, struct err *err);
 void snap_close(struct snap *s);
 
 /* A new active snapshot or view. -EEXIST for a key in use, -ENOENT for a missing parent, -EINVAL for one not committed. */
 int snap_prepare(struct snap *s, const struct snap_new *n, struct snap_info *ret, struct err *err);
-/* Active -> committed under a new key (NULL keeps it). flags are stored. The upper must be quiet. */
+/* Active -> committed under a new key (NULL keeps it). flags are stored. The upper must be quiet: -EBUSY while a snap_mount of it is
+ * open, -EINVAL for one not active, -EEXIST for a name in use. */
 int snap_commit(struct snap *s, int64_t id, const char *name, unsigned flags, struct err *err);
-/* Row first, then the directory goes to trash/. -EBUSY while another snapshot rests on it, naming that one. */
+/*
+ * Row first, then the directory goes to trash/. -EBUSY while another snapshot rests on it, naming that one, or a row of another module
+ * refers to it. Not inside a transaction of the caller's, whose rollback would leave a row without files: there snap_forget, and
+ * snap_discard after the commit (what is not discarded is the sweeper's).
+ */
 int snap_remove(struct snap *s, int64_t id, struct err *err);
+int snap_forget(struct snap *s, int64_t id, struct err *err);
+int snap_discard(struct snap *s, int64_t id, struct err *err);
 int snap_stat(struct snap *s, int64_t id, struct snap_info *ret, struct err *err);
 int snap_find(struct snap *s, const char *key, struct snap_info *ret, struct err *err);
 int snap_usage(struct snap *s, int64_t id, uint64_t *ret_disk_bytes, uint64_t *ret_inodes, struct err *err);
 
+/* In order of id. fn may change snapshots; a negative result ends the walk and is returned. */
 typedef int snap_fn(const struct snap_info *info, void *arg, struct err *err);
 int snap_walk(struct snap *s, snap_fn *fn, void *arg, struct err *err);
 
@@ -77,11 +89,18 @@ void snap_mount_close(struct snap_mount *m);
 
 enum snap_mount_flag {
 	SNAP_RDONLY = 1,   /* a view, whatever the kind; committed snapshots are always mounted so */
-	SNAP_VOLATILE = 2, /* no sync of the upper; the marker below work/ is removed by snap_unmounted() */
+	SNAP_VOLATILE = 2, /* no sync of the upper. A wish: is_volatile tells; never for one without a parent or of an earlier boot */
 };
-/* Mounts id over its chain. id 0 gives an empty read-only directory. -EBUSY when it is mounted already. */
+/*
+ * Mounts id over its chain. id 0 gives an empty read-only directory. -EBUSY when it is mounted already; an overlay that only lingers after
+ * its last process is waited for, up to five seconds. -EBADMSG when a machine crash caught it volatile, or it refers to layers that it
+ * does not rest on. A snapshot without layers beneath it is a private bind of its fs/, without nosuid, nodev and noexec.
+ */
 int snap_mount(struct snap *s, int64_t id, unsigned flags, struct snap_mount *ret, struct err *err);
-/* After a volatile mount went away without a machine crash: clears work/work/incompat so that it can be mounted again. */
+/*
+ * After a volatile mount went away: clears the kernel's mark, work/work/incompat, if the machine did not crash since. Not needed for another
+ * snap_mount, which does the same; only others that would mount the upper need it.
+ */
 int snap_unmounted(struct snap *s, int64_t id, struct err *err);
 
 /* O_PATH fds of snap/<id> and snap/<id>/fs. */
@@ -90,7 +109,10 @@ int snap_fs_fd(struct snap *s, int64_t id, int *ret_fs_fd, struct err *err);
 /* "<store root>/snap/<id>/fs" for inspect. Caller owns it. */
 char *snap_path(struct snap *s, int64_t id);
 
-/* Garbage: directories without a row, trash. Decides inside a write transaction, deletes after. Returns how many. */
+/*
+ * Garbage: directories without a row, and everything in trash/ but what is still mounted. Decides inside a write transaction, deletes after.
+ * Returns how many it deleted; 0 when another sweeper is at it.
+ */
 int snap_sweep(struct snap *s, struct err *err);
 
 #endif

@@ -1,0 +1,171 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * For kernels before 6.7, which take layers only as one mount(2) option of at most a page. A child
+ * in a mount namespace of its own stands in snap/, so that a layer is "12/fs" and some 450 fit,
+ * mounts there, and hands back a detached clone. Its namespace goes with it.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <shale/base/fd.h>
+#include <shale/base/proc.h>
+#include <shale/base/str.h>
+#include <shale/base/sys.h>
+
+#include "priv.h"
+
+enum { OPTION_PAGE = 4096 };
+
+enum step { STEP_CHDIR, STEP_UNSHARE, STEP_PRIVATE, STEP_MOUNT, STEP_CLONE, STEP_SEND };
+static const char *const step_names[] = {
+	"chdir to snap", "unshare mounts", "make mounts private",
+	"mount overlay", "open_tree",      "hand over",
+};
+
+/* What the child sends, with the fd when error is 0. */
+struct answer {
+	int step, error;
+};
+
+union fd_message {
+	struct cmsghdr head;
+	char space[CMSG_SPACE(sizeof(int))];
+};
+
+static void send_answer(int sock, const struct answer *a, int fd)
+{
+	union fd_message control = { 0 };
+	struct answer copy = *a;
+	struct iovec iov = { &copy, sizeof(copy) };
+	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1 };
+
+	if (fd >= 0) {
+		msg.msg_control = control.space;
+		msg.msg_controllen = sizeof(control.space);
+		control.head = (struct cmsghdr){ .cmsg_len = CMSG_LEN(sizeof(int)),
+						 .cmsg_level = SOL_SOCKET,
+						 .cmsg_type = SCM_RIGHTS };
+		memcpy(CMSG_DATA(&control.head), &fd, sizeof(fd));
+	}
+	while (sendmsg(sock, &msg, MSG_NOSIGNAL) < 0 && errno == EINTR)
+		;
+}
+
+/* After fork, of a process that may have threads: system calls only. */
+static int child_mount(int snap_fd, unsigned long flags, const char *options, int *ret_step)
+{
+	/* Before unshare, which carries the working directory over: overlayfs refuses directories
+	 * of another namespace. */
+	*ret_step = STEP_CHDIR;
+	if (fchdir(snap_fd) < 0)
+		return -1;
+	*ret_step = STEP_UNSHARE;
+	if (unshare(CLONE_NEWNS) < 0)
+		return -1;
+	/* Else the mount would appear in the host's table, whose peers these mounts are. */
+	*ret_step = STEP_PRIVATE;
+	if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
+		return -1;
+	*ret_step = STEP_MOUNT;
+	if (mount("shale", "../empty", "overlay", flags, options) < 0)
+		return -1;
+	*ret_step = STEP_CLONE;
+	return sys_open_tree(AT_FDCWD, "../empty", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
+}
+
+static void child_main(int snap_fd, unsigned long flags, const char *options, int sock)
+{
+	struct answer a = { 0, 0 };
+	int fd = child_mount(snap_fd, flags, options, &a.step);
+
+	if (fd < 0)
+		a.error = errno ? errno : EIO;
+	send_answer(sock, &a, fd);
+	_exit(0);
+}
+
+static int receive(int sock, int *ret_fd, struct err *err)
+{
+	union fd_message control = { 0 };
+	struct answer a = { STEP_SEND, EPROTO };
+	struct iovec iov = { &a, sizeof(a) };
+	struct msghdr msg = { .msg_iov = &iov,
+			      .msg_iovlen = 1,
+			      .msg_control = control.space,
+			      .msg_controllen = sizeof(control.space) };
+	ssize_t n;
+
+	do {
+		n = recvmsg(sock, &msg, MSG_CMSG_CLOEXEC);
+	} while (n < 0 && errno == EINTR);
+	if (n < 0)
+		return err_sys(err, "mount helper");
+	if (n != (ssize_t)sizeof(a) || a.step < 0 || a.step > STEP_SEND)
+		return err_set(err, EPROTO, "mount helper ended early");
+	if (a.error)
+		return err_errno(err, a.error, "mount helper: %s", step_names[a.step]);
+	if (msg.msg_controllen < CMSG_LEN(sizeof(int)) || control.head.cmsg_type != SCM_RIGHTS)
+		return err_set(err, EPROTO, "mount helper sent no mount");
+	memcpy(ret_fd, CMSG_DATA(&control.head), sizeof(int));
+	return 0;
+}
+
+static int make_options(const struct snap_plan *p, struct str *ret, struct err *err)
+{
+	for (const struct snap_option *o = snap_options; o->key; o++)
+		str_addf(ret, "%s=%s,", o->key, o->value);
+	if (p->is_volatile)
+		str_add(ret, "volatile,");
+	if (p->upper) {
+		str_addf(ret, "upperdir=%s,", SNAP_NAME(p->upper, "fs"));
+		str_addf(ret, "workdir=%s,", SNAP_NAME(p->upper, "work"));
+	}
+	str_add(ret, "lowerdir=");
+	for (size_t i = 0; i < p->n_lower; i++)
+		str_addf(ret, "%s%s", i ? ":" : "", SNAP_NAME(p->lower[i], "fs"));
+	if (ret->len >= OPTION_PAGE)
+		return err_set(err, ENAMETOOLONG,
+			       "%zu layers are more than mount(2) takes on a kernel before 6.7",
+			       p->n_lower);
+	return 0;
+}
+
+int snap_overlay_helper(struct snap *s, const struct snap_plan *p, int *ret_fd, struct err *err)
+{
+	auto_fd int ours = -1, theirs = -1, fd = -1;
+	auto_str struct str options = { 0 };
+	struct err ignored = { 0 };
+	int pair[2], rc, code;
+	pid_t pid;
+
+	rc = make_options(p, &options, err);
+	if (rc < 0)
+		return rc;
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
+		return err_sys(err, "socketpair");
+	ours = pair[0];
+	theirs = pair[1];
+	pid = fork();
+	if (pid < 0)
+		return err_sys(err, "fork the mount helper");
+	if (pid == 0)
+		child_main(s->snap_fd, p->rdonly ? MS_RDONLY : 0, str_get(&options), theirs);
+	fd_close(&theirs); /* so that its end is seen */
+	rc = receive(ours, &fd, err);
+	proc_wait(pid, &code, &ignored);
+	if (rc < 0)
+		return rc;
+	if (p->rdonly) {
+		struct mount_attr attr = { .attr_set = MOUNT_ATTR_RDONLY };
+
+		if (sys_mount_setattr(fd, "", AT_EMPTY_PATH, &attr, sizeof(attr)) < 0)
+			return err_sys(err, "mount helper: read-only");
+	}
+	*ret_fd = fd_take(&fd);
+	return 0;
+}

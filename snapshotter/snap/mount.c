@@ -1,0 +1,281 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What is mounted over what: the plan, containerd's mount list, and the mount of a snapshot with
+ * its lock. */
+#include <shale/snap.h>
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <shale/base/fd.h>
+#include <shale/base/fs.h>
+#include <shale/base/proc.h>
+#include <shale/base/str.h>
+
+#include "priv.h"
+
+int snap_plan_make(const struct snap_chain *c, unsigned flags, struct snap_plan *ret,
+		   struct err *err)
+{
+	bool writable = c->kind == SNAP_ACTIVE && !(flags & SNAP_RDONLY);
+	/* The fs/ of a view holds nothing, that of a writable snapshot is the upper. */
+	size_t skip = c->n > 1 && (writable || c->kind == SNAP_VIEW) ? 1 : 0;
+	struct snap_plan p = { .rdonly = !writable,
+			       .lower = c->ids + skip,
+			       .n_lower = c->n - skip };
+
+	if (p.n_lower > SNAP_LOWERS_MAX)
+		return err_set(err, ELOOP,
+			       "snapshot %" PRId64 " has %zu layers, overlayfs takes %d", c->ids[0],
+			       p.n_lower, SNAP_LOWERS_MAX);
+	if (writable && c->n > 1) {
+		p.kind = SNAP_PLAN_OVERLAY;
+		p.upper = c->ids[0];
+		/*
+		 * A machine crash leaves the kernel's mark of a volatile mount, and the boot id of
+		 * the row tells crash and kill apart. Where the row is older than this boot it
+		 * could not, so that one is synced as usual.
+		 */
+		p.is_volatile = (flags & SNAP_VOLATILE) && c->this_boot;
+	} else if (p.n_lower > 1) {
+		p.kind = SNAP_PLAN_OVERLAY;
+	} else {
+		/* overlayfs wants two directories. */
+		p.kind = SNAP_PLAN_BIND;
+		p.upper = p.lower[0];
+		if (c->flags & (SNAP_NEEDS_METACOPY | SNAP_NEEDS_REDIRECT))
+			return err_set(err, EBADMSG,
+				       "snapshot %" PRId64
+				       " refers to layers beneath it, but has none",
+				       p.upper);
+	}
+	*ret = p;
+	return 0;
+}
+
+static int load_plan(struct snap *s, int64_t id, unsigned flags, struct snap_chain *c,
+		     struct snap_plan *ret, struct err *err)
+{
+	int rc = snap_chain_load(s, id, c, err);
+
+	return rc < 0 ? rc : snap_plan_make(c, flags, ret, err);
+}
+
+/* mount(2) splits at ':' and ',' unless they are escaped. */
+static void add_path(struct str *to, const char *root, int64_t id, const char *sub)
+{
+	for (const char *p = root; *p; p++) {
+		if (*p == ':' || *p == ',' || *p == '\\')
+			str_addc(to, '\\');
+		str_addc(to, *p);
+	}
+	str_addf(to, "/%s", SNAP_NAME(id, sub));
+}
+
+static void add_overlay(struct mount_list *ret, const char *root, const struct snap_plan *p)
+{
+	struct mount_entry *m = mount_list_add(ret, "overlay", "overlay", "");
+	auto_str struct str lower = { 0 }, dir = { 0 };
+
+	for (const struct snap_option *o = snap_options; o->key; o++)
+		strv_addf(&m->options, "%s=%s", o->key, o->value);
+	if (p->upper) {
+		str_add(&dir, "workdir=");
+		add_path(&dir, root, p->upper, "work");
+		strv_add_take(&m->options, str_take(&dir));
+		str_add(&dir, "upperdir=");
+		add_path(&dir, root, p->upper, "fs");
+		strv_add_take(&m->options, str_take(&dir));
+	} else {
+		strv_add(&m->options, "ro");
+	}
+	str_add(&lower, "lowerdir=");
+	for (size_t i = 0; i < p->n_lower; i++) {
+		if (i)
+			str_addc(&lower, ':');
+		add_path(&lower, root, p->lower[i], "fs");
+	}
+	strv_add_take(&m->options, str_take(&lower));
+}
+
+int snap_mounts(struct snap *s, int64_t id, struct mount_list *ret, struct err *err)
+{
+	auto_snap_chain struct snap_chain c = { 0 };
+	struct snap_plan p = { 0 };
+	int rc;
+
+	rc = load_plan(s, id, 0, &c, &p, err);
+	if (rc < 0)
+		return rc;
+	if (p.kind == SNAP_PLAN_OVERLAY) {
+		auto_free char *root = snap_root(s);
+
+		add_overlay(ret, root, &p);
+	} else {
+		auto_free char *path = snap_path(s, p.upper);
+		struct mount_entry *m = mount_list_add(ret, "bind", path, "");
+
+		strv_add(&m->options, p.rdonly ? "ro" : "rw");
+		strv_add(&m->options, "rbind");
+	}
+	return 0;
+}
+
+void snap_mount_close(struct snap_mount *m)
+{
+	/* The mount before its lock: who gets the lock next finds the upper free. */
+	fd_close(&m->root_fd);
+	fd_close(&m->lock_fd);
+}
+
+/* The pid that flocked fd, as the kernel lists it; 0 when it does not tell. */
+static long lock_holder(int fd)
+{
+	auto_free char *text = NULL;
+	struct err ignored = { 0 };
+	char inode[64];
+	struct stat st;
+
+	if (fstat(fd, &st) < 0 ||
+	    fd_read_file(AT_FDCWD, "/proc/locks", 1 << 20, &text, NULL, &ignored) < 0)
+		return 0;
+	snprintf(inode, sizeof(inode), " %02x:%02x:%" PRIu64 " ", major(st.st_dev),
+		 minor(st.st_dev), (uint64_t)st.st_ino);
+	for (char *line = text, *end; (end = strchr(line, '\n')); line = end + 1) {
+		const char *pid;
+
+		*end = 0;
+		if (!strstr(line, inode) || !strstr(line, " FLOCK "))
+			continue;
+		pid = strstr(line, "WRITE");
+		return pid ? strtol(pid + 5, NULL, 10) : 0;
+	}
+	return 0;
+}
+
+/*
+ * flock of snap/<id> itself. It goes with its process, even when that is killed, and it tells apart
+ * those who mount at the same time; it says nothing of a detached container, whose overlay outlives
+ * the command that mounted it. settle() does.
+ */
+static int lock_dir(struct snap *s, int64_t id, struct err *err)
+{
+	auto_fd int fd = openat(s->snap_fd, SNAP_NAME(id, NULL),
+				O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	long pid;
+
+	if (fd < 0)
+		return err_sys(err, "open snap/%" PRId64, id);
+	if (flock(fd, LOCK_EX | LOCK_NB) == 0)
+		return fd_take(&fd);
+	if (errno != EWOULDBLOCK)
+		return err_sys(err, "lock snap/%" PRId64, id);
+	pid = lock_holder(fd);
+	err_set(err, EBUSY, "snapshot %" PRId64 " is mounted already", id);
+	return pid > 0 ? err_hint(err, "by process %ld", pid) : -EBUSY;
+}
+
+/* An overlay dies shortly after the last process that saw it. Until then a second one over the same
+ * upper would damage it. */
+static int wait_free(struct snap *s, int64_t id, int dir_fd, struct err *err)
+{
+	for (int pause_ms = 1, waited_ms = 0;; waited_ms += pause_ms, pause_ms *= 2) {
+		int rc = snap_upper_in_use(dir_fd, err);
+
+		if (rc <= 0)
+			return rc;
+		if (waited_ms >= s->busy_wait_ms)
+			return err_set(err, EBUSY, "snapshot %" PRId64 " is mounted already", id);
+		if (pause_ms > 200)
+			pause_ms = 200;
+		nanosleep(&(struct timespec){ .tv_nsec = pause_ms * 1000000L }, NULL);
+	}
+}
+
+static int clear_volatile(int dir_fd, struct err *err)
+{
+	auto_fd int work =
+		openat(dir_fd, "work/work", O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+
+	if (work < 0)
+		return errno == ENOENT ? 0 : err_sys(err, "open work/work");
+	return fs_remove_tree(work, "incompat", err);
+}
+
+/* For an upper that was mounted before, which the kernel's own directory in work/ tells: a new one
+ * costs no more than this look. */
+static int settle(struct snap *s, int64_t id, int dir_fd, bool this_boot, struct err *err)
+{
+	int rc;
+
+	if (faccessat(dir_fd, "work/work", F_OK, AT_SYMLINK_NOFOLLOW) < 0)
+		return 0;
+	rc = wait_free(s, id, dir_fd, err);
+	if (rc < 0)
+		return rc;
+	if (faccessat(dir_fd, "work/work/incompat/volatile", F_OK, AT_SYMLINK_NOFOLLOW) < 0)
+		return 0;
+	if (!this_boot)
+		return err_set(err, EBADMSG,
+			       "snapshot %" PRId64
+			       " was in use without syncing when the machine went down: "
+			       "its files may be damaged",
+			       id);
+	rc = clear_volatile(dir_fd, err);
+	return rc < 0 ? err_ctx(err, "snapshot %" PRId64, id) : 0;
+}
+
+int snap_mount(struct snap *s, int64_t id, unsigned flags, struct snap_mount *ret, struct err *err)
+{
+	auto_snap_mount struct snap_mount m = SNAP_MOUNT_INIT;
+	auto_snap_chain struct snap_chain c = { 0 };
+	struct snap_plan p = { 0 };
+	int rc;
+
+	if (id == 0) {
+		rc = snap_bind(s->store_fd, "empty", true, &m.root_fd, err);
+	} else {
+		rc = load_plan(s, id, flags, &c, &p, err);
+		if (rc >= 0 && !p.rdonly)
+			rc = m.lock_fd = lock_dir(s, id, err);
+		if (rc >= 0 && !p.rdonly && p.kind == SNAP_PLAN_OVERLAY)
+			rc = settle(s, id, m.lock_fd, c.this_boot, err);
+		if (rc < 0)
+			return rc;
+		rc = p.kind == SNAP_PLAN_OVERLAY ? snap_overlay(s, &p, &m.root_fd, err)
+						 : snap_bind(s->snap_fd, SNAP_NAME(p.upper, "fs"),
+							     p.rdonly, &m.root_fd, err);
+	}
+	if (rc < 0)
+		return err_ctx(err, "mount snapshot %" PRId64, id);
+	*ret = (struct snap_mount){ fd_take(&m.root_fd), fd_take(&m.lock_fd), id, p.is_volatile };
+	return 0;
+}
+
+int snap_unmounted(struct snap *s, int64_t id, struct err *err)
+{
+	auto_free char *boot = NULL;
+	auto_fd int dir = -1;
+	int rc;
+
+	rc = db_get_str(s->db, "SELECT boot FROM snapshots WHERE id=?1", DB_ARGS(DB_I(id)), &boot,
+			err);
+	if (rc < 0)
+		return rc;
+	if (rc == 0)
+		return err_set(err, ENOENT, "no snapshot %" PRId64, id);
+	if (!str_eq(boot, proc_boot_id()))
+		return 0; /* it was not mounted volatile since, and an older mark must stay */
+	dir = openat(s->snap_fd, SNAP_NAME(id, NULL),
+		     O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (dir < 0)
+		return err_sys(err, "open snap/%" PRId64, id);
+	return clear_volatile(dir, err);
+}
