@@ -38,6 +38,8 @@ static int explain_busy(struct snap *s, int64_t id, int rc, struct err *err)
 		       DB_ARGS(DB_I(id)), &child, &ignored) > 0)
 		return err_set(err, EBUSY, "snapshot %" PRId64 " is in use: '%s' rests on it", id,
 			       child);
+	if (rc == -EBUSY)
+		return err_ctx(err, "snapshot %" PRId64 " is in use", id);
 	return rc;
 }
 
