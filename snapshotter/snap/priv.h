@@ -74,7 +74,7 @@ int snap_bind(int dir_fd, const char *name, bool rdonly, int *ret_fd, struct err
  */
 int snap_upper_in_use(int dir_fd, struct err *err);
 
-/* snap/<id> -> trash/snap-<id>.<random> */
+/* snap/<id> -> trash/snap-<id>.<random>; fine if it is gone already. */
 int snap_to_trash(struct snap *s, int64_t id, struct err *err);
 
 #endif

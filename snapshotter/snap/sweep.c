@@ -24,7 +24,10 @@ int snap_to_trash(struct snap *s, int64_t id, struct err *err)
 
 	proc_random_hex(random, 8);
 	snprintf(to, sizeof(to), "trash/snap-%" PRId64 ".%s", id, random);
-	if (renameat(s->snap_fd, SNAP_NAME(id, NULL), s->store_fd, to) < 0)
+	if (renameat(s->snap_fd, SNAP_NAME(id, NULL), s->store_fd, to) == 0)
+		return 0;
+	/* A remover and a sweeper may want the same one; or is it trash/ that is missing? */
+	if (errno != ENOENT || faccessat(s->snap_fd, SNAP_NAME(id, NULL), F_OK, 0) == 0)
 		return err_sys(err, "rename snap/%" PRId64 " to %s", id, to);
 	return 0;
 }
@@ -62,12 +65,7 @@ int snap_discard(struct snap *s, int64_t id, struct err *err)
 		return rc;
 	if (rc > 0)
 		return err_set(err, EBUSY, "snapshot %" PRId64 " still has its row", id);
-	rc = snap_to_trash(s, id, err);
-	if (rc == -ENOENT) { /* a sweeper was faster */
-		err_clear(err);
-		return 0;
-	}
-	return rc;
+	return snap_to_trash(s, id, err);
 }
 
 int snap_remove(struct snap *s, int64_t id, struct err *err)

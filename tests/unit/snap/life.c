@@ -221,6 +221,12 @@ static void test_in_use_elsewhere(void **state)
 	assert_true(exists(f, "snap/1/fs"));
 }
 
+static void die(struct fix *f, int code)
+{
+	print_error("child: %s\n", f->err.msg);
+	_exit(code);
+}
+
 /* Everything that moves, until it is killed. */
 static void busy_child(struct fix *f, unsigned seed)
 {
@@ -233,21 +239,21 @@ static void busy_child(struct fix *f, unsigned seed)
 		struct snap_info info;
 
 		if (snap_prepare(f->s, &n, &info, &f->err) < 0)
-			_exit(1);
+			die(f, 1);
 		if ((i + seed) % 3 == 0 &&
 		    snap_mount(f->s, info.id, SNAP_VOLATILE, &m, &f->err) < 0)
-			_exit(2);
+			die(f, 2);
 		snap_mount_close(&m);
 		if ((i + seed) % 4 == 0) {
 			if (snap_remove(f->s, info.id, &f->err) < 0)
-				_exit(3);
+				die(f, 3);
 			continue;
 		}
 		if (snap_commit(f->s, info.id, NULL, 0, &f->err) < 0)
-			_exit(4);
+			die(f, 4);
 		base = i % 8 == 7 ? 0 : info.id;
 		if (i % 16 == 15 && snap_sweep(f->s, &f->err) < 0)
-			_exit(5);
+			die(f, 5);
 	}
 }
 
@@ -315,9 +321,9 @@ static void test_sweep_beside_prepare(void **state)
 				   : snap_prepare(f->s, &n, &info, &f->err);
 
 			if (rc < 0)
-				_exit(1);
+				die(f, 1);
 			if (!i && k % 2 && snap_remove(f->s, info.id, &f->err) < 0)
-				_exit(2);
+				die(f, 2);
 		}
 		_exit(0);
 	}
