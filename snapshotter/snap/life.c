@@ -143,6 +143,15 @@ static int explain_key(struct snap *s, const char *key, int rc, struct err *err)
 	return rc;
 }
 
+/* Nothing was written: a failure that callers may expect need not end a transaction of theirs. */
+static int leave(struct db **tx, int rc)
+{
+	struct err ignored = { 0 };
+
+	db_tx_commit(tx, &ignored);
+	return rc;
+}
+
 int snap_prepare(struct snap *s, const struct snap_new *n, struct snap_info *ret, struct err *err)
 {
 	/* A made-up key is the id that AUTOINCREMENT is about to give. */
@@ -155,16 +164,17 @@ int snap_prepare(struct snap *s, const struct snap_new *n, struct snap_info *ret
 	int rc;
 
 	rc = db_tx_begin(s->db, DB_LAZY, &tx, err);
-	if (rc >= 0)
-		rc = check_new(s, n, err);
 	if (rc < 0)
 		return rc;
+	rc = check_new(s, n, err);
+	if (rc < 0)
+		return leave(&tx, rc);
 	rc = db_run(s->db, insert,
 		    DB_ARGS(DB_T(n->key), DB_I(n->kind), DB_I(n->parent), DB_I(info.created_s),
 			    DB_T(proc_boot_id())),
 		    err);
 	if (rc < 0)
-		return explain_key(s, n->key, rc, err);
+		return leave(&tx, explain_key(s, n->key, rc, err));
 	info.id = db_last_id(s->db);
 	snprintf(info.key, sizeof(info.key), "%s", n->key ? n->key : SNAP_NAME(info.id, NULL));
 	rc = fill_dirs(s, &info, err);

@@ -162,13 +162,19 @@ static int empty_trash(struct snap *s, struct err *err)
 	if (flock(trash, LOCK_EX | LOCK_NB) < 0)
 		return 0; /* another sweeper is at it */
 	rc = fs_list(s->store_fd, "trash", &names, err);
-	for (size_t i = 0; rc >= 0 && i < names.n; i++) {
+	for (size_t i = 0; i < names.n; i++) {
+		struct err one = { 0 };
+
 		if (is_mounted(trash, names.v[i]))
 			continue;
-		rc = fs_remove_tree(trash, names.v[i], err);
 		n++;
+		if (fs_remove_tree(trash, names.v[i], &one) == 0)
+			continue;
+		/* One that resists does not keep the space of the others. */
+		*err = one;
+		rc = err_ctx(err, "trash/%s", names.v[i]);
 	}
-	return rc < 0 ? err_ctx(err, "trash") : n;
+	return rc < 0 ? rc : n;
 }
 
 int snap_sweep(struct snap *s, struct err *err)

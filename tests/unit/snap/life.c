@@ -187,6 +187,7 @@ static void test_in_transaction(void **state)
 {
 	struct fix *f = *state;
 	int64_t a = layer(f, "a", 0, NULL), b;
+	struct snap_new again = { "again", 0, SNAP_ACTIVE }, orphan = { "o", 77, SNAP_ACTIVE };
 	struct snap_info info;
 
 	ok(f, db_begin(f->db, DB_LAZY, &f->err));
@@ -200,6 +201,10 @@ static void test_in_transaction(void **state)
 
 	ok(f, db_begin(f->db, DB_LAZY, &f->err));
 	ok(f, snap_forget(f->s, a, &f->err));
+	new_active(f, "again", 0);
+	/* What callers may expect to fail does not end their transaction. */
+	fails(f, EEXIST, snap_prepare(f->s, &again, &info, &f->err));
+	fails(f, ENOENT, snap_prepare(f->s, &orphan, &info, &f->err));
 	ok(f, db_commit(f->db, &f->err));
 	ok(f, snap_discard(f->s, a, &f->err));
 	assert_false(exists(f, "snap/1"));
