@@ -113,6 +113,12 @@ int image_prune(struct runtime *rt, bool all, struct image_removal *ret, struct 
 /* Step records that no kept image rests on go, and the snapshots that nothing needs then (builder prune). */
 int image_prune_cache(struct runtime *rt, struct image_removal *ret, struct err *err);
 
+/*
+ * Held (an fd, closed to let go) by whoever makes snapshots that no row refers to yet, as a build does from its first step to image_write:
+ * image_prune_cache is -EBUSY meanwhile. Shared; waits for a running prune.
+ */
+int image_lease(struct runtime *rt, struct err *err);
+
 /* Layer rows of a snapshot chain, bottom first. diff_id may be "" while it is not hashed yet. */
 struct image_layer {
 	int64_t snapshot;

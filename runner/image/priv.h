@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the files of image share. */
+#ifndef SHALE_IMAGE_PRIV_H
+#define SHALE_IMAGE_PRIV_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <shale/base/db.h>
+#include <shale/image.h>
+
+enum { IMAGE_LAYERS_MAX = 500 }; /* of the kernel's overlayfs */
+
+/* A name without tag and digest: "node", "host:5000/me/app". */
+bool image_ref_is_bare(const char *text);
+
+/* A row of images without its config. */
+#define IMAGE_SELECT "SELECT id,coalesce(snapshot,0),size,created,history FROM images"
+struct image *image_from_row(struct db_stmt *st);
+int image_config_load(struct runtime *rt, const char *id, char **ret, struct err *err);
+
+/* A name, or an ID or the beginning of one: the ID, and the normalised name if it was one. -ENOENT.
+ */
+int image_resolve(struct runtime *rt, const char *name, char **ret_id, char **ret_tag,
+		  struct err *err);
+
+/* --- what goes --- */
+
+/*
+ * Shared by whoever makes snapshots that no row refers to yet: build, import, load. The exclusive
+ * one (prune of the cache) is -EBUSY meanwhile. The fd holds it.
+ */
+int image_lease_exclusive(struct runtime *rt, struct err *err);
+
+struct image_gone {
+	struct image_gone_layer {
+		int64_t snapshot;
+		char diff_id[DIGEST_STR_MAX];
+	} * v;
+	size_t n, cap;
+};
+void image_gone_free(struct image_gone *g);
+/* Inside a transaction: the rows of snapshot and of those beneath it, up to the first that an
+ * image, container, step or other snapshot needs. */
+int image_forget_chain(struct runtime *rt, int64_t snapshot, struct image_gone *g, struct err *err);
+/* After its commit: their files go to the trash. r may be NULL. */
+int image_discard(struct runtime *rt, const struct image_gone *g, struct image_removal *r,
+		  struct err *err);
+/* Both for one chain. */
+int image_release(struct runtime *rt, int64_t snapshot, struct err *err);
+
+/* A blob, counted in *ret_bytes; a missing one is fine. */
+int image_blob_remove(struct runtime *rt, const struct digest *d, uint64_t *ret_bytes,
+		      struct err *err);
+/* The blob with a foreign layer's own bytes: 1, or 0 when our stream gives them. */
+int image_origin_get(struct runtime *rt, int64_t snapshot, struct digest *ret, struct err *err);
+int image_origin_set(struct runtime *rt, int64_t snapshot, const struct digest *blob,
+		     struct err *err);
+int image_origin_drop(struct runtime *rt, int64_t snapshot, const char *diff_id,
+		      uint64_t *ret_bytes, struct err *err);
+
+/* --- [hash] --- */
+
+/* image_write without the config: text becomes the blob as it is. */
+struct image_new {
+	const char *text;
+	size_t len;
+	int64_t snapshot, created_s;
+	uint64_t size_bytes;
+	const char *history;     /* JSON or NULL */
+	const struct strv *tags; /* normalised, or NULL */
+};
+int image_put(struct runtime *rt, const struct image_new *n, char ret_id[DIGEST_STR_MAX],
+	      struct err *err);
+
+/* For an undo list: image_release. */
+struct image_made {
+	struct runtime *rt;
+	int64_t snapshot;
+};
+void image_undo_snapshot(void *arg);
+
+struct layer_info;
+struct sink;
+
+/* A readable fd of the snapshot's own directory. */
+int image_fs_open(struct runtime *rt, int64_t snapshot, int *ret_fd, struct err *err);
+struct image_diff_opts {
+	struct sink *to; /* NULL: only the hash */
+	bool with_table; /* write the file table beside fs/ */
+};
+/* layer_diff of a snapshot against its parent. */
+int image_layer_diff(struct runtime *rt, int64_t snapshot, const struct image_diff_opts *o,
+		     struct layer_info *ret, struct err *err);
+
+#endif

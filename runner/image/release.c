@@ -1,0 +1,166 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Snapshots that nothing needs any more: rows first, all in the caller's transaction, then the
+ * files. */
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+
+#include <shale/base/fd.h>
+#include <shale/base/fs.h>
+#include <shale/snap.h>
+
+#include "priv.h"
+
+static const char lease_name[] = "lease.lock";
+
+static int lease_open(struct runtime *rt, struct err *err)
+{
+	int fd = openat(rt->root_fd, lease_name, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+
+	return fd < 0 ? err_sys(err, "open %s", lease_name) : fd;
+}
+
+int image_lease(struct runtime *rt, struct err *err)
+{
+	auto_fd int fd = lease_open(rt, err);
+
+	if (fd < 0)
+		return fd;
+	while (flock(fd, LOCK_SH) < 0)
+		if (errno != EINTR)
+			return err_sys(err, "lock %s", lease_name);
+	return fd_take(&fd);
+}
+
+int image_lease_exclusive(struct runtime *rt, struct err *err)
+{
+	auto_fd int fd = lease_open(rt, err);
+
+	if (fd < 0)
+		return fd;
+	if (flock(fd, LOCK_EX | LOCK_NB) < 0)
+		return errno == EWOULDBLOCK
+			       ? err_set(err, EBUSY,
+					 "a build, import or load is running: try again when it has ended")
+			       : err_sys(err, "lock %s", lease_name);
+	return fd_take(&fd);
+}
+
+void image_gone_free(struct image_gone *g)
+{
+	free(g->v);
+	*g = (struct image_gone){ 0 };
+}
+
+static int is_needed(struct runtime *rt, int64_t snapshot, struct err *err)
+{
+	static const char sql[] = "SELECT EXISTS(SELECT 1 FROM snapshots WHERE parent=?1)"
+				  " OR EXISTS(SELECT 1 FROM images WHERE snapshot=?1)"
+				  " OR EXISTS(SELECT 1 FROM containers WHERE snapshot=?1)"
+				  " OR EXISTS(SELECT 1 FROM steps WHERE snapshot=?1)";
+	int64_t needed = 0;
+	int rc = db_get_int(rt->db, sql, DB_ARGS(DB_I(snapshot)), &needed, err);
+
+	return rc < 0 ? rc : needed != 0;
+}
+
+static int forget(struct runtime *rt, int64_t snapshot, struct image_gone *g, struct err *err)
+{
+	auto_free char *diff = NULL;
+	int rc;
+
+	rc = db_get_str(rt->db, "SELECT diff_id FROM layers WHERE snapshot=?1",
+			DB_ARGS(DB_I(snapshot)), &diff, err);
+	if (rc >= 0)
+		rc = db_run(rt->db, "DELETE FROM layers WHERE snapshot=?1", DB_ARGS(DB_I(snapshot)),
+			    err);
+	if (rc >= 0)
+		rc = snap_forget(rt->snap, snapshot, err);
+	if (rc < 0)
+		return rc;
+	mem_room(g->v, g->n, g->cap);
+	g->v[g->n].snapshot = snapshot;
+	snprintf(g->v[g->n].diff_id, sizeof(g->v[g->n].diff_id), "%s", diff ? diff : "");
+	g->n++;
+	return 0;
+}
+
+int image_forget_chain(struct runtime *rt, int64_t snapshot, struct image_gone *g, struct err *err)
+{
+	int rc = 0;
+
+	while (snapshot) {
+		struct snap_info info;
+
+		rc = is_needed(rt, snapshot, err);
+		if (rc)
+			return rc < 0 ? rc : 0;
+		rc = snap_stat(rt->snap, snapshot, &info, err);
+		if (rc >= 0)
+			rc = forget(rt, snapshot, g, err);
+		if (rc < 0)
+			return rc;
+		snapshot = info.parent;
+	}
+	return 0;
+}
+
+/* Blocks of fs/, work/, the file table and the directory itself; nothing if a sweeper was faster.
+ */
+static uint64_t disk_use(struct runtime *rt, int64_t snapshot)
+{
+	struct err ignored = { 0 };
+	auto_fd int dir = -1;
+	uint64_t bytes = 0;
+
+	if (snap_dir_fd(rt->snap, snapshot, &dir, &ignored) >= 0)
+		fs_usage(dir, ".", &bytes, NULL, &ignored);
+	return bytes;
+}
+
+/* The rows are gone: what cannot be removed here is the sweeper's, so only the first failure is
+ * told. */
+int image_discard(struct runtime *rt, const struct image_gone *g, struct image_removal *r,
+		  struct err *err)
+{
+	int first = 0;
+
+	for (size_t i = 0; i < g->n; i++) {
+		int64_t id = g->v[i].snapshot;
+		uint64_t bytes = disk_use(rt, id);
+		struct err e = { 0 };
+		int rc;
+
+		rc = image_origin_drop(rt, id, g->v[i].diff_id, &bytes, &e);
+		if (snap_discard(rt->snap, id, rc < 0 ? &(struct err){ 0 } : &e) < 0)
+			rc = rc < 0 ? rc : -e.code;
+		if (r) {
+			r->freed_bytes += bytes;
+			if (g->v[i].diff_id[0])
+				strv_add(&r->deleted, g->v[i].diff_id);
+		}
+		if (rc < 0 && first == 0) {
+			first = rc;
+			*err = e;
+		}
+	}
+	return first;
+}
+
+int image_release(struct runtime *rt, int64_t snapshot, struct err *err)
+{
+	cleanup(image_gone_free) struct image_gone g = { 0 };
+	auto_db_tx struct db *tx = NULL;
+	int rc;
+
+	rc = db_tx_begin(rt->db, DB_LAZY, &tx, err);
+	if (rc >= 0)
+		rc = image_forget_chain(rt, snapshot, &g, err);
+	if (rc >= 0)
+		rc = db_tx_commit(&tx, err);
+	return rc < 0 ? rc : image_discard(rt, &g, NULL, err);
+}
