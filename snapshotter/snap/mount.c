@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What is mounted over what: the plan, containerd's mount list, and the mount of a snapshot with
- * its lock. */
+/* What is mounted over what: the plan, and the mount of a snapshot with its lock. */
 #include <shale/snap.h>
 
 #include <errno.h>
@@ -60,72 +59,12 @@ int snap_plan_make(const struct snap_chain *c, unsigned flags, struct snap_plan 
 	return 0;
 }
 
-static int load_plan(struct snap *s, int64_t id, unsigned flags, struct snap_chain *c,
-		     struct snap_plan *ret, struct err *err)
+int snap_plan_load(struct snap *s, int64_t id, unsigned flags, struct snap_chain *c,
+		   struct snap_plan *ret, struct err *err)
 {
 	int rc = snap_chain_load(s, id, c, err);
 
 	return rc < 0 ? rc : snap_plan_make(c, flags, ret, err);
-}
-
-/* mount(2) splits at ':' and ',' unless they are escaped. */
-static void add_path(struct str *to, const char *root, int64_t id, const char *sub)
-{
-	for (const char *p = root; *p; p++) {
-		if (*p == ':' || *p == ',' || *p == '\\')
-			str_addc(to, '\\');
-		str_addc(to, *p);
-	}
-	str_addf(to, "/%s", SNAP_NAME(id, sub));
-}
-
-static void add_overlay(struct mount_list *ret, const char *root, const struct snap_plan *p)
-{
-	struct mount_entry *m = mount_list_add(ret, "overlay", "overlay", "");
-	auto_str struct str lower = { 0 }, dir = { 0 };
-
-	for (const struct snap_option *o = snap_options; o->key; o++)
-		strv_addf(&m->options, "%s=%s", o->key, o->value);
-	if (p->upper) {
-		str_add(&dir, "workdir=");
-		add_path(&dir, root, p->upper, "work");
-		strv_add_take(&m->options, str_take(&dir));
-		str_add(&dir, "upperdir=");
-		add_path(&dir, root, p->upper, "fs");
-		strv_add_take(&m->options, str_take(&dir));
-	} else {
-		strv_add(&m->options, "ro");
-	}
-	str_add(&lower, "lowerdir=");
-	for (size_t i = 0; i < p->n_lower; i++) {
-		if (i)
-			str_addc(&lower, ':');
-		add_path(&lower, root, p->lower[i], "fs");
-	}
-	strv_add_take(&m->options, str_take(&lower));
-}
-
-int snap_mounts(struct snap *s, int64_t id, struct mount_list *ret, struct err *err)
-{
-	auto_snap_chain struct snap_chain c = { 0 };
-	struct snap_plan p = { 0 };
-	int rc;
-
-	rc = load_plan(s, id, 0, &c, &p, err);
-	if (rc < 0)
-		return rc;
-	if (p.kind == SNAP_PLAN_OVERLAY) {
-		auto_free char *root = snap_root(s);
-
-		add_overlay(ret, root, &p);
-	} else {
-		auto_free char *path = snap_path(s, p.upper);
-		struct mount_entry *m = mount_list_add(ret, "bind", path, "");
-
-		strv_add(&m->options, p.rdonly ? "ro" : "rw");
-		strv_add(&m->options, "rbind");
-	}
-	return 0;
 }
 
 void snap_mount_close(struct snap_mount *m)
@@ -242,7 +181,7 @@ int snap_mount(struct snap *s, int64_t id, unsigned flags, struct snap_mount *re
 	if (id == 0) {
 		rc = snap_bind(s->store_fd, "empty", true, &m.root_fd, err);
 	} else {
-		rc = load_plan(s, id, flags, &c, &p, err);
+		rc = snap_plan_load(s, id, flags, &c, &p, err);
 		if (rc >= 0 && !p.rdonly)
 			rc = m.lock_fd = lock_dir(s, id, err);
 		if (rc >= 0 && !p.rdonly && p.kind == SNAP_PLAN_OVERLAY)

@@ -57,6 +57,9 @@ struct snap_plan {
 };
 int snap_plan_make(const struct snap_chain *c, unsigned flags, struct snap_plan *ret,
 		   struct err *err);
+/* p points into c. */
+int snap_plan_load(struct snap *s, int64_t id, unsigned flags, struct snap_chain *c,
+		   struct snap_plan *ret, struct err *err);
 
 /* Options every overlay gets, since kernels and distributions differ in their defaults. Ends with a
  * NULL key. */

@@ -176,6 +176,9 @@ void in_namespace(struct fix *f, void (*fn)(struct fix *f))
 		if (unshare(CLONE_NEWNS) < 0 ||
 		    mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
 			_exit(99);
+		/* What was opened before is of the other namespace, and is mounted nowhere here. */
+		fd_close(&f->fd);
+		f->fd = open(f->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 		fn(f);
 		_exit(0);
 	}

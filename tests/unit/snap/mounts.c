@@ -397,6 +397,27 @@ static void test_bind_attributes(void **state)
 	in_namespace(*state, on_nosuid);
 }
 
+/* Where everything is shared, as systemd has it, the helper's mount must not reach its peers. */
+static void on_shared(struct fix *f)
+{
+	size_t before;
+
+	if (mount(NULL, "/", NULL, MS_REC | MS_SHARED, NULL) < 0)
+		_exit(1);
+	fix_open(f);
+	before = count_mounts();
+	f->s->how = SNAP_HOW_HELPER;
+	look(f, layer(f, "two", layer(f, "one", 0, make_files), change_files), changed);
+	if (f->s->how != SNAP_HOW_HELPER || count_mounts() != before)
+		_exit(2);
+	fix_close(f);
+}
+
+static void test_helper_unseen(void **state)
+{
+	in_namespace(*state, on_shared);
+}
+
 static void test_empty(void **state)
 {
 	struct fix *f = *state;
@@ -454,10 +475,13 @@ static void test_plan(void **state)
 }
 
 const struct CMUnitTest mount_tests[] = {
-	cmocka_unit_test(test_plan),     SNAP_TEST(test_every_way), SNAP_TEST(test_kernel_text),
-	SNAP_TEST(test_unseen),          SNAP_TEST(test_twice),     SNAP_TEST(test_lingering),
-	SNAP_TEST(test_volatile),        SNAP_TEST(test_deep),      SNAP_TEST(test_deep_helper),
-	SNAP_TEST(test_metacopy),        SNAP_TEST(test_mounts),    SNAP_TEST(test_mounts_by_hand),
-	SNAP_TEST(test_bind_attributes), SNAP_TEST(test_empty),
+	cmocka_unit_test(test_plan),     SNAP_TEST(test_every_way),
+	SNAP_TEST(test_kernel_text),     SNAP_TEST(test_unseen),
+	SNAP_TEST(test_twice),           SNAP_TEST(test_lingering),
+	SNAP_TEST(test_volatile),        SNAP_TEST(test_deep),
+	SNAP_TEST(test_deep_helper),     SNAP_TEST(test_metacopy),
+	SNAP_TEST(test_mounts),          SNAP_TEST(test_mounts_by_hand),
+	SNAP_TEST(test_bind_attributes), SNAP_TEST(test_helper_unseen),
+	SNAP_TEST(test_empty),
 };
 const size_t mount_tests_n = ARRAY_LEN(mount_tests);
