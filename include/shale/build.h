@@ -11,6 +11,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include <shale/base/digest.h>
 #include <shale/base/err.h>
 #include <shale/base/mem.h>
 #include <shale/base/str.h>
@@ -122,5 +123,61 @@ int plan_stage_find(const struct plan *p, const char *name, size_t before);
 
 /* --chmod of COPY and ADD: octal ("755", "0644") or symbolic ("u=rwX,go=rX", "+x"): the new mode of a file that has mode now. -EINVAL. */
 int chmod_apply(const char *spec, uint32_t mode, bool is_dir, uint32_t *ret);
+
+/* --- the work ------------------------------------------------------------------------------------------------- */
+
+struct runtime;
+struct image_config;
+
+enum build_event_kind {
+	BUILD_STEP,    /* an instruction begins: text */
+	BUILD_CACHED,  /* it was found: id, size_bytes */
+	BUILD_DONE,    /* it ran: id, size_bytes, elapsed_ns */
+	BUILD_OUTPUT,  /* bytes a RUN wrote (text, len), any length */
+	BUILD_WARNING, /* text */
+};
+
+struct build_event {
+	enum build_event_kind kind;
+	size_t step;      /* from 1; total steps of the needed stages, ONBUILD triggers counted as they appear */
+	size_t total;
+	const char *text;
+	size_t len;
+	const char *id;   /* step id, 32 hex digits */
+	uint64_t size_bytes;
+	bool has_layer;   /* false: the step changed the config only */
+	int64_t elapsed_ns;
+};
+typedef void build_event_fn(const struct build_event *e, void *arg);
+
+struct build_opts {
+	const char *context;    /* directory; read in place */
+	const char *file;       /* Dockerfile; NULL: context/Dockerfile; "-": standard input */
+	const char *target;
+	const char *network;    /* NULL or "default", "none", "host": for RUN without --network */
+	struct strv tags;       /* as the user gave them */
+	struct strv build_args; /* "k=v"; "k" takes the environment's value */
+	struct strv labels;     /* "k=v" */
+	struct strv volumes;    /* "HOST:CTR[:ro|rw]"; read-only unless rw */
+	bool no_cache;
+	build_event_fn *event;
+	void *event_arg;
+	/* Set by a signal handler: the running step is killed and build_run returns -EINTR. May be NULL. */
+	volatile int *interrupted;
+};
+
+struct build_result {
+	char image_id[DIGEST_STR_MAX];
+	size_t steps, cached;
+};
+
+/*
+ * Dockerfile -> image and tags. Must be called from the main thread. Every step that succeeded stays in the cache, also when a later one fails.
+ * -ENOENT missing base, file or source; -EINVAL bad input; -EINTR interrupted; -ECHILD a RUN ended with a code that is not 0.
+ */
+int build_run(struct runtime *rt, const struct build_opts *o, struct build_result *ret, struct err *err);
+
+/* One instruction on a config, as import --change: CMD ENTRYPOINT ENV EXPOSE HEALTHCHECK LABEL ONBUILD STOPSIGNAL USER VOLUME WORKDIR. */
+int build_change(struct image_config *c, const char *line, struct err *err);
 
 #endif

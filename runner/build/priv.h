@@ -109,4 +109,201 @@ bool glob_run(const struct glob *g, const char *path);
  * plan_opts. */
 const char *plan_builtin_arg(const char *name, const char *target);
 
+/* --- back half: what touches files, rows and processes ------------------------------------------
+ */
+
+#include <shale/image.h>
+#include <shale/layer.h>
+#include <shale/runtime.h>
+#include <shale/snap.h>
+
+enum { STEP_ID_LEN = 32 };
+
+/* Variables of a stage: its ENV (in the config) before its ARGs, then global and predefined ones.
+ */
+struct scope {
+	const struct image_config *config;
+	struct strv args;              /* "k=v" declared in this stage */
+	struct strv unset;             /* ARGs declared without a value */
+	const struct strv *build_args; /* from the command line */
+	const struct strv *global_args;
+	const char *target;
+	size_t bytes;
+};
+void scope_free(struct scope *sc);
+const char *scope_lookup(const char *name, void *scope);
+/* ARG name[=default]; *ret_pair ("k=v", or "k") is what the step prints and hashes; the caller owns
+ * it. */
+int scope_arg(struct scope *sc, const char *word, char escape, char **ret_pair, struct err *err);
+/* ARGs and proxies as a RUN sees them, then ENV: the whole environment. visible: without proxies
+ * that no ARG names (for the key). */
+void scope_env(const struct scope *sc, struct strv *ret_env, struct strv *ret_visible);
+
+/* A metadata instruction, its words expanded by lookup, on a config. what gets the expanded text.
+ */
+int config_apply(struct image_config *c, const struct df_inst *i, char escape, expand_fn *lookup,
+		 void *arg, struct str *what, struct err *err);
+bool config_is_meta(enum df_kind kind);
+
+/* The build context: one walk, read in place, with a stat index of digests. */
+struct context_file {
+	char *path;    /* "src/a.c" */
+	uint32_t mode; /* with type */
+	uint32_t uid, gid, nlink;
+	uint64_t ino, size, rdev;
+	int64_t mtime_ns, ctime_ns;
+	char *link; /* symlink target */
+	struct digest digest;
+	bool has_digest;
+};
+struct context;
+int context_open(struct runtime *rt, const char *dir, struct context **ret, struct err *err);
+void context_close(struct context *c); /* writes the index if it learned something */
+void context_cleanup(struct context **c);
+#define auto_context cleanup(context_cleanup)
+int context_fd(const struct context *c);
+/* Sorted by path; walked on first use, .dockerignore (or FILE.dockerignore) applied. */
+int context_files(struct context *c, struct context_file **ret, size_t *ret_n, struct err *err);
+/* Sets the file's ignore rules before the walk; text is NULL for none. */
+int context_ignore(struct context *c, const char *dockerfile, struct err *err);
+/* Makes sure that each of the n files has its digest: from the index, else read, by two threads. */
+int context_digest(struct context *c, struct context_file **files, size_t n, struct err *err);
+
+/* A tree that is no context (a stage's view): walked beneath path only, nothing remembered. root_fd
+ * stays the caller's. */
+int context_open_tree(struct runtime *rt, int root_fd, struct context **ret, struct err *err);
+int context_walk_beneath(struct context *c, const char *path, struct err *err);
+/* The files beneath "dir/" (dir "" is all) among those walked: a slice. */
+void context_slice(const struct context *c, const char *dir, size_t *ret_first, size_t *ret_n);
+struct context_file *context_find(const struct context *c, const char *path);
+struct context_file *context_at(const struct context *c, size_t i);
+
+/*
+ * COPY and ADD. First the sources become items (wildcards and symlinks resolved beneath the root),
+ * then the items give a digest for the key, then, on a miss, they are written into the mounted
+ * snapshot.
+ */
+struct copy_item {
+	char *path; /* beneath the root, no symlink in it; "" is the root itself */
+	char *name; /* base name at the destination */
+	bool is_dir;
+	struct context_file *file; /* !is_dir */
+};
+struct copy_job {
+	const struct df_inst *inst;
+	struct context *from;
+	bool is_tree;        /* a stage or image: owners and devices count */
+	bool is_add;         /* archives are unpacked */
+	struct strv sources; /* expanded words that are no heredocs */
+	char *dest;          /* expanded; relative ones start at workdir */
+	const char *workdir;
+	char *chown, *chmod; /* expanded or NULL */
+	struct strv doc_names, doc_bodies;
+	struct copy_item *items;
+	size_t n_items, cap_items;
+	bool many; /* dest must be a directory */
+};
+void copy_job_free(struct copy_job *j);
+#define auto_copy_job cleanup(copy_job_free)
+int copy_resolve(struct copy_job *j,
+		 struct err *err); /* -ENOENT for a source that matches nothing */
+int copy_digest(struct copy_job *j, struct digest *ret, struct err *err);
+int copy_write(struct copy_job *j, int dest_fd, struct err *err);
+
+/* Step records. */
+struct step {
+	char id[STEP_ID_LEN + 1];
+	int64_t snapshot;
+	uint64_t size_bytes;
+	int64_t created_s;
+	char *config;
+};
+void step_free(struct step *s);
+#define auto_step cleanup(step_free)
+struct key {
+	struct digest digest;
+	struct hash *h;
+	json_t *ingredients;
+};
+void key_begin(struct key *k, const char *kind, const char *parent);
+void key_add(struct key *k, const char *name, const char *value); /* NULL differs from "" */
+void key_addv(struct key *k, const char *name, const struct strv *v);
+void key_end(struct key *k);
+void key_free(struct key *k);
+#define auto_key cleanup(key_free)
+/* 1 found, 0 not. */
+int cache_find(struct runtime *rt, const struct key *k, struct step *ret, struct err *err);
+/* A new record; s->id is made here unless it is set. */
+int cache_put(struct runtime *rt, const struct key *k, const char *parent, const char *instruction,
+	      struct step *s, struct err *err);
+/* Another key for a record that is there. */
+int cache_alias(struct runtime *rt, const struct key *k, const char *id, struct err *err);
+/* A hit whose draft config reads otherwise now, and the time of use. */
+int cache_touch(struct runtime *rt, const char *id, const char *config, struct err *err);
+
+/* Threads that turn frozen uppers into DiffIDs while the next steps run. */
+struct workers;
+struct workers *workers_new(struct runtime *rt);
+void workers_free(struct workers *w); /* joins; results not stored are dropped */
+void workers_cleanup(struct workers **w);
+#define auto_workers cleanup(workers_cleanup)
+int workers_add(struct workers *w, int64_t snapshot, struct err *err);
+/* Joins and stores the rows of those that the image needs, bottom first. */
+int workers_finish(struct workers *w, struct err *err);
+
+/* One build. */
+struct build;
+struct stage_state {
+	bool built;
+	int64_t snapshot;
+	char fs_parent[DIGEST_STR_MAX +
+		       8]; /* id of the last result that a file system step rests on */
+	char parent[DIGEST_STR_MAX + 8]; /* id of the last step of any kind */
+	struct image_config *config;
+	struct scope scope;
+	struct strv seen; /* for messages */
+};
+struct build {
+	struct runtime *rt;
+	const struct build_opts *o;
+	const struct dockerfile *d;
+	const struct plan *plan;
+	const char *file_name;
+	char *target_name;
+	struct context *context;
+	struct workers *workers;
+	struct stage_state *stages;
+	struct strv build_args;
+	size_t step, total, cached;
+	int64_t now_s;
+	int self_exe;
+};
+int stage_build(struct build *b, size_t index, struct err *err);
+void stage_state_free(struct stage_state *s);
+void build_emit(struct build *b, struct build_event *e);
+bool build_is_interrupted(const struct build *b);
+
+/* The moments of a step that makes a layer: begin (or a hit), then the work on a mounted snapshot,
+ * then end. */
+struct step_run {
+	struct build *b;
+	struct stage_state *st;
+	const struct df_inst *inst;
+	struct key *key, *content_key; /* content_key: NULL or a second key to look under */
+	const char *text;
+	int64_t started_ns;
+};
+int run_step(struct build *b, struct stage_state *st, const struct df_inst *i, struct err *err);
+int copy_step(struct build *b, struct stage_state *st, const struct df_inst *i, struct err *err);
+int workdir_step(struct build *b, struct stage_state *st, const struct df_inst *i, struct err *err);
+int meta_step(struct build *b, struct stage_state *st, const struct df_inst *i, struct err *err);
+
+typedef int step_work_fn(int root_fd, int64_t snapshot, void *arg, struct err *err);
+/* Looks under the key; on a miss makes a snapshot, lets work fill it, freezes, commits and records
+ * it. */
+int step_layer(struct step_run *r, step_work_fn *work, void *arg, struct err *err);
+/* The same for a step that changes the config only. */
+int step_config(struct step_run *r, struct err *err);
+void step_begin(struct step_run *r);
+
 #endif

@@ -1,0 +1,174 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A whole build: read, parse, plan; build the target; hash what is left; write the image. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <shale/base/fd.h>
+#include <shale/base/path.h>
+#include <shale/base/proc.h>
+
+#include "priv.h"
+
+enum { DOCKERFILE_BYTES_MAX = 1 << 20 };
+
+/* Relative to the working directory, as docker build -f; without -f beneath the context. */
+static int read_dockerfile(const struct build_opts *o, char **ret_text, size_t *ret_len,
+			   char **ret_in_context, struct err *err)
+{
+	auto_free char *path = o->file ? mem_str(o->file) : mem_fmt("%s/Dockerfile", o->context);
+	auto_free char *real = NULL, *context = NULL;
+	auto_fd int fd = -1;
+	int rc;
+
+	if (o->file && !strcmp(o->file, "-"))
+		return fd_read_all(0, DOCKERFILE_BYTES_MAX, ret_text, ret_len, err);
+	fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+	if (fd < 0)
+		return err_sys(err, "Dockerfile %s", path);
+	rc = fd_read_all(fd, DOCKERFILE_BYTES_MAX, ret_text, ret_len, err);
+	if (rc < 0)
+		return err_ctx(err, "Dockerfile %s", path);
+	real = realpath(path, NULL);
+	context = realpath(o->context, NULL);
+	if (real && context && str_starts(real, context) && real[strlen(context)] == '/')
+		*ret_in_context = mem_str(real + strlen(context) + 1);
+	return 0;
+}
+
+static void take_build_args(struct build *b)
+{
+	for (size_t i = 0; i < b->o->build_args.n; i++) {
+		const char *arg = b->o->build_args.v[i], *env;
+
+		if (strchr(arg, '=')) {
+			strv_add(&b->build_args, arg);
+			continue;
+		}
+		env = getenv(arg);
+		if (env)
+			strv_addf(&b->build_args, "%s=%s", arg, env);
+	}
+}
+
+static void count_steps(struct build *b)
+{
+	for (size_t i = 0; i < b->plan->n; i++)
+		if (b->plan->stages[i].needed)
+			b->total += 1 + b->plan->stages[i].n_inst;
+}
+
+static int add_labels(struct build *b, struct image_config *c, struct err *err)
+{
+	for (size_t i = 0; i < b->o->labels.n; i++) {
+		const char *pair = b->o->labels.v[i], *eq = strchr(pair, '=');
+		auto_free char *name = eq ? mem_strn(pair, (size_t)(eq - pair)) : mem_str(pair);
+
+		if (!*name)
+			return err_set(err, EINVAL, "--label %s: want NAME=VALUE", pair);
+		strv_env_set(&c->labels, name, eq ? eq + 1 : "");
+	}
+	return 0;
+}
+
+static int normalize_tags(const struct build_opts *o, struct strv *ret, struct err *err)
+{
+	for (size_t i = 0; i < o->tags.n; i++) {
+		char *name = NULL;
+		int rc = image_ref_normalize(o->tags.v[i], &name, err);
+
+		if (rc < 0)
+			return err_ctx(err, "-t %s", o->tags.v[i]);
+		strv_add_take(ret, name);
+	}
+	return 0;
+}
+
+static int finish(struct build *b, const struct strv *tags, struct build_result *ret,
+		  struct err *err)
+{
+	struct stage_state *st = &b->stages[b->plan->target];
+	int rc = workers_finish(b->workers, err);
+
+	if (rc >= 0)
+		rc = add_labels(b, st->config, err);
+	if (rc < 0)
+		return rc;
+	ret->steps = b->total;
+	ret->cached = b->cached;
+	return image_write(b->rt, st->config, st->snapshot, tags, ret->image_id, err);
+}
+
+static void build_free(struct build *b)
+{
+	workers_free(b->workers);
+	context_close(b->context);
+	for (size_t i = 0; b->plan && i < b->plan->n; i++)
+		stage_state_free(&b->stages[i]);
+	free(b->stages);
+	strv_free(&b->build_args);
+}
+
+static int run_plan(struct build *b, const char *ignore_base, struct build_result *ret,
+		    struct err *err)
+{
+	auto_strv struct strv tags = { 0 };
+	int rc = normalize_tags(b->o, &tags, err);
+
+	if (rc >= 0)
+		rc = context_open(b->rt, b->o->context, &b->context, err);
+	if (rc >= 0)
+		rc = context_ignore(b->context, ignore_base ? ignore_base : "Dockerfile", err);
+	if (rc < 0)
+		return rc;
+	b->stages = mem_array(b->plan->n, sizeof(*b->stages));
+	b->workers = workers_new(b->rt);
+	b->now_s = proc_now_ns() / 1000000000;
+	b->target_name = b->plan->stages[b->plan->target].name;
+	count_steps(b);
+	rc = stage_build(b, b->plan->target, err);
+	return rc < 0 ? rc : finish(b, &tags, ret, err);
+}
+
+static void warn(struct build *b)
+{
+	for (size_t i = 0; i < b->d->warnings.n; i++) {
+		struct build_event e = { .kind = BUILD_WARNING, .text = b->d->warnings.v[i] };
+
+		build_emit(b, &e);
+	}
+}
+
+int build_run(struct runtime *rt, const struct build_opts *o, struct build_result *ret,
+	      struct err *err)
+{
+	cleanup(build_free) struct build b = { .rt = rt, .o = o };
+	auto_dockerfile struct dockerfile *d = NULL;
+	auto_plan struct plan *plan = NULL;
+	auto_free char *text = NULL, *in_context = NULL;
+	struct plan_opts po = { .target = o->target, .build_args = &b.build_args };
+	size_t len = 0;
+	int rc = read_dockerfile(o, &text, &len, &in_context, err);
+
+	if (rc < 0)
+		return rc;
+	take_build_args(&b);
+	po.file_name = b.file_name =
+		o->file && strcmp(o->file, "-") ? path_base(o->file) : "Dockerfile";
+	rc = dockerfile_parse(b.file_name, text, len, &d, err);
+	if (rc >= 0)
+		rc = plan_make(d, &po, &plan, err);
+	if (rc < 0)
+		return rc;
+	b.d = d;
+	b.plan = plan;
+	warn(&b);
+	rc = run_plan(&b, in_context, ret, err);
+	/* build_free runs after the plan is gone otherwise. */
+	for (size_t i = 0; b.stages && i < plan->n; i++)
+		stage_state_free(&b.stages[i]);
+	b.plan = NULL;
+	return rc;
+}

@@ -1,0 +1,293 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* COPY and ADD, the pure side: which sources there are, and the digest of all that the copy can
+ * see. */
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <shale/base/fd.h>
+#include <shale/base/fs.h>
+#include <shale/base/hash.h>
+#include <shale/base/path.h>
+
+#include "priv.h"
+
+enum { LINKS_MAX = 40, MATCHES_MAX = 1 << 20 };
+
+void copy_job_free(struct copy_job *j)
+{
+	for (size_t i = 0; i < j->n_items; i++) {
+		free(j->items[i].path);
+		free(j->items[i].name);
+	}
+	free(j->items);
+	free(j->dest);
+	free(j->chown);
+	free(j->chmod);
+	strv_free(&j->sources);
+	strv_free(&j->doc_names);
+	strv_free(&j->doc_bodies);
+	*j = (struct copy_job){ 0 };
+}
+
+/* Replaces the symlink that ends at done by its target, in front of the rest. 1 when there was one.
+ */
+static int follow(int root_fd, const char *done, const char *rest, char **ret_path)
+{
+	char target[PATH_MAX];
+	auto_free char *parent = path_join("/", done), *joined = NULL;
+	auto_fd int fd = path_try_in(root_fd, done, O_PATH | O_NOFOLLOW, 0);
+	ssize_t n = fd < 0 ? -1 : readlinkat(fd, "", target, sizeof(target) - 1);
+	char *slash = strrchr(parent, '/');
+
+	if (n < 0)
+		return 0;
+	target[n] = 0;
+	slash[slash == parent] = 0;
+	joined = path_join(parent, target);
+	*ret_path = mem_fmt("%s/%s", joined, rest);
+	return 1;
+}
+
+/* path with every symlink in it resolved beneath root_fd, the last one too: what a chrooted process
+ * would reach. */
+static int canonical(int root_fd, const char *path, char **ret, struct err *err)
+{
+	auto_free char *p = path_join("/", path);
+	int links = 0;
+
+	for (size_t at = 1; p[at];) {
+		char *slash = strchr(p + at, '/');
+		auto_free char *done = NULL, *next = NULL;
+
+		done = slash ? mem_strn(p, (size_t)(slash - p)) : mem_str(p);
+		if (follow(root_fd, done, slash ? slash + 1 : "", &next)) {
+			if (++links > LINKS_MAX)
+				return err_set(err, ELOOP, "%s: more than %d symlinks", path,
+					       LINKS_MAX);
+			free(p);
+			p = path_clean(next);
+			at = 1;
+			continue;
+		}
+		at = slash ? (size_t)(slash - p) + 1 : strlen(p);
+	}
+	*ret = mem_str(p + 1);
+	return 0;
+}
+
+static bool has_wildcard(const char *s)
+{
+	return strpbrk(s, "*?[\\") != NULL;
+}
+
+/* One level of a pattern: names of dir that match, or the one name. */
+static int expand_level(int root_fd, const char *dir, const char *part, struct strv *ret,
+			struct err *err)
+{
+	auto_strv struct strv names = { 0 };
+	auto_fd int fd = -1;
+	struct stat st;
+	int rc;
+
+	if (!has_wildcard(part)) {
+		auto_free char *path = *dir ? mem_fmt("%s/%s", dir, part) : mem_str(part);
+
+		fd = path_try_in(root_fd, path, O_PATH | O_NOFOLLOW, 0);
+		if (fd >= 0)
+			strv_add_take(ret, take(path));
+		return 0;
+	}
+	fd = path_try_in(root_fd, *dir ? dir : ".", O_PATH | O_DIRECTORY, 0);
+	if (fd < 0 || fstat(fd, &st) < 0)
+		return 0;
+	rc = fs_list(fd, ".", &names, err);
+	for (size_t i = 0; i < names.n && rc >= 0; i++) {
+		rc = glob_match(part, names.v[i]);
+		if (rc < 0)
+			return err_set(err, EINVAL, "bad pattern %s", part);
+		if (rc > 0)
+			strv_addf(ret, "%s%s%s", dir, *dir ? "/" : "", names.v[i]);
+		if (ret->n > MATCHES_MAX)
+			return err_set(err, E2BIG, "%s matches more than %d names", part,
+				       MATCHES_MAX);
+	}
+	return rc < 0 ? rc : 0;
+}
+
+static int expand_pattern(int root_fd, const char *pattern, struct strv *ret, struct err *err)
+{
+	auto_strv struct strv parts = { 0 }, level = { 0 };
+
+	strv_split(&parts, pattern, '/');
+	strv_add(&level, "");
+	for (size_t i = 0; i < parts.n; i++) {
+		struct strv next = { 0 };
+		int rc = 0;
+
+		for (size_t k = 0; k < level.n && rc >= 0; k++)
+			rc = expand_level(root_fd, level.v[k], parts.v[i], &next, err);
+		strv_free(&level);
+		level = next;
+		if (rc < 0)
+			return rc;
+	}
+	for (size_t i = 0; i < level.n; i++)
+		strv_add(ret, level.v[i]);
+	return 0;
+}
+
+/* 1 when the match counts (it is there and not ignored). */
+static int add_item(struct copy_job *j, const char *match, struct err *err)
+{
+	auto_free char *path = NULL;
+	struct copy_item *item;
+	size_t first, n;
+	int rc = canonical(context_fd(j->from), match, &path, err);
+
+	if (rc >= 0 && j->is_tree)
+		rc = context_walk_beneath(j->from, path, err);
+	if (rc == -ENOENT || rc == -ENOTDIR)
+		return 0;
+	if (rc < 0)
+		return rc;
+	mem_room(j->items, j->n_items, j->cap_items);
+	item = &j->items[j->n_items];
+	*item = (struct copy_item){ .file = context_find(j->from, path) };
+	context_slice(j->from, path, &first, &n);
+	item->is_dir = !*path || (item->file ? S_ISDIR(item->file->mode) : n > 0);
+	if (!item->file && !item->is_dir)
+		return 0;
+	item->name = mem_str(path_base(match));
+	item->path = take(path);
+	j->n_items++;
+	return 1;
+}
+
+/* Walks of a tree move the array of files: look the items up when all walks are done. */
+static void refresh(struct copy_job *j)
+{
+	for (size_t i = 0; i < j->n_items; i++)
+		j->items[i].file = context_find(j->from, j->items[i].path);
+}
+
+static int resolve_source(struct copy_job *j, const char *source, struct err *err)
+{
+	auto_free char *clean = path_join("/", source);
+	auto_strv struct strv matches = { 0 };
+	size_t before = j->n_items;
+	int rc = 0;
+
+	if (has_wildcard(clean))
+		rc = expand_pattern(context_fd(j->from), clean + 1, &matches, err);
+	else
+		strv_add(&matches, clean + 1);
+	for (size_t i = 0; i < matches.n && rc >= 0; i++)
+		rc = add_item(j, matches.v[i], err);
+	if (rc < 0)
+		return rc;
+	if (j->n_items == before)
+		return err_set(err, ENOENT, "%s: %s in %s", source,
+			       has_wildcard(clean) ? "matches nothing" : "not found",
+			       j->is_tree ? "the source stage"
+					  : "the build context, or .dockerignore excludes it");
+	j->many = j->many || matches.n > 1;
+	return 0;
+}
+
+int copy_resolve(struct copy_job *j, struct err *err)
+{
+	struct context_file *files;
+	size_t n;
+	int rc = 0;
+
+	if (!j->is_tree && j->sources.n)
+		rc = context_files(j->from, &files, &n, err);
+	j->many = j->sources.n + j->doc_names.n > 1;
+	for (size_t i = 0; i < j->sources.n && rc >= 0; i++)
+		rc = resolve_source(j, j->sources.v[i], err);
+	if (rc < 0)
+		return rc;
+	refresh(j);
+	if (j->many && !str_ends(j->dest, "/") && strcmp(j->dest, "."))
+		return err_set(err, EINVAL,
+			       "several sources need a destination that ends with /, not %s",
+			       j->dest);
+	return 0;
+}
+
+static void digest_file(struct copy_job *j, struct hash *h, const struct context_file *f,
+			const char *rel)
+{
+	uint64_t v[5] = { f->mode, 0, 0, 0, S_ISREG(f->mode) ? f->size : 0 };
+
+	if (j->is_tree) {
+		v[1] = f->uid;
+		v[2] = f->gid;
+		v[3] = f->rdev;
+	}
+	hash_field_str(h, rel);
+	hash_add(h, v, sizeof(v));
+	hash_field_str(h, f->link);
+	if (S_ISREG(f->mode))
+		hash_add(h, f->digest.b, DIGEST_LEN);
+}
+
+/* All files of the items whose digests are needed. */
+static int digest_contents(struct copy_job *j, struct err *err)
+{
+	struct context_file **todo = NULL;
+	size_t n = 0, cap = 0;
+	int rc;
+
+	for (size_t i = 0; i < j->n_items; i++) {
+		size_t first = 0, count = 0;
+
+		if (j->items[i].is_dir)
+			context_slice(j->from, j->items[i].path, &first, &count);
+		for (size_t k = 0; k < count + !j->items[i].is_dir; k++) {
+			mem_room(todo, n, cap);
+			todo[n++] = j->items[i].is_dir ? context_at(j->from, first + k)
+						       : j->items[i].file;
+		}
+	}
+	rc = n ? context_digest(j->from, todo, n, err) : 0;
+	free(todo);
+	return rc;
+}
+
+int copy_digest(struct copy_job *j, struct digest *ret, struct err *err)
+{
+	auto_hash struct hash *h = hash_new();
+	int rc = digest_contents(j, err);
+
+	if (rc < 0)
+		return rc;
+	for (size_t i = 0; i < j->n_items; i++) {
+		const struct copy_item *item = &j->items[i];
+		size_t first = 0, n = 0, skip = *item->path ? strlen(item->path) + 1 : 0;
+
+		hash_field_str(h, item->is_dir ? "" : item->name);
+		if (!item->is_dir) {
+			digest_file(j, h, item->file, "");
+			continue;
+		}
+		context_slice(j->from, item->path, &first, &n);
+		for (size_t k = 0; k < n; k++) {
+			const struct context_file *f = context_at(j->from, first + k);
+
+			digest_file(j, h, f, f->path + skip);
+		}
+	}
+	for (size_t i = 0; i < j->doc_names.n; i++) {
+		hash_field_str(h, j->doc_names.v[i]);
+		hash_field_str(h, j->doc_bodies.v[i]);
+	}
+	hash_end(h, ret);
+	return 0;
+}

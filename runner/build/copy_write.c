@@ -1,0 +1,423 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * COPY and ADD, the side that writes: into a mounted snapshot, every path resolved beneath its root
+ * fd as a chrooted process would, so that neither the image's symlinks nor a race leave it (TRAPS
+ * T1, T6).
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
+
+#include <shale/base/fd.h>
+#include <shale/base/fs.h>
+#include <shale/base/path.h>
+#include <shale/sandbox.h>
+
+#include "priv.h"
+
+enum { HARDLINKS_MAX = 100000 };
+
+struct made {
+	char *path; /* a directory made here: it gets its times when all its entries stand */
+	int64_t mtime_s;
+};
+
+struct linked {
+	uint64_t ino;
+	char *path;
+};
+
+struct writer {
+	struct copy_job *j;
+	int root_fd;
+	uint32_t uid, gid;
+	bool own;   /* uid and gid replace the source's */
+	int dir_fd; /* the directory written last, and its path */
+	char *dir;
+	struct made *made;
+	size_t n_made, cap_made;
+	struct linked *linked;
+	size_t n_linked, cap_linked;
+};
+
+static void writer_cleanup(struct writer *w)
+{
+	fd_close(&w->dir_fd);
+	free(w->dir);
+	for (size_t i = 0; i < w->n_made; i++)
+		free(w->made[i].path);
+	for (size_t i = 0; i < w->n_linked; i++)
+		free(w->linked[i].path);
+	free(w->made);
+	free(w->linked);
+}
+
+/* The directory of path inside the root, made where it is missing; the last one is remembered. */
+static int enter(struct writer *w, const char *path, struct err *err)
+{
+	int fd;
+
+	if (w->dir && !strcmp(w->dir, path))
+		return w->dir_fd;
+	fd = path_mkdirs_in(w->root_fd, path, 0755, w->uid, w->gid, NULL, err);
+	if (fd < 0)
+		return fd;
+	fd_close(&w->dir_fd);
+	free(w->dir);
+	w->dir_fd = fd;
+	w->dir = mem_str(path);
+	return fd;
+}
+
+static int source_open(struct writer *w, const struct context_file *f, struct err *err)
+{
+	auto_fd int fd = path_open_beneath(context_fd(w->j->from), f->path,
+					   O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY, 0, err);
+	struct stat st;
+
+	if (fd < 0)
+		return fd_take(&fd);
+	if (fstat(fd, &st) < 0)
+		return err_sys(err, "stat %s", f->path);
+	if (!S_ISREG(st.st_mode))
+		return err_set(err, EINVAL, "%s changed while it was copied", f->path);
+	return fd_take(&fd);
+}
+
+/* user.* and file capabilities go along, as buildkit does; ownership first, since chown clears
+ * capabilities. */
+static int copy_xattrs(int from_fd, int to_fd, struct err *err)
+{
+	auto_free char *names = NULL;
+	size_t len;
+	int rc = fs_xattr_list(from_fd, &names, &len, err);
+
+	for (const char *n = names; rc >= 0 && n < names + len; n += strlen(n) + 1) {
+		auto_free char *value = NULL;
+		size_t size;
+
+		if ((!str_starts(n, "user.") || str_starts(n, "user.overlay.")) &&
+		    strcmp(n, "security.capability"))
+			continue;
+		rc = fs_xattr_get(from_fd, n, &value, &size, err);
+		if (rc >= 0)
+			rc = fs_xattr_set(to_fd, n, value, size, err);
+	}
+	return rc < 0 ? rc : 0;
+}
+
+static int final_mode(struct writer *w, const struct context_file *f, uint32_t *ret,
+		      struct err *err)
+{
+	uint32_t mode = f->mode & 07777;
+
+	if (w->j->chmod && chmod_apply(w->j->chmod, mode, S_ISDIR(f->mode), &mode) < 0)
+		return err_set(err, EINVAL, "--chmod=%s: want an octal or symbolic mode",
+			       w->j->chmod);
+	*ret = mode;
+	return 0;
+}
+
+static struct timespec seconds(int64_t ns)
+{
+	return (struct timespec){ .tv_sec = ns / 1000000000 };
+}
+
+static uint32_t owner(const struct writer *w, uint32_t own, uint32_t source)
+{
+	return w->own || !w->j->is_tree ? own : source;
+}
+
+/* Makes way for a new entry: a directory is never replaced by something else. */
+static int clear_way(int dir_fd, const char *name, struct err *err)
+{
+	if (unlinkat(dir_fd, name, 0) == 0 || errno == ENOENT)
+		return 0;
+	if (errno == EISDIR || errno == EPERM)
+		return err_set(err, EISDIR,
+			       "%s is a directory in the image and no directory in the source",
+			       name);
+	return err_sys(err, "replace %s", name);
+}
+
+static int finish_file(struct writer *w, int from_fd, int to_fd, const struct context_file *f,
+		       struct err *err)
+{
+	struct timespec t[2] = { seconds(f->mtime_ns), seconds(f->mtime_ns) };
+	uint32_t mode;
+	int rc = final_mode(w, f, &mode, err);
+
+	if (rc < 0)
+		return rc;
+	if (fchown(to_fd, owner(w, w->uid, f->uid), owner(w, w->gid, f->gid)) < 0)
+		return err_sys(err, "chown %s", f->path);
+	rc = copy_xattrs(from_fd, to_fd, err);
+	if (rc < 0)
+		return rc;
+	if (fchmod(to_fd, mode) < 0 || futimens(to_fd, t) < 0)
+		return err_sys(err, "attributes of %s", f->path);
+	return 0;
+}
+
+/* Names of one inode stay one inode. 1 when a link was made. */
+static int try_hardlink(struct writer *w, const struct context_file *f, int dir_fd,
+			const char *name, const char *path)
+{
+	if (f->nlink < 2 || !w->j->is_tree)
+		return 0;
+	for (size_t i = 0; i < w->n_linked; i++) {
+		auto_fd int fd = -1;
+		char self[FD_PATH_MAX];
+
+		if (w->linked[i].ino != f->ino)
+			continue;
+		fd = path_try_in(w->root_fd, w->linked[i].path, O_PATH | O_NOFOLLOW, 0);
+		return fd >= 0 &&
+		       linkat(AT_FDCWD, fd_path(fd, self), dir_fd, name, AT_SYMLINK_FOLLOW) == 0;
+	}
+	if (w->n_linked < HARDLINKS_MAX) {
+		mem_room(w->linked, w->n_linked, w->cap_linked);
+		w->linked[w->n_linked++] = (struct linked){ f->ino, mem_str(path) };
+	}
+	return 0;
+}
+
+static int put_file(struct writer *w, const struct context_file *f, int dir_fd, const char *name,
+		    struct err *err)
+{
+	auto_fd int from = source_open(w, f, err), to = -1;
+	int rc;
+
+	if (from < 0)
+		return fd_take(&from);
+	to = openat(dir_fd, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+	if (to < 0)
+		return err_sys(err, "create %s", name);
+	rc = fs_copy_data(from, to, err);
+	return rc < 0 ? err_ctx(err, "copy %s", f->path) : finish_file(w, from, to, f, err);
+}
+
+static int put_special(struct writer *w, const struct context_file *f, int dir_fd, const char *name,
+		       struct err *err)
+{
+	struct timespec t[2] = { seconds(f->mtime_ns), seconds(f->mtime_ns) };
+	uint32_t mode = f->mode;
+	int rc = S_ISLNK(f->mode) ? 0 : final_mode(w, f, &mode, err);
+
+	if (rc < 0)
+		return rc;
+	if (S_ISLNK(f->mode))
+		rc = symlinkat(f->link, dir_fd, name);
+	else if (S_ISFIFO(f->mode) || (w->j->is_tree && (S_ISCHR(f->mode) || S_ISBLK(f->mode))))
+		rc = mknodat(dir_fd, name, (f->mode & S_IFMT) | 0600, f->rdev);
+	else
+		return 0; /* sockets and the host's devices stay behind */
+	if (rc < 0)
+		return err_sys(err, "create %s", name);
+	if (fchownat(dir_fd, name, owner(w, w->uid, f->uid), owner(w, w->gid, f->gid),
+		     AT_SYMLINK_NOFOLLOW) < 0)
+		return err_sys(err, "chown %s", name);
+	if (!S_ISLNK(f->mode) && fchmodat(dir_fd, name, mode & 07777, 0) < 0)
+		return err_sys(err, "chmod %s", name);
+	if (utimensat(dir_fd, name, t, AT_SYMLINK_NOFOLLOW) < 0)
+		return err_sys(err, "times of %s", name);
+	return 0;
+}
+
+/* A directory that is there keeps its attributes; a new one gets the source's. */
+static int put_dir(struct writer *w, const struct context_file *f, int dir_fd, const char *name,
+		   const char *path, struct err *err)
+{
+	auto_fd int fd = -1;
+	uint32_t mode;
+	int rc = final_mode(w, f, &mode, err);
+
+	if (rc < 0)
+		return rc;
+	if (mkdirat(dir_fd, name, 0700) < 0) {
+		if (errno != EEXIST)
+			return err_sys(err, "make directory %s", path);
+		fd = path_try_in(w->root_fd, path, O_PATH | O_DIRECTORY, 0);
+		return fd >= 0 ? 0 : err_set(err, ENOTDIR, "%s is no directory in the image", path);
+	}
+	fd = openat(dir_fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (fd < 0 || fchown(fd, owner(w, w->uid, f->uid), owner(w, w->gid, f->gid)) < 0 ||
+	    fchmod(fd, mode) < 0)
+		return err_sys(err, "directory %s", path);
+	mem_room(w->made, w->n_made, w->cap_made);
+	w->made[w->n_made++] = (struct made){ mem_str(path), f->mtime_ns / 1000000000 };
+	return 0;
+}
+
+/* One source entry at path inside the root. */
+static int put(struct writer *w, const struct context_file *f, const char *path, struct err *err)
+{
+	auto_free char *parent = path_clean(path);
+	char *slash = strrchr(parent, '/');
+	const char *name = path + (slash - parent) + 1;
+	int dir_fd, rc;
+
+	slash[slash == parent] = 0;
+	dir_fd = enter(w, parent, err);
+	if (dir_fd < 0)
+		return dir_fd;
+	if (S_ISDIR(f->mode))
+		return put_dir(w, f, dir_fd, name, path, err);
+	rc = clear_way(dir_fd, name, err);
+	if (rc < 0 || try_hardlink(w, f, dir_fd, name, path))
+		return rc;
+	if (S_ISREG(f->mode))
+		return put_file(w, f, dir_fd, name, err);
+	return put_special(w, f, dir_fd, name, err);
+}
+
+static int put_tree(struct writer *w, const struct copy_item *item, const char *dest,
+		    struct err *err)
+{
+	size_t first, n, skip = *item->path ? strlen(item->path) + 1 : 0;
+	int rc = enter(w, dest, err);
+
+	context_slice(w->j->from, item->path, &first, &n);
+	for (size_t k = 0; k < n && rc >= 0; k++) {
+		const struct context_file *f = context_at(w->j->from, first + k);
+		auto_free char *path = path_join(dest, f->path + skip);
+
+		rc = put(w, f, path, err);
+	}
+	return rc;
+}
+
+/* ADD: an archive is unpacked into dest. 1 when it was one. */
+static int put_archive(struct writer *w, const struct context_file *f, const char *dest,
+		       struct err *err)
+{
+	struct layer_apply_opts o = { .foreign = true, .rootfs = true, .parent_fd = -1 };
+	auto_fd int fd = -1, dir = -1;
+	int rc;
+
+	if (!w->j->is_add || !S_ISREG(f->mode))
+		return 0;
+	fd = source_open(w, f, err);
+	if (fd < 0)
+		return fd_take(&fd);
+	rc = layer_is_tar(fd, err);
+	if (rc <= 0)
+		return rc;
+	rc = enter(w, dest, err);
+	if (rc < 0)
+		return rc;
+	dir = openat(w->dir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (dir < 0)
+		return err_sys(err, "open %s", dest);
+	rc = layer_apply(fd, dir, &o, NULL, err);
+	return rc < 0 ? err_ctx(err, "archive %s", f->path) : 1;
+}
+
+static bool dest_is_dir(const struct writer *w, const char *dest)
+{
+	auto_fd int fd = -1;
+
+	if (w->j->many || str_ends(w->j->dest, "/") || !strcmp(path_base(w->j->dest), ".") ||
+	    !*w->j->dest)
+		return true;
+	fd = path_try_in(w->root_fd, dest, O_PATH | O_DIRECTORY, 0);
+	return fd >= 0;
+}
+
+static int put_item(struct writer *w, const struct copy_item *item, const char *dest,
+		    struct err *err)
+{
+	auto_free char *path = NULL;
+	int rc;
+
+	if (item->is_dir)
+		return put_tree(w, item, dest, err);
+	rc = put_archive(w, item->file, dest, err);
+	if (rc)
+		return rc;
+	path = dest_is_dir(w, dest) ? path_join(dest, item->name) : mem_str(dest);
+	return put(w, item->file, path, err);
+}
+
+static int put_doc(struct writer *w, const char *name, const char *body, const char *dest,
+		   struct err *err)
+{
+	auto_free char *path = dest_is_dir(w, dest) ? path_join(dest, name) : mem_str(dest);
+	auto_free char *parent = mem_str(path);
+	struct context_file f = { .mode = S_IFREG | 0644 };
+	char *slash = strrchr(parent, '/');
+	const char *base = path_base(path);
+	auto_fd int fd = -1;
+	uint32_t mode;
+	int rc;
+
+	slash[slash == parent] = 0;
+	rc = enter(w, parent, err);
+	if (rc >= 0)
+		rc = clear_way(w->dir_fd, base, err);
+	if (rc >= 0)
+		rc = final_mode(w, &f, &mode, err);
+	if (rc < 0)
+		return rc;
+	fd = openat(w->dir_fd, base, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+	if (fd < 0)
+		return err_sys(err, "create %s", path);
+	rc = fd_write_str(fd, body, err);
+	if (rc < 0)
+		return err_ctx(err, "write %s", path);
+	if (fchown(fd, w->uid, w->gid) < 0 || fchmod(fd, mode) < 0)
+		return err_sys(err, "attributes of %s", path);
+	return 0;
+}
+
+/* --chown: names from the image's files; a user without a group gives the gid of the same number.
+ */
+static int find_owner(struct writer *w, struct err *err)
+{
+	struct sandbox_user u = { 0 };
+	int rc;
+
+	if (!w->j->chown)
+		return 0;
+	rc = sandbox_user_find(w->root_fd, w->j->chown, &u, err);
+	if (rc < 0)
+		return err_ctx(err, "--chown=%s", w->j->chown);
+	w->own = true;
+	w->uid = u.uid;
+	w->gid = strchr(w->j->chown, ':') ? u.gid : u.uid;
+	sandbox_user_free(&u);
+	return 0;
+}
+
+static int set_times(struct writer *w, struct err *err)
+{
+	for (size_t i = w->n_made; i-- > 0;) {
+		struct timespec t[2] = { { .tv_sec = w->made[i].mtime_s },
+					 { .tv_sec = w->made[i].mtime_s } };
+		auto_fd int fd =
+			path_open_in(w->root_fd, w->made[i].path, O_RDONLY | O_DIRECTORY, 0, err);
+
+		if (fd < 0)
+			return fd_take(&fd);
+		if (futimens(fd, t) < 0)
+			return err_sys(err, "times of %s", w->made[i].path);
+	}
+	return 0;
+}
+
+int copy_write(struct copy_job *j, int dest_fd, struct err *err)
+{
+	cleanup(writer_cleanup) struct writer w = { .j = j, .root_fd = dest_fd, .dir_fd = -1 };
+	auto_free char *dest = path_join(j->workdir && *j->workdir ? j->workdir : "/", j->dest);
+	int rc = find_owner(&w, err);
+
+	for (size_t i = 0; i < j->n_items && rc >= 0; i++)
+		rc = put_item(&w, &j->items[i], dest, err);
+	for (size_t i = 0; i < j->doc_names.n && rc >= 0; i++)
+		rc = put_doc(&w, j->doc_names.v[i], j->doc_bodies.v[i], dest, err);
+	return rc < 0 ? rc : set_times(&w, err);
+}

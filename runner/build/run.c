@@ -1,0 +1,268 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* RUN: a process in a box over a mounted snapshot. */
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <shale/base/fd.h>
+#include <shale/base/path.h>
+#include <shale/base/proc.h>
+#include <shale/sandbox.h>
+
+#include "run.h"
+
+enum { POLL_MS = 200, OUTPUT_CHUNK = 16 << 10 };
+
+void run_free(struct run *r)
+{
+	strv_free(&r->argv);
+	strv_free(&r->env);
+	strv_free(&r->visible);
+	strv_free(&r->targets);
+	for (size_t i = 0; i < r->n_mounts; i++)
+		if (r->mounts[i].source_fd >= 0)
+			close(r->mounts[i].source_fd);
+	mem_cleanup(&r->mounts);
+	mem_cleanup(&r->script);
+	if (r->script_name)
+		unlinkat(r->b->rt->root_fd, r->script_name, 0);
+	mem_cleanup(&r->script_name);
+}
+
+/* A heredoc that stands alone is the script; otherwise the shell reads the whole text, heredocs in
+ * place. */
+static void shell_text(struct run *r, const struct df_inst *i, struct str *text)
+{
+	const char *line = i->args.n ? i->args.v[0] : "";
+
+	if (i->n_heredocs == 1 && inst_is_heredoc_word(i, line)) {
+		const char *body = i->heredocs[0].body;
+
+		if (str_starts(body, "#!"))
+			r->script = mem_str(body);
+		str_add(text, body);
+		return;
+	}
+	str_add(text, line);
+	for (size_t n = 0; n < i->n_heredocs; n++)
+		str_addf(text, "%s%s%s", n ? "" : "\n", i->heredocs[n].body, i->heredocs[n].name);
+}
+
+static void make_argv(struct run *r, const struct image_config *c, const struct df_inst *i)
+{
+	auto_str struct str text = { 0 };
+
+	if (i->is_json) {
+		strv_copy(&r->argv, &i->args);
+		return;
+	}
+	shell_text(r, i, &text);
+	if (r->script) {
+		strv_addf(&r->argv, RUN_SCRIPT_DIR "/%s", i->heredocs[0].name);
+		return;
+	}
+	if (c->shell.n) {
+		strv_copy(&r->argv, &c->shell);
+	} else {
+		strv_add(&r->argv, "/bin/sh");
+		strv_add(&r->argv, "-c");
+	}
+	strv_add_take(&r->argv, str_take(&text));
+}
+
+static int choose_net(struct run *r, const struct build *b, const struct df_inst *i,
+		      struct err *err)
+{
+	static const struct {
+		const char *name;
+		enum sandbox_net net;
+	} nets[] = { { "default", SANDBOX_NET_HOST },
+		     { "host", SANDBOX_NET_HOST },
+		     { "none", SANDBOX_NET_NONE } };
+	const struct df_flag *f = inst_flag(i, "network");
+	const char *name = f && f->value && strcmp(f->value, "default") ? f->value : b->o->network;
+
+	if (!name || !*name)
+		name = "default";
+	for (size_t n = 0; n < ARRAY_LEN(nets); n++)
+		if (!strcmp(name, nets[n].name)) {
+			r->net = nets[n].net;
+			r->net_name = nets[n].net == SANDBOX_NET_NONE ? "none" : "host";
+			return 0;
+		}
+	return err_set(err, EINVAL, "network %s is not known (none or host)", name);
+}
+
+static int wait_output(struct build *b, struct sandbox *sb, int out_fd, int log_fd, struct err *err)
+{
+	auto_free char *buf = mem_alloc(OUTPUT_CHUNK);
+	struct pollfd p = { .fd = out_fd, .events = POLLIN };
+
+	for (;;) {
+		struct build_event e = { .kind = BUILD_OUTPUT, .text = buf };
+		struct err ignored;
+		ssize_t n;
+
+		if (build_is_interrupted(b)) {
+			sandbox_kill(sb, &ignored);
+			return err_set(err, EINTR, "interrupted");
+		}
+		if (poll(&p, 1, POLL_MS) <= 0)
+			continue;
+		n = read(out_fd, buf, OUTPUT_CHUNK);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0)
+			return 0; /* every writer is gone: pid 1 ended and took the rest along */
+		e.len = (size_t)n;
+		build_emit(b, &e);
+		if (log_fd >= 0)
+			fd_write_all(log_fd, buf, (size_t)n, &ignored);
+	}
+}
+
+/* The program may close its output and go on: then only its end counts. */
+static int wait_end(struct build *b, struct sandbox *sb, int *ret_status, struct err *err)
+{
+	int rc = 0;
+
+	while (rc == 0) {
+		rc = sandbox_wait(sb, POLL_MS, ret_status, err);
+		if (rc == 0 && build_is_interrupted(b)) {
+			struct err ignored;
+
+			sandbox_kill(sb, &ignored);
+			return err_set(err, EINTR, "interrupted");
+		}
+	}
+	return rc < 0 ? rc : 0;
+}
+
+static int run_box(struct run *r, const struct sandbox_spec *spec, int out_fd, int *pipe_in,
+		   struct err *err)
+{
+	auto_sandbox_plan struct sandbox_plan *plan = NULL;
+	auto_sandbox struct sandbox *sb = NULL;
+	auto_fd int log_fd = -1;
+	char name[64];
+	int status = 0, rc = sandbox_plan(spec, &plan, err);
+
+	if (rc >= 0)
+		rc = sandbox_spawn(plan, &sb, err);
+	fd_close(pipe_in);
+	if (rc >= 0)
+		rc = sandbox_release(sb, err);
+	if (rc < 0)
+		return rc;
+	snprintf(name, sizeof(name), "logs/%s.log", r->log_name);
+	log_fd = openat(r->b->rt->root_fd, name,
+			O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
+	rc = wait_output(r->b, sb, out_fd, log_fd, err);
+	if (rc >= 0)
+		rc = wait_end(r->b, sb, &status, err);
+	if (rc < 0)
+		return rc;
+	if (status == 0)
+		return 0;
+	if (WIFSIGNALED(status))
+		return err_set(err, ECHILD, "killed by signal %d (%s)", WTERMSIG(status),
+			       strsignal(WTERMSIG(status)));
+	return err_set(err, ECHILD, "ended with exit code %d", WEXITSTATUS(status));
+}
+
+static void set_home(struct run *r, const struct sandbox_user *u)
+{
+	if (!strv_env_get(&r->env, "HOME"))
+		strv_env_set(&r->env, "HOME", u->home && *u->home ? u->home : "/");
+}
+
+static int work(int root_fd, int64_t snapshot, void *arg, struct err *err)
+{
+	struct run *r = arg;
+	struct sandbox_user user = { 0 };
+	struct run_stubs stubs = { 0 };
+	struct sandbox_spec spec = { .root_fd = root_fd,
+				     .hostname = "buildkitsandbox",
+				     .stdio = { -1, -1, -1 } };
+	auto_fd int out = -1, in = -1;
+	int fds[2],
+		rc = sandbox_user_find(root_fd, r->config->user ? r->config->user : "", &user, err);
+
+	if (rc < 0)
+		return err_ctx(err, "USER %s", r->config->user);
+	if (pipe2(fds, O_CLOEXEC) < 0)
+		return err_sys(err, "pipe");
+	out = fds[0];
+	in = fds[1];
+	set_home(r, &user);
+	spec.argv = strv_args(&r->argv);
+	spec.envp = strv_args(&r->env);
+	spec.cwd = r->config->workdir && *r->config->workdir ? r->config->workdir : "/";
+	spec.uid = user.uid;
+	spec.gid = user.gid;
+	spec.groups = user.groups;
+	spec.n_groups = user.n_groups;
+	spec.net = r->net;
+	spec.mounts = r->mounts;
+	spec.n_mounts = r->n_mounts;
+	spec.stdio[1] = spec.stdio[2] = in;
+	spec.cache_dir = r->cache_dir;
+	run_stubs_note(&stubs, root_fd, &r->targets);
+	rc = run_box(r, &spec, out, &in, err);
+	if (rc >= 0)
+		rc = run_stubs_remove(&stubs, r->b->rt->snap, snapshot, err);
+	run_stubs_free(&stubs);
+	sandbox_user_free(&user);
+	return rc;
+}
+
+static void run_text(const struct run *r, const struct df_inst *i, struct str *text)
+{
+	str_add(text, "RUN");
+	if (i->is_json) {
+		for (size_t n = 0; n < i->args.n; n++)
+			str_addf(text, "%s\"%s\"", n ? ", " : " [", i->args.v[n]);
+		str_add(text, "]");
+		return;
+	}
+	for (size_t n = 0; n < r->argv.n; n++)
+		str_addf(text, " %s", r->argv.v[n]);
+}
+
+int run_step(struct build *b, struct stage_state *st, const struct df_inst *i, struct err *err)
+{
+	cleanup(run_free) struct run r = { .b = b, .config = st->config };
+	auto_free char *cache_dir = mem_fmt("%s/cache/seccomp", b->rt->root);
+	auto_key struct key key = { 0 };
+	auto_str struct str text = { 0 };
+	struct step_run s = { .b = b, .st = st, .inst = i, .key = &key };
+	int rc = choose_net(&r, b, i, err);
+
+	if (rc >= 0)
+		make_argv(&r, st->config, i);
+	if (rc >= 0)
+		rc = run_mounts(&r, i, err);
+	if (rc < 0)
+		return rc;
+	r.cache_dir = cache_dir;
+	proc_random_hex(r.log_name, STEP_ID_LEN);
+	scope_env(&st->scope, &r.env, &r.visible);
+	run_text(&r, i, &text);
+	s.text = str_get(&text);
+	key_begin(&key, "run", st->fs_parent);
+	key_addv(&key, "argv", &r.argv);
+	key_add(&key, "script", r.script);
+	key_addv(&key, "env", &r.visible);
+	key_add(&key, "user", st->config->user);
+	key_add(&key, "workdir", st->config->workdir);
+	key_add(&key, "network", r.net_name);
+	key_addv(&key, "volumes", &b->o->volumes);
+	key_end(&key);
+	step_begin(&s);
+	return step_layer(&s, work, &r, err);
+}

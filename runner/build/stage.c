@@ -1,0 +1,183 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* One stage: its base, the triggers of the base, its instructions. Built when something asks for
+ * it. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <shale/base/proc.h>
+
+#include "priv.h"
+
+void stage_state_free(struct stage_state *s)
+{
+	scope_free(&s->scope);
+	image_config_free(s->config);
+	*s = (struct stage_state){ 0 };
+}
+
+static int arg_step(struct build *b, struct stage_state *st, const struct df_inst *i,
+		    struct err *err)
+{
+	auto_key struct key key = { 0 };
+	auto_str struct str what = { 0 };
+	struct step_run r = { .b = b, .st = st, .inst = i, .key = &key };
+
+	str_add(&what, "ARG");
+	for (size_t n = 0; n < i->args.n; n++) {
+		auto_free char *pair = NULL;
+		int rc = scope_arg(&st->scope, i->args.v[n], b->d->escape, &pair, err);
+
+		if (rc < 0)
+			return rc;
+		str_addf(&what, " %s", pair);
+	}
+	r.text = str_get(&what);
+	key_begin(&key, "config", st->parent);
+	key_add(&key, "instruction", r.text);
+	key_end(&key);
+	step_begin(&r);
+	return step_config(&r, err);
+}
+
+typedef int inst_fn(struct build *b, struct stage_state *st, const struct df_inst *i,
+		    struct err *err);
+
+static inst_fn *const inst_run[DF_KINDS] = {
+	[DF_ADD] = copy_step,        [DF_ARG] = arg_step,          [DF_CMD] = meta_step,
+	[DF_COPY] = copy_step,       [DF_ENTRYPOINT] = meta_step,  [DF_ENV] = meta_step,
+	[DF_EXPOSE] = meta_step,     [DF_HEALTHCHECK] = meta_step, [DF_LABEL] = meta_step,
+	[DF_MAINTAINER] = meta_step, [DF_ONBUILD] = meta_step,     [DF_RUN] = run_step,
+	[DF_SHELL] = meta_step,      [DF_STOPSIGNAL] = meta_step,  [DF_USER] = meta_step,
+	[DF_VOLUME] = meta_step,     [DF_WORKDIR] = workdir_step,
+};
+
+static int run_inst(struct build *b, struct stage_state *st, const struct df_inst *i,
+		    struct err *err)
+{
+	int rc;
+
+	if (build_is_interrupted(b))
+		return err_set(err, EINTR, "interrupted");
+	if (!inst_run[i->kind])
+		return err_set(err, EINVAL, "%s cannot stand here", df_kind_name(i->kind));
+	rc = inst_run[i->kind](b, st, i, err);
+	return rc < 0 ? err_ctx(err, "%s:%d: %s", b->file_name, i->line, i->text) : 0;
+}
+
+static int base_image(struct build *b, struct stage_state *st, const char *ref,
+		      char id[DIGEST_STR_MAX], struct err *err)
+{
+	auto_image struct image *img = NULL;
+	struct image_layer *layers = NULL;
+	size_t n;
+	int rc = image_find(b->rt, ref, &img, err);
+
+	if (rc == -ENOENT)
+		return err_hint(
+			err,
+			"this version of shale does not pull; shale import or shale load brings it");
+	if (rc >= 0)
+		rc = image_config_parse(img->config, strlen(img->config), &st->config, err);
+	if (rc >= 0)
+		rc = image_layers(b->rt, img->snapshot, &layers, &n, err);
+	if (rc < 0)
+		return rc;
+	st->snapshot = img->snapshot;
+	snprintf(st->fs_parent, sizeof(st->fs_parent), "%s",
+		 n ? layers[n - 1].chain_id : "scratch");
+	snprintf(id, DIGEST_STR_MAX, "%s", img->id);
+	mem_cleanup(&layers);
+	return 0;
+}
+
+static int find_base(struct build *b, const struct plan_stage *ps, struct stage_state *st,
+		     char id[DIGEST_STR_MAX], struct err *err)
+{
+	const struct stage_state *other;
+	int rc;
+
+	id[0] = 0;
+	if (ps->base == PLAN_IMAGE)
+		return base_image(b, st, ps->base_ref, id, err);
+	if (ps->base == PLAN_SCRATCH) {
+		st->config = image_config_new();
+		snprintf(st->fs_parent, sizeof(st->fs_parent), "scratch");
+		return 0;
+	}
+	rc = stage_build(b, ps->base_stage, err);
+	if (rc < 0)
+		return rc;
+	other = &b->stages[ps->base_stage];
+	st->config = image_config_copy(other->config);
+	st->snapshot = other->snapshot;
+	memcpy(st->fs_parent, other->fs_parent, sizeof(st->fs_parent));
+	for (size_t i = 0; i < other->scope.args.n; i++)
+		strv_add(&st->scope.args, other->scope.args.v[i]);
+	return 0;
+}
+
+/* Triggers of the base run first and are not inherited further. */
+static int run_triggers(struct build *b, struct stage_state *st, struct err *err)
+{
+	struct strv triggers = st->config->onbuild;
+	int rc = 0;
+
+	st->config->onbuild = (struct strv){ 0 };
+	b->total += triggers.n;
+	for (size_t i = 0; i < triggers.n && rc >= 0; i++) {
+		struct df_inst *inst = NULL;
+
+		rc = dockerfile_parse_line(triggers.v[i], '\\', &inst, err);
+		if (rc >= 0)
+			rc = run_inst(b, st, inst, err);
+		if (rc < 0)
+			err_ctx(err, "ONBUILD trigger of the base");
+		df_inst_free(inst);
+	}
+	strv_free(&triggers);
+	return rc;
+}
+
+static int begin_stage(struct build *b, const struct plan_stage *ps, struct stage_state *st,
+		       struct err *err)
+{
+	struct build_event e = { .kind = BUILD_STEP, .text = ps->from->text };
+	int64_t start = proc_mono_ns();
+	char id[DIGEST_STR_MAX];
+	int rc = find_base(b, ps, st, id, err);
+
+	b->step++;
+	build_emit(b, &e);
+	if (rc < 0)
+		return err_ctx(err, "%s:%d: %s", b->file_name, ps->from->line, ps->from->text);
+	e.kind = BUILD_DONE;
+	e.id = !strncmp(id, "sha256:", 7) ? id + 7 : st->fs_parent;
+	e.elapsed_ns = proc_mono_ns() - start;
+	build_emit(b, &e);
+	/* CMD counts as set in this stage only: a new ENTRYPOINT drops the base's. */
+	st->config->cmd_set = st->config->entrypoint_set = false;
+	memcpy(st->parent, st->fs_parent, sizeof(st->parent));
+	st->scope.config = st->config;
+	st->scope.build_args = &b->build_args;
+	st->scope.global_args = &b->plan->global_args;
+	st->scope.target = b->target_name;
+	return run_triggers(b, st, err);
+}
+
+int stage_build(struct build *b, size_t index, struct err *err)
+{
+	const struct plan_stage *ps = &b->plan->stages[index];
+	struct stage_state *st = &b->stages[index];
+	int rc;
+
+	if (st->built)
+		return 0;
+	rc = begin_stage(b, ps, st, err);
+	for (size_t i = 0; i < ps->n_inst && rc >= 0; i++)
+		rc = run_inst(b, st, &ps->inst[i], err);
+	if (rc < 0)
+		return rc;
+	st->built = true;
+	return 0;
+}

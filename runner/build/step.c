@@ -1,0 +1,193 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The moments of a step: found in the cache, or worked, frozen, committed and recorded. */
+#include <errno.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <shale/base/proc.h>
+#include <shale/base/undo.h>
+
+#include "priv.h"
+
+enum { TOUCH_AGE_S = 3600 };
+
+void build_emit(struct build *b, struct build_event *e)
+{
+	e->step = b->step;
+	e->total = b->total;
+	if (b->o->event)
+		b->o->event(e, b->o->event_arg);
+}
+
+bool build_is_interrupted(const struct build *b)
+{
+	return b->o->interrupted && *b->o->interrupted;
+}
+
+void step_begin(struct step_run *r)
+{
+	struct build_event e = { .kind = BUILD_STEP, .text = r->text };
+
+	r->started_ns = proc_mono_ns();
+	r->b->step++;
+	build_emit(r->b, &e);
+}
+
+/* The config with this step's history row: what run or tag of the step's id would use. */
+static void add_history(struct step_run *r, const struct step *s, bool has_layer)
+{
+	struct image_history *h =
+		image_config_add_history(r->st->config, s->created_s, r->text, !has_layer);
+
+	h->step_id = mem_str(s->id);
+	if (s->created_s > r->st->config->created_s)
+		r->st->config->created_s = s->created_s;
+}
+
+static void announce(struct step_run *r, const struct step *s, bool hit, bool has_layer)
+{
+	struct build_event e = { .kind = hit ? BUILD_CACHED : BUILD_DONE,
+				 .text = r->text,
+				 .id = s->id,
+				 .size_bytes = s->size_bytes,
+				 .has_layer = has_layer,
+				 .elapsed_ns = proc_mono_ns() - r->started_ns };
+
+	r->b->cached += hit;
+	build_emit(r->b, &e);
+}
+
+static void stand_on(struct step_run *r, const struct step *s, bool has_layer)
+{
+	snprintf(r->st->parent, sizeof(r->st->parent), "%s", s->id);
+	if (!has_layer)
+		return;
+	snprintf(r->st->fs_parent, sizeof(r->st->fs_parent), "%s", s->id);
+	r->st->snapshot = s->snapshot;
+}
+
+/* 1 when a record serves. */
+static int use_record(struct step_run *r, bool has_layer, struct err *err)
+{
+	auto_step struct step s = { 0 };
+	auto_free char *config = NULL;
+	int rc = 0;
+
+	if (r->b->o->no_cache)
+		return 0;
+	rc = cache_find(r->b->rt, r->key, &s, err);
+	if (rc == 0 && r->content_key) {
+		rc = cache_find(r->b->rt, r->content_key, &s, err);
+		if (rc > 0)
+			rc = cache_alias(r->b->rt, r->key, s.id, err) < 0 ? -err->code : 1;
+	}
+	if (rc <= 0)
+		return rc;
+	add_history(r, &s, has_layer);
+	config = image_config_text(r->st->config);
+	if (strcmp(config, s.config)) {
+		rc = cache_touch(r->b->rt, s.id, config, err);
+		if (rc < 0)
+			return rc;
+	}
+	stand_on(r, &s, has_layer);
+	announce(r, &s, true, has_layer);
+	return 1;
+}
+
+/* history first, so that the recorded config has it; then the row and the second key. */
+static int record(struct step_run *r, struct step *s, bool has_layer, struct err *err)
+{
+	int rc;
+
+	s->created_s = r->b->now_s;
+	add_history(r, s, has_layer);
+	s->config = image_config_text(r->st->config);
+	rc = cache_put(r->b->rt, r->key, r->st->parent, r->text, s, err);
+	if (rc >= 0 && r->content_key)
+		rc = cache_alias(r->b->rt, r->content_key, s->id, err);
+	return rc < 0 ? rc : 0;
+}
+
+int step_config(struct step_run *r, struct err *err)
+{
+	auto_step struct step s = { .snapshot = r->st->snapshot };
+	int rc = use_record(r, false, err);
+
+	if (rc)
+		return rc < 0 ? rc : 0;
+	proc_random_hex(s.id, STEP_ID_LEN);
+	rc = record(r, &s, false, err);
+	if (rc < 0)
+		return rc;
+	stand_on(r, &s, false);
+	announce(r, &s, false, false);
+	return 0;
+}
+
+struct drop {
+	struct snap *snap;
+	int64_t id;
+};
+
+static void drop_snapshot(void *arg)
+{
+	struct drop *d = arg;
+	struct err ignored;
+
+	snap_remove(d->snap, d->id, &ignored);
+}
+
+/* The upper becomes a layer: nothing is copied, the next step mounts over it at once. */
+static int freeze(struct step_run *r, int64_t id, struct layer_info *ret, struct err *err)
+{
+	int fs_fd = -1, rc = snap_fs_fd(r->b->rt->snap, id, &fs_fd, err);
+
+	if (rc < 0)
+		return rc;
+	rc = layer_freeze(fs_fd, ret, err);
+	close(fs_fd);
+	return rc < 0 ? rc : snap_commit(r->b->rt->snap, id, NULL, ret->flags, err);
+}
+
+static int work_on(struct step_run *r, int64_t id, step_work_fn *work, void *arg, struct err *err)
+{
+	auto_snap_mount struct snap_mount m = SNAP_MOUNT_INIT;
+	int rc = snap_mount(r->b->rt->snap, id, SNAP_VOLATILE, &m, err);
+
+	return rc < 0 ? rc : work(m.root_fd, id, arg, err);
+}
+
+int step_layer(struct step_run *r, step_work_fn *work, void *arg, struct err *err)
+{
+	struct snap_new n = { .parent = r->st->snapshot, .kind = SNAP_ACTIVE };
+	auto_step struct step s = { 0 };
+	auto_undo struct undo undo = { 0 };
+	struct layer_info info = { 0 };
+	struct drop drop;
+	struct snap_info snap;
+	int rc = use_record(r, true, err);
+
+	if (rc)
+		return rc < 0 ? rc : 0;
+	rc = snap_prepare(r->b->rt->snap, &n, &snap, err);
+	if (rc < 0)
+		return rc;
+	drop = (struct drop){ r->b->rt->snap, snap.id };
+	undo_push(&undo, drop_snapshot, &drop);
+	rc = work_on(r, snap.id, work, arg, err);
+	if (rc >= 0)
+		rc = freeze(r, snap.id, &info, err);
+	if (rc < 0)
+		return rc;
+	proc_random_hex(s.id, STEP_ID_LEN);
+	s.snapshot = snap.id;
+	s.size_bytes = info.size_bytes;
+	rc = record(r, &s, true, err);
+	if (rc < 0)
+		return rc;
+	undo_done(&undo);
+	stand_on(r, &s, true);
+	announce(r, &s, false, true);
+	return workers_add(r->b->workers, snap.id, err);
+}
