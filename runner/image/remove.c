@@ -1,0 +1,297 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * rmi and prune. An image that a container uses is never deleted. Rows go in one transaction, files after it.
+ *
+ * A name untags; with the last name the image goes, and the layers that no other image, container or build step needs. With force a name
+ * is taken away even while a container uses the image, which then stays without a name. An ID takes all names along: with force if
+ * there are several.
+ */
+#include <shale/image.h>
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <shale/snap.h>
+#include <shale/store.h>
+
+#include "priv.h"
+
+void image_removal_free(struct image_removal *r)
+{
+	strv_free(&r->untagged);
+	strv_free(&r->deleted);
+	*r = (struct image_removal){ 0 };
+}
+
+/* The states as stored by module container, which stands above this one. */
+static const char *state_name(int64_t state)
+{
+	static const char *const names[] = { "unknown", "created", "running", "exited", "removing" };
+
+	return state > 0 && state < (int64_t)ARRAY_LEN(names) ? names[state] : names[0];
+}
+
+struct user {
+	char *id, *name;
+	int64_t state;
+};
+
+static void user_free(struct user *u)
+{
+	free(u->id);
+	free(u->name);
+}
+
+/* A container of the image, a running one if there is one: 1 or 0. */
+static int find_user(struct runtime *rt, const char *id, struct user *ret, struct err *err)
+{
+	static const char sql[] =
+		"SELECT id,name,state FROM containers WHERE image=?1 ORDER BY state=2 DESC,created_ns LIMIT 1";
+	auto_db_stmt struct db_stmt *st = NULL;
+	int rc;
+
+	rc = db_query(rt->db, sql, DB_ARGS(DB_T(id)), &st, err);
+	if (rc >= 0)
+		rc = db_step(st, err);
+	if (rc <= 0)
+		return rc;
+	ret->id = mem_str(db_col_str(st, 0));
+	ret->name = mem_str(db_col_str(st, 1));
+	ret->state = db_col_int(st, 2);
+	return 1;
+}
+
+/* What one removal does: decided and recorded inside the transaction, carried out after it. */
+struct job {
+	struct runtime *rt;
+	const char *id;
+	struct strv untag; /* normalised */
+	bool is_deleted;
+	struct image_gone gone;
+	int64_t *kept; /* layers that stay as build cache */
+	size_t n_kept;
+};
+
+static void job_free(struct job *j)
+{
+	strv_free(&j->untag);
+	image_gone_free(&j->gone);
+	free(j->kept);
+}
+
+static int check_user(struct job *j, const char *name, bool by_name, struct err *err)
+{
+	cleanup(user_free) struct user u = { 0 };
+	int rc = find_user(j->rt, j->id, &u, err);
+
+	if (rc <= 0)
+		return rc;
+	rc = err_set(err, EBUSY, "image %.80s is in use by container %s (%.12s, %s)", name, u.name, u.id,
+		     state_name(u.state));
+	if (by_name)
+		return err_hint(err, "shale rm %s, or force to take only the name away", u.name);
+	return err_hint(err, "shale rm %s", u.name);
+}
+
+/* Which names go, and whether the image goes with them. */
+static int decide(struct job *j, const char *name, const char *tag, bool force, struct err *err)
+{
+	auto_strv struct strv tags = { 0 };
+	int rc;
+
+	rc = image_tags(j->rt, j->id, &tags, err);
+	if (rc < 0)
+		return rc;
+	if (tag) {
+		strv_add(&j->untag, tag);
+		j->is_deleted = tags.n <= 1;
+	} else {
+		if (tags.n > 1 && !force) {
+			auto_free char *a = image_ref_familiar(tags.v[0]),
+				       *b = image_ref_familiar(tags.v[1]);
+
+			return err_set(err, EBUSY, "image %.80s has %zu names (%s, %s%s): remove these, or force",
+				       name, tags.n, a, b, tags.n > 2 ? ", …" : "");
+		}
+		strv_copy(&j->untag, &tags);
+		j->is_deleted = true;
+	}
+	if (!j->is_deleted)
+		return 0;
+	rc = check_user(j, name, tag && !force, err);
+	if (rc == -EBUSY && tag && force) {
+		err_clear(err);
+		j->is_deleted = false;
+		return 0;
+	}
+	return rc;
+}
+
+#define REACHED_BY_USE                                                                             \
+	"WITH RECURSIVE r(id) AS (SELECT snapshot FROM images WHERE snapshot NOTNULL UNION"        \
+	" SELECT snapshot FROM containers WHERE snapshot NOTNULL UNION"                            \
+	" SELECT s.parent FROM snapshots s JOIN r ON s.id=r.id WHERE s.parent NOTNULL) "
+
+/* What is left of the image's chain and serves no image or container. */
+static int find_kept(struct job *j, const struct image_layer *l, size_t n, struct err *err)
+{
+	j->kept = mem_array(n + 1, sizeof(*j->kept));
+	for (size_t i = 0; i < n; i++) {
+		int64_t used = 0;
+		int rc = db_get_int(j->rt->db,
+				    REACHED_BY_USE "SELECT CASE WHEN ?1 IN (SELECT id FROM r) THEN 1"
+						   " WHEN EXISTS(SELECT 1 FROM snapshots WHERE id=?1) THEN 0 ELSE 2 END",
+				    DB_ARGS(DB_I(l[i].snapshot)), &used, err);
+
+		if (rc < 0)
+			return rc;
+		if (used == 0)
+			j->kept[j->n_kept++] = l[i].snapshot;
+	}
+	return 0;
+}
+
+static int delete_rows(struct job *j, struct err *err)
+{
+	auto_free struct image_layer *l = NULL;
+	int64_t snapshot = 0;
+	size_t n = 0;
+	int rc;
+
+	rc = db_get_int(j->rt->db, "SELECT coalesce(snapshot,0) FROM images WHERE id=?1",
+			DB_ARGS(DB_T(j->id)), &snapshot, err);
+	if (rc >= 0)
+		rc = image_layers(j->rt, snapshot, &l, &n, err);
+	if (rc >= 0)
+		rc = db_run(j->rt->db, "DELETE FROM images WHERE id=?1", DB_ARGS(DB_T(j->id)), err);
+	if (rc >= 0)
+		rc = image_forget_chain(j->rt, snapshot, &j->gone, err);
+	return rc < 0 ? rc : find_kept(j, l, n, err);
+}
+
+static int apply_rows(struct job *j, struct err *err)
+{
+	int rc = 0;
+
+	for (size_t i = 0; rc >= 0 && i < j->untag.n; i++)
+		rc = store_tag_remove(j->rt->store, j->untag.v[i], err);
+	return rc < 0 || !j->is_deleted ? rc : delete_rows(j, err);
+}
+
+/* The same image may have been written anew since its row went: looked up under the lock that image_put takes. */
+static int drop_config(struct job *j, struct image_removal *r, struct err *err)
+{
+	auto_db_tx struct db *tx = NULL;
+	struct digest d;
+	int64_t one;
+	int rc;
+
+	rc = digest_parse(j->id, &d, err);
+	if (rc >= 0)
+		rc = db_tx_begin(j->rt->db, DB_LAZY, &tx, err);
+	if (rc >= 0)
+		rc = db_get_int(j->rt->db, "SELECT 1 FROM images WHERE id=?1", DB_ARGS(DB_T(j->id)), &one,
+				err);
+	if (rc == 0)
+		rc = image_blob_remove(j->rt, &d, &r->freed_bytes, err);
+	return rc < 0 ? rc : db_tx_commit(&tx, err);
+}
+
+static int apply_files(struct job *j, struct image_removal *r, struct err *err)
+{
+	for (size_t i = 0; i < j->untag.n; i++)
+		strv_add_take(&r->untagged, image_ref_familiar(j->untag.v[i]));
+	if (!j->is_deleted)
+		return 0;
+	strv_add(&r->deleted, j->id);
+	for (size_t i = 0; i < j->n_kept; i++) {
+		struct err ignored = { 0 };
+		uint64_t bytes = 0;
+
+		snap_usage(j->rt->snap, j->kept[i], &bytes, NULL, &ignored);
+		r->kept_bytes += bytes;
+		r->kept_layers++;
+	}
+	if (drop_config(j, r, err) < 0)
+		return -err->code;
+	return image_discard(j->rt, &j->gone, r, err);
+}
+
+static int sweep(struct runtime *rt, const struct image_removal *r, struct err *err)
+{
+	int rc = r->deleted.n ? snap_sweep(rt->snap, err) : 0;
+
+	return rc < 0 ? rc : 0;
+}
+
+int image_remove(struct runtime *rt, const char *name, bool force, struct image_removal *ret,
+		 struct err *err)
+{
+	auto_free char *id = NULL, *tag = NULL;
+	cleanup(job_free) struct job j = { .rt = rt };
+	auto_db_tx struct db *tx = NULL;
+	int rc;
+
+	rc = db_tx_begin(rt->db, DB_FULL, &tx, err);
+	if (rc >= 0)
+		rc = image_resolve(rt, name, &id, &tag, err);
+	j.id = id;
+	if (rc >= 0)
+		rc = decide(&j, name, tag, force, err);
+	if (rc >= 0)
+		rc = apply_rows(&j, err);
+	if (rc >= 0)
+		rc = db_tx_commit(&tx, err);
+	if (rc >= 0)
+		rc = apply_files(&j, ret, err);
+	return rc < 0 ? rc : sweep(rt, ret, err);
+}
+
+/* --- prune --- */
+
+static int find_unused(struct runtime *rt, bool all, struct strv *ret, struct err *err)
+{
+	static const char sql[] =
+		"SELECT id FROM images i WHERE NOT EXISTS(SELECT 1 FROM containers WHERE image=i.id)"
+		" AND (?1 OR NOT EXISTS(SELECT 1 FROM tags WHERE image=i.id)) ORDER BY created DESC,id";
+	auto_db_stmt struct db_stmt *st = NULL;
+	int rc;
+
+	rc = db_query(rt->db, sql, DB_ARGS(DB_I(all)), &st, err);
+	while (rc >= 0 && (rc = db_step(st, err)) > 0)
+		strv_add(ret, db_col_str(st, 0));
+	return rc;
+}
+
+/* One image a transaction: a long list does not keep others from writing. */
+static int prune_one(struct runtime *rt, const char *id, bool all, struct image_removal *ret,
+		     struct err *err)
+{
+	cleanup(job_free) struct job j = { .rt = rt, .id = id, .is_deleted = true };
+	auto_strv struct strv unused = { 0 };
+	auto_db_tx struct db *tx = NULL;
+	int rc;
+
+	rc = db_tx_begin(rt->db, DB_FULL, &tx, err);
+	if (rc >= 0)
+		rc = find_unused(rt, all, &unused, err);
+	if (rc < 0 || !strv_has(&unused, id))
+		return rc < 0 ? rc : 0;
+	rc = image_tags(rt, id, &j.untag, err);
+	if (rc >= 0)
+		rc = apply_rows(&j, err);
+	if (rc >= 0)
+		rc = db_tx_commit(&tx, err);
+	return rc < 0 ? rc : apply_files(&j, ret, err);
+}
+
+int image_prune(struct runtime *rt, bool all, struct image_removal *ret, struct err *err)
+{
+	auto_strv struct strv unused = { 0 };
+	int rc = find_unused(rt, all, &unused, err);
+
+	for (size_t i = 0; rc >= 0 && i < unused.n; i++)
+		rc = prune_one(rt, unused.v[i], all, ret, err);
+	return rc < 0 ? rc : sweep(rt, ret, err);
+}
