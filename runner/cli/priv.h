@@ -1,0 +1,175 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * cli: from words to calls. A command is a table of options and a function (cmd_<name>.c) that calls modules; it holds no logic of theirs.
+ *
+ * Results go to stdout, everything else to stderr. A command returns its exit code; a failure is a struct err that cli_fail prints once.
+ * Positional words stay where main got them; what an option took into a struct strv is freed after the command returned.
+ */
+#ifndef SHALE_CLI_PRIV_H
+#define SHALE_CLI_PRIV_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <sys/types.h>
+
+#include <shale/base/err.h>
+#include <shale/base/json.h>
+#include <shale/base/str.h>
+#include <shale/runtime.h>
+
+/* --- opt: one table feeds the parser, --help and completion ------------------------------------------------------- */
+
+enum opt_type {
+	OPT_BOOL,     /* bool; also --name=true|false */
+	OPT_STR,      /* const char *, NULL: not given */
+	OPT_STRV,     /* struct strv, may be repeated */
+	OPT_INT,      /* int */
+	OPT_U64,      /* uint64_t */
+	OPT_BYTES,    /* uint64_t: "512", "64k", "1g" */
+	OPT_SECONDS,  /* int, milliseconds; a negative number gives -1 */
+	OPT_DURATION, /* int64_t, nanoseconds: "1h30m" */
+};
+
+struct opt {
+	char letter;       /* 0: none */
+	const char *name;  /* NULL ends the table */
+	enum opt_type type;
+	size_t offset;     /* in the command's args */
+	const char *value; /* how --help names it: "SECONDS"; NULL for OPT_BOOL */
+	const char *help;  /* NULL: accepted but not shown */
+};
+
+/*
+ * Options of argv go into args, other words to the front of argv: *ret_argc of them, then NULL. stop_at_arg: the first other word ends the
+ * options (run, exec). "--" always does. --help sets *ret_help. -EINVAL.
+ */
+struct opt_parse {
+	const struct opt *opts; /* NULL: none */
+	void *args;
+	bool stop_at_arg;
+	bool help; /* set when --help, or a -h that is no option of this command, was seen */
+};
+int opt_parse(struct opt_parse *p, int *argc, char **argv, struct err *err);
+/* Frees what OPT_STRV options hold. */
+void opt_free(const struct opt *opts, void *args);
+/* The options as --help shows them, aligned. */
+void opt_help(const struct opt *opts, struct str *out);
+
+/* --- commands ------------------------------------------------------------------------------------------------------- */
+
+struct cli;
+
+enum command_flag {
+	CMD_STOP_AT_ARG = 1, /* options end at the first positional word: what follows is the program's */
+	CMD_EXIT_125 = 2,    /* failures of shale's own are 125, as Docker's run, create, start and exec */
+	CMD_HIDDEN = 4,      /* not in help and completion */
+	CMD_ANYONE = 8,      /* needs no root */
+	CMD_HEAVY = 16,      /* a row of name and summary only: shale-build runs it */
+};
+
+struct command {
+	const char *name;    /* "stop" */
+	const char *args;    /* "CONTAINER..." */
+	const char *summary; /* "Stop containers" */
+	const struct opt *opts;
+	size_t args_size;
+	/* argv: argc positional words and a NULL. Returns the exit code. */
+	int (*main)(struct cli *c, void *args, int argc, char **argv);
+	int min_args, max_args; /* max -1: any number */
+	unsigned flags;
+	const void *defaults; /* args start as a copy of this (args_size bytes); NULL: zeroed */
+};
+
+/* commands.c, for shale: name sorted, NULL-terminated. commands_heavy.c, for shale-build. */
+extern const struct command *const cli_commands[];
+extern const struct command *const cli_commands_heavy[];
+
+/* Other spellings, in alias.c: "image ls" -> "images", "rmi" ... */
+struct alias {
+	const char *group; /* "image"; NULL: a single word */
+	const char *name;  /* "ls" */
+	const char *command;
+};
+extern const struct alias cli_aliases[];
+
+/* --- main ---------------------------------------------------------------------------------------------------------- */
+
+struct cli {
+	struct runtime rt; /* valid after cli_open */
+	bool opened;
+	const struct command *const *commands; /* of this program */
+	const struct command *command;
+	const char *root; /* --root, SHALE_ROOT or the default */
+	bool debug;
+	char **words; /* the command's words as given, without its name; for cli_exec_heavy */
+};
+
+int cli_main(const struct command *const *commands, int argc, char **argv);
+/* Opens the store (made where missing). Nothing happens the second time. */
+int cli_open(struct cli *c, struct err *err);
+/* "shale: <msg>" to stderr; the exit code: 1, or 125 for CMD_EXIT_125. */
+int cli_fail(struct cli *c, const struct err *err);
+/* The same for bad usage, with the hint to --help: 2, or 125. */
+int cli_usage(struct cli *c, const struct err *err);
+/* The flush and check that every successful command ends with: 0, or an exit code when stdout could not be written. */
+int cli_done(struct cli *c);
+/* This command line again, as command name of shale-build. Returns only on failure. */
+int cli_exec_heavy(struct cli *c, const char *name, struct err *err);
+/* Asks "y/N" on the terminal for what --force skips: true to go on. */
+bool cli_confirm(const char *question);
+
+/* runtime.c */
+int runtime_open(struct runtime *rt, const char *root, struct err *err);
+void runtime_close(struct runtime *rt);
+
+/* --- out: tables, templates, sizes ------------------------------------------------------------------------------------ */
+
+struct out_column {
+	const char *header; /* "IMAGE ID" */
+	const char *key;    /* of the row's object: "ID" */
+	bool hidden;        /* only by --format */
+};
+
+/*
+ * rows (an array of objects) to stdout. format: NULL or "table" the shown columns aligned; "json" one object a line; "table {{.X}}\t…"; or a
+ * Go template a row. quiet_key: just that value, one a line. cols ends with a NULL header. -EINVAL for a bad template.
+ */
+struct out_list {
+	const struct out_column *cols;
+	const char *format;
+	const char *quiet_key;
+};
+int out_list(const struct out_list *o, const json_t *rows, struct err *err);
+/* One value by format ("json" or a template). */
+int out_value(const char *format, const json_t *value, struct err *err);
+/* "2 hours ago", "About a minute ago". Caller owns it. */
+char *out_ago(int64_t then_s);
+/* "2026-01-02T03:04:05Z"; Caller owns it. */
+char *out_time(int64_t t_s);
+/* "sha256:0123456789ab…" -> "0123456789ab"; caller owns it. */
+char *out_short_id(const char *id);
+/* String members of an object that becomes a row. */
+json_t *out_row_new(void);
+void out_row_set(json_t *row, const char *key, const char *value);
+void out_row_take(json_t *row, const char *key, char *value); /* frees value */
+/* A file for the user: created or truncated, under sudo owned by the user who called it. Returns the fd. */
+int out_create_file(const char *path, struct err *err);
+
+/* template.c: Go's text/template over a JSON value. */
+struct template;
+int template_parse(const char *text, struct template **ret, struct err *err);
+int template_run(const struct template *t, const json_t *value, struct str *out, struct err *err);
+/* Field names of the top-level actions, in order ("ID", "Names"): what heads the columns of "table …". */
+void template_fields(const struct template *t, struct strv *ret);
+void template_free(struct template *t);
+void template_cleanup(struct template **t);
+#define auto_template cleanup(template_cleanup)
+
+/* --- pieces that commands share ---------------------------------------------------------------------------------------- */
+
+/* cmd_container_inspect.c: *ret is one object as docker inspect prints it; -ENOENT when there is no such container. */
+int inspect_container(struct cli *c, const char *name, json_t **ret, struct err *err);
+
+#endif
