@@ -94,4 +94,16 @@ struct image_diff_opts {
 int image_layer_diff(struct runtime *rt, int64_t snapshot, const struct image_diff_opts *o,
 		     struct layer_info *ret, struct err *err);
 
+/* What save writes into: fd is borrowed, a tar stream or a directory. begin: 1, or 0 when that name is there already. */
+struct image_archive;
+int image_archive_new(int fd, bool is_dir, int64_t mtime_s, struct image_archive **ret,
+		      struct err *err);
+void image_archive_cleanup(struct image_archive **a);
+int image_archive_begin(struct image_archive *a, const char *name, uint64_t size, struct err *err);
+struct sink *image_archive_sink(struct image_archive *a); /* of the file begun */
+int image_archive_end(struct image_archive *a, struct err *err);
+int image_archive_add(struct image_archive *a, const char *name, const void *p, size_t n,
+		      struct err *err);
+int image_archive_finish(struct image_archive *a, struct err *err);
+
 #endif

@@ -1,0 +1,452 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * docker save: images to a docker-archive, an oci-archive or an OCI layout. A layer is streamed from its directory again and must have the
+ * DiffID it had; a foreign one comes from its blob. Needs libcrypto.
+ */
+#include <shale/image.h>
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <shale/base/fd.h>
+#include <shale/base/hash.h>
+#include <shale/layer.h>
+#include <shale/store.h>
+
+#include "priv.h"
+
+enum { COPY_BYTES = 256 << 10 };
+
+/* --- which images --- */
+
+struct saved {
+	struct image *img;
+	struct image_config *config;
+	struct image_layer *layers;
+	size_t n;
+	struct strv tags; /* normalised */
+};
+
+struct save {
+	struct runtime *rt;
+	struct image_archive *out;
+	struct saved *v;
+	size_t n, cap;
+};
+
+static void save_free(struct save *s)
+{
+	for (size_t i = 0; i < s->n; i++) {
+		image_free(s->v[i].img);
+		image_config_free(s->v[i].config);
+		free(s->v[i].layers);
+		strv_free(&s->v[i].tags);
+	}
+	free(s->v);
+	image_archive_cleanup(&s->out);
+}
+
+static int add_image(struct save *s, const char *id, struct saved **ret, struct err *err)
+{
+	auto_image struct image *img = NULL;
+	struct saved *v;
+	int rc;
+
+	for (size_t i = 0; i < s->n; i++)
+		if (!strcmp(s->v[i].img->id, id)) {
+			*ret = &s->v[i];
+			return 0;
+		}
+	rc = image_get(s->rt, id, &img, err);
+	if (rc < 0)
+		return rc;
+	mem_room(s->v, s->n, s->cap);
+	v = &s->v[s->n++];
+	*v = (struct saved){ .img = take(img) };
+	rc = image_config_parse(v->img->config, strlen(v->img->config), &v->config, err);
+	if (rc >= 0 && v->img->snapshot)
+		rc = image_layer_hash(s->rt, v->img->snapshot, err);
+	if (rc >= 0)
+		rc = image_layers(s->rt, v->img->snapshot, &v->layers, &v->n, err);
+	if (rc < 0)
+		return rc;
+	*ret = v;
+	return 0;
+}
+
+static int add_named(struct save *s, const char *id, const char *tag, struct err *err)
+{
+	struct saved *v = NULL;
+	int rc = add_image(s, id, &v, err);
+
+	if (rc >= 0 && tag && !strv_has(&v->tags, tag))
+		strv_add(&v->tags, tag);
+	return rc;
+}
+
+struct repo_walk {
+	struct save *s;
+	char *prefix; /* "docker.io/library/node:" */
+	bool any;
+};
+
+static int add_of_repo(const struct tag_info *t, void *arg, struct err *err)
+{
+	struct repo_walk *w = arg;
+
+	if (!str_starts(t->name, w->prefix))
+		return 0;
+	w->any = true;
+	return add_named(w->s, t->image, t->name, err);
+}
+
+/* A repository without a tag means all of its tags, as for Docker: 1, or 0 if there is none. */
+static int add_repo(struct save *s, const char *name, struct err *err)
+{
+	auto_free char *full = NULL, *prefix = NULL;
+	struct err ignored = { 0 };
+	struct repo_walk w = { .s = s };
+	int rc;
+
+	if (!image_ref_is_bare(name) || image_ref_normalize(name, &full, &ignored) < 0)
+		return 0;
+	prefix = mem_strn(full, strlen(full) - strlen("latest"));
+	w.prefix = prefix;
+	rc = store_tag_walk(s->rt->store, NULL, add_of_repo, &w, err);
+	return rc < 0 ? rc : w.any;
+}
+
+static int add_name(struct save *s, const char *name, struct err *err)
+{
+	auto_free char *id = NULL, *tag = NULL;
+	int rc = add_repo(s, name, err);
+
+	if (rc)
+		return rc < 0 ? rc : 0;
+	rc = image_resolve(s->rt, name, &id, &tag, err);
+	return rc < 0 ? rc : add_named(s, id, tag, err);
+}
+
+/* --- layers --- */
+
+/* Where a layer's bytes come from, what they hash to, and how many there are. */
+struct source {
+	int blob_fd; /* -1: from the directory */
+	struct digest digest;
+	uint64_t size;
+	const char *media_type;
+};
+
+static void source_close(struct source *src)
+{
+	fd_close(&src->blob_fd);
+}
+
+static int blob_media_type(int fd, const char **ret, struct err *err)
+{
+	static const struct {
+		const char *magic, *media_type;
+	} known[] = {
+		{ "\x1f\x8b", "application/vnd.oci.image.layer.v1.tar+gzip" },
+		{ "\x28\xb5\x2f\xfd", "application/vnd.oci.image.layer.v1.tar+zstd" },
+		{ "\xfd" "7zXZ", NULL },
+		{ "BZh", NULL },
+	};
+	char head[8] = { 0 };
+
+	if (pread(fd, head, sizeof(head), 0) < 0)
+		return err_sys(err, "read blob");
+	*ret = "application/vnd.oci.image.layer.v1.tar";
+	for (size_t i = 0; i < ARRAY_LEN(known); i++)
+		if (!memcmp(head, known[i].magic, strlen(known[i].magic)))
+			*ret = known[i].media_type;
+	return 0;
+}
+
+static int source_open(struct save *s, const struct image_layer *l, struct source *ret, struct err *err)
+{
+	struct stat st;
+	int rc;
+
+	*ret = (struct source){ .blob_fd = -1,
+				.size = l->tar_bytes,
+				.media_type = "application/vnd.oci.image.layer.v1.tar" };
+	rc = image_origin_get(s->rt, l->snapshot, &ret->digest, err);
+	if (rc < 0)
+		return rc;
+	if (rc == 0)
+		return digest_parse(l->diff_id, &ret->digest, err);
+	rc = store_blob_open(s->rt->store, &ret->digest, &ret->blob_fd, err);
+	if (rc < 0)
+		return rc;
+	if (fstat(ret->blob_fd, &st) < 0)
+		return err_sys(err, "stat blob");
+	ret->size = (uint64_t)st.st_size;
+	return blob_media_type(ret->blob_fd, &ret->media_type, err);
+}
+
+static int copy_blob(struct save *s, int fd, struct digest *ret, struct err *err)
+{
+	auto_hash struct hash *h = hash_new();
+	auto_free char *buf = mem_alloc(COPY_BYTES);
+	struct sink *to = image_archive_sink(s->out);
+	ssize_t n;
+	int rc;
+
+	while ((n = fd_read_full(fd, buf, COPY_BYTES, err)) > 0) {
+		hash_add(h, buf, (size_t)n);
+		rc = to->write(to, buf, (size_t)n, err);
+		if (rc < 0)
+			return rc;
+	}
+	if (n < 0)
+		return (int)n;
+	hash_end(h, ret);
+	return 0;
+}
+
+static int put_layer(struct save *s, const struct image_layer *l, struct source *src, const char *name,
+		     struct err *err)
+{
+	struct layer_info info = { 0 };
+	int rc = image_archive_begin(s->out, name, src->size, err);
+
+	if (rc <= 0)
+		return rc;
+	if (src->blob_fd >= 0)
+		rc = copy_blob(s, src->blob_fd, &info.diff_id, err);
+	else
+		rc = image_layer_diff(s->rt, l->snapshot,
+				      &(struct image_diff_opts){ .to = image_archive_sink(s->out) }, &info,
+				      err);
+	if (rc >= 0 && !digest_eq(&info.diff_id, &src->digest))
+		rc = err_set(err, EBADMSG, "its content is %s now: it was changed on disk",
+			     digest_str(&info.diff_id));
+	if (rc >= 0)
+		rc = image_archive_end(s->out, err);
+	return rc < 0 ? err_ctx(err, "layer %.19s", l->diff_id) : 0;
+}
+
+/* --- docker-archive --- */
+
+static const char *hex_of(const char *digest)
+{
+	return digest + strlen("sha256:");
+}
+
+static int docker_layers(struct save *s, const struct saved *v, json_t *names, struct err *err)
+{
+	int rc = 0;
+
+	for (size_t i = 0; rc >= 0 && i < v->n; i++) {
+		cleanup(source_close) struct source src = { .blob_fd = -1 };
+		auto_free char *name = mem_fmt("%s/layer.tar", hex_of(v->layers[i].diff_id));
+
+		rc = source_open(s, &v->layers[i], &src, err);
+		if (rc >= 0)
+			rc = put_layer(s, &v->layers[i], &src, name, err);
+		json_array_append_new(names, json_string(name));
+	}
+	return rc;
+}
+
+/* The file "repositories" of old readers: {"node":{"latest":"<layer>"}}. */
+static void docker_repositories(const struct saved *v, json_t *repos)
+{
+	if (!v->n)
+		return;
+	for (size_t i = 0; i < v->tags.n; i++) {
+		auto_free char *repo = NULL, *tag = NULL;
+		json_t *o;
+
+		image_ref_split(v->tags.v[i], &repo, &tag);
+		o = json_object_get(repos, repo);
+		if (!o) {
+			o = json_object();
+			json_object_set_new(repos, repo, o);
+		}
+		json_object_set_new(o, tag, json_string(hex_of(v->layers[v->n - 1].diff_id)));
+	}
+}
+
+static int docker_image(struct save *s, const struct saved *v, json_t *manifest, json_t *repos,
+			struct err *err)
+{
+	auto_free char *config = mem_fmt("%s.json", hex_of(v->img->id));
+	json_t *o = json_object(), *tags = v->tags.n ? json_array() : json_null(), *names = json_array();
+	int rc;
+
+	json_array_append_new(manifest, o);
+	json_object_set_new(o, "Config", json_string(config));
+	json_object_set_new(o, "RepoTags", tags);
+	json_object_set_new(o, "Layers", names);
+	for (size_t i = 0; i < v->tags.n; i++) {
+		auto_free char *name = image_ref_familiar(v->tags.v[i]);
+
+		json_array_append_new(tags, json_string(name));
+	}
+	docker_repositories(v, repos);
+	rc = docker_layers(s, v, names, err);
+	return rc < 0 ? rc
+		      : image_archive_add(s->out, config, v->img->config, strlen(v->img->config), err);
+}
+
+static int add_json(struct save *s, const char *name, const json_t *j, struct err *err)
+{
+	auto_free char *text = json_text(j);
+
+	return image_archive_add(s->out, name, text, strlen(text), err);
+}
+
+static int save_docker(struct save *s, struct err *err)
+{
+	auto_json json_t *manifest = json_array(), *repos = json_object();
+	int rc = 0;
+
+	for (size_t i = 0; rc >= 0 && i < s->n; i++)
+		rc = docker_image(s, &s->v[i], manifest, repos, err);
+	if (rc >= 0)
+		rc = add_json(s, "manifest.json", manifest, err);
+	if (rc >= 0 && json_object_size(repos))
+		rc = add_json(s, "repositories", repos, err);
+	return rc;
+}
+
+/* --- OCI image layout --- */
+
+static char *blob_name(const struct digest *d)
+{
+	return mem_fmt("blobs/sha256/%s", digest_hex(d));
+}
+
+static json_t *descriptor(const char *media_type, const struct digest *d, uint64_t size)
+{
+	json_t *o = json_object();
+
+	json_object_set_new(o, "mediaType", json_string(media_type));
+	json_object_set_new(o, "digest", json_string(digest_str(d)));
+	json_object_set_new(o, "size", json_integer((json_int_t)size));
+	return o;
+}
+
+static int oci_text(struct save *s, const char *media_type, const char *text, json_t **ret,
+		    struct err *err)
+{
+	auto_free char *name = NULL;
+	struct digest d;
+	int rc;
+
+	hash_bytes(text, strlen(text), &d);
+	name = blob_name(&d);
+	rc = image_archive_add(s->out, name, text, strlen(text), err);
+	if (rc >= 0)
+		*ret = descriptor(media_type, &d, strlen(text));
+	return rc;
+}
+
+static int oci_layers(struct save *s, const struct saved *v, json_t *list, struct err *err)
+{
+	int rc = 0;
+
+	for (size_t i = 0; rc >= 0 && i < v->n; i++) {
+		cleanup(source_close) struct source src = { .blob_fd = -1 };
+		auto_free char *name = NULL;
+
+		rc = source_open(s, &v->layers[i], &src, err);
+		if (rc < 0)
+			return rc;
+		if (!src.media_type)
+			return err_set(err, ENOTSUP,
+				       "layer %.19s is compressed by xz or bzip2, which OCI has no type for: save as docker-archive",
+				       v->layers[i].diff_id);
+		name = blob_name(&src.digest);
+		rc = put_layer(s, &v->layers[i], &src, name, err);
+		json_array_append_new(list, descriptor(src.media_type, &src.digest, src.size));
+	}
+	return rc;
+}
+
+static int oci_manifest(struct save *s, const struct saved *v, json_t **ret, struct err *err)
+{
+	static const char type[] = "application/vnd.oci.image.manifest.v1+json";
+	auto_json json_t *o = json_object();
+	json_t *config = NULL, *list = json_array();
+	auto_free char *text = NULL;
+	int rc;
+
+	json_object_set_new(o, "schemaVersion", json_integer(2));
+	json_object_set_new(o, "mediaType", json_string(type));
+	rc = oci_text(s, "application/vnd.oci.image.config.v1+json", v->img->config, &config, err);
+	if (rc >= 0)
+		rc = oci_layers(s, v, list, err);
+	json_object_set_new(o, "config", config);
+	json_object_set_new(o, "layers", list);
+	if (rc < 0)
+		return rc;
+	text = json_text(o);
+	return oci_text(s, type, text, ret, err);
+}
+
+/* One entry of index.json for each name: containerd and Docker read the first annotation, skopeo the second. */
+static void oci_entries(const struct saved *v, const json_t *desc, json_t *list)
+{
+	for (size_t i = 0; i < (v->tags.n ? v->tags.n : 1); i++) {
+		json_t *o = json_deep_copy(desc), *p = json_object(), *a;
+		auto_free char *repo = NULL, *tag = NULL;
+
+		json_set_str(p, "architecture", v->config->architecture);
+		json_set_str(p, "os", v->config->os);
+		json_set_str(p, "variant", v->config->variant);
+		json_object_set_new(o, "platform", p);
+		json_array_append_new(list, o);
+		if (!v->tags.n)
+			continue;
+		image_ref_split(v->tags.v[i], &repo, &tag);
+		a = json_object();
+		json_object_set_new(a, "io.containerd.image.name", json_string(v->tags.v[i]));
+		json_object_set_new(a, "org.opencontainers.image.ref.name", json_string(tag));
+		json_object_set_new(o, "annotations", a);
+	}
+}
+
+static int save_oci(struct save *s, struct err *err)
+{
+	static const char layout[] = "{\"imageLayoutVersion\":\"1.0.0\"}";
+	auto_json json_t *index = json_object();
+	json_t *list = json_array();
+	int rc;
+
+	json_object_set_new(index, "schemaVersion", json_integer(2));
+	json_object_set_new(index, "mediaType", json_string("application/vnd.oci.image.index.v1+json"));
+	json_object_set_new(index, "manifests", list);
+	rc = image_archive_add(s->out, "oci-layout", layout, strlen(layout), err);
+	for (size_t i = 0; rc >= 0 && i < s->n; i++) {
+		auto_json json_t *desc = NULL;
+
+		rc = oci_manifest(s, &s->v[i], &desc, err);
+		if (rc >= 0)
+			oci_entries(&s->v[i], desc, list);
+	}
+	return rc < 0 ? rc : add_json(s, "index.json", index, err);
+}
+
+int image_save(struct runtime *rt, enum image_format fmt, const struct strv *names, int out_fd,
+	       struct err *err)
+{
+	cleanup(save_free) struct save s = { .rt = rt };
+	int rc = 0;
+
+	if (!names->n)
+		return err_set(err, EINVAL, "no image to save");
+	for (size_t i = 0; rc >= 0 && i < names->n; i++)
+		rc = add_name(&s, names->v[i], err);
+	if (rc >= 0)
+		rc = image_archive_new(out_fd, fmt == IMAGE_OCI_DIR, s.v[0].img->created_s, &s.out, err);
+	if (rc >= 0)
+		rc = fmt == IMAGE_DOCKER_ARCHIVE ? save_docker(&s, err) : save_oci(&s, err);
+	return rc < 0 ? rc : image_archive_finish(s.out, err);
+}
