@@ -106,4 +106,33 @@ int image_archive_add(struct image_archive *a, const char *name, const void *p, 
 		      struct err *err);
 int image_archive_finish(struct image_archive *a, struct err *err);
 
+/* load: one image of an archive or layout whose files lie beneath dir_fd. Everything in it is hostile. */
+struct image_loaded_layer {
+	char *path;         /* beneath dir_fd */
+	struct digest blob; /* what the file hashes to; zero: not told */
+};
+struct image_loaded {
+	char *config; /* text */
+	size_t config_len;
+	struct image_loaded_layer *layers; /* bottom first */
+	size_t n, cap;
+	struct strv tags; /* normalised */
+};
+struct image_load {
+	struct runtime *rt;
+	int dir_fd;
+	struct strv *lines;
+};
+void image_loaded_free(struct image_loaded *l);
+void image_loaded_add_layer(struct image_loaded *l, const char *path, const struct digest *blob);
+/* A regular file beneath dir_fd, wherever its name leads to there. -ENOENT. Returns the fd. */
+int image_load_open(const struct image_load *ld, const char *path, struct err *err);
+/* Its text, at most JSON_BYTES_MAX. */
+int image_load_text(const struct image_load *ld, const char *path, char **ret, size_t *ret_len,
+		    struct err *err);
+/* Layers that are not there are unpacked; row and tags. */
+int image_load_one(const struct image_load *ld, const struct image_loaded *l, struct err *err);
+int image_load_docker(const struct image_load *ld, struct err *err);
+int image_load_oci(const struct image_load *ld, struct err *err);
+
 #endif
