@@ -1,0 +1,313 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* From a container to its sandbox: mounts, user, environment; then the spawn. */
+#include <shale/container.h>
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <shale/base/fd.h>
+#include <shale/base/fs.h>
+
+#include "priv.h"
+
+enum { MOUNTS_MAX = 256, LIMITS_MAX = 32 };
+
+/* Everything the sandbox_spec points to. */
+struct parts {
+	struct sandbox_mount mounts[MOUNTS_MAX];
+	size_t n_mounts;
+	struct strv words; /* targets and tmpfs options */
+	struct sandbox_limit limits[LIMITS_MAX];
+	struct sandbox_user user;
+	struct strv argv, env;
+	char *cache_dir;
+	char cgroup[CONTAINER_ID_LEN + 8];
+};
+
+static struct parts *parts_new(void)
+{
+	return mem_alloc(sizeof(struct parts));
+}
+
+static void parts_free(struct parts **pp)
+{
+	struct parts *p = *pp;
+
+	if (!p)
+		return;
+	for (size_t i = 0; i < p->n_mounts; i++)
+		fd_close(&p->mounts[i].source_fd);
+	strv_free(&p->words);
+	strv_free(&p->argv);
+	strv_free(&p->env);
+	sandbox_user_free(&p->user);
+	free(p->cache_dir);
+	free(p);
+}
+#define auto_parts cleanup(parts_free)
+
+void container_cgroup_name(const struct container *c, char buf[CONTAINER_ID_LEN + 8])
+{
+	snprintf(buf, CONTAINER_ID_LEN + 8, "shale/%s", c->id);
+}
+
+static const char *keep_word(struct parts *p, const char *s)
+{
+	strv_add(&p->words, s);
+	return p->words.v[p->words.n - 1];
+}
+
+static int add_mount(struct parts *p, const struct sandbox_mount *m, struct err *err)
+{
+	if (p->n_mounts == MOUNTS_MAX)
+		return err_set(err, EINVAL, "more than %d mounts", MOUNTS_MAX);
+	p->mounts[p->n_mounts++] = *m;
+	return 0;
+}
+
+/* A missing host directory is made, as Docker does with -v. */
+static int open_source(const char *path, struct err *err)
+{
+	int fd = open(path, O_PATH | O_CLOEXEC);
+
+	if (fd < 0 && errno == ENOENT) {
+		int rc = fs_mkdirs(path, 0755, err);
+
+		if (rc < 0)
+			return rc;
+		fd = open(path, O_PATH | O_CLOEXEC);
+	}
+	return fd < 0 ? err_sys(err, "open %s", path) : fd;
+}
+
+static int add_volume(struct parts *p, const char *text, struct err *err)
+{
+	auto_container_volume struct container_volume v = { 0 };
+	struct sandbox_mount m = { .kind = SANDBOX_BIND, .recursive = true };
+	int rc = container_volume_parse(text, &v, err);
+
+	if (rc < 0)
+		return rc;
+	m.source_fd = open_source(v.source, err);
+	if (m.source_fd < 0)
+		return err_ctx(err, "volume %s", text);
+	m.target = keep_word(p, v.target);
+	m.read_only = v.read_only;
+	rc = add_mount(p, &m, err);
+	if (rc < 0)
+		fd_close(&m.source_fd);
+	return rc;
+}
+
+static int add_tmpfs(struct parts *p, const char *text, struct err *err)
+{
+	auto_free char *target = NULL, *data = NULL;
+	struct sandbox_mount m = { .kind = SANDBOX_TMPFS, .source_fd = -1 };
+	auto_str struct str kept = { 0 };
+	auto_strv struct strv words = { 0 };
+	int rc = container_tmpfs_parse(text, &target, &data, err);
+
+	if (rc < 0)
+		return rc;
+	/* Docker's defaults; flags are not data. */
+	m.nosuid = m.nodev = m.noexec = true;
+	strv_split(&words, data ? data : "", ',');
+	for (size_t i = 0; i < words.n; i++) {
+		const char *w = words.v[i];
+
+		if (str_eq(w, "exec"))
+			m.noexec = false;
+		else if (str_eq(w, "suid"))
+			m.nosuid = false;
+		else if (str_eq(w, "dev"))
+			m.nodev = false;
+		else if (str_eq(w, "ro"))
+			m.read_only = true;
+		else if (*w && !str_eq(w, "rw") && !str_eq(w, "noexec") && !str_eq(w, "nosuid") &&
+			 !str_eq(w, "nodev"))
+			str_addf(&kept, "%s%s", kept.len ? "," : "", w);
+	}
+	m.target = keep_word(p, target);
+	m.data = kept.len ? keep_word(p, kept.s) : NULL;
+	return add_mount(p, &m, err);
+}
+
+static int add_etc(const struct container *c, struct parts *p, struct err *err)
+{
+	int fds[CONTAINER_ETC_N] = { -1, -1, -1 };
+	auto_fd int dir = -1;
+	int rc = container_dir(c, &dir, err);
+
+	if (rc >= 0)
+		rc = container_etc_write(c, dir, fds, err);
+	for (int i = 0; i < CONTAINER_ETC_N; i++) {
+		struct sandbox_mount m = {
+			.kind = SANDBOX_BIND, .source_fd = fds[i], .nosuid = true, .nodev = true
+		};
+		auto_free char *target = mem_fmt("/etc/%s", container_etc[i]);
+
+		if (fds[i] < 0)
+			continue;
+		m.target = keep_word(p, target);
+		if (add_mount(p, &m, err) < 0) {
+			fd_close(&fds[i]);
+			rc = -err->code;
+		}
+	}
+	return rc;
+}
+
+/* The user's volumes come last: one over /etc/hosts wins. */
+static int add_mounts(const struct container *c, struct parts *p, struct err *err)
+{
+	const struct container_spec *s = &c->spec;
+	int rc = add_etc(c, p, err);
+
+	for (size_t i = 0; rc >= 0 && i < s->tmpfs.n; i++)
+		rc = add_tmpfs(p, s->tmpfs.v[i], err);
+	for (size_t i = 0; rc >= 0 && i < s->volumes.n; i++)
+		rc = add_volume(p, s->volumes.v[i], err);
+	return rc;
+}
+
+static int add_limits(const struct container *c, struct parts *p, struct sandbox_spec *to,
+		      struct err *err)
+{
+	int rc = 0;
+
+	for (size_t i = 0; rc >= 0 && i < c->spec.ulimits.n; i++) {
+		if (i == LIMITS_MAX)
+			return err_set(err, EINVAL, "more than %d limits", LIMITS_MAX);
+		rc = container_ulimit_parse(c->spec.ulimits.v[i], &p->limits[i], err);
+	}
+	to->limits = p->limits;
+	to->n_limits = c->spec.ulimits.n;
+	return rc;
+}
+
+int container_security_apply(const struct container_spec *s, struct sandbox_spec *to,
+			     struct err *err)
+{
+	struct container_security security;
+	int rc = container_security_parse(&s->security, &security, err);
+
+	if (rc < 0)
+		return rc;
+	to->caps = s->privileged ? SANDBOX_CAPS_ALL : SANDBOX_CAPS_DOCKER;
+	to->privileged = s->privileged;
+	to->cap_add = &s->cap_add;
+	to->cap_drop = &s->cap_drop;
+	to->no_new_privs = security.no_new_privs;
+	to->seccomp_unconfined = security.seccomp_unconfined;
+	return 0;
+}
+
+/* The home of the user inside, unless someone has said another. */
+void container_env_home(struct strv *env, const struct sandbox_user *user)
+{
+	if (!strv_env_get(env, "HOME"))
+		strv_env_set(env, "HOME", user->home && *user->home ? user->home : "/");
+}
+
+char *container_cache_dir(struct runtime *rt)
+{
+	return mem_fmt("%s/cache/seccomp", rt->root);
+}
+
+static int make_spec(const struct container *c, const int stdio[3], struct parts *p,
+		     struct sandbox_spec *s, struct err *err)
+{
+	const struct container_spec *spec = &c->spec;
+	int rc;
+
+	rc = sandbox_user_find(s->root_fd, spec->user ? spec->user : "", &p->user, err);
+	if (rc >= 0)
+		rc = add_mounts(c, p, err);
+	if (rc >= 0)
+		rc = add_limits(c, p, s, err);
+	if (rc >= 0)
+		rc = container_security_apply(spec, s, err);
+	if (rc < 0)
+		return rc;
+	strv_copy(&p->argv, &spec->entrypoint);
+	for (size_t i = 0; i < spec->command.n; i++)
+		strv_add(&p->argv, spec->command.v[i]);
+	strv_copy(&p->env, &spec->env);
+	container_env_home(&p->env, &p->user);
+	p->cache_dir = container_cache_dir(c->rt);
+	container_cgroup_name(c, p->cgroup);
+	s->read_only = spec->read_only;
+	s->hostname = spec->hostname;
+	s->argv = strv_args(&p->argv);
+	s->envp = strv_args(&p->env);
+	s->cwd = spec->workdir ? spec->workdir : "/";
+	s->uid = p->user.uid;
+	s->gid = p->user.gid;
+	s->groups = p->user.groups;
+	s->n_groups = p->user.n_groups;
+	s->net = str_eq(spec->network, "none") ? SANDBOX_NET_NONE : SANDBOX_NET_HOST;
+	s->net_fd = -1;
+	s->mounts = p->mounts;
+	s->n_mounts = p->n_mounts;
+	s->init = spec->init;
+	s->cgroup.memory_bytes = spec->memory_bytes;
+	s->cgroup.pids = spec->pids;
+	s->shm_bytes = spec->shm_bytes;
+	s->terminal = spec->tty;
+	memcpy(s->stdio, stdio, sizeof(s->stdio));
+	s->cache_dir = p->cache_dir;
+	return 0;
+}
+
+void container_box_close(struct container_box *b)
+{
+	sandbox_free(take(b->sb));
+	fd_close(&b->lock_fd);
+}
+
+int container_box_spawn(struct container *c, const int stdio[3], bool want_cgroup,
+			struct container_box *ret, struct err *err)
+{
+	/* The layer of one that is removed at its end need not reach the disk. */
+	unsigned flags = c->auto_remove ? SNAP_VOLATILE : 0;
+	auto_snap_mount struct snap_mount m = SNAP_MOUNT_INIT;
+	auto_sandbox_plan struct sandbox_plan *plan = NULL;
+	auto_parts struct parts *p = parts_new();
+	struct sandbox_spec s = { 0 };
+	int rc;
+
+	rc = snap_mount(c->rt->snap, c->snapshot, flags, &m, err);
+	if (rc < 0)
+		return rc;
+	s.root_fd = m.root_fd;
+	rc = make_spec(c, stdio, p, &s, err);
+	if (rc < 0)
+		return rc;
+	/* On cgroup v1 a group costs more than the rest of the start. */
+	if (want_cgroup || s.cgroup.memory_bytes || s.cgroup.pids)
+		s.cgroup.name = p->cgroup;
+	rc = sandbox_plan(&s, &plan, err);
+	if (rc >= 0)
+		rc = sandbox_spawn(plan, &ret->sb, err);
+	if (rc < 0)
+		return rc;
+	c->pid = sandbox_pid(ret->sb);
+	ret->lock_fd = fd_take(&m.lock_fd);
+	return 0;
+}
+
+int container_box_release(struct container_box *b, int *ret_exit, struct err *err)
+{
+	int rc = sandbox_release(b->sb, err);
+
+	if (rc >= 0)
+		return 0;
+	*ret_exit = rc == -ENOENT || rc == -ENOTDIR ? CONTAINER_EXIT_NOT_FOUND
+		    : rc == -EACCES || rc == -ENOEXEC || rc == -EPERM || rc == -EISDIR
+			    ? CONTAINER_EXIT_CANNOT_RUN
+			    : CONTAINER_EXIT_SHALE;
+	return rc;
+}

@@ -1,0 +1,198 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Another process in a running container. */
+#include <shale/container.h>
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#include <shale/base/fd.h>
+#include <shale/base/path.h>
+#include <shale/base/proc.h>
+#include <shale/base/sys.h>
+
+#include "priv.h"
+
+struct joined {
+	struct strv argv, env;
+	struct sandbox_user user;
+	char *cwd, *cache_dir;
+};
+
+static void joined_free(struct joined *j)
+{
+	strv_free(&j->argv);
+	strv_free(&j->env);
+	sandbox_user_free(&j->user);
+	free(j->cwd);
+	free(j->cache_dir);
+}
+#define auto_joined cleanup(joined_free)
+
+/* Its root as its processes see it, for passwd and group. */
+static int open_root(const struct container *c, struct err *err)
+{
+	char path[48];
+	int fd;
+
+	snprintf(path, sizeof(path), "/proc/%d/root", (int)c->pid);
+	fd = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	/* The pid was this container's after the open, so what was opened is its. */
+	if (fd >= 0 && proc_is_alive(c->pid, c->start_time))
+		return fd;
+	fd_close(&fd);
+	return err_set(err, EBUSY, "container %s is not running", c->name);
+}
+
+static int make_plan(struct container *c, const struct container_exec *x, const int stdio[3],
+		     struct joined *j, struct sandbox_plan **ret, struct err *err)
+{
+	const char *user = x->user ? x->user : c->spec.user;
+	struct sandbox_spec s = { .net_fd = -1, .terminal = x->tty };
+	auto_fd int root = open_root(c, err);
+	int rc = root;
+
+	if (rc >= 0)
+		rc = sandbox_user_find(root, user ? user : "", &j->user, err);
+	if (rc >= 0)
+		rc = container_security_apply(&c->spec, &s, err);
+	if (rc < 0)
+		return rc;
+	strv_copy(&j->argv, &x->command);
+	strv_copy(&j->env, &c->spec.env);
+	if (x->tty)
+		strv_env_set(&j->env, "TERM", "xterm");
+	container_env_apply(&j->env, &x->env);
+	container_env_home(&j->env, &j->user);
+	j->cwd = path_join(c->spec.workdir ? c->spec.workdir : "/", x->workdir ? x->workdir : ".");
+	j->cache_dir = container_cache_dir(c->rt);
+	if (x->privileged) {
+		s.privileged = true;
+		s.caps = SANDBOX_CAPS_ALL;
+	}
+	s.root_fd = root;
+	s.argv = strv_args(&j->argv);
+	s.envp = strv_args(&j->env);
+	s.cwd = j->cwd;
+	s.uid = j->user.uid;
+	s.gid = j->user.gid;
+	s.groups = j->user.groups;
+	s.n_groups = j->user.n_groups;
+	s.net = str_eq(c->spec.network, "none") ? SANDBOX_NET_NONE : SANDBOX_NET_HOST;
+	s.cache_dir = j->cache_dir;
+	for (int i = 0; i < 3; i++)
+		s.stdio[i] = stdio[i];
+	return sandbox_plan(&s, ret, err);
+}
+
+static int run(struct container *c, const struct container_exec *x, struct container_stdio *io,
+	       int *ret_exit, struct err *err)
+{
+	auto_sandbox_plan struct sandbox_plan *plan = NULL;
+	auto_container_box struct container_box box = CONTAINER_BOX_INIT;
+	auto_joined struct joined j = { 0 };
+	struct container_relay r = { .io = io };
+	int rc;
+
+	*ret_exit = CONTAINER_EXIT_SHALE;
+	rc = make_plan(c, x, io->child, &j, &plan, err);
+	if (rc >= 0)
+		rc = sandbox_join(plan, c->pid, &box.sb, err);
+	if (rc >= 0)
+		rc = container_stdio_spawned(io, err);
+	if (rc >= 0)
+		rc = container_box_release(&box, ret_exit, err);
+	if (rc < 0)
+		return rc;
+	r.sb = box.sb;
+	return container_relay_run(&r, ret_exit, err);
+}
+
+/* A keeper for a process that nobody waits for. It tells how the start went and then only lives for
+ * pdeathsig's sake. */
+static void run_detached(struct container *c, const struct container_exec *x, int status_fd)
+{
+	auto_sandbox_plan struct sandbox_plan *plan = NULL;
+	auto_container_box struct container_box box = CONTAINER_BOX_INIT;
+	auto_joined struct joined j = { 0 };
+	struct container_started st = { .exit_code = CONTAINER_EXIT_SHALE };
+	struct err ignored = { 0 };
+	int rc, status, null = open("/dev/null", O_RDWR | O_CLOEXEC);
+
+	setsid();
+	if (chdir("/") < 0)
+		_exit(1);
+	for (int i = 0; i < 3; i++)
+		dup2(null, i);
+	rc = make_plan(c, x, (int[3]){ -1, -1, -1 }, &j, &plan, &st.err);
+	if (rc >= 0)
+		rc = sandbox_join(plan, c->pid, &box.sb, &st.err);
+	if (rc >= 0)
+		rc = container_box_release(&box, &st.exit_code, &st.err);
+	fd_write_all(status_fd, &st, sizeof(st), &ignored);
+	fd_close(&status_fd);
+	/* The locks and the database that came with the fork: they are the other one's. */
+	for (int fd = 3; rc >= 0 && fd < 256; fd++)
+		if (fd != sandbox_pidfd(box.sb) && fd != sandbox_terminal_fd(box.sb))
+			close(fd);
+	if (rc >= 0)
+		sandbox_wait(box.sb, -1, &status, &ignored);
+	_exit(0);
+}
+
+static int exec_detached(struct container *c, const struct container_exec *x, int *ret_exit,
+			 struct err *err)
+{
+	struct container_started st = { 0 };
+	auto_fd int from = -1;
+	int fds[2], code;
+	ssize_t n;
+	pid_t pid;
+
+	if (pipe2(fds, O_CLOEXEC) < 0)
+		return err_sys(err, "pipe");
+	from = fds[0];
+	pid = fork();
+	if (pid == 0) {
+		if (fork() == 0)
+			run_detached(c, x, fds[1]);
+		_exit(0);
+	}
+	close(fds[1]);
+	if (pid < 0)
+		return err_sys(err, "fork");
+	proc_wait(pid, &code, err);
+	n = fd_read_full(from, &st, sizeof(st), err);
+	if (n < 0)
+		return (int)n;
+	if (n != sizeof(st))
+		return err_set(err, ESRCH, "the process was lost before it started");
+	*ret_exit = st.exit_code;
+	if (st.err.code) {
+		*err = st.err;
+		return -err->code;
+	}
+	*ret_exit = 0;
+	return 0;
+}
+
+int container_exec(struct container *c, const struct container_exec *x, int *ret_exit,
+		   struct err *err)
+{
+	auto_container_stdio struct container_stdio io = CONTAINER_STDIO_INIT;
+	int rc;
+
+	*ret_exit = CONTAINER_EXIT_SHALE;
+	rc = container_pid_wait(c, err);
+	if (rc < 0)
+		return rc;
+	if (c->state != CONTAINER_RUNNING)
+		return err_set(err, EBUSY, "container %s is not running", c->name);
+	if (x->command.n == 0)
+		return err_set(err, EINVAL, "no command specified");
+	if (x->detach)
+		return exec_detached(c, x, ret_exit, err);
+	rc = container_stdio_foreground(x->tty, x->interactive, false, &io, err);
+	return rc < 0 ? rc : run(c, x, &io, ret_exit, err);
+}

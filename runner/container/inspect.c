@@ -1,0 +1,276 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A container as docker inspect prints it, and as words. */
+#include <shale/container.h>
+
+#include <errno.h>
+#include <inttypes.h>
+#include <string.h>
+
+#include <shale/base/json.h>
+
+#include "priv.h"
+
+static void set_bool(json_t *to, const char *key, bool v)
+{
+	json_object_set_new(to, key, json_boolean(v));
+}
+
+static void set_int(json_t *to, const char *key, int64_t v)
+{
+	json_object_set_new(to, key, json_integer(v));
+}
+
+/* Unlike json_set_str it is there when it is empty, which templates rely on. */
+static void set_str(json_t *to, const char *key, const char *v)
+{
+	json_object_set_new(to, key, json_from_str(v ? v : ""));
+}
+
+static void set_time(json_t *to, const char *key, int64_t ns)
+{
+	auto_free char *text = ns ? container_time_text(ns) : mem_str("0001-01-01T00:00:00Z");
+
+	set_str(to, key, text);
+}
+
+static void set_list(json_t *to, const char *key, const struct strv *l)
+{
+	json_t *a = l->n ? json_array() : json_null();
+
+	for (size_t i = 0; i < l->n; i++)
+		json_array_append_new(a, json_from_str(l->v[i]));
+	json_object_set_new(to, key, a);
+}
+
+static void set_map(json_t *to, const char *key, const struct strv *pairs)
+{
+	json_t *o = json_object();
+
+	for (size_t i = 0; i < pairs->n; i++) {
+		const char *eq = strchr(pairs->v[i], '=');
+		auto_free char *name = mem_strn(pairs->v[i], strcspn(pairs->v[i], "="));
+
+		set_str(o, name, eq ? eq + 1 : "");
+	}
+	json_object_set_new(to, key, o);
+}
+
+static json_t *state_json(const struct container *c)
+{
+	json_t *s = json_object();
+	bool running = c->state == CONTAINER_RUNNING;
+
+	set_str(s, "Status", container_state_name(c->state));
+	set_bool(s, "Running", running);
+	set_bool(s, "Paused", false);
+	set_bool(s, "Restarting", false);
+	set_bool(s, "Dead", false);
+	set_int(s, "Pid", running ? c->pid : 0);
+	set_int(s, "ExitCode", c->exit_code);
+	set_str(s, "Error", c->error);
+	set_time(s, "StartedAt", c->started_ns);
+	set_time(s, "FinishedAt", c->finished_ns);
+	return s;
+}
+
+static json_t *config_json(const struct container *c)
+{
+	const struct container_spec *s = &c->spec;
+	json_t *o = json_object();
+
+	set_str(o, "Hostname", s->hostname);
+	set_str(o, "User", s->user);
+	set_bool(o, "Tty", s->tty);
+	set_bool(o, "OpenStdin", s->interactive);
+	set_list(o, "Env", &s->env);
+	set_list(o, "Cmd", &s->command);
+	set_list(o, "Entrypoint", &s->entrypoint);
+	set_str(o, "Image", c->image_name);
+	set_str(o, "WorkingDir", s->workdir);
+	set_map(o, "Labels", &s->labels);
+	set_str(o, "StopSignal", s->stop_signal ? s->stop_signal : "SIGTERM");
+	set_int(o, "StopTimeout", s->stop_timeout_s ? s->stop_timeout_s : CONTAINER_STOP_S);
+	return o;
+}
+
+static json_t *tmpfs_json(const struct container_spec *s)
+{
+	json_t *o = json_object();
+
+	for (size_t i = 0; i < s->tmpfs.n; i++) {
+		auto_free char *target = NULL, *data = NULL;
+		struct err ignored = { 0 };
+
+		if (container_tmpfs_parse(s->tmpfs.v[i], &target, &data, &ignored) >= 0)
+			set_str(o, target, data);
+	}
+	return o;
+}
+
+static json_t *ulimits_json(const struct container_spec *s)
+{
+	json_t *a = json_array();
+
+	for (size_t i = 0; i < s->ulimits.n; i++) {
+		struct err ignored = { 0 };
+		struct sandbox_limit l;
+		auto_free char *name = mem_strn(s->ulimits.v[i], strcspn(s->ulimits.v[i], "="));
+		json_t *o;
+
+		if (container_ulimit_parse(s->ulimits.v[i], &l, &ignored) < 0)
+			continue;
+		o = json_object();
+		set_str(o, "Name", name);
+		set_int(o, "Soft", (int64_t)l.soft);
+		set_int(o, "Hard", (int64_t)l.hard);
+		json_array_append_new(a, o);
+	}
+	return a;
+}
+
+static json_t *host_json(const struct container *c)
+{
+	const struct container_spec *s = &c->spec;
+	json_t *o = json_object();
+
+	set_list(o, "Binds", &s->volumes);
+	set_str(o, "NetworkMode", s->network);
+	set_bool(o, "AutoRemove", c->auto_remove);
+	set_list(o, "CapAdd", &s->cap_add);
+	set_list(o, "CapDrop", &s->cap_drop);
+	set_list(o, "ExtraHosts", &s->add_hosts);
+	set_bool(o, "Privileged", s->privileged);
+	set_bool(o, "ReadonlyRootfs", s->read_only);
+	set_list(o, "SecurityOpt", &s->security);
+	json_object_set_new(o, "Tmpfs", tmpfs_json(s));
+	set_int(o, "ShmSize", (int64_t)(s->shm_bytes ? s->shm_bytes : 64 << 20));
+	set_int(o, "Memory", (int64_t)s->memory_bytes);
+	set_int(o, "PidsLimit", s->pids);
+	json_object_set_new(o, "Ulimits", ulimits_json(s));
+	set_bool(o, "Init", s->init);
+	return o;
+}
+
+static json_t *mounts_json(const struct container *c)
+{
+	json_t *a = json_array();
+
+	for (size_t i = 0; i < c->spec.volumes.n; i++) {
+		auto_container_volume struct container_volume v = { 0 };
+		struct err ignored = { 0 };
+		json_t *o;
+
+		if (container_volume_parse(c->spec.volumes.v[i], &v, &ignored) < 0)
+			continue;
+		o = json_object();
+		set_str(o, "Type", "bind");
+		set_str(o, "Source", v.source);
+		set_str(o, "Destination", v.target);
+		set_str(o, "Mode", v.read_only ? "ro" : "");
+		set_bool(o, "RW", !v.read_only);
+		set_str(o, "Propagation", "rprivate");
+		json_array_append_new(a, o);
+	}
+	return a;
+}
+
+static void set_path_and_args(json_t *o, const struct container_spec *s)
+{
+	auto_strv struct strv argv = { 0 };
+
+	strv_copy(&argv, &s->entrypoint);
+	for (size_t i = 0; i < s->command.n; i++)
+		strv_add(&argv, s->command.v[i]);
+	set_str(o, "Path", argv.n ? argv.v[0] : "");
+	if (argv.n)
+		strv_remove(&argv, 0);
+	json_object_set_new(o, "Args", json_array());
+	for (size_t i = 0; i < argv.n; i++)
+		json_array_append_new(json_object_get(o, "Args"), json_from_str(argv.v[i]));
+}
+
+json_t *container_inspect(struct container *c)
+{
+	auto_free char *upper = c->snapshot ? snap_path(c->rt->snap, c->snapshot) : NULL;
+	auto_free char *log = container_path(c, "log"), *name = mem_fmt("/%s", c->name);
+	json_t *o = json_object(), *driver = json_object(), *data = json_object();
+
+	set_str(o, "Id", c->id);
+	set_time(o, "Created", c->created_ns);
+	set_path_and_args(o, &c->spec);
+	json_object_set_new(o, "State", state_json(c));
+	set_str(o, "Image", c->image_id);
+	set_str(o, "Name", name);
+	set_str(o, "LogPath", log);
+	set_str(o, "Driver", "overlayfs");
+	set_str(o, "Platform", "linux");
+	json_object_set_new(o, "HostConfig", host_json(c));
+	json_object_set_new(o, "Mounts", mounts_json(c));
+	json_object_set_new(o, "Config", config_json(c));
+	set_str(data, "UpperDir", upper);
+	set_str(driver, "Name", "overlayfs");
+	json_object_set_new(driver, "Data", data);
+	json_object_set_new(o, "GraphDriver", driver);
+	set_str(o, "UpperDir", upper);
+	return o;
+}
+
+int container_usage(struct container *c, uint64_t *ret_bytes, struct err *err)
+{
+	uint64_t inodes;
+
+	*ret_bytes = 0;
+	return c->snapshot ? snap_usage(c->rt->snap, c->snapshot, ret_bytes, &inodes, err) : 0;
+}
+
+/* docker/go-units HumanDuration: each unit is used from about two of it on. */
+char *container_age_text(int64_t ns)
+{
+	static const struct {
+		int64_t below_s, unit_s;
+		const char *one, *name;
+	} steps[] = {
+		{ 1, 0, "Less than a second", NULL },
+		{ 2, 0, "1 second", NULL },
+		{ 60, 1, NULL, "seconds" },
+		{ 120, 0, "About a minute", NULL },
+		{ 3600, 60, NULL, "minutes" },
+		{ 5400, 0, "About an hour", NULL },
+		{ 48 * 3600, 3600, NULL, "hours" },
+		{ 14 * 86400, 86400, NULL, "days" },
+		{ 60 * 86400, 7 * 86400, NULL, "weeks" },
+		{ 2 * 365 * 86400, 30 * 86400, NULL, "months" },
+		{ INT64_MAX, 365 * 86400, NULL, "years" },
+	};
+	int64_t s = ns < 0 ? 0 : ns / 1000000000;
+
+	for (size_t i = 0; i < ARRAY_LEN(steps); i++) {
+		if (s >= steps[i].below_s)
+			continue;
+		if (steps[i].one)
+			return mem_str(steps[i].one);
+		/* Hours are rounded to the nearest. */
+		if (steps[i].unit_s == 3600)
+			s += 1800;
+		return mem_fmt("%" PRId64 " %s", s / steps[i].unit_s, steps[i].name);
+	}
+	return mem_str("");
+}
+
+char *container_status_text(const struct container *c, int64_t now_ns)
+{
+	auto_free char *age = NULL;
+
+	switch (c->state) {
+	case CONTAINER_RUNNING:
+		age = container_age_text(now_ns - c->started_ns);
+		return mem_fmt("Up %s", age);
+	case CONTAINER_EXITED:
+		age = container_age_text(now_ns - c->finished_ns);
+		return mem_fmt("Exited (%d) %s ago", c->exit_code, age);
+	case CONTAINER_REMOVING:
+		return mem_str("Removal In Progress");
+	default:
+		return mem_str("Created");
+	}
+}

@@ -1,0 +1,163 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The monitor: a process of its own for each container in the background. A fresh exec, nothing
+ * inherited; the database is open only to note the start and the end, so that what it holds for
+ * days is small.
+ */
+#include <shale/container.h>
+
+#include <errno.h>
+#include <fcntl.h>
+#include <malloc.h>
+#include <stdio.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <shale/base/db.h>
+#include <shale/base/fd.h>
+#include <shale/base/fs.h>
+
+#include "priv.h"
+
+/*
+ * A service manager kills what is left in the group of a service: the CI agent's end must not take
+ * the containers along. Only the hierarchies that managers use matter, the unified one and v1's
+ * name=systemd.
+ */
+static const char *const hierarchies[] = { "/sys/fs/cgroup", "/sys/fs/cgroup/unified",
+					   "/sys/fs/cgroup/systemd" };
+
+static int open_hierarchy(const char *path)
+{
+	int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	/* On hybrid hosts the first is a tmpfs. */
+	if (fd >= 0 && faccessat(fd, "cgroup.procs", F_OK, 0) < 0)
+		fd_close(&fd);
+	return fd;
+}
+
+static void enter_group(int hierarchy_fd, const char *name)
+{
+	struct err ignored = { 0 };
+	char procs[64];
+
+	snprintf(procs, sizeof(procs), "%s%scgroup.procs", name, *name ? "/" : "");
+	fd_write_file(hierarchy_fd, procs, "0", 1, 0, &ignored);
+}
+
+/* A wish: without it the container lives as long as the group we are in. */
+static void enter_own_groups(void)
+{
+	for (size_t i = 0; i < ARRAY_LEN(hierarchies); i++) {
+		auto_fd int fd = open_hierarchy(hierarchies[i]);
+		struct err ignored = { 0 };
+
+		if (fd < 0 || fs_mkdir(fd, "shale", 0755, &ignored) < 0 ||
+		    fs_mkdir(fd, "shale/monitors", 0755, &ignored) < 0)
+			continue;
+		enter_group(fd, "shale/monitors");
+	}
+}
+
+/* The last one puts out the light. */
+static void leave_own_groups(void)
+{
+	for (size_t i = 0; i < ARRAY_LEN(hierarchies); i++) {
+		auto_fd int fd = open_hierarchy(hierarchies[i]);
+
+		if (fd < 0)
+			continue;
+		enter_group(fd, "");
+		unlinkat(fd, "shale/monitors", AT_REMOVEDIR);
+		unlinkat(fd, "shale", AT_REMOVEDIR);
+	}
+}
+
+static void close_store(struct runtime *rt)
+{
+	snap_close(take(rt->snap));
+	db_close(take(rt->db));
+	malloc_trim(0);
+}
+
+static int reopen_store(struct runtime *rt, struct err *err)
+{
+	int rc = db_open(rt->root_fd, &rt->db, err);
+
+	return rc < 0 ? rc : snap_open(rt->db, rt->root_fd, &rt->snap, err);
+}
+
+static int start(struct container_keep *k, enum container_state before, int *ret_exit,
+		 struct err *err)
+{
+	const struct container_spec *s = &k->c->spec;
+	int rc;
+
+	*ret_exit = CONTAINER_EXIT_SHALE;
+	rc = container_keep_open(k, err);
+	if (rc >= 0)
+		rc = container_stdio_monitor(s->tty, s->interactive, &k->io, err);
+	if (rc >= 0)
+		rc = container_keep_spawn(k, true, ret_exit, err);
+	if (rc < 0) {
+		container_keep_close(k);
+		container_finish_failed(k->c, before, *ret_exit, err);
+	}
+	return rc;
+}
+
+/* 1: it runs. */
+static int claim_and_start(struct container_keep *k, struct runtime *rt, const char *id,
+			   int *ret_exit, struct err *err)
+{
+	enum container_state before;
+	int rc = container_load(rt, id, &k->c, err);
+
+	if (rc < 0)
+		return rc;
+	before = k->c->state;
+	rc = container_claim(k->c, err);
+	return rc < 0 ? rc : start(k, before, ret_exit, err);
+}
+
+static int keep(struct container_keep *k, struct runtime *rt, struct err *err)
+{
+	int rc, code = CONTAINER_EXIT_SHALE;
+
+	close_store(rt);
+	rc = container_keep_relay(k, &code, err);
+	/* The cgroup is removed, the pipes and the layer's lock go, before anyone sees it as ended.
+	 */
+	container_keep_close(k);
+	if (rc < 0)
+		return rc;
+	rc = reopen_store(rt, err);
+	return rc < 0 ? rc : container_finish(k->c, code, err);
+}
+
+int container_monitor(struct runtime *rt, const char *id, int status_fd, struct err *err)
+{
+	auto_container_keep struct container_keep k = CONTAINER_KEEP_INIT;
+	struct container_started started = { .exit_code = CONTAINER_EXIT_SHALE };
+	auto_container struct container *c = NULL;
+	int rc;
+
+	umask(022);
+	if (chdir("/") < 0)
+		return err_sys(err, "chdir /");
+	prctl(PR_SET_CHILD_SUBREAPER, 1);
+	enter_own_groups();
+	rc = claim_and_start(&k, rt, id, &started.exit_code, &started.err);
+	c = k.c;
+	if (rc < 0)
+		*err = started.err;
+	/* One write, smaller than PIPE_BUF: all or nothing. Who started us may be gone. */
+	fd_write_all(status_fd, &started, sizeof(started), &(struct err){ 0 });
+	fd_close(&status_fd);
+	if (rc >= 0)
+		rc = keep(&k, rt, err);
+	leave_own_groups();
+	return rc;
+}

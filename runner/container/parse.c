@@ -1,0 +1,236 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The small languages of options: volumes, tmpfs, limits, hosts, security, signals. */
+#include <shale/container.h>
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/resource.h>
+
+#include <shale/base/path.h>
+
+#include "priv.h"
+
+void container_volume_free(struct container_volume *v)
+{
+	free(v->source);
+	free(v->target);
+	*v = (struct container_volume){ 0 };
+}
+
+static int volume_mode(const char *mode, struct container_volume *v, const char *text,
+		       struct err *err)
+{
+	auto_strv struct strv words = { 0 };
+
+	strv_split(&words, mode, ',');
+	for (size_t i = 0; i < words.n; i++) {
+		const char *w = words.v[i];
+
+		if (str_eq(w, "ro"))
+			v->read_only = true;
+		/* Labels of SELinux and the propagation that is used anyway: nothing to do. */
+		else if (!str_eq(w, "rw") && !str_eq(w, "z") && !str_eq(w, "Z") &&
+			 !str_eq(w, "rprivate"))
+			return err_set(err, ENOTSUP, "volume %s: mode '%s' is not supported", text,
+				       w);
+	}
+	return 0;
+}
+
+int container_volume_parse(const char *text, struct container_volume *ret, struct err *err)
+{
+	auto_container_volume struct container_volume v = { 0 };
+	auto_strv struct strv parts = { 0 };
+	int rc = 0;
+
+	strv_split(&parts, text, ':');
+	if (parts.n == 1)
+		return err_set(
+			err, ENOTSUP,
+			"volume %s: anonymous volumes are not supported, write HOST:CONTAINER",
+			text);
+	if (parts.n < 2 || parts.n > 3 || !*parts.v[0] || !*parts.v[1])
+		return err_set(err, EINVAL, "volume '%s' is not HOST:CONTAINER[:ro|rw]", text);
+	if (parts.v[0][0] != '/' && parts.v[0][0] != '.')
+		return err_set(
+			err, ENOTSUP,
+			"volume %s: named volumes are not supported, write the host's path with a leading / or ./",
+			text);
+	if (parts.v[1][0] != '/')
+		return err_set(err, EINVAL, "volume %s: '%s' is not absolute", text, parts.v[1]);
+	v.source = mem_str(parts.v[0]);
+	v.target = path_clean(parts.v[1]);
+	if (str_eq(v.target, "/"))
+		return err_set(err, EINVAL, "volume %s: the container's root cannot be replaced",
+			       text);
+	if (parts.n == 3)
+		rc = volume_mode(parts.v[2], &v, text, err);
+	if (rc < 0)
+		return rc;
+	*ret = v;
+	v = (struct container_volume){ 0 };
+	return 0;
+}
+
+int container_tmpfs_parse(const char *text, char **ret_target, char **ret_data, struct err *err)
+{
+	const char *colon = strchr(text, ':');
+	auto_free char *path = mem_strn(text, colon ? (size_t)(colon - text) : strlen(text));
+
+	if (path[0] != '/' || !path[1])
+		return err_set(err, EINVAL, "tmpfs '%s' is not /PATH[:OPTIONS]", text);
+	*ret_target = path_clean(path);
+	*ret_data = colon && colon[1] ? mem_str(colon + 1) : NULL;
+	return 0;
+}
+
+static const struct {
+	const char *name;
+	int resource;
+} limits[] = {
+	{ "as", RLIMIT_AS },
+	{ "core", RLIMIT_CORE },
+	{ "cpu", RLIMIT_CPU },
+	{ "data", RLIMIT_DATA },
+	{ "fsize", RLIMIT_FSIZE },
+	{ "locks", RLIMIT_LOCKS },
+	{ "memlock", RLIMIT_MEMLOCK },
+	{ "msgqueue", RLIMIT_MSGQUEUE },
+	{ "nice", RLIMIT_NICE },
+	{ "nofile", RLIMIT_NOFILE },
+	{ "nproc", RLIMIT_NPROC },
+	{ "rss", RLIMIT_RSS },
+	{ "rtprio", RLIMIT_RTPRIO },
+	{ "rttime", RLIMIT_RTTIME },
+	{ "sigpending", RLIMIT_SIGPENDING },
+	{ "stack", RLIMIT_STACK },
+};
+
+static int limit_value(const char *s, uint64_t *ret)
+{
+	if (str_eq(s, "-1") || str_eq(s, "unlimited")) {
+		*ret = RLIM_INFINITY;
+		return 0;
+	}
+	return str_to_u64(s, 10, INT64_MAX, ret);
+}
+
+int container_ulimit_parse(const char *text, struct sandbox_limit *ret, struct err *err)
+{
+	const char *eq = strchr(text, '='), *colon = eq ? strchr(eq, ':') : NULL;
+	auto_free char *name = mem_strn(text, eq ? (size_t)(eq - text) : strlen(text));
+	auto_free char *soft = NULL;
+	struct sandbox_limit l = { .resource = -1 };
+
+	for (size_t i = 0; i < ARRAY_LEN(limits); i++)
+		if (str_eq(limits[i].name, name))
+			l.resource = limits[i].resource;
+	if (l.resource < 0)
+		return err_set(err, EINVAL, "ulimit '%s': no limit of this name", text);
+	soft = mem_strn(eq ? eq + 1 : "",
+			eq ? (colon ? (size_t)(colon - eq - 1) : strlen(eq + 1)) : 0);
+	if (limit_value(soft, &l.soft) < 0 || limit_value(colon ? colon + 1 : soft, &l.hard) < 0 ||
+	    l.soft > l.hard)
+		return err_set(err, EINVAL, "ulimit '%s' is not NAME=SOFT[:HARD]", text);
+	*ret = l;
+	return 0;
+}
+
+int container_host_parse(const char *text, char **ret_line, struct err *err)
+{
+	size_t n = strcspn(text, ":=");
+	auto_free char *name = mem_strn(text, n);
+	auto_free char *address = mem_str(text[n] ? text + n + 1 : "");
+	size_t len = strlen(address);
+	unsigned char raw[16];
+
+	if (address[0] == '[' && address[len - 1] == ']') {
+		address[len - 1] = 0;
+		memmove(address, address + 1, len - 1);
+	}
+	/* A name with a blank or a newline would add lines of its own. */
+	for (const char *p = name; *p; p++)
+		if ((unsigned char)*p <= ' ' || *p == '#')
+			n = 0;
+	if (n == 0 ||
+	    (inet_pton(AF_INET, address, raw) != 1 && inet_pton(AF_INET6, address, raw) != 1))
+		return err_set(err, EINVAL, "host '%s' is not NAME:ADDRESS", text);
+	*ret_line = mem_fmt("%s\t%s\n", address, name);
+	return 0;
+}
+
+int container_security_parse(const struct strv *opts, struct container_security *ret,
+			     struct err *err)
+{
+	struct container_security s = { 0 };
+
+	for (size_t i = 0; i < opts->n; i++) {
+		const char *o = opts->v[i];
+
+		if (str_eq(o, "no-new-privileges") || str_eq(o, "no-new-privileges=true") ||
+		    str_eq(o, "no-new-privileges:true"))
+			s.no_new_privs = true;
+		else if (str_eq(o, "no-new-privileges=false") ||
+			 str_eq(o, "no-new-privileges:false"))
+			s.no_new_privs = false;
+		else if (str_eq(o, "seccomp=unconfined") || str_eq(o, "seccomp:unconfined"))
+			s.seccomp_unconfined = true;
+		else
+			return err_set(
+				err, ENOTSUP,
+				"security option '%s' is not supported: no-new-privileges, seccomp=unconfined",
+				o);
+	}
+	*ret = s;
+	return 0;
+}
+
+static int signal_number(const char *name)
+{
+	static const struct {
+		const char *name;
+		int sig;
+	} old[] = { { "IOT", SIGABRT }, { "CLD", SIGCHLD }, { "POLL", SIGIO } };
+
+	for (int s = 1; s < SIGSYS + 1; s++)
+		if (str_eq(sigabbrev_np(s), name))
+			return s;
+	for (size_t i = 0; i < ARRAY_LEN(old); i++)
+		if (str_eq(old[i].name, name))
+			return old[i].sig;
+	return -EINVAL;
+}
+
+/* The real-time signals as the kernel counts them: 34 and 64, whatever libc keeps for itself. */
+static int realtime_number(const char *name)
+{
+	bool from_max = str_starts(name, "RTMAX");
+	uint64_t n = 0;
+
+	if (!from_max && !str_starts(name, "RTMIN"))
+		return -EINVAL;
+	name += 5;
+	if (*name && (*name != (from_max ? '-' : '+') || str_to_u64(name + 1, 10, 30, &n) < 0))
+		return -EINVAL;
+	return from_max ? 64 - (int)n : 34 + (int)n;
+}
+
+int container_signal_find(const char *name)
+{
+	auto_free char *upper = mem_str(name);
+	const char *s = upper;
+	uint64_t n;
+	int rc;
+
+	if (str_to_u64(name, 10, 64, &n) == 0)
+		return n ? (int)n : -EINVAL;
+	for (char *p = upper; *p; p++)
+		if (*p >= 'a' && *p <= 'z')
+			*p = (char)(*p - 'a' + 'A');
+	if (str_starts(s, "SIG"))
+		s += 3;
+	rc = signal_number(s);
+	return rc > 0 ? rc : realtime_number(s);
+}

@@ -1,0 +1,205 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The spec as a value: checked, copied, and as the JSON text that its row keeps. */
+#include <shale/container.h>
+
+#include <errno.h>
+#include <string.h>
+
+#include <shale/base/json.h>
+
+#include "priv.h"
+
+enum { SPEC_VERSION = 1 };
+
+/* One table for JSON in both directions, copy and free. */
+enum field_kind { FIELD_STR, FIELD_STRV, FIELD_BOOL, FIELD_INT };
+static const struct field {
+	const char *key;
+	enum field_kind kind;
+	size_t offset;
+} fields[] = {
+#define FIELD(name, kind)                                                                          \
+	{                                                                                          \
+#name, FIELD_##kind, offsetof(struct container_spec, name)                         \
+	}
+	FIELD(image, STR),
+	FIELD(name, STR),
+	FIELD(command, STRV),
+	FIELD(entrypoint, STRV),
+	FIELD(entrypoint_set, BOOL),
+	FIELD(env, STRV),
+	FIELD(labels, STRV),
+	FIELD(user, STR),
+	FIELD(workdir, STR),
+	FIELD(hostname, STR),
+	FIELD(network, STR),
+	FIELD(volumes, STRV),
+	FIELD(tmpfs, STRV),
+	FIELD(add_hosts, STRV),
+	FIELD(cap_add, STRV),
+	FIELD(cap_drop, STRV),
+	FIELD(security, STRV),
+	FIELD(ulimits, STRV),
+	FIELD(stop_signal, STR),
+	FIELD(stop_timeout_s, INT),
+	FIELD(pids, INT),
+	FIELD(memory_bytes, INT),
+	FIELD(shm_bytes, INT),
+	FIELD(read_only, BOOL),
+	FIELD(privileged, BOOL),
+	FIELD(init, BOOL),
+	FIELD(interactive, BOOL),
+	FIELD(tty, BOOL),
+	FIELD(auto_remove, BOOL),
+#undef FIELD
+};
+_Static_assert(sizeof(int64_t) == sizeof(uint64_t), "FIELD_INT holds both");
+
+static char **str_at(const struct container_spec *s, const struct field *f)
+{
+	return (char **)((uintptr_t)s + f->offset);
+}
+
+static struct strv *strv_at(const struct container_spec *s, const struct field *f)
+{
+	return (struct strv *)((uintptr_t)s + f->offset);
+}
+
+static bool *bool_at(const struct container_spec *s, const struct field *f)
+{
+	return (bool *)((uintptr_t)s + f->offset);
+}
+
+static int64_t *int_at(const struct container_spec *s, const struct field *f)
+{
+	return (int64_t *)((uintptr_t)s + f->offset);
+}
+
+void container_spec_free(struct container_spec *s)
+{
+	for (const struct field *f = fields; f < fields + ARRAY_LEN(fields); f++) {
+		if (f->kind == FIELD_STR)
+			free(*str_at(s, f));
+		else if (f->kind == FIELD_STRV)
+			strv_free(strv_at(s, f));
+	}
+	*s = (struct container_spec){ 0 };
+}
+
+void container_spec_copy(struct container_spec *to, const struct container_spec *from)
+{
+	*to = *from;
+	for (const struct field *f = fields; f < fields + ARRAY_LEN(fields); f++) {
+		if (f->kind == FIELD_STR) {
+			*str_at(to, f) = mem_str(*str_at(from, f));
+		} else if (f->kind == FIELD_STRV) {
+			*strv_at(to, f) = (struct strv){ 0 };
+			strv_copy(strv_at(to, f), strv_at(from, f));
+		}
+	}
+}
+
+char *container_spec_text(const struct container_spec *s)
+{
+	auto_json json_t *j = json_object();
+
+	json_object_set_new(j, "version", json_integer(SPEC_VERSION));
+	for (const struct field *f = fields; f < fields + ARRAY_LEN(fields); f++) {
+		if (f->kind == FIELD_STR)
+			json_set_str(j, f->key, *str_at(s, f));
+		else if (f->kind == FIELD_STRV)
+			json_set_strv(j, f->key, strv_at(s, f));
+		else if (f->kind == FIELD_BOOL && *bool_at(s, f))
+			json_object_set_new(j, f->key, json_true());
+		else if (f->kind == FIELD_INT && *int_at(s, f))
+			json_object_set_new(j, f->key, json_integer(*int_at(s, f)));
+	}
+	return json_text(j);
+}
+
+int container_spec_parse(const char *text, struct container_spec *ret, struct err *err)
+{
+	auto_json json_t *j = NULL;
+	int rc = json_parse(text, strlen(text), &j, err);
+
+	if (rc < 0)
+		return rc;
+	if (json_get_int(j, "version", 0) != SPEC_VERSION)
+		return err_set(err, ENOTSUP, "spec of version %d",
+			       (int)json_get_int(j, "version", 0));
+	for (const struct field *f = fields; f < fields + ARRAY_LEN(fields); f++) {
+		if (f->kind == FIELD_STR)
+			*str_at(ret, f) = mem_str(json_get_str(j, f->key));
+		else if (f->kind == FIELD_STRV)
+			json_get_strv(j, f->key, strv_at(ret, f));
+		else if (f->kind == FIELD_BOOL)
+			*bool_at(ret, f) = json_get_bool(j, f->key);
+		else
+			*int_at(ret, f) = json_get_int(j, f->key, 0);
+	}
+	return 0;
+}
+
+static int check_hostname(const char *name, struct err *err)
+{
+	size_t n = strlen(name);
+
+	/* sethostname(2) takes 64 bytes; the rest keeps the hosts file one line. */
+	if (n == 0 || n > 64 || name[0] == '-' ||
+	    strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_") != n)
+		return err_set(err, EINVAL, "invalid hostname '%s'", name);
+	return 0;
+}
+
+static int check_lists(const struct container_spec *s, struct err *err)
+{
+	struct container_security security;
+	struct sandbox_limit limit;
+	int rc = 0;
+
+	for (size_t i = 0; rc >= 0 && i < s->volumes.n; i++) {
+		auto_container_volume struct container_volume v = { 0 };
+
+		rc = container_volume_parse(s->volumes.v[i], &v, err);
+	}
+	for (size_t i = 0; rc >= 0 && i < s->tmpfs.n; i++) {
+		auto_free char *target = NULL, *data = NULL;
+
+		rc = container_tmpfs_parse(s->tmpfs.v[i], &target, &data, err);
+	}
+	for (size_t i = 0; rc >= 0 && i < s->add_hosts.n; i++) {
+		auto_free char *line = NULL;
+
+		rc = container_host_parse(s->add_hosts.v[i], &line, err);
+	}
+	for (size_t i = 0; rc >= 0 && i < s->ulimits.n; i++)
+		rc = container_ulimit_parse(s->ulimits.v[i], &limit, err);
+	return rc < 0 ? rc : container_security_parse(&s->security, &security, err);
+}
+
+int container_spec_check(const struct container_spec *s, struct err *err)
+{
+	if (!s->image || !*s->image)
+		return err_set(err, EINVAL, "no image given");
+	if (s->name && !container_name_valid(s->name))
+		return err_set(
+			err, EINVAL,
+			"invalid container name '%s': only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed",
+			s->name);
+	if (s->network && !str_eq(s->network, "none") && !str_eq(s->network, "host"))
+		return err_set(err, ENOTSUP, "network '%s' is not supported: none, host",
+			       s->network);
+	if (s->workdir && s->workdir[0] != '/')
+		return err_set(err, EINVAL, "working directory '%s' is not absolute", s->workdir);
+	if (s->stop_signal && container_signal_find(s->stop_signal) < 0)
+		return err_set(err, EINVAL, "invalid signal: %s", s->stop_signal);
+	if (s->memory_bytes && s->memory_bytes < 6 << 20)
+		return err_set(err, EINVAL, "the memory limit must be 6MB at least");
+	if (s->hostname && check_hostname(s->hostname, err) < 0)
+		return -err->code;
+	for (size_t i = 0; i < s->env.n; i++)
+		if (!s->env.v[i][0] || s->env.v[i][0] == '=')
+			return err_set(err, EINVAL, "invalid environment variable: '%s'",
+				       s->env.v[i]);
+	return check_lists(s, err);
+}
