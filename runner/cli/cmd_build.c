@@ -1,0 +1,143 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <shale/base/digest.h>
+#include <shale/base/fd.h>
+#include <shale/base/fs.h>
+#include <shale/base/proc.h>
+#include <shale/build.h>
+
+#include "finish.h"
+#include "priv.h"
+#include "progress.h"
+
+struct build_args {
+	struct strv tags, build_args, labels, volumes;
+	const char *file, *target, *network, *iidfile, *progress;
+	bool no_cache, quiet, sync, rm, force_rm, load;
+};
+
+static const struct build_args build_defaults = { .progress = "auto", .rm = true };
+
+#define AT(field) offsetof(struct build_args, field)
+
+static const struct opt build_opts[] = {
+	{ 't', "tag", OPT_STRV, AT(tags), "NAME[:TAG]", "name the image (repeatable)" },
+	{ 'f', "file", OPT_STR, AT(file), "FILE",
+	  "Dockerfile (default PATH/Dockerfile, - for standard input)" },
+	{ 0, "build-arg", OPT_STRV, AT(build_args), "NAME[=VALUE]",
+	  "value of an ARG; without one from the environment" },
+	{ 0, "target", OPT_STR, AT(target), "STAGE", "stage to deliver (default the last)" },
+	{ 0, "no-cache", OPT_BOOL, AT(no_cache), NULL, "run every step" },
+	{ 0, "network", OPT_STR, AT(network), "MODE",
+	  "network of RUN steps: host (default) or none" },
+	{ 0, "label", OPT_STRV, AT(labels), "NAME=VALUE", "label of the image (repeatable)" },
+	{ 'v', "volume", OPT_STRV, AT(volumes), "HOST:PATH[:rw]",
+	  "bind mount for RUN steps, read-only unless :rw" },
+	{ 0, "iidfile", OPT_STR, AT(iidfile), "FILE", "write the image ID to FILE" },
+	{ 'q', "quiet", OPT_BOOL, AT(quiet), NULL, "print the image ID only" },
+	{ 0, "progress", OPT_STR, AT(progress), "KIND", "auto, tty, plain, quiet or json" },
+	{ 0, "sync", OPT_BOOL, AT(sync), NULL, "return when the image is on disk" },
+	/* Docker's classic builder: there never is a container between two steps here, and the
+	   image is always loaded. */
+	{ 0, "rm", OPT_BOOL, AT(rm), NULL, NULL },
+	{ 0, "force-rm", OPT_BOOL, AT(force_rm), NULL, NULL },
+	{ 0, "load", OPT_BOOL, AT(load), NULL, NULL },
+	{ 0 },
+};
+
+static volatile int interrupted;
+
+static void on_signal(int sig)
+{
+	interrupted = sig;
+}
+
+/* ^C, SIGTERM and SIGHUP end the step, not the program: what is half done is taken back first. */
+static void catch_signals(void)
+{
+	static const int sigs[] = { SIGINT, SIGTERM, SIGHUP };
+	struct sigaction sa = { .sa_handler = on_signal };
+
+	for (size_t i = 0; i < ARRAY_LEN(sigs); i++)
+		sigaction(sigs[i], &sa, NULL);
+	signal(SIGPIPE, SIG_IGN);
+}
+
+static int write_iid(const char *path, const char *id, struct err *err)
+{
+	auto_fd int fd = -1;
+	int rc;
+
+	if (!path)
+		return 0;
+	fd = out_create_file(path, err);
+	if (fd < 0)
+		return fd_take(&fd);
+	rc = fd_write_str(fd, id, err);
+	return rc < 0 ? err_ctx(err, "--iidfile %s", path) : 0;
+}
+
+static int build(struct cli *c, struct build_args *a, const char *context, struct err *err)
+{
+	struct build_opts o = { .context = context,
+				.file = a->file,
+				.target = a->target,
+				.network = a->network,
+				.tags = a->tags,
+				.build_args = a->build_args,
+				.labels = a->labels,
+				.volumes = a->volumes,
+				.no_cache = a->no_cache,
+				.interrupted = &interrupted };
+	struct progress p = { 0 };
+	struct build_result r = { 0 };
+	int rc = progress_begin(&p, a->quiet ? "quiet" : a->progress, err);
+
+	if (rc < 0)
+		return rc;
+	o.event = progress_event;
+	o.event_arg = &p;
+	rc = build_run(&c->rt, &o, &r, err);
+	progress_end(&p, rc < 0 ? NULL : &r);
+	return rc < 0 ? rc : write_iid(a->iidfile, r.image_id, err);
+}
+
+static int build_main(struct cli *c, void *args, int argc, char **argv)
+{
+	struct build_args *a = args;
+	struct finish finish = FINISH_INIT;
+	struct err err = { 0 };
+	int rc = cli_open(c, &err);
+
+	(void)argc;
+	if (rc >= 0)
+		rc = finish_begin(&finish, c, &err);
+	if (rc < 0)
+		return cli_fail(c, &err);
+	catch_signals();
+	rc = build(c, a, argv[0], &err);
+	if (rc < 0) {
+		cli_fail(c, &err);
+		finish_end(&finish, c, false);
+		return rc == -EINTR && interrupted ? 128 + interrupted : 1;
+	}
+	rc = cli_done(c);
+	finish_end(&finish, c, a->sync);
+	return rc;
+}
+
+const struct command cmd_build = { "build",
+				   "PATH",
+				   "Build an image from a Dockerfile",
+				   build_opts,
+				   sizeof(struct build_args),
+				   build_main,
+				   1,
+				   1,
+				   0,
+				   &build_defaults };

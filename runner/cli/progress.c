@@ -1,0 +1,211 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "progress.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <shale/base/json.h>
+#include <shale/base/mem.h>
+#include <shale/base/proc.h>
+
+enum { LINE_MAX_BYTES = 4096, TEXT_MAX = 120, TAIL_BYTES = 16 << 10, ID_SHOWN = 12 };
+
+int progress_begin(struct progress *p, const char *name, struct err *err)
+{
+	static const struct {
+		const char *name;
+		enum progress_kind kind;
+	} kinds[] = { { "plain", PROGRESS_PLAIN },
+		      { "tty", PROGRESS_TTY },
+		      { "quiet", PROGRESS_QUIET },
+		      { "json", PROGRESS_JSON },
+		      { "rawjson", PROGRESS_JSON } };
+
+	p->start_ns = proc_mono_ns();
+	if (!strcmp(name, "auto")) {
+		p->kind = isatty(2) ? PROGRESS_TTY : PROGRESS_PLAIN;
+		return 0;
+	}
+	for (size_t i = 0; i < ARRAY_LEN(kinds); i++)
+		if (!strcmp(name, kinds[i].name)) {
+			p->kind = kinds[i].kind;
+			return 0;
+		}
+	return err_set(err, EINVAL, "--progress %s: want auto, tty, plain, quiet or json", name);
+}
+
+static const char *color(const struct progress *p, const char *code)
+{
+	return p->kind == PROGRESS_TTY ? code : "";
+}
+
+#define DIM    "\033[2m"
+#define GREEN  "\033[32m"
+#define YELLOW "\033[33m"
+#define PLAIN  "\033[0m"
+
+/* "#3   0.1s ": step number and seconds since the start. */
+static void head(const struct progress *p, const struct build_event *e)
+{
+	fprintf(stderr, "%s#%-3zu %6.1fs%s ", color(p, DIM), e->step,
+		(double)(proc_mono_ns() - p->start_ns) / 1e9, color(p, PLAIN));
+}
+
+/* One line of the instruction, control characters shown as blanks. */
+static void text(const char *s)
+{
+	size_t n = strlen(s), shown = n > TEXT_MAX ? TEXT_MAX : n;
+
+	for (size_t i = 0; i < shown; i++)
+		fputc((unsigned char)s[i] < ' ' ? ' ' : s[i], stderr);
+	if (shown < n)
+		fputs("...", stderr);
+}
+
+static void output_line(const struct progress *p, const struct build_event *e, const char *s,
+			size_t n)
+{
+	head(p, e);
+	fprintf(stderr, "%s|%s %.*s\n", color(p, DIM), color(p, PLAIN), (int)n, s);
+}
+
+static void on_output(struct progress *p, const struct build_event *e)
+{
+	const char *s = e->text, *end = e->text + e->len;
+
+	while (s < end) {
+		const char *nl = memchr(s, '\n', (size_t)(end - s));
+		size_t n = (size_t)((nl ? nl : end) - s);
+
+		str_addn(&p->part, s, n);
+		s += n + 1;
+		if (!nl && p->part.len < LINE_MAX_BYTES)
+			break;
+		output_line(p, e, str_get(&p->part), p->part.len);
+		str_reset(&p->part);
+		if (!nl)
+			s = end;
+	}
+}
+
+static void flush_part(struct progress *p, const struct build_event *e)
+{
+	if (!p->part.len)
+		return;
+	output_line(p, e, str_get(&p->part), p->part.len);
+	str_reset(&p->part);
+}
+
+static void on_result(struct progress *p, const struct build_event *e)
+{
+	bool cached = e->kind == BUILD_CACHED;
+	char size[STR_SIZE_MAX];
+
+	flush_part(p, e);
+	head(p, e);
+	if (cached)
+		fprintf(stderr, "%sCACHED%s  ", color(p, GREEN), color(p, PLAIN));
+	else
+		fprintf(stderr, "%.2fs   ", (double)e->elapsed_ns / 1e9);
+	fprintf(stderr, "%.*s", ID_SHOWN, str_starts(e->id, "sha256:") ? e->id + 7 : e->id);
+	if (e->has_layer)
+		fprintf(stderr, "  %s", str_size(e->size_bytes, size));
+	fputc('\n', stderr);
+}
+
+static void on_step(struct progress *p, const struct build_event *e)
+{
+	head(p, e);
+	fprintf(stderr, "[%zu/%zu] ", e->step, e->total);
+	text(e->text);
+	fputc('\n', stderr);
+}
+
+static void on_warning(struct progress *p, const struct build_event *e)
+{
+	fprintf(stderr, "%swarning:%s %s\n", color(p, YELLOW), color(p, PLAIN), e->text);
+}
+
+static void show(struct progress *p, const struct build_event *e)
+{
+	static void (*const shows[])(struct progress * p, const struct build_event *e) = {
+		[BUILD_STEP] = on_step,     [BUILD_CACHED] = on_result,   [BUILD_DONE] = on_result,
+		[BUILD_OUTPUT] = on_output, [BUILD_WARNING] = on_warning,
+	};
+
+	shows[e->kind](p, e);
+}
+
+/* Quiet: output is kept, and shown only if the build fails. */
+static void keep_tail(struct progress *p, const struct build_event *e)
+{
+	if (e->kind != BUILD_OUTPUT)
+		return;
+	str_addn(&p->tail, e->text, e->len);
+	if (p->tail.len > 2 * (size_t)TAIL_BYTES) {
+		size_t cut = p->tail.len - TAIL_BYTES;
+
+		memmove(p->tail.s, p->tail.s + cut, p->tail.len - cut + 1);
+		p->tail.len -= cut;
+	}
+}
+
+static void show_json(const struct build_event *e)
+{
+	static const char *const names[] = { [BUILD_STEP] = "step",
+					     [BUILD_CACHED] = "cached",
+					     [BUILD_DONE] = "done",
+					     [BUILD_OUTPUT] = "output",
+					     [BUILD_WARNING] = "warning" };
+	auto_json json_t *j = json_object();
+	auto_free char *s = e->text ? mem_strn(e->text, e->len ? e->len : strlen(e->text)) : NULL;
+	auto_free char *line = NULL;
+
+	json_object_set_new(j, "event", json_string(names[e->kind]));
+	json_object_set_new(j, "step", json_integer((json_int_t)e->step));
+	json_object_set_new(j, "total", json_integer((json_int_t)e->total));
+	json_set_str(j, "text", s);
+	json_set_str(j, "id", e->id);
+	if (e->kind == BUILD_CACHED || e->kind == BUILD_DONE) {
+		json_object_set_new(j, "layer", json_boolean(e->has_layer));
+		json_object_set_new(j, "size", json_integer((json_int_t)e->size_bytes));
+		json_object_set_new(j, "elapsed_ns", json_integer(e->elapsed_ns));
+	}
+	line = json_text(j);
+	fprintf(stderr, "%s\n", line);
+}
+
+void progress_event(const struct build_event *e, void *progress)
+{
+	struct progress *p = progress;
+
+	if (p->kind == PROGRESS_JSON)
+		show_json(e);
+	else if (p->kind == PROGRESS_QUIET)
+		keep_tail(p, e);
+	else
+		show(p, e);
+}
+
+void progress_end(struct progress *p, const struct build_result *r)
+{
+	double took = (double)(proc_mono_ns() - p->start_ns) / 1e9;
+
+	if (!r && p->part.len)
+		fprintf(stderr, "%s\n", str_get(&p->part));
+	if (!r && p->tail.len)
+		fprintf(stderr, "%s\n", str_get(&p->tail));
+	if (r && p->kind == PROGRESS_QUIET)
+		printf("%s\n", r->image_id);
+	else if (r && p->kind == PROGRESS_JSON)
+		fprintf(stderr,
+			"{\"event\":\"image\",\"id\":\"%s\",\"cached\":%zu,\"total\":%zu}\n",
+			r->image_id, r->cached, r->steps);
+	else if (r)
+		fprintf(stderr, "%s in %.2fs, cached %zu of %zu\n", r->image_id, took, r->cached,
+			r->steps);
+	str_free(&p->part);
+	str_free(&p->tail);
+}

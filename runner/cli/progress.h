@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* progress: what a build shows. Events in, lines out; to stderr, and the image ID to stdout when
+ * quiet. */
+#ifndef SHALE_CLI_PROGRESS_H
+#define SHALE_CLI_PROGRESS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <shale/base/err.h>
+#include <shale/base/str.h>
+#include <shale/build.h>
+
+enum progress_kind { PROGRESS_PLAIN, PROGRESS_TTY, PROGRESS_QUIET, PROGRESS_JSON };
+
+struct progress {
+	enum progress_kind kind;
+	int64_t start_ns;
+	struct str part; /* output of the running step: a line without its end yet */
+	struct str tail; /* quiet: the last output, shown when a step fails */
+};
+
+/* name: auto, tty, plain, quiet, json (rawjson). -EINVAL. */
+int progress_begin(struct progress *p, const char *name, struct err *err);
+void progress_event(const struct build_event *e, void *progress);
+/* r NULL: the build failed. Frees. */
+void progress_end(struct progress *p, const struct build_result *r);
+
+#endif

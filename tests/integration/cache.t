@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: Apache-2.0
+# What makes a step run again, and what does not.
+. "$(dirname "$0")/lib.sh"
+base
+mkdir -p "$T/ctx/src" && cd "$T/ctx"
+echo a >src/a
+echo b >src/b
+printf 'FROM busybox\nARG V=1\nRUN echo $V; date +%%N >/stamp\nCOPY src /src\nRUN cat /src/* >/all\nLABEL l=1\n' >Dockerfile
+cached() { sed -n 's/.*cached \([0-9]* of [0-9]*\).*/\1/p' "$T/err"; }
+build() { shale build --network none "$@"; }
+
+ok "first build" build -t t .
+is "nothing was cached" "0 of 6" "$(cached)"
+first=$(shale images -q --no-trunc t)
+ok "second build" build -t t .
+is "everything was cached" "5 of 6" "$(cached)"
+is "and the image is the same" "$first" "$(shale images -q --no-trunc t)"
+touch src/a
+ok "after touch" build -t t .
+is "still everything" "5 of 6" "$(cached)"
+sleep 0.05
+echo c >src/a
+ok "after one byte" build -t t .
+is "COPY and what rests on it ran" "2 of 6" "$(cached)"
+echo a >src/a
+ok "the byte is back" build -t t .
+is "and so is the cache" "5 of 6" "$(cached)"
+chmod 755 src/a
+ok "after a mode" build -t t .
+is "COPY ran" "2 of 6" "$(cached)"
+chmod 644 src/a
+cp -r "$T/ctx" "$T/clone"
+ok "a fresh clone at another path" build -t t "$T/clone"
+is "hits" "5 of 6" "$(cached)"
+is "with the same image" "$first" "$(shale images -q --no-trunc t)"
+ok "another build arg" build --build-arg V=2 -t t2 .
+is "ran what sees it" "0 of 6" "$(cached)"
+ok "--no-cache" build --no-cache -t t3 .
+is "runs all" "0 of 6" "$(cached)"
+ok "after --no-cache" build -t t4 .
+is "its results are what is found" "$(shale images -q --no-trunc t3)" "$(shale images -q --no-trunc t4)"
+sed -i 's/l=1/l=2/' Dockerfile
+ok "a label" build -t t5 .
+is "moves nothing before it" "4 of 6" "$(cached)"
+mkdir src/empty
+ok "a new directory" build -t t6 .
+is "is seen" "2 of 6" "$(cached)"
+rmdir src/empty
+# A file written in the very moment of the build: its times alone cannot be trusted.
+for i in 1 2 3 4 5 6 7 8; do
+	echo "$i" >src/b
+	build -t race . >/dev/null 2>"$T/err"
+	got=$(shale run --rm --network none race cat /src/b)
+	[ "$got" = "$i" ] || break
+done
+is "a file as new as the index is read again" 8 "$got"
+
+printf 'FROM busybox AS s\nRUN mkdir /o && echo x >/o/f && touch -d @0 /o/f /o\nFROM busybox\nCOPY --from=s /o /o\n' >D2
+ok "COPY --from" build -f D2 -t f1 .
+sed -i 's/echo x/true; echo x/' D2
+ok "the stage changed, its files did not" build -f D2 -t f2 .
+is "COPY --from is found by content" "$(shale images -q --no-trunc f1)" "$(shale images -q --no-trunc f2)"
+# T20: an image whose config claims a history is no cache
+printf 'FROM busybox\nENV A=1\n' >D3
+ok "an image that lies about its parents" build -f D3 -t lie .
+ok "two builds at once" sh -c "
+	$SHALE build --no-cache --network none -t p1 . >$T/o1 2>&1 & a=\$!
+	$SHALE build --no-cache --network none -t p2 . >$T/o2 2>&1 & b=\$!
+	wait \$a && wait \$b"
+no_leaks
+done_testing
