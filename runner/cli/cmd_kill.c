@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <errno.h>
+#include <signal.h>
+
+#include <shale/container.h>
+
+#include "priv.h"
+
+extern const struct command cmd_kill;
+
+struct kill_args {
+	const char *signal;
+};
+
+static const struct opt kill_opts[] = {
+	{ 's', "signal", OPT_STR, offsetof(struct kill_args, signal), "SIGNAL",
+	  "Signal to send (default KILL)" },
+	{ 0 },
+};
+
+static int kill_one(struct cli *c, int sig, const char *name, struct err *err)
+{
+	auto_container struct container *ct = NULL;
+	int rc = container_find(&c->rt, name, &ct, err);
+
+	if (rc >= 0)
+		rc = container_kill(ct, sig, err);
+	if (rc >= 0)
+		puts(name);
+	return rc;
+}
+
+static int kill_main(struct cli *c, void *args, int argc, char **argv)
+{
+	const struct kill_args *a = args;
+	int sig = a->signal ? container_signal_find(a->signal) : SIGKILL, code = 0;
+	struct err err = { 0 };
+
+	if (sig < 0) {
+		err_set(&err, EINVAL, "invalid signal: %s", a->signal);
+		return cli_usage(c, &err);
+	}
+	if (cli_open(c, &err) < 0)
+		return cli_fail(c, &err);
+	for (int i = 0; i < argc; i++)
+		if (kill_one(c, sig, argv[i], &err) < 0)
+			code = cli_fail(c, &err);
+	return code ? code : cli_done(c);
+}
+
+const struct command cmd_kill = {
+	.name = "kill",
+	.args = "CONTAINER...",
+	.summary = "Send a signal to containers",
+	.opts = kill_opts,
+	.args_size = sizeof(struct kill_args),
+	.main = kill_main,
+	.min_args = 1,
+	.max_args = -1,
+	.complete = complete_containers,
+};

@@ -1,0 +1,118 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <errno.h>
+#include <string.h>
+#include <time.h>
+
+#include <shale/base/proc.h>
+#include <shale/container.h>
+
+#include "priv.h"
+
+extern const struct command cmd_logs;
+
+struct logs_args {
+	bool follow, timestamps;
+	const char *tail, *since, *until;
+};
+
+static const struct opt logs_opts[] = {
+	{ 'f', "follow", OPT_BOOL, offsetof(struct logs_args, follow), NULL,
+	  "Go on until the container ends" },
+	{ 'n', "tail", OPT_STR, offsetof(struct logs_args, tail), "N",
+	  "Only the last N lines (default all)" },
+	{ 't', "timestamps", OPT_BOOL, offsetof(struct logs_args, timestamps), NULL,
+	  "With the time of each line" },
+	{ 0, "since", OPT_STR, offsetof(struct logs_args, since), "TIME",
+	  "Lines from a time (2026-01-02T03:04:05) or age (10m) on" },
+	{ 0, "until", OPT_STR, offsetof(struct logs_args, until), "TIME",
+	  "Lines up to a time or age" },
+	{ 0 },
+};
+
+/* An age as "42m", unix seconds, or RFC 3339 in UTC with as much of it as is given. */
+static int parse_when(const char *s, int64_t *ret_ns, struct err *err)
+{
+	static const char *const forms[] = { "%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M", "%Y-%m-%d" };
+	uint64_t seconds;
+	int64_t age;
+
+	if (str_to_u64(s, 10, INT64_MAX / 1000000000, &seconds) == 0) {
+		*ret_ns = (int64_t)seconds * 1000000000;
+		return 0;
+	}
+	for (size_t i = 0; i < ARRAY_LEN(forms); i++) {
+		struct tm tm = { 0 };
+		const char *rest = strptime(s, forms[i], &tm);
+
+		if (!rest || (*rest && *rest != 'Z' && *rest != '.'))
+			continue;
+		*ret_ns = (int64_t)timegm(&tm) * 1000000000;
+		return 0;
+	}
+	if (str_to_duration(s, &age) < 0)
+		return err_set(err, EINVAL, "'%s' is neither a time nor an age", s);
+	*ret_ns = proc_now_ns() - age;
+	return 0;
+}
+
+static int parse_opts(const struct logs_args *a, struct container_log_opts *ret, struct err *err)
+{
+	uint64_t tail;
+	int rc = 0;
+
+	ret->follow = a->follow;
+	ret->tail = -1;
+	if (a->tail && !str_eq(a->tail, "all") && !str_eq(a->tail, "-1")) {
+		if (str_to_u64(a->tail, 10, INT64_MAX, &tail) < 0)
+			return err_set(err, EINVAL, "'%s' is no number of lines", a->tail);
+		ret->tail = (int64_t)tail;
+	}
+	if (a->since)
+		rc = parse_when(a->since, &ret->since_ns, err);
+	if (rc >= 0 && a->until)
+		rc = parse_when(a->until, &ret->until_ns, err);
+	return rc;
+}
+
+static int print_line(const struct container_log_line *line, void *arg, struct err *err)
+{
+	const struct logs_args *a = arg;
+	FILE *to = line->is_stderr ? stderr : stdout;
+
+	if (a->timestamps)
+		fprintf(to, "%s ", line->time);
+	fwrite(line->text, 1, line->len, to);
+	if (a->follow)
+		fflush(to);
+	return ferror(to) ? err_set(err, EPIPE, "write") : 0;
+}
+
+static int logs_main(struct cli *c, void *args, int argc, char **argv)
+{
+	auto_container struct container *ct = NULL;
+	struct container_log_opts o = { 0 };
+	struct err err = { 0 };
+	int rc;
+
+	(void)argc;
+	if (parse_opts(args, &o, &err) < 0)
+		return cli_usage(c, &err);
+	rc = cli_open(c, &err);
+	if (rc >= 0)
+		rc = container_find(&c->rt, argv[0], &ct, &err);
+	if (rc >= 0)
+		rc = container_logs(ct, &o, print_line, args, &err);
+	return rc < 0 ? cli_fail(c, &err) : cli_done(c);
+}
+
+const struct command cmd_logs = {
+	.name = "logs",
+	.args = "CONTAINER",
+	.summary = "Show what a container wrote",
+	.opts = logs_opts,
+	.args_size = sizeof(struct logs_args),
+	.main = logs_main,
+	.min_args = 1,
+	.max_args = 1,
+	.complete = complete_containers,
+};

@@ -1,0 +1,257 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <errno.h>
+#include <string.h>
+
+#include <shale/base/proc.h>
+#include <shale/container.h>
+
+#include "priv.h"
+
+extern const struct command cmd_ps;
+
+struct ps_args {
+	bool all, quiet, no_trunc, size, latest;
+	int last;
+	const char *format;
+	struct strv filters;
+};
+
+static const struct opt ps_opts[] = {
+	{ 'a', "all", OPT_BOOL, offsetof(struct ps_args, all), NULL, "Also those that do not run" },
+	{ 'f', "filter", OPT_STRV, offsetof(struct ps_args, filters), "KEY=VALUE",
+	  "Only those with this status, name, id, label, ancestor or exited" },
+	{ 0, "format", OPT_STR, offsetof(struct ps_args, format), "FORMAT",
+	  "table, json or a Go template" },
+	{ 'n', "last", OPT_INT, offsetof(struct ps_args, last), "N",
+	  "The N created last, also those that do not run" },
+	{ 'l', "latest", OPT_BOOL, offsetof(struct ps_args, latest), NULL, "The one created last" },
+	{ 0, "no-trunc", OPT_BOOL, offsetof(struct ps_args, no_trunc), NULL,
+	  "Whole IDs and commands" },
+	{ 'q', "quiet", OPT_BOOL, offsetof(struct ps_args, quiet), NULL, "Only IDs" },
+	{ 's', "size", OPT_BOOL, offsetof(struct ps_args, size), NULL,
+	  "Disk use of the writable layers" },
+	{ 0 },
+};
+static const struct ps_args ps_defaults = { .last = -1 };
+
+static const struct out_column columns[] = {
+	{ "CONTAINER ID", "ID", false },
+	{ "IMAGE", "Image", false },
+	{ "COMMAND", "Command", false },
+	{ "CREATED", "RunningFor", false },
+	{ "STATUS", "Status", false },
+	{ "NAMES", "Names", false },
+	{ "STATE", "State", true },
+	{ "CREATED AT", "CreatedAt", true },
+	{ "LABELS", "Labels", true },
+	{ "MOUNTS", "Mounts", true },
+	{ "NETWORKS", "Networks", true },
+	{ "SIZE", "Size", true },
+	{ NULL, NULL, false },
+};
+static const struct out_column columns_size[] = {
+	{ "CONTAINER ID", "ID", false }, { "IMAGE", "Image", false },
+	{ "COMMAND", "Command", false }, { "CREATED", "RunningFor", false },
+	{ "STATUS", "Status", false },   { "NAMES", "Names", false },
+	{ "SIZE", "Size", false },       { NULL, NULL, false },
+};
+
+/* --- filters: several values of one key are alternatives, different keys must all hold
+ * ----------------------------- */
+
+static bool has_label(const struct container *ct, const char *want)
+{
+	const char *eq = strchr(want, '=');
+
+	if (eq)
+		return strv_has(&ct->spec.labels, want);
+	return strv_env_get(&ct->spec.labels, want) != NULL;
+}
+
+static bool match_status(const struct container *ct, const char *v)
+{
+	return str_eq(container_state_name(ct->state), v);
+}
+
+static bool match_name(const struct container *ct, const char *v)
+{
+	return strstr(ct->name, *v == '/' || *v == '^' ? v + 1 : v) != NULL;
+}
+
+static bool match_id(const struct container *ct, const char *v)
+{
+	return str_starts(ct->id, v);
+}
+
+static bool match_ancestor(const struct container *ct, const char *v)
+{
+	return str_eq(ct->image_name, v) || (ct->image_id && str_starts(ct->image_id, v));
+}
+
+static bool match_exited(const struct container *ct, const char *v)
+{
+	uint64_t code;
+
+	return ct->state == CONTAINER_EXITED && str_to_u64(v, 10, 255, &code) == 0 &&
+	       (int)code == ct->exit_code;
+}
+
+static const struct {
+	const char *key;
+	bool (*match)(const struct container *ct, const char *v);
+} filters[] = {
+	{ "status", match_status }, { "name", match_name },         { "id", match_id },
+	{ "label", has_label },     { "ancestor", match_ancestor }, { "exited", match_exited },
+};
+
+static int check_filters(const struct strv *l, bool *ret_all, struct err *err)
+{
+	for (size_t i = 0; i < l->n; i++) {
+		const char *eq = strchr(l->v[i], '=');
+		bool known = false;
+
+		for (size_t k = 0; eq && k < ARRAY_LEN(filters); k++)
+			known |= strncmp(l->v[i], filters[k].key, (size_t)(eq - l->v[i])) == 0 &&
+				 !filters[k].key[eq - l->v[i]];
+		if (!known)
+			return err_set(err, EINVAL, "invalid filter '%s'", l->v[i]);
+		if (str_starts(l->v[i], "status=") && container_state_find(eq + 1) < 0)
+			return err_set(err, EINVAL, "invalid status '%s'", eq + 1);
+		/* Who asks for a status means also those that do not run. */
+		*ret_all |= str_starts(l->v[i], "status=") || str_starts(l->v[i], "exited=");
+	}
+	return 0;
+}
+
+static bool passes(const struct container *ct, const struct strv *l)
+{
+	for (size_t k = 0; k < ARRAY_LEN(filters); k++) {
+		size_t n = strlen(filters[k].key);
+		/* Labels must all be there. */
+		bool any = false, hit = false, all = true;
+
+		for (size_t i = 0; i < l->n; i++) {
+			if (strncmp(l->v[i], filters[k].key, n) != 0 || l->v[i][n] != '=')
+				continue;
+			any = true;
+			if (filters[k].match(ct, l->v[i] + n + 1))
+				hit = true;
+			else
+				all = false;
+		}
+		if (any && !(filters[k].match == has_label ? all : hit))
+			return false;
+	}
+	return true;
+}
+
+/* --- rows
+ * -----------------------------------------------------------------------------------------------------------
+ */
+
+struct ps {
+	const struct ps_args *a;
+	json_t *rows;
+	bool all;
+	int left; /* -1: no limit */
+};
+
+static char *quoted_command(const struct container *ct, bool whole)
+{
+	enum { SHOWN = 20 };
+	const char *s = ct->command ? ct->command : "";
+	size_t n = strlen(s);
+	auto_free char *cut = NULL;
+	auto_str struct str b = { 0 };
+
+	if (whole || n + 2 <= SHOWN)
+		return mem_fmt("\"%s\"", s);
+	cut = mem_strn(s, SHOWN - 2);
+	str_addf(&b, "\"%s…\"", cut);
+	return str_take(&b);
+}
+
+static char *joined(const struct strv *l)
+{
+	auto_str struct str b = { 0 };
+
+	for (size_t i = 0; i < l->n; i++)
+		str_addf(&b, "%s%s", b.len ? "," : "", l->v[i]);
+	return str_take(&b);
+}
+
+static int set_size(struct container *ct, json_t *row, struct err *err)
+{
+	char text[STR_SIZE_MAX];
+	uint64_t bytes;
+	int rc = container_usage(ct, &bytes, err);
+
+	if (rc < 0)
+		return rc;
+	out_row_set(row, "Size", str_size(bytes, text));
+	return 0;
+}
+
+static int add_row(struct container *ct, void *arg, struct err *err)
+{
+	struct ps *ps = arg;
+	int64_t now = proc_now_ns();
+	auto_free char *age = NULL;
+	json_t *row;
+
+	if (ps->left == 0 || (!ps->all && ct->state != CONTAINER_RUNNING) ||
+	    !passes(ct, &ps->a->filters))
+		return 0;
+	if (ps->left > 0)
+		ps->left--;
+	row = out_row_new();
+	age = container_age_text(now - ct->created_ns);
+	out_row_take(row, "ID",
+		     mem_strn(ct->id, ps->a->no_trunc ? CONTAINER_ID_LEN : CONTAINER_SHORT_LEN));
+	out_row_set(row, "Image", ct->image_name);
+	out_row_take(row, "Command", quoted_command(ct, ps->a->no_trunc));
+	out_row_take(row, "RunningFor", mem_fmt("%s ago", age));
+	out_row_take(row, "Status", container_status_text(ct, now));
+	out_row_set(row, "Names", ct->name);
+	out_row_set(row, "State", container_state_name(ct->state));
+	out_row_take(row, "CreatedAt", out_time(ct->created_ns / 1000000000));
+	out_row_take(row, "Labels", joined(&ct->spec.labels));
+	out_row_take(row, "Mounts", joined(&ct->spec.volumes));
+	out_row_set(row, "Networks", ct->spec.network);
+	json_array_append_new(ps->rows, row);
+	return ps->a->size ? set_size(ct, row, err) : 0;
+}
+
+static int ps_main(struct cli *c, void *args, int argc, char **argv)
+{
+	struct ps_args *a = args;
+	auto_json json_t *rows = json_array();
+	struct ps ps = { .a = a, .rows = rows, .left = a->latest ? 1 : a->last };
+	struct out_list out = { .cols = a->size ? columns_size : columns, .format = a->format };
+	struct err err = { 0 };
+	int rc;
+
+	(void)argc;
+	(void)argv;
+	ps.all = a->all || ps.left >= 0;
+	if (check_filters(&a->filters, &ps.all, &err) < 0)
+		return cli_usage(c, &err);
+	if (a->quiet)
+		out.quiet_key = "ID";
+	rc = cli_open(c, &err);
+	if (rc >= 0)
+		rc = container_walk(&c->rt, add_row, &ps, &err);
+	if (rc >= 0)
+		rc = out_list(&out, rows, &err);
+	return rc < 0 ? cli_fail(c, &err) : cli_done(c);
+}
+
+const struct command cmd_ps = {
+	.name = "ps",
+	.args = "",
+	.summary = "List containers",
+	.opts = ps_opts,
+	.args_size = sizeof(struct ps_args),
+	.main = ps_main,
+	.defaults = &ps_defaults,
+};

@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <errno.h>
+
+#include <shale/container.h>
+
+#include "priv.h"
+
+extern const struct command cmd_rm;
+
+struct rm_args {
+	bool force, volumes;
+};
+
+static const struct opt rm_opts[] = {
+	{ 'f', "force", OPT_BOOL, offsetof(struct rm_args, force), NULL,
+	  "Kill them when they run" },
+	/* There are no anonymous volumes that could go along. */
+	{ 'v', "volumes", OPT_BOOL, offsetof(struct rm_args, volumes), NULL, NULL },
+	{ 0 },
+};
+
+/* With -f one that is not there is what was wanted. */
+static int rm_one(struct cli *c, const struct rm_args *a, const char *name, struct err *err)
+{
+	auto_container struct container *ct = NULL;
+	int rc = container_find(&c->rt, name, &ct, err);
+
+	if (rc == -ENOENT && a->force)
+		return 0;
+	if (rc >= 0)
+		rc = container_remove(ct, a->force, err);
+	if (rc >= 0)
+		puts(name);
+	return rc;
+}
+
+static int rm_main(struct cli *c, void *args, int argc, char **argv)
+{
+	struct err err = { 0 };
+	int code = 0;
+
+	if (cli_open(c, &err) < 0)
+		return cli_fail(c, &err);
+	for (int i = 0; i < argc; i++)
+		if (rm_one(c, args, argv[i], &err) < 0)
+			code = cli_fail(c, &err);
+	return code ? code : cli_done(c);
+}
+
+const struct command cmd_rm = {
+	.name = "rm",
+	.args = "CONTAINER...",
+	.summary = "Remove containers",
+	.opts = rm_opts,
+	.args_size = sizeof(struct rm_args),
+	.main = rm_main,
+	.min_args = 1,
+	.max_args = -1,
+	.complete = complete_containers,
+};

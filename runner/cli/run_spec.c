@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* run_spec: the options of run and create become a container_spec. */
+#include "run_spec.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <shale/base/fd.h>
+
+enum { ENV_FILE_MAX = 1 << 20 };
+
+/* A line is a whole entry, blanks and quotes included; only empty lines and comments are not. */
+int run_env_file(const char *path, struct strv *env, struct err *err)
+{
+	auto_free char *text = NULL;
+	auto_strv struct strv lines = { 0 };
+	size_t len = 0;
+	int rc = fd_read_file(AT_FDCWD, path, ENV_FILE_MAX, &text, &len, err);
+
+	if (rc < 0)
+		return rc;
+	strv_split(&lines, text, '\n');
+	for (size_t i = 0; i < lines.n; i++) {
+		char *line = lines.v[i] + strspn(lines.v[i], " \t");
+		size_t n = strlen(line);
+
+		if (n && line[n - 1] == '\r')
+			line[n - 1] = 0;
+		if (*line && *line != '#')
+			strv_add(env, line);
+	}
+	return 0;
+}
+
+static int add_env(const struct run_args *a, struct container_spec *s, struct err *err)
+{
+	int rc = 0;
+
+	/* -e wins over files, whatever their order. */
+	for (size_t i = 0; rc >= 0 && i < a->env_files.n; i++)
+		rc = run_env_file(a->env_files.v[i], &s->env, err);
+	for (size_t i = 0; i < a->env.n; i++)
+		strv_add(&s->env, a->env.v[i]);
+	return rc;
+}
+
+static void add_words(const struct run_args *a, int argc, char **argv, struct container_spec *s)
+{
+	s->image = mem_str(argv[0]);
+	for (int i = 1; i < argc; i++)
+		strv_add(&s->command, argv[i]);
+	s->entrypoint_set = a->entrypoint != NULL;
+	if (a->entrypoint && *a->entrypoint)
+		strv_add(&s->entrypoint, a->entrypoint);
+}
+
+int run_spec_make(const struct run_args *a, int argc, char **argv, struct container_spec *ret,
+		  struct err *err)
+{
+	add_words(a, argc, argv, ret);
+	ret->name = mem_str(a->name);
+	ret->user = mem_str(a->user);
+	ret->workdir = mem_str(a->workdir);
+	ret->hostname = mem_str(a->hostname);
+	ret->network = mem_str(a->network);
+	ret->stop_signal = mem_str(a->stop_signal);
+	strv_copy(&ret->labels, &a->labels);
+	strv_copy(&ret->volumes, &a->volumes);
+	strv_copy(&ret->tmpfs, &a->tmpfs);
+	strv_copy(&ret->add_hosts, &a->add_hosts);
+	strv_copy(&ret->cap_add, &a->cap_add);
+	strv_copy(&ret->cap_drop, &a->cap_drop);
+	strv_copy(&ret->security, &a->security);
+	strv_copy(&ret->ulimits, &a->ulimits);
+	ret->stop_timeout_s = a->stop_timeout_ms / 1000;
+	ret->pids = a->pids > 0 ? a->pids : 0; /* -1: unlimited, as Docker */
+	ret->memory_bytes = a->memory;
+	ret->shm_bytes = a->shm;
+	ret->read_only = a->read_only;
+	ret->privileged = a->privileged;
+	ret->init = a->init;
+	ret->interactive = a->interactive;
+	ret->tty = a->tty;
+	ret->auto_remove = a->rm;
+	return add_env(a, ret, err);
+}
+
+int run_cidfile_check(const struct run_args *a, struct err *err)
+{
+	if (a->cidfile && faccessat(AT_FDCWD, a->cidfile, F_OK, AT_SYMLINK_NOFOLLOW) == 0)
+		return err_set(err, EEXIST, "the file %s is there already", a->cidfile);
+	return 0;
+}
+
+int run_cidfile_write(const struct run_args *a, const char *id, struct err *err)
+{
+	auto_fd int fd = -1;
+
+	if (!a->cidfile)
+		return 0;
+	fd = out_create_file(a->cidfile, err);
+	return fd < 0 ? fd : fd_write_str(fd, id, err);
+}
