@@ -1,0 +1,202 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The rows of the speed table. Each measures shale and its yardstick in turn and prints the ratio of the medians."""
+import os
+import random
+import shutil
+import statistics
+import subprocess
+import sys
+import time
+
+SHALE, BIN, BASE, FS = sys.argv[1:5]
+ONLY = sys.argv[5:]
+RUNS = int(os.environ.get("BENCH_RUNS", "30"))
+ENV = {"PATH": os.environ["PATH"], "SHALE_ROOT": FS + "/store", "HOME": "/root"}
+FLOOR = BIN + "/floor"
+ROWS = []
+
+
+def sh(*cmd, **kw):
+    return subprocess.run(cmd, env=ENV, check=True, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                          stderr=subprocess.PIPE, **kw)
+
+
+def trun(*cmd, cwd=None):
+    """Wall seconds and peak KiB of one command, measured by a small static program."""
+    out = subprocess.run([BIN + "/trun", "-o", FS + "/out", "-e", FS + "/err", *cmd], env=ENV, cwd=cwd,
+                         stdout=subprocess.PIPE, check=True).stdout.split()
+    if out[4] != b"0":
+        sys.exit("bench: %s: exit %s\n%s" % (" ".join(cmd), out[4].decode(), open(FS + "/err").read()[-2000:]))
+    return float(out[0]) / 1e3, int(out[3])
+
+
+def interleave(n, *works):
+    times = [[] for _ in works]
+    for i in range(n + 1):
+        for t, work in zip(times, works):
+            took = work()
+            if i:  # the first warms up
+                t.append(took)
+    return [statistics.median(t) for t in times], [(min(t), max(t)) for t in times]
+
+
+def row(name, ratio, must, aim, note=""):
+    ROWS.append((name, ratio, must, aim, note))
+    ok = "aim" if ratio <= aim else "must" if ratio <= must else "MISSED"
+    print("%-58s %6.2f  must %-5s aim %-5s %-6s %s" % (name, ratio, must, aim, ok, note), flush=True)
+
+
+def ms(x):
+    return "%.2f ms" % (x * 1e3)
+
+
+def wait_quiet():
+    """Detached children of the command before are done with the disk."""
+    os.sync()
+
+
+def dockerfile(path, text):
+    os.makedirs(path, exist_ok=True)
+    with open(path + "/Dockerfile", "w") as f:
+        f.write(text)
+
+
+def floor_dir():
+    low = FS + "/low"
+    if not os.path.isdir(low):
+        os.makedirs(low)
+        sh("tar", "-xf", BASE, "-C", low)
+    return low
+
+
+def floor_true():
+    return trun(FLOOR, "-n", "-V", floor_dir(), FS + "/scratch", "/bin/true")[0]
+
+
+def run_true():
+    (a, b), spread = interleave(RUNS, lambda: trun(SHALE, "run", "--rm", "--network", "none", "busybox", "true")[0],
+                                floor_true)
+    row("run --rm --network none IMAGE true / floor -n -V", a / b, 2, 1.2, "%s / %s" % (ms(a), ms(b)))
+
+
+def run_step():
+    one, many = FS + "/one", FS + "/many"
+    dockerfile(one, "FROM busybox\nRUN true\n")
+    dockerfile(many, "FROM busybox\n" + "RUN true\n" * 21)
+
+    def build(ctx):
+        return trun(SHALE, "build", "--no-cache", "-q", ctx)[0]
+    n = max(5, RUNS // 3)
+    (a, b, c), _ = interleave(n, lambda: build(many), lambda: build(one), floor_true)
+    row("(build of 21 RUNs - build of 1) / 20 / floor -n -V", (a - b) / 20 / c, 2, 1.2,
+        "%s a step" % ms((a - b) / 20))
+
+
+def make_context(path):
+    rnd = random.Random(1)
+    for d in range(50):
+        os.makedirs("%s/d%02d" % (path, d))
+        for f in range(100):
+            with open("%s/d%02d/f%02d" % (path, d, f), "wb") as out:
+                out.write(rnd.randbytes(10000))
+    dockerfile(path, "FROM busybox\nENV A=1\nWORKDIR /app\nCOPY d00 /app/d00\nRUN true\nCOPY . /app\nRUN true\n"
+                     "LABEL l=1\nEXPOSE 80\nCMD true\n")
+
+
+def cached():
+    ctx = FS + "/ctx"
+    make_context(ctx)
+    sh(SHALE, "build", "-q", ctx)
+    time.sleep(0.1)
+    sh(SHALE, "build", "-q", ctx)
+    (a, b), _ = interleave(RUNS, lambda: trun(SHALE, "build", "-q", ctx)[0],
+                           lambda: trun("find", ctx, "-type", "f", "-printf", "%s %T@ %C@ %i %p\\n")[0])
+    row("cached rebuild, 10 steps, 5,000 files, 50 MB / find", a / b, 3, 1, "%s / %s" % (ms(a), ms(b)))
+
+    n = max(5, RUNS // 3)
+    serial = [0]
+
+    def fresh():
+        serial[0] += 1
+        copy = "%s/copy%d" % (FS, serial[0])
+        shutil.copytree(ctx, copy)
+        try:
+            return trun(SHALE, "build", "-q", copy)[0]
+        finally:
+            shutil.rmtree(copy)
+
+    def hash_all():
+        return trun("sh", "-c", "find %s -type f -print0 | xargs -0 -P2 -n 500 sha256sum -b" % ctx)[0]
+    (a, b), _ = interleave(n, fresh, hash_all)
+    row("the same on a fresh copy / sha256sum -b of all by 2", a / b, 2, 1, "%s / %s" % (ms(a), ms(b)))
+
+
+def big_step():
+    ctx = FS + "/big"
+    dockerfile(ctx, "FROM busybox\nRUN dd if=/dev/zero of=/f bs=1M count=1024\n")
+
+    def build():
+        t = trun(SHALE, "build", "--no-cache", "-q", ctx)[0]
+        sh(SHALE, "builder", "prune", "-af")
+        sh(SHALE, "image", "prune", "-f")
+        wait_quiet()
+        return t
+
+    def parts():
+        low = floor_dir()
+        t = trun(FLOOR, "-n", "-V", low, FS + "/s2", "/bin/dd", "if=/dev/zero", "of=/f", "bs=1M", "count=1024")[0]
+        f = FS + "/s2/u/f"
+        t += trun("openssl", "dgst", "-sha256", f)[0]
+        shutil.rmtree(FS + "/s2", ignore_errors=True)
+        wait_quiet()
+        return t
+    (a, b), _ = interleave(5, build, parts)
+    row("step that writes 1 GiB / (command + SHA-256)", a / b, 1.2, 1.05, "%.2f s / %.2f s" % (a, b))
+
+
+def many_builds():
+    ctxs = []
+    for i in range(16):
+        ctx = "%s/par%d" % (FS, i)
+        dockerfile(ctx, "FROM busybox\nRUN echo %d >/a\nRUN cat /bin/busybox >/b\nRUN true\n" % i)
+        ctxs.append(ctx)
+
+    def alone():
+        return trun(SHALE, "build", "--no-cache", "-q", ctxs[0])[0]
+
+    def together():
+        t = time.monotonic()
+        ps = [subprocess.Popen([SHALE, "build", "--no-cache", "-q", c], env=ENV, stdout=subprocess.DEVNULL,
+                               stderr=subprocess.DEVNULL) for c in ctxs]
+        if any(p.wait() for p in ps):
+            sys.exit("bench: a build of 16 failed")
+        return time.monotonic() - t
+    (a, b), _ = interleave(5, together, alone)
+    rate = (16 / a) / (2 / b)
+    print("%-58s %6.2f  must %-5s aim %-5s %-6s %s" % (
+        "16 builds at once: rate / (2 x that of one)", rate, ">=0.8", ">=0.95",
+        "aim" if rate >= 0.95 else "must" if rate >= 0.8 else "MISSED", "%.0f builds a minute" % (960 / a)), flush=True)
+
+
+def version():
+    (a, b), _ = interleave(RUNS * 3, lambda: trun(SHALE, "version")[0], lambda: trun("/bin/true")[0])
+    row("shale version / /bin/true", a / b, 3, 2, "%s / %s" % (ms(a), ms(b)))
+
+
+def memory():
+    run = max(trun(SHALE, "run", "--rm", "--network", "none", "busybox", "true")[1] for _ in range(5))
+    build = max(trun(SHALE, "build", "--no-cache", "-q", FS + "/ctx" if os.path.isdir(FS + "/ctx") else FS + "/many")[1]
+                for _ in range(3))
+    row("peak memory of run, MiB", run / 1024, 8, 5)
+    row("peak memory of build, MiB", build / 1024, 24, 16)
+
+
+def main():
+    sh(SHALE, "import", BASE, "busybox")
+    for f in (run_true, run_step, cached, big_step, many_builds, version, memory):
+        if not ONLY or f.__name__ in ONLY:
+            f()
+    time.sleep(1)
+
+
+main()

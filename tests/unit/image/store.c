@@ -1,0 +1,320 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Writing, finding, tagging and removing images, over layers made by hand. */
+#include "test.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <shale/base/hash.h>
+
+static void test_write_and_find(void **state)
+{
+	struct fix *f = *state;
+	auto_image struct image *img = NULL, *same = NULL;
+	auto_image_config struct image_config *c = NULL;
+	int64_t base = new_snapshot(f, 0, "a", "one"), top = new_snapshot(f, base, "b", "three");
+	auto_free struct image_layer *l = NULL;
+	char id[DIGEST_STR_MAX];
+	struct digest d, chain;
+	size_t n;
+
+	/* image_write hashes what is not hashed yet. */
+	new_image(f, top, "x", "docker.io/library/app:1", id);
+	ok(f, image_find(&f->rt, "app:1", &img, &f->err));
+	assert_string_equal(img->id, id);
+	assert_int_equal(img->snapshot, top);
+	assert_int_equal(img->size_bytes, 8);
+	hash_bytes(img->config, strlen(img->config), &d);
+	assert_string_equal(digest_str(&d), id);
+
+	ok(f, image_config_parse(img->config, strlen(img->config), &c, &f->err));
+	ok(f, image_layers(&f->rt, top, &l, &n, &f->err));
+	assert_int_equal(n, 2);
+	assert_int_equal(l[0].snapshot, base);
+	assert_string_equal(l[0].diff_id, l[0].chain_id);
+	assert_string_equal(c->diff_ids.v[1], l[1].diff_id);
+	assert_true(l[0].tar_bytes >= 1024);
+	ok(f, digest_parse(l[1].chain_id, &chain, &f->err));
+	assert_int_equal(image_layer_find(&f->rt, &chain), top);
+	assert_int_equal(image_layer_find(&f->rt, &d), 0);
+
+	/* By ID, by its beginning, with and without the algorithm. */
+	for (size_t len = 12; len <= strlen(id); len += 13) {
+		auto_free char *prefix = mem_strn(id, len);
+
+		image_cleanup(&same);
+		ok(f, image_find(&f->rt, prefix, &same, &f->err));
+		assert_string_equal(same->id, id);
+		image_cleanup(&same);
+		ok(f, image_find(&f->rt, prefix + strlen("sha256:"), &same, &f->err));
+	}
+	fails(f, ENOENT, image_find(&f->rt, "app", &same, &f->err));
+	fails(f, EINVAL, image_find(&f->rt, "App", &same, &f->err));
+	fails(f, ENOENT, image_find(&f->rt, "sha256:../../x", &same, &f->err));
+	assert_int_equal(image_find(&f->rt, "ap:1", &same, &f->err), -ENOENT);
+	assert_non_null(strstr(f->err.msg, "did you mean app:1?"));
+}
+
+static void test_ambiguous(void **state)
+{
+	struct fix *f = *state;
+	struct image *img = NULL;
+
+	/* Seventeen images: two must share their first digit. */
+	for (int i = 0; i < 17; i++) {
+		char author[8], id[DIGEST_STR_MAX];
+
+		snprintf(author, sizeof(author), "%d", i);
+		new_image(f, 0, author, NULL, id);
+	}
+	for (char c = '0'; c <= 'f'; c = c == '9' ? 'a' : (char)(c + 1)) {
+		char prefix[2] = { c, 0 };
+
+		if (image_find(&f->rt, prefix, &img, &f->err) == -EINVAL)
+			return;
+		image_cleanup(&img);
+	}
+	fail();
+}
+
+/* A tag that looks like an ID does not stand in for it. */
+static void test_id_wins(void **state)
+{
+	struct fix *f = *state;
+	auto_image struct image *img = NULL;
+	auto_free char *tag = NULL;
+	char id[DIGEST_STR_MAX], other[DIGEST_STR_MAX];
+
+	new_image(f, 0, "a", NULL, id);
+	tag = mem_fmt("docker.io/library/%s", id);
+	new_image(f, 0, "b", tag, other);
+	ok(f, image_find(&f->rt, id, &img, &f->err));
+	assert_string_equal(img->id, id);
+}
+
+static void test_steps(void **state)
+{
+	struct fix *f = *state;
+	auto_image_config struct image_config *c = image_config_new();
+	auto_image struct image *img = NULL;
+	int64_t top = new_layer(f, 0, "a", "one");
+	char id[DIGEST_STR_MAX];
+
+	new_step(f, "00112233445566778899aabbccddeeff", top);
+	ok(f, image_find(&f->rt, "00112233", &img, &f->err));
+	assert_string_equal(img->id, "");
+	assert_int_equal(img->snapshot, top);
+	assert_int_equal(img->size_bytes, 3);
+	assert_string_equal(img->config, "{\"os\":\"linux\"}");
+	image_cleanup(&img);
+
+	image_config_add_history(c, 1, "FROM x", true);
+	image_config_add_history(c, 1, "RUN x", false)->step_id = mem_str("0011");
+	ok(f, image_write(&f->rt, c, top, NULL, id, &f->err));
+	ok(f, image_get(&f->rt, id, &img, &f->err));
+	assert_string_equal(img->history, "[\"\",\"0011\"]");
+	assert_null(strstr(img->config, "0011"));
+}
+
+static void test_tags(void **state)
+{
+	struct fix *f = *state;
+	auto_strv struct strv names = { 0 };
+	char a[DIGEST_STR_MAX], b[DIGEST_STR_MAX];
+
+	new_image(f, 0, "a", "docker.io/library/app:1", a);
+	ok(f, image_tag(&f->rt, a, "docker.io/library/app:0", &f->err));
+	ok(f, image_tags(&f->rt, a, &names, &f->err));
+	assert_int_equal(names.n, 2);
+	assert_string_equal(names.v[0], "docker.io/library/app:0");
+	/* A tag that moves leaves its image. */
+	new_image(f, 0, "b", "docker.io/library/app:1", b);
+	assert_int_equal(count(f, "SELECT count(*) FROM images"), 2);
+	strv_free(&names);
+	ok(f, image_tags(&f->rt, a, &names, &f->err));
+	assert_int_equal(names.n, 1);
+	fails(f, EINVAL, image_tag(&f->rt, a, "docker.io/library/app@sha256:0", &f->err));
+	a[10] = 'x';
+	fails(f, ENOENT, image_tag(&f->rt, a, "docker.io/library/app:1", &f->err));
+}
+
+/* What removal says it freed is what the disk says. */
+static void test_remove_frees(void **state)
+{
+	struct fix *f = *state;
+	auto_image_removal struct image_removal r = { 0 };
+	auto_free char *big = mem_alloc((1 << 20) + 1);
+	char id[DIGEST_STR_MAX];
+	uint64_t before;
+	int64_t top;
+
+	memset(big, 'x', 1 << 20);
+	top = new_layer(f, new_layer(f, 0, "a", big), "b", "two");
+	new_image(f, top, "x", "docker.io/library/app:latest", id);
+	before = disk_use(f);
+	ok(f, image_remove(&f->rt, "app", false, &r, &f->err));
+	assert_int_equal(r.untagged.n, 1);
+	assert_string_equal(r.untagged.v[0], "app:latest");
+	assert_int_equal(r.deleted.n, 3);
+	assert_string_equal(r.deleted.v[0], id);
+	assert_int_equal(before - disk_use(f), r.freed_bytes);
+	assert_true(r.freed_bytes > 1 << 20);
+	assert_int_equal(r.kept_layers, 0);
+	assert_int_equal(files_in(f, "snap"), 0);
+	assert_int_equal(files_in(f, "trash"), 0);
+	assert_int_equal(files_in(f, "blobs/sha256"), 0);
+	assert_int_equal(count(f, "SELECT count(*) FROM snapshots"), 0);
+	assert_int_equal(count(f, "SELECT count(*) FROM layers"), 0);
+	fails(f, ENOENT, image_remove(&f->rt, "app", false, &r, &f->err));
+}
+
+static void test_remove_shared(void **state)
+{
+	struct fix *f = *state;
+	auto_image_removal struct image_removal r = { 0 };
+	int64_t base = new_layer(f, 0, "a", "one"), top = new_layer(f, base, "b", "two");
+	char a[DIGEST_STR_MAX], b[DIGEST_STR_MAX];
+
+	new_image(f, base, "a", "docker.io/library/base:latest", a);
+	new_image(f, top, "b", "docker.io/library/top:latest", b);
+	/* The base is needed by top. */
+	ok(f, image_remove(&f->rt, "base", false, &r, &f->err));
+	assert_int_equal(r.deleted.n, 1);
+	assert_int_equal(r.kept_layers, 0);
+	assert_int_equal(count(f, "SELECT count(*) FROM snapshots"), 2);
+	has(f, top, "a", "one");
+	ok(f, image_remove(&f->rt, b, false, &r, &f->err));
+	assert_int_equal(count(f, "SELECT count(*) FROM snapshots"), 0);
+}
+
+static void test_remove_names(void **state)
+{
+	struct fix *f = *state;
+	auto_image_removal struct image_removal r = { 0 }, forced = { 0 };
+	char id[DIGEST_STR_MAX];
+
+	new_image(f, new_layer(f, 0, "a", "one"), "a", "docker.io/library/app:1", id);
+	ok(f, image_tag(&f->rt, id, "docker.io/library/app:2", &f->err));
+	ok(f, image_tag(&f->rt, id, "docker.io/library/app:3", &f->err));
+	ok(f, image_remove(&f->rt, "app:3", false, &r, &f->err));
+	assert_int_equal(r.untagged.n, 1);
+	assert_int_equal(r.deleted.n, 0);
+	fails(f, EBUSY, image_remove(&f->rt, id, false, &r, &f->err));
+	assert_int_equal(count(f, "SELECT count(*) FROM tags"), 2);
+	ok(f, image_remove(&f->rt, id, true, &forced, &f->err));
+	assert_int_equal(forced.untagged.n, 2);
+	assert_int_equal(count(f, "SELECT count(*) FROM images"), 0);
+}
+
+static void test_remove_used(void **state)
+{
+	struct fix *f = *state;
+	auto_image_removal struct image_removal r = { 0 };
+	int64_t top = new_layer(f, 0, "a", "one");
+	char id[DIGEST_STR_MAX];
+
+	new_image(f, top, "a", "docker.io/library/app:latest", id);
+	new_container(f, "abcdef0123456789", id, 0);
+	assert_int_equal(image_remove(&f->rt, "app", false, &r, &f->err), -EBUSY);
+	assert_non_null(strstr(f->err.msg, "container web (abcdef012345, exited)"));
+	/* An ID is refused also with force; a name is taken away. */
+	fails(f, EBUSY, image_remove(&f->rt, id, true, &r, &f->err));
+	assert_int_equal(count(f, "SELECT count(*) FROM tags"), 1);
+	ok(f, image_remove(&f->rt, "app", true, &r, &f->err));
+	assert_int_equal(r.deleted.n, 0);
+	assert_int_equal(count(f, "SELECT count(*) FROM tags"), 0);
+	assert_int_equal(count(f, "SELECT count(*) FROM images"), 1);
+	ok(f, image_prune(&f->rt, true, &r, &f->err));
+	assert_int_equal(count(f, "SELECT count(*) FROM images"), 1);
+	has(f, top, "a", "one");
+}
+
+/* What steps refer to stays as build cache, is counted, and goes with builder prune. */
+static void test_cache(void **state)
+{
+	struct fix *f = *state;
+	auto_image_removal struct image_removal r = { 0 }, pruned = { 0 };
+	int64_t base = new_layer(f, 0, "a", "one"), top = new_layer(f, base, "b", "two"),
+		over = new_layer(f, top, "c", "three"), other = new_layer(f, 0, "d", "four");
+	uint64_t usage = 0, before, bytes;
+	char id[DIGEST_STR_MAX], kept[DIGEST_STR_MAX];
+	int lease;
+
+	new_step(f, "aaaa", base);
+	new_step(f, "bbbb", top);
+	new_step(f, "cccc", 0);
+	new_image(f, over, "a", "docker.io/library/app:latest", id);
+	new_image(f, other, "b", "docker.io/library/kept:latest", kept);
+	new_step(f, "dddd", other);
+	ok(f, image_remove(&f->rt, "app", false, &r, &f->err));
+	assert_int_equal(r.deleted.n, 2); /* the image and the layer over the steps' */
+	assert_int_equal(r.kept_layers, 2);
+	ok(f, snap_usage(f->rt.snap, base, &bytes, NULL, &f->err));
+	usage += bytes;
+	ok(f, snap_usage(f->rt.snap, top, &bytes, NULL, &f->err));
+	assert_int_equal(r.kept_bytes, usage + bytes);
+
+	lease = ok(f, image_lease(&f->rt, &f->err));
+	fails(f, EBUSY, image_prune_cache(&f->rt, &pruned, &f->err));
+	close(lease);
+	before = disk_use(f);
+	ok(f, image_prune_cache(&f->rt, &pruned, &f->err));
+	assert_int_equal(before - disk_use(f), pruned.freed_bytes);
+	assert_int_equal(count(f, "SELECT count(*) FROM steps"), 1);
+	assert_int_equal(count(f, "SELECT count(*) FROM snapshots"), 1);
+	has(f, other, "d", "four");
+}
+
+static void test_prune(void **state)
+{
+	struct fix *f = *state;
+	auto_image_removal struct image_removal r = { 0 }, all = { 0 };
+	char a[DIGEST_STR_MAX], b[DIGEST_STR_MAX];
+	uint64_t before;
+
+	new_image(f, new_layer(f, 0, "a", "one"), "a", "docker.io/library/app:latest", a);
+	new_image(f, new_layer(f, 0, "b", "two"), "b", "docker.io/library/app:latest", b);
+	before = disk_use(f);
+	ok(f, image_prune(&f->rt, false, &r, &f->err));
+	assert_int_equal(r.deleted.n, 2);
+	assert_string_equal(r.deleted.v[0], a);
+	assert_int_equal(before - disk_use(f), r.freed_bytes);
+	ok(f, image_prune(&f->rt, true, &all, &f->err));
+	assert_int_equal(all.untagged.n, 1);
+	assert_string_equal(all.deleted.v[0], b);
+	assert_int_equal(count(f, "SELECT count(*) FROM snapshots"), 0);
+}
+
+static int collect(const struct image *img, void *arg, struct err *err)
+{
+	(void)err;
+	strv_add(arg, img->id);
+	return 0;
+}
+
+static void test_walk(void **state)
+{
+	struct fix *f = *state;
+	auto_image_config struct image_config *c = image_config_new();
+	auto_strv struct strv ids = { 0 };
+	char old[DIGEST_STR_MAX], young[DIGEST_STR_MAX];
+
+	new_image(f, 0, "a", NULL, old);
+	c->created_s = 1800000000;
+	ok(f, image_write(&f->rt, c, 0, NULL, young, &f->err));
+	ok(f, image_walk(&f->rt, collect, &ids, &f->err));
+	assert_int_equal(ids.n, 2);
+	assert_string_equal(ids.v[0], young);
+	assert_string_equal(ids.v[1], old);
+}
+
+const struct CMUnitTest store_tests[] = {
+	IMAGE_TEST(test_write_and_find), IMAGE_TEST(test_ambiguous),	 IMAGE_TEST(test_id_wins),
+	IMAGE_TEST(test_steps),		 IMAGE_TEST(test_tags),		 IMAGE_TEST(test_remove_frees),
+	IMAGE_TEST(test_remove_shared),	 IMAGE_TEST(test_remove_names),	 IMAGE_TEST(test_remove_used),
+	IMAGE_TEST(test_cache),		 IMAGE_TEST(test_prune),	 IMAGE_TEST(test_walk),
+};
+const size_t store_tests_n = ARRAY_LEN(store_tests);
