@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The outer side of save: named files go into a ustar stream or into a directory. Regular files only, names of at most 99 bytes. In a tar the size of a
- * file is known before its bytes, and holds.
+ * The outer side of save: named files go into a ustar stream or into a directory. Regular files
+ * only, names of at most 99 bytes. In a tar the size of a file is known before its bytes, and
+ * holds.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -37,8 +38,8 @@ struct image_archive {
 	uid_t uid; /* is_dir: files belong to whom the directory belongs */
 	gid_t gid;
 	int64_t mtime_s;
-	struct strv done; /* names: one that is there is not written again */
-	char *name;       /* of the open file */
+	struct strv done;    /* names: one that is there is not written again */
+	char *name;          /* of the open file */
 	int dir_fd, file_fd; /* is_dir: a file has the name tmp until it is whole */
 	char tmp[32];
 	uint64_t size, left;
@@ -74,8 +75,9 @@ static int on_bytes(struct sink *to, const void *p, size_t n, struct err *err)
 	struct image_archive *a = (struct image_archive *)to;
 
 	if (n > a->left)
-		return err_set(err, EBADMSG, "%s is longer than the %" PRIu64 " bytes it should have",
-			       a->name, a->size);
+		return err_set(err, EBADMSG,
+			       "%s is longer than the %" PRIu64 " bytes it should have", a->name,
+			       a->size);
 	a->left -= n;
 	return a->is_dir ? fd_write_all(a->file_fd, p, n, err) : put(a, p, n, err);
 }
@@ -157,7 +159,8 @@ static int put_header(struct image_archive *a, struct err *err)
 }
 
 /* The user's directory may change under us: no symlink is followed in it. */
-static int enter_dir(struct image_archive *a, int dir_fd, const char *name, int *ret, struct err *err)
+static int enter_dir(struct image_archive *a, int dir_fd, const char *name, int *ret,
+		     struct err *err)
 {
 	bool is_new = mkdirat(dir_fd, name, 0755) == 0;
 	int fd;

@@ -18,8 +18,8 @@
 enum { YOUNG_S = 60 };
 
 /*
- * A step is kept when its result is a layer of an image or of a container, or when an image's history names it (a step without a layer has no
- * other trace).
+ * A step is kept when its result is a layer of an image or of a container, or when an image's
+ * history names it (a step without a layer has no other trace).
  */
 #define UNUSED_STEPS                                                                               \
 	"WITH RECURSIVE r(id) AS (SELECT snapshot FROM images WHERE snapshot NOTNULL UNION"        \

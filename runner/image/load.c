@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * docker load. The outer archive is unpacked into a directory of our own, beneath which its files are then opened: names in a manifest
- * cannot lead out of it. A layer is applied, its DiffID compared with the config's; the config is stored byte for byte, so the image
- * keeps its ID. Needs libcrypto.
+ * docker load. The outer archive is unpacked into a directory of our own, beneath which its files
+ * are then opened: names in a manifest cannot lead out of it. A layer is applied, its DiffID
+ * compared with the config's; the config is stored byte for byte, so the image keeps its ID. Needs
+ * libcrypto.
  */
 #include <shale/image.h>
 
@@ -51,7 +52,8 @@ void image_loaded_add_layer(struct image_loaded *l, const char *path, const stru
 int image_load_open(const struct image_load *ld, const char *path, struct err *err)
 {
 	/* O_NONBLOCK: a fifo in the archive must not hold us. */
-	auto_fd int fd = path_open_beneath(ld->dir_fd, path, O_RDONLY | O_NONBLOCK | O_CLOEXEC, 0, err);
+	auto_fd int fd =
+		path_open_beneath(ld->dir_fd, path, O_RDONLY | O_NONBLOCK | O_CLOEXEC, 0, err);
 	struct stat st;
 
 	if (fd < 0)
@@ -84,8 +86,8 @@ struct unpacked {
 	struct layer_info ours;
 };
 
-static int apply(struct runtime *rt, int64_t snapshot, int64_t parent, int tar_fd, struct unpacked *u,
-		 struct err *err)
+static int apply(struct runtime *rt, int64_t snapshot, int64_t parent, int tar_fd,
+		 struct unpacked *u, struct err *err)
 {
 	auto_snap_mount struct snap_mount below = SNAP_MOUNT_INIT;
 	struct layer_apply_opts o = { .foreign = true, .parent_fd = -1 };
@@ -175,7 +177,8 @@ static int fill(struct runtime *rt, struct unpacked *u, int64_t parent, int fd,
 		return err_set(err, EBADMSG, "its content is %s", digest_str(&u->stream.diff_id));
 	rc = snap_commit(rt->snap, id, NULL, u->frozen.flags, err);
 	if (rc >= 0)
-		rc = image_layer_diff(rt, id, &(struct image_diff_opts){ .with_table = true }, &u->ours, err);
+		rc = image_layer_diff(rt, id, &(struct image_diff_opts){ .with_table = true },
+				      &u->ours, err);
 	if (rc < 0)
 		return rc;
 	is_foreign = !digest_eq(&u->ours.diff_id, want);
@@ -213,7 +216,8 @@ static int load_layers(const struct image_load *ld, const struct image_loaded *l
 	int rc;
 
 	if (c->diff_ids.n != l->n)
-		return err_set(err, EBADMSG, "%zu layers, but the config names %zu", l->n, c->diff_ids.n);
+		return err_set(err, EBADMSG, "%zu layers, but the config names %zu", l->n,
+			       c->diff_ids.n);
 	for (size_t i = 0; i < l->n; i++) {
 		struct digest want;
 		int64_t there;
@@ -230,7 +234,8 @@ static int load_layers(const struct image_load *ld, const struct image_loaded *l
 		}
 		rc = unpack(ld, &l->layers[i], &want, snapshot, err);
 		if (rc < 0)
-			return err_ctx(err, "layer %zu of %zu, %.19s", i + 1, l->n, c->diff_ids.v[i]);
+			return err_ctx(err, "layer %zu of %zu, %.19s", i + 1, l->n,
+				       c->diff_ids.v[i]);
 	}
 	return 0;
 }
@@ -356,7 +361,9 @@ static int load_dir(const struct image_load *ld, struct err *err)
 		return image_load_docker(ld, err);
 	if (has_file(ld, "index.json"))
 		return image_load_oci(ld, err);
-	return err_set(err, EINVAL, "no image archive: neither manifest.json nor index.json is in it (a root file system? import reads these)");
+	return err_set(
+		err, EINVAL,
+		"no image archive: neither manifest.json nor index.json is in it (a root file system? import reads these)");
 }
 
 static int load_tar(struct image_load *ld, int tar_fd, struct err *err)

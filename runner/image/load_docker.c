@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* manifest.json of docker save: [{"Config":"<hex>.json","RepoTags":["node:latest"],"Layers":["<hex>/layer.tar"]}] */
+/* manifest.json of docker save:
+ * [{"Config":"<hex>.json","RepoTags":["node:latest"],"Layers":["<hex>/layer.tar"]}] */
 #include <errno.h>
 #include <string.h>
 
@@ -35,8 +36,8 @@ static int add_layers(const json_t *list, struct image_loaded *l, struct err *er
 	size_t i;
 
 	if (json_array_size(list) > IMAGE_LAYERS_MAX)
-		return err_set(err, EINVAL, "%zu layers, at most %d can be used", json_array_size(list),
-			       IMAGE_LAYERS_MAX);
+		return err_set(err, EINVAL, "%zu layers, at most %d can be used",
+			       json_array_size(list), IMAGE_LAYERS_MAX);
 	json_array_foreach(list, i, v)
 	{
 		if (!json_is_string(v))
@@ -76,7 +77,8 @@ int image_load_docker(const struct image_load *ld, struct err *err)
 	if (rc < 0)
 		return err_ctx(err, "manifest.json");
 	if (!json_array_size(list) || json_array_size(list) > IMAGES_MAX)
-		return err_set(err, EINVAL, "manifest.json: a list of %zu images", json_array_size(list));
+		return err_set(err, EINVAL, "manifest.json: a list of %zu images",
+			       json_array_size(list));
 	json_array_foreach(list, i, o)
 	{
 		rc = load_entry(ld, o, err);

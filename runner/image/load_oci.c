@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* OCI image layout: index.json -> manifest -> config and layers, all by digest (image-spec image-layout.md). */
+/* OCI image layout: index.json -> manifest -> config and layers, all by digest (image-spec
+ * image-layout.md). */
 #include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
@@ -53,7 +54,8 @@ static int check_kind(const json_t *doc, enum doc_kind want, struct err *err)
 static int blob_path(const json_t *desc, struct digest *ret, char **ret_path, struct err *err)
 {
 	const char *text = json_get_str(desc, "digest");
-	int rc = text ? digest_parse(text, ret, err) : err_set(err, EINVAL, "a descriptor without digest");
+	int rc = text ? digest_parse(text, ret, err)
+		      : err_set(err, EINVAL, "a descriptor without digest");
 
 	if (rc >= 0)
 		*ret_path = mem_fmt("blobs/sha256/%s", digest_hex(ret));
@@ -81,8 +83,8 @@ static int read_blob(const struct image_load *ld, const json_t *desc, char **ret
 	return 0;
 }
 
-static int read_doc(const struct image_load *ld, const json_t *desc, enum doc_kind want, json_t **ret,
-		    struct err *err)
+static int read_doc(const struct image_load *ld, const json_t *desc, enum doc_kind want,
+		    json_t **ret, struct err *err)
 {
 	auto_free char *text = NULL;
 	auto_json json_t *doc = NULL;
@@ -151,8 +153,8 @@ static int add_layers(const json_t *list, struct image_loaded *l, struct err *er
 	size_t i;
 
 	if (json_array_size(list) > IMAGE_LAYERS_MAX)
-		return err_set(err, EINVAL, "%zu layers, at most %d can be used", json_array_size(list),
-			       IMAGE_LAYERS_MAX);
+		return err_set(err, EINVAL, "%zu layers, at most %d can be used",
+			       json_array_size(list), IMAGE_LAYERS_MAX);
 	json_array_foreach(list, i, desc)
 	{
 		auto_free char *path = NULL;
@@ -185,8 +187,10 @@ static int load_manifest(const struct image_load *ld, const json_t *desc, const 
 	return image_load_one(ld, &l, err);
 }
 
-/* An index within the index: of its images, the one for this machine. Indexes may nest, but not without end. */
-static int load_nested(const struct image_load *ld, const json_t *desc, const char *name, struct err *err)
+/* An index within the index: of its images, the one for this machine. Indexes may nest, but not
+ * without end. */
+static int load_nested(const struct image_load *ld, const json_t *desc, const char *name,
+		       struct err *err)
 {
 	auto_image_config struct image_config *here = image_config_new();
 	auto_json json_t *doc = NULL, *at = json_deep_copy(desc);
@@ -202,10 +206,11 @@ static int load_nested(const struct image_load *ld, const json_t *desc, const ch
 		if (rc < 0)
 			return rc;
 		if (json_array_size(json_object_get(doc, "manifests")) > ENTRIES_MAX)
-			return err_set(err, EINVAL, "an index of more than %d entries", ENTRIES_MAX);
-		json_array_foreach(json_object_get(doc, "manifests"), i, d) if (!found && !is_attestation(d) &&
-										is_ours(d, here))
-			found = d;
+			return err_set(err, EINVAL, "an index of more than %d entries",
+				       ENTRIES_MAX);
+		json_array_foreach(json_object_get(doc, "manifests"), i,
+				   d) if (!found && !is_attestation(d) && is_ours(d, here)) found =
+			d;
 		if (!found)
 			return err_set(err, ENOENT, "no image for %s/%s in it", here->os,
 				       here->architecture);

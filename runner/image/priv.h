@@ -94,7 +94,8 @@ struct image_diff_opts {
 int image_layer_diff(struct runtime *rt, int64_t snapshot, const struct image_diff_opts *o,
 		     struct layer_info *ret, struct err *err);
 
-/* What save writes into: fd is borrowed, a tar stream or a directory. begin: 1, or 0 when that name is there already. */
+/* What save writes into: fd is borrowed, a tar stream or a directory. begin: 1, or 0 when that name
+ * is there already. */
 struct image_archive;
 int image_archive_new(int fd, bool is_dir, int64_t mtime_s, struct image_archive **ret,
 		      struct err *err);
@@ -106,7 +107,8 @@ int image_archive_add(struct image_archive *a, const char *name, const void *p, 
 		      struct err *err);
 int image_archive_finish(struct image_archive *a, struct err *err);
 
-/* load: one image of an archive or layout whose files lie beneath dir_fd. Everything in it is hostile. */
+/* load: one image of an archive or layout whose files lie beneath dir_fd. Everything in it is
+ * hostile. */
 struct image_loaded_layer {
 	char *path;         /* beneath dir_fd */
 	struct digest blob; /* what the file hashes to; zero: not told */

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * rmi and prune. An image that a container uses is never deleted. Rows go in one transaction, files after it.
+ * rmi and prune. An image that a container uses is never deleted. Rows go in one transaction, files
+ * after it.
  *
- * A name untags; with the last name the image goes, and the layers that no other image, container or build step needs. With force a name
- * is taken away even while a container uses the image, which then stays without a name. An ID takes all names along: with force if
- * there are several.
+ * A name untags; with the last name the image goes, and the layers that no other image, container
+ * or build step needs. With force a name is taken away even while a container uses the image, which
+ * then stays without a name. An ID takes all names along: with force if there are several.
  */
 #include <shale/image.h>
 
@@ -27,7 +28,8 @@ void image_removal_free(struct image_removal *r)
 /* The states as stored by module container, which stands above this one. */
 static const char *state_name(int64_t state)
 {
-	static const char *const names[] = { "unknown", "created", "running", "exited", "removing" };
+	static const char *const names[] = { "unknown", "created", "running", "exited",
+					     "removing" };
 
 	return state > 0 && state < (int64_t)ARRAY_LEN(names) ? names[state] : names[0];
 }
@@ -87,8 +89,8 @@ static int check_user(struct job *j, const char *name, bool by_name, struct err 
 
 	if (rc <= 0)
 		return rc;
-	rc = err_set(err, EBUSY, "image %.80s is in use by container %s (%.12s, %s)", name, u.name, u.id,
-		     state_name(u.state));
+	rc = err_set(err, EBUSY, "image %.80s is in use by container %s (%.12s, %s)", name, u.name,
+		     u.id, state_name(u.state));
 	if (by_name)
 		return err_hint(err, "shale rm %s, or force to take only the name away", u.name);
 	return err_hint(err, "shale rm %s", u.name);
@@ -111,8 +113,10 @@ static int decide(struct job *j, const char *name, const char *tag, bool force, 
 			auto_free char *a = image_ref_familiar(tags.v[0]),
 				       *b = image_ref_familiar(tags.v[1]);
 
-			return err_set(err, EBUSY, "image %.80s has %zu names (%s, %s%s): remove these, or force",
-				       name, tags.n, a, b, tags.n > 2 ? ", …" : "");
+			return err_set(
+				err, EBUSY,
+				"image %.80s has %zu names (%s, %s%s): remove these, or force",
+				name, tags.n, a, b, tags.n > 2 ? ", …" : "");
 		}
 		strv_copy(&j->untag, &tags);
 		j->is_deleted = true;
@@ -139,10 +143,12 @@ static int find_kept(struct job *j, const struct image_layer *l, size_t n, struc
 	j->kept = mem_array(n + 1, sizeof(*j->kept));
 	for (size_t i = 0; i < n; i++) {
 		int64_t used = 0;
-		int rc = db_get_int(j->rt->db,
-				    REACHED_BY_USE "SELECT CASE WHEN ?1 IN (SELECT id FROM r) THEN 1"
-						   " WHEN EXISTS(SELECT 1 FROM snapshots WHERE id=?1) THEN 0 ELSE 2 END",
-				    DB_ARGS(DB_I(l[i].snapshot)), &used, err);
+		int rc = db_get_int(
+			j->rt->db,
+			REACHED_BY_USE
+			"SELECT CASE WHEN ?1 IN (SELECT id FROM r) THEN 1"
+			" WHEN EXISTS(SELECT 1 FROM snapshots WHERE id=?1) THEN 0 ELSE 2 END",
+			DB_ARGS(DB_I(l[i].snapshot)), &used, err);
 
 		if (rc < 0)
 			return rc;
@@ -179,7 +185,8 @@ static int apply_rows(struct job *j, struct err *err)
 	return rc < 0 || !j->is_deleted ? rc : delete_rows(j, err);
 }
 
-/* The same image may have been written anew since its row went: looked up under the lock that image_put takes. */
+/* The same image may have been written anew since its row went: looked up under the lock that
+ * image_put takes. */
 static int drop_config(struct job *j, struct image_removal *r, struct err *err)
 {
 	auto_db_tx struct db *tx = NULL;
@@ -191,8 +198,8 @@ static int drop_config(struct job *j, struct image_removal *r, struct err *err)
 	if (rc >= 0)
 		rc = db_tx_begin(j->rt->db, DB_LAZY, &tx, err);
 	if (rc >= 0)
-		rc = db_get_int(j->rt->db, "SELECT 1 FROM images WHERE id=?1", DB_ARGS(DB_T(j->id)), &one,
-				err);
+		rc = db_get_int(j->rt->db, "SELECT 1 FROM images WHERE id=?1", DB_ARGS(DB_T(j->id)),
+				&one, err);
 	if (rc == 0)
 		rc = image_blob_remove(j->rt, &d, &r->freed_bytes, err);
 	return rc < 0 ? rc : db_tx_commit(&tx, err);

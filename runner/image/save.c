@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * docker save: images to a docker-archive, an oci-archive or an OCI layout. A layer is streamed from its directory again and must have the
- * DiffID it had; a foreign one comes from its blob. Needs libcrypto.
+ * docker save: images to a docker-archive, an oci-archive or an OCI layout. A layer is streamed
+ * from its directory again and must have the DiffID it had; a foreign one comes from its blob.
+ * Needs libcrypto.
  */
 #include <shale/image.h>
 
@@ -153,7 +154,9 @@ static int blob_media_type(int fd, const char **ret, struct err *err)
 	} known[] = {
 		{ "\x1f\x8b", "application/vnd.oci.image.layer.v1.tar+gzip" },
 		{ "\x28\xb5\x2f\xfd", "application/vnd.oci.image.layer.v1.tar+zstd" },
-		{ "\xfd" "7zXZ", NULL },
+		{ "\xfd"
+		  "7zXZ",
+		  NULL },
 		{ "BZh", NULL },
 	};
 	char head[8] = { 0 };
@@ -167,7 +170,8 @@ static int blob_media_type(int fd, const char **ret, struct err *err)
 	return 0;
 }
 
-static int source_open(struct save *s, const struct image_layer *l, struct source *ret, struct err *err)
+static int source_open(struct save *s, const struct image_layer *l, struct source *ret,
+		       struct err *err)
 {
 	struct stat st;
 	int rc;
@@ -209,8 +213,8 @@ static int copy_blob(struct save *s, int fd, struct digest *ret, struct err *err
 	return 0;
 }
 
-static int put_layer(struct save *s, const struct image_layer *l, struct source *src, const char *name,
-		     struct err *err)
+static int put_layer(struct save *s, const struct image_layer *l, struct source *src,
+		     const char *name, struct err *err)
 {
 	struct layer_info info = { 0 };
 	int rc = image_archive_begin(s->out, name, src->size, err);
@@ -221,8 +225,8 @@ static int put_layer(struct save *s, const struct image_layer *l, struct source 
 		rc = copy_blob(s, src->blob_fd, &info.diff_id, err);
 	else
 		rc = image_layer_diff(s->rt, l->snapshot,
-				      &(struct image_diff_opts){ .to = image_archive_sink(s->out) }, &info,
-				      err);
+				      &(struct image_diff_opts){ .to = image_archive_sink(s->out) },
+				      &info, err);
 	if (rc >= 0 && !digest_eq(&info.diff_id, &src->digest))
 		rc = err_set(err, EBADMSG, "its content is %s now: it was changed on disk",
 			     digest_str(&info.diff_id));
@@ -277,7 +281,8 @@ static int docker_image(struct save *s, const struct saved *v, json_t *manifest,
 			struct err *err)
 {
 	auto_free char *config = mem_fmt("%s.json", hex_of(v->img->id));
-	json_t *o = json_object(), *tags = v->tags.n ? json_array() : json_null(), *names = json_array();
+	json_t *o = json_object(), *tags = v->tags.n ? json_array() : json_null(),
+	       *names = json_array();
 	int rc;
 
 	json_array_append_new(manifest, o);
@@ -292,7 +297,8 @@ static int docker_image(struct save *s, const struct saved *v, json_t *manifest,
 	docker_repositories(v, repos);
 	rc = docker_layers(s, v, names, err);
 	return rc < 0 ? rc
-		      : image_archive_add(s->out, config, v->img->config, strlen(v->img->config), err);
+		      : image_archive_add(s->out, config, v->img->config, strlen(v->img->config),
+					  err);
 }
 
 static int add_json(struct save *s, const char *name, const json_t *j, struct err *err)
@@ -360,9 +366,10 @@ static int oci_layers(struct save *s, const struct saved *v, json_t *list, struc
 		if (rc < 0)
 			return rc;
 		if (!src.media_type)
-			return err_set(err, ENOTSUP,
-				       "layer %.19s is compressed by xz or bzip2, which OCI has no type for: save as docker-archive",
-				       v->layers[i].diff_id);
+			return err_set(
+				err, ENOTSUP,
+				"layer %.19s is compressed by xz or bzip2, which OCI has no type for: save as docker-archive",
+				v->layers[i].diff_id);
 		name = blob_name(&src.digest);
 		rc = put_layer(s, &v->layers[i], &src, name, err);
 		json_array_append_new(list, descriptor(src.media_type, &src.digest, src.size));
@@ -391,7 +398,8 @@ static int oci_manifest(struct save *s, const struct saved *v, json_t **ret, str
 	return oci_text(s, type, text, ret, err);
 }
 
-/* One entry of index.json for each name: containerd and Docker read the first annotation, skopeo the second. */
+/* One entry of index.json for each name: containerd and Docker read the first annotation, skopeo
+ * the second. */
 static void oci_entries(const struct saved *v, const json_t *desc, json_t *list)
 {
 	for (size_t i = 0; i < (v->tags.n ? v->tags.n : 1); i++) {
@@ -421,7 +429,8 @@ static int save_oci(struct save *s, struct err *err)
 	int rc;
 
 	json_object_set_new(index, "schemaVersion", json_integer(2));
-	json_object_set_new(index, "mediaType", json_string("application/vnd.oci.image.index.v1+json"));
+	json_object_set_new(index, "mediaType",
+			    json_string("application/vnd.oci.image.index.v1+json"));
 	json_object_set_new(index, "manifests", list);
 	rc = image_archive_add(s->out, "oci-layout", layout, strlen(layout), err);
 	for (size_t i = 0; rc >= 0 && i < s->n; i++) {
@@ -445,7 +454,8 @@ int image_save(struct runtime *rt, enum image_format fmt, const struct strv *nam
 	for (size_t i = 0; rc >= 0 && i < names->n; i++)
 		rc = add_name(&s, names->v[i], err);
 	if (rc >= 0)
-		rc = image_archive_new(out_fd, fmt == IMAGE_OCI_DIR, s.v[0].img->created_s, &s.out, err);
+		rc = image_archive_new(out_fd, fmt == IMAGE_OCI_DIR, s.v[0].img->created_s, &s.out,
+				       err);
 	if (rc >= 0)
 		rc = fmt == IMAGE_DOCKER_ARCHIVE ? save_docker(&s, err) : save_oci(&s, err);
 	return rc < 0 ? rc : image_archive_finish(s.out, err);

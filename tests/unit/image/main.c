@@ -104,17 +104,18 @@ void new_image(struct fix *f, int64_t snapshot, const char *author, const char *
 
 void new_step(struct fix *f, const char *id, int64_t snapshot)
 {
-	ok(f, db_run(f->rt.db,
-		     "INSERT INTO steps(id,snapshot,instruction,config,ingredients,created,used,boot)"
-		     " VALUES(?1,nullif(?2,0),'RUN x','{\"os\":\"linux\"}','',1,1,'b')",
-		     DB_ARGS(DB_T(id), DB_I(snapshot)), &f->err));
+	ok(f,
+	   db_run(f->rt.db,
+		  "INSERT INTO steps(id,snapshot,instruction,config,ingredients,created,used,boot)"
+		  " VALUES(?1,nullif(?2,0),'RUN x','{\"os\":\"linux\"}','',1,1,'b')",
+		  DB_ARGS(DB_T(id), DB_I(snapshot)), &f->err));
 }
 
 void new_container(struct fix *f, const char *id, const char *image, int64_t snapshot)
 {
 	ok(f, db_run(f->rt.db,
-		     "INSERT INTO containers(id,name,image,snapshot,state,created_ns)"
-		     " VALUES(?1,'web',?2,nullif(?3,0),3,1)",
+		     "INSERT INTO containers(id,name,image,snapshot,state,created_ns,spec)"
+		     " VALUES(?1,'web',?2,nullif(?3,0),3,1,'{}')",
 		     DB_ARGS(DB_T(id), DB_T(image), DB_I(snapshot)), &f->err));
 }
 
@@ -167,8 +168,10 @@ int main(void)
 {
 	int failed = 0;
 
-	failed += _cmocka_run_group_tests("image references and configs", ref_tests, ref_tests_n, NULL, NULL);
+	failed += _cmocka_run_group_tests("image references and configs", ref_tests, ref_tests_n,
+					  NULL, NULL);
 	failed += _cmocka_run_group_tests("image rows", store_tests, store_tests_n, NULL, NULL);
-	failed += _cmocka_run_group_tests("image archives", archive_tests, archive_tests_n, NULL, NULL);
+	failed += _cmocka_run_group_tests("image archives", archive_tests, archive_tests_n, NULL,
+					  NULL);
 	return failed ? 1 : 0;
 }

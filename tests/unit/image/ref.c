@@ -14,28 +14,36 @@ static void test_normalize(void **state)
 		const char *text, *full, *familiar, *repo, *tag;
 	} good[] = {
 		{ "node", "docker.io/library/node:latest", "node:latest", "node", "latest" },
-		{ "node:20-slim", "docker.io/library/node:20-slim", "node:20-slim", "node", "20-slim" },
+		{ "node:20-slim", "docker.io/library/node:20-slim", "node:20-slim", "node",
+		  "20-slim" },
 		{ "me/app", "docker.io/me/app:latest", "me/app:latest", "me/app", "latest" },
-		{ "docker.io/node", "docker.io/library/node:latest", "node:latest", "node", "latest" },
-		{ "index.docker.io/library/node:1", "docker.io/library/node:1", "node:1", "node", "1" },
-		{ "docker.io/library/a/b:1", "docker.io/library/a/b:1", "library/a/b:1", "library/a/b", "1" },
-		{ "localhost/x", "localhost/x:latest", "localhost/x:latest", "localhost/x", "latest" },
-		{ "localhost:5000/x:v1", "localhost:5000/x:v1", "localhost:5000/x:v1", "localhost:5000/x", "v1" },
-		{ "[::1]:5000/x", "[::1]:5000/x:latest", "[::1]:5000/x:latest", "[::1]:5000/x", "latest" },
+		{ "docker.io/node", "docker.io/library/node:latest", "node:latest", "node",
+		  "latest" },
+		{ "index.docker.io/library/node:1", "docker.io/library/node:1", "node:1", "node",
+		  "1" },
+		{ "docker.io/library/a/b:1", "docker.io/library/a/b:1", "library/a/b:1",
+		  "library/a/b", "1" },
+		{ "localhost/x", "localhost/x:latest", "localhost/x:latest", "localhost/x",
+		  "latest" },
+		{ "localhost:5000/x:v1", "localhost:5000/x:v1", "localhost:5000/x:v1",
+		  "localhost:5000/x", "v1" },
+		{ "[::1]:5000/x", "[::1]:5000/x:latest", "[::1]:5000/x:latest", "[::1]:5000/x",
+		  "latest" },
 		{ "Reg/x", "Reg/x:latest", "Reg/x:latest", "Reg/x", "latest" },
-		{ "ghcr.io/a/b-c__d.e/f:T_1.x-", "ghcr.io/a/b-c__d.e/f:T_1.x-", "ghcr.io/a/b-c__d.e/f:T_1.x-",
-		  "ghcr.io/a/b-c__d.e/f", "T_1.x-" },
-		{ "node@sha256:" HEX64, "docker.io/library/node@sha256:" HEX64, "node@sha256:" HEX64, "node",
-		  "<none>" },
-		{ "node:1@sha256:" HEX64, "docker.io/library/node:1@sha256:" HEX64, "node:1@sha256:" HEX64,
-		  "node", "1" },
+		{ "ghcr.io/a/b-c__d.e/f:T_1.x-", "ghcr.io/a/b-c__d.e/f:T_1.x-",
+		  "ghcr.io/a/b-c__d.e/f:T_1.x-", "ghcr.io/a/b-c__d.e/f", "T_1.x-" },
+		{ "node@sha256:" HEX64, "docker.io/library/node@sha256:" HEX64,
+		  "node@sha256:" HEX64, "node", "<none>" },
+		{ "node:1@sha256:" HEX64, "docker.io/library/node:1@sha256:" HEX64,
+		  "node:1@sha256:" HEX64, "node", "1" },
 		{ "a---b", "docker.io/library/a---b:latest", "a---b:latest", "a---b", "latest" },
 	};
 	struct err err = { 0 };
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_LEN(good); i++) {
-		auto_free char *full = NULL, *familiar = NULL, *repo = NULL, *tag = NULL, *again = NULL;
+		auto_free char *full = NULL, *familiar = NULL, *repo = NULL, *tag = NULL,
+			       *again = NULL;
 
 		assert_int_equal(image_ref_normalize(good[i].text, &full, &err), 0);
 		assert_string_equal(full, good[i].full);
@@ -53,10 +61,37 @@ static void test_normalize(void **state)
 static void test_bad_references(void **state)
 {
 	static const char *const bad[] = {
-		"", ":", ":tag", "a:", "a:-x", "A", "a/B", "a//b", "/a", "a/", "-a", "a-", "a..b", "a___b",
-		"a._b", "a b", "a\nb", "../../etc/passwd", "a/../b", "a:b:c", "a@", "a@sha256:abc",
-		"a@sha256:../../x", "a@md5:" HEX64, HEX64, "x.y:port/a", "-.io/a", "[::1/a", "a:\xc3\xa4",
-		"http://host/a", "a:" HEX64 HEX64 "1",
+		"",
+		":",
+		":tag",
+		"a:",
+		"a:-x",
+		"A",
+		"a/B",
+		"a//b",
+		"/a",
+		"a/",
+		"-a",
+		"a-",
+		"a..b",
+		"a___b",
+		"a._b",
+		"a b",
+		"a\nb",
+		"../../etc/passwd",
+		"a/../b",
+		"a:b:c",
+		"a@",
+		"a@sha256:abc",
+		"a@sha256:../../x",
+		"a@md5:" HEX64,
+		HEX64,
+		"x.y:port/a",
+		"-.io/a",
+		"[::1/a",
+		"a:\xc3\xa4",
+		"http://host/a",
+		"a:" HEX64 HEX64 "1",
 	};
 	struct err err = { 0 };
 
@@ -151,7 +186,8 @@ static void test_config_foreign(void **state)
 		auto_image_config struct image_config *c = NULL;
 		struct err err = { 0 };
 
-		assert_int_equal(image_config_parse(all[i].text, strlen(all[i].text), &c, &err), all[i].rc);
+		assert_int_equal(image_config_parse(all[i].text, strlen(all[i].text), &c, &err),
+				 all[i].rc);
 		assert_true(!c == (all[i].rc < 0));
 	}
 	for (int i = 0; i < 100000; i++)
@@ -167,7 +203,8 @@ static void test_config_foreign(void **state)
 /* With a zone and a fraction; one string where a list is usual. */
 static void test_config_old(void **state)
 {
-	static const char text[] = "{\"created\":\"2023-11-15T00:13:20.123456789+02:00\",\"config\":{\"Cmd\":\"sh\"}}";
+	static const char text[] =
+		"{\"created\":\"2023-11-15T00:13:20.123456789+02:00\",\"config\":{\"Cmd\":\"sh\"}}";
 	auto_image_config struct image_config *c = NULL;
 	struct err err = { 0 };
 
@@ -179,8 +216,8 @@ static void test_config_old(void **state)
 }
 
 const struct CMUnitTest ref_tests[] = {
-	cmocka_unit_test(test_normalize),     cmocka_unit_test(test_bad_references),
+	cmocka_unit_test(test_normalize),         cmocka_unit_test(test_bad_references),
 	cmocka_unit_test(test_config_round_trip), cmocka_unit_test(test_config_order),
-	cmocka_unit_test(test_config_foreign),	  cmocka_unit_test(test_config_old),
+	cmocka_unit_test(test_config_foreign),    cmocka_unit_test(test_config_old),
 };
 const size_t ref_tests_n = ARRAY_LEN(ref_tests);

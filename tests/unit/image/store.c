@@ -65,7 +65,7 @@ static void test_ambiguous(void **state)
 
 	/* Seventeen images: two must share their first digit. */
 	for (int i = 0; i < 17; i++) {
-		char author[8], id[DIGEST_STR_MAX];
+		char author[16], id[DIGEST_STR_MAX];
 
 		snprintf(author, sizeof(author), "%d", i);
 		new_image(f, 0, author, NULL, id);
@@ -312,9 +312,11 @@ static void test_walk(void **state)
 }
 
 const struct CMUnitTest store_tests[] = {
-	IMAGE_TEST(test_write_and_find), IMAGE_TEST(test_ambiguous),	 IMAGE_TEST(test_id_wins),
-	IMAGE_TEST(test_steps),		 IMAGE_TEST(test_tags),		 IMAGE_TEST(test_remove_frees),
-	IMAGE_TEST(test_remove_shared),	 IMAGE_TEST(test_remove_names),	 IMAGE_TEST(test_remove_used),
-	IMAGE_TEST(test_cache),		 IMAGE_TEST(test_prune),	 IMAGE_TEST(test_walk),
+	IMAGE_TEST(test_write_and_find), IMAGE_TEST(test_ambiguous),
+	IMAGE_TEST(test_id_wins),        IMAGE_TEST(test_steps),
+	IMAGE_TEST(test_tags),           IMAGE_TEST(test_remove_frees),
+	IMAGE_TEST(test_remove_shared),  IMAGE_TEST(test_remove_names),
+	IMAGE_TEST(test_remove_used),    IMAGE_TEST(test_cache),
+	IMAGE_TEST(test_prune),          IMAGE_TEST(test_walk),
 };
 const size_t store_tests_n = ARRAY_LEN(store_tests);
