@@ -60,33 +60,33 @@ static void *member(struct image_config *c, size_t offset)
 	return (char *)c + offset;
 }
 
-struct image_config *image_config_copy(const struct image_config *from)
+struct image_config *image_config_copy(const struct image_config *c)
 {
-	struct image_config *c = mem_dup(from, sizeof(*from));
+	struct image_config *copy = mem_dup(c, sizeof(*c));
 
 	for (size_t i = 0; i < ARRAY_LEN(texts); i++) {
-		char **s = member(c, texts[i]);
+		char **s = member(copy, texts[i]);
 
 		*s = mem_str(*s);
 	}
 	for (size_t i = 0; i < ARRAY_LEN(lists); i++) {
-		struct strv *l = member(c, lists[i]), old = *l;
+		struct strv *l = member(copy, lists[i]), old = *l;
 
 		*l = (struct strv){ 0 };
 		strv_copy(l, &old);
 	}
-	c->history = NULL;
-	c->n_history = c->cap_history = 0;
-	for (size_t i = 0; i < from->n_history; i++) {
-		const struct image_history *o = &from->history[i];
+	copy->history = NULL;
+	copy->n_history = copy->cap_history = 0;
+	for (size_t i = 0; i < c->n_history; i++) {
+		const struct image_history *o = &c->history[i];
 		struct image_history *h =
-			image_config_add_history(c, o->created_s, o->created_by, o->empty_layer);
+			image_config_add_history(copy, o->created_s, o->created_by, o->empty_layer);
 
 		h->comment = mem_str(o->comment);
 		h->author = mem_str(o->author);
 		h->step_id = mem_str(o->step_id);
 	}
-	return c;
+	return copy;
 }
 
 void image_config_free(struct image_config *c)

@@ -4,7 +4,6 @@
 #include <shale/image.h>
 
 #include <errno.h>
-#include <stdio.h>
 #include <string.h>
 #include <time.h>
 
@@ -12,22 +11,30 @@
 
 enum { LIST_MAX = 10000, HISTORY_MAX = 10000 };
 
+static int two_digits(const char *s)
+{
+	if (s[0] < '0' || s[0] > '9' || s[1] < '0' || s[1] > '9')
+		return -1;
+	return (s[0] - '0') * 10 + s[1] - '0';
+}
+
 /* ".123456789" is skipped; then "Z" or "+hh:mm". */
 static int parse_zone(const char *s, int64_t *ret_offset_s)
 {
-	int hours, minutes, n = 0;
-	char sign;
+	int64_t hours, minutes;
 
 	if (*s == '.')
 		s += 1 + strspn(s + 1, "0123456789");
 	*ret_offset_s = 0;
 	if (!strcmp(s, "Z") || !strcmp(s, "z"))
 		return 0;
-	if (sscanf(s, "%c%2d:%2d%n", &sign, &hours, &minutes, &n) != 3 ||
-	    s[n] || /* NOLINT(cert-err34-c) */
-	    (sign != '+' && sign != '-') || hours < 0 || hours > 24 || minutes < 0 || minutes > 59)
+	if (strlen(s) != strlen("+hh:mm") || s[3] != ':' || (s[0] != '+' && s[0] != '-'))
 		return -EINVAL;
-	*ret_offset_s = (hours * 60 + minutes) * 60 * (sign == '-' ? -1 : 1);
+	hours = two_digits(s + 1);
+	minutes = two_digits(s + 4);
+	if (hours < 0 || hours > 23 || minutes < 0 || minutes > 59)
+		return -EINVAL;
+	*ret_offset_s = (hours * 60 + minutes) * (s[0] == '-' ? -60 : 60);
 	return 0;
 }
 

@@ -25,7 +25,10 @@ static int load(struct runtime *rt, struct rows *r, struct err *err)
 	rc = db_query(rt->db, IMAGE_SELECT " ORDER BY created DESC, stored DESC, id", NULL, &st,
 		      err);
 	while (rc >= 0 && (rc = db_step(st, err)) > 0) {
-		mem_room(r->v, r->n, r->cap);
+		if (r->n == r->cap) {
+			r->cap = r->cap ? r->cap * 2 : 16;
+			r->v = mem_grow(r->v, r->cap, sizeof(struct image *));
+		}
 		r->v[r->n++] = image_from_row(st);
 	}
 	return rc;

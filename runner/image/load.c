@@ -160,31 +160,22 @@ static int store_row(struct runtime *rt, const struct unpacked *u, bool has_orig
 	return rc < 0 ? rc : db_tx_commit(&tx, err);
 }
 
-/* Fills the active snapshot, commits it, gives it its row. */
+/* The snapshot's content, whose DiffID must be what the config says; then it is committed, and read
+ * as we would write it. */
 static int fill(struct runtime *rt, struct unpacked *u, int64_t parent, int fd,
-		const struct image_loaded_layer *l, const struct digest *want, struct err *err)
+		const struct digest *want, struct err *err)
 {
-	int64_t id = u->made.snapshot;
-	bool is_foreign;
-	int rc;
+	int rc = apply(rt, u->made.snapshot, parent, fd, u, err);
 
-	rc = check_blob(fd, &l->blob, err);
-	if (rc >= 0)
-		rc = apply(rt, id, parent, fd, u, err);
 	if (rc < 0)
 		return rc;
 	if (!digest_eq(&u->stream.diff_id, want))
 		return err_set(err, EBADMSG, "its content is %s", digest_str(&u->stream.diff_id));
-	rc = snap_commit(rt->snap, id, NULL, u->frozen.flags, err);
-	if (rc >= 0)
-		rc = image_layer_diff(rt, id, &(struct image_diff_opts){ .with_table = true },
-				      &u->ours, err);
+	rc = snap_commit(rt->snap, u->made.snapshot, NULL, u->frozen.flags, err);
 	if (rc < 0)
 		return rc;
-	is_foreign = !digest_eq(&u->ours.diff_id, want);
-	if (is_foreign)
-		rc = keep_origin(rt, id, fd, &l->blob, err);
-	return rc < 0 ? rc : store_row(rt, u, is_foreign, err);
+	return image_layer_diff(rt, u->made.snapshot,
+				&(struct image_diff_opts){ .with_table = true }, &u->ours, err);
 }
 
 /* *snapshot is the parent, then the new layer; what was made is undone by the caller through it. */
@@ -193,18 +184,24 @@ static int unpack(const struct image_load *ld, const struct image_loaded_layer *
 {
 	struct snap_new fresh = { .kind = SNAP_ACTIVE, .parent = *snapshot };
 	struct unpacked u = { .made.rt = ld->rt };
-	auto_fd int fd = -1;
+	auto_fd int fd = image_load_open(ld, l->path, err);
 	struct snap_info info;
+	bool is_foreign;
 	int rc;
 
-	fd = image_load_open(ld, l->path, err);
-	if (fd < 0)
-		return fd;
-	rc = snap_prepare(ld->rt->snap, &fresh, &info, err);
+	rc = fd < 0 ? fd : check_blob(fd, &l->blob, err);
+	if (rc >= 0)
+		rc = snap_prepare(ld->rt->snap, &fresh, &info, err);
 	if (rc < 0)
 		return rc;
 	u.made.snapshot = *snapshot = info.id;
-	return fill(ld->rt, &u, info.parent, fd, l, want, err);
+	rc = fill(ld->rt, &u, info.parent, fd, want, err);
+	if (rc < 0)
+		return rc;
+	is_foreign = !digest_eq(&u.ours.diff_id, want);
+	if (is_foreign)
+		rc = keep_origin(ld->rt, info.id, fd, &l->blob, err);
+	return rc < 0 ? rc : store_row(ld->rt, &u, is_foreign, err);
 }
 
 /* --- one image --- */

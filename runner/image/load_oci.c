@@ -88,12 +88,13 @@ static int read_doc(const struct image_load *ld, const json_t *desc, enum doc_ki
 {
 	auto_free char *text = NULL;
 	auto_json json_t *doc = NULL;
-	size_t len;
+	size_t len = 0;
 	int rc;
 
 	rc = read_blob(ld, desc, &text, &len, err);
-	if (rc >= 0)
-		rc = json_parse(text, len, &doc, err);
+	if (rc < 0)
+		return rc;
+	rc = json_parse(text, len, &doc, err);
 	if (rc >= 0)
 		rc = check_kind(doc, want, err);
 	if (rc < 0)

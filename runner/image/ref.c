@@ -4,11 +4,17 @@
 
 #include <ctype.h>
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "priv.h"
 
-enum { PATH_MAX_BYTES = 255, TAG_MAX_BYTES = 128, TEXT_MAX_BYTES = 1024 };
+enum {
+	PATH_MAX_BYTES = 255,
+	TAG_MAX_BYTES = 128,
+	TEXT_MAX_BYTES = 1024,
+	ID_HEX_LEN = 2 * DIGEST_LEN
+};
 
 static const char default_domain[] = "docker.io";
 static const char legacy_domain[] = "index.docker.io";
@@ -177,6 +183,11 @@ struct parts {
 	char *copy;
 };
 
+static void parts_free(struct parts *p)
+{
+	free(p->copy);
+}
+
 /* Cuts a copy of the text into its parts; the grammar is checked by the caller. */
 static void cut(const char *text, struct parts *p)
 {
@@ -229,8 +240,7 @@ int image_ref_normalize(const char *text, char **ret, struct err *err)
 {
 	size_t n = strnlen(text, TEXT_MAX_BYTES + 1);
 	auto_str struct str out = { 0 };
-	struct parts p = { 0 };
-	auto_free char *copy = NULL;
+	cleanup(parts_free) struct parts p = { 0 };
 	bool is_official;
 	int rc;
 
@@ -238,10 +248,9 @@ int image_ref_normalize(const char *text, char **ret, struct err *err)
 		return err_set(err, EINVAL, "an empty reference");
 	if (n > TEXT_MAX_BYTES)
 		return bad(err, text, "too long");
-	if (n == DIGEST_LEN * 2 && is_all_hex(text, n))
+	if (n == ID_HEX_LEN && is_all_hex(text, n))
 		return bad(err, text, "64 hexadecimal digits are an image ID, not a name");
 	cut(text, &p);
-	copy = p.copy;
 	rc = check(text, &p, err);
 	if (rc < 0)
 		return rc;

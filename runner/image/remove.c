@@ -89,8 +89,8 @@ static int check_user(struct job *j, const char *name, bool by_name, struct err 
 
 	if (rc <= 0)
 		return rc;
-	rc = err_set(err, EBUSY, "image %.80s is in use by container %s (%.12s, %s)", name, u.name,
-		     u.id, state_name(u.state));
+	err_set(err, EBUSY, "image %.80s is in use by container %s (%.12s, %s)", name, u.name, u.id,
+		state_name(u.state));
 	if (by_name)
 		return err_hint(err, "shale rm %s, or force to take only the name away", u.name);
 	return err_hint(err, "shale rm %s", u.name);
