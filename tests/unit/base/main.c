@@ -1,0 +1,343 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <errno.h>
+#include <fcntl.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include <shale/base/db.h>
+#include <shale/base/digest.h>
+#include <shale/base/fd.h>
+#include <shale/base/fs.h>
+#include <shale/base/hash.h>
+#include <shale/base/json.h>
+#include <shale/base/path.h>
+#include <shale/base/proc.h>
+#include <shale/base/str.h>
+#include <shale/base/undo.h>
+
+struct dir {
+	char path[64];
+	int fd;
+};
+
+static int setup(void **state)
+{
+	struct dir *d = mem_alloc(sizeof(*d));
+
+	snprintf(d->path, sizeof(d->path), "/var/tmp/shale-unit.XXXXXX");
+	assert_non_null(mkdtemp(d->path));
+	d->fd = open(d->path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	*state = d;
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	struct dir *d = *state;
+	struct err err;
+
+	close(d->fd);
+	assert_int_equal(fs_remove_tree(AT_FDCWD, d->path, &err), 0);
+	free(d);
+	return 0;
+}
+
+static void test_err(void **state)
+{
+	struct err err = { 0 };
+
+	(void)state;
+	errno = EACCES;
+	assert_int_equal(err_sys(&err, "open %s", "f"), -EACCES);
+	assert_int_equal(err_ctx(&err, "layer %d", 3), -EACCES);
+	assert_string_equal(err.msg, "layer 3: open f: Permission denied");
+	assert_int_equal(err_hint(&err, "do %s", "this"), -EACCES);
+	assert_string_equal(err.msg, "layer 3: open f: Permission denied (do this)");
+}
+
+static void test_numbers(void **state)
+{
+	static const char *const bad[] = {
+		"", "+1", "-1", " 1", "1 ", "0x1", "99999999999999999999", "1.5", NULL
+	};
+	uint64_t v;
+	int64_t ns;
+
+	(void)state;
+	for (size_t i = 0; bad[i]; i++)
+		assert_int_equal(str_to_u64(bad[i], 10, UINT64_MAX, &v), -EINVAL);
+	assert_int_equal(str_to_u64("18446744073709551615", 10, UINT64_MAX, &v), 0);
+	assert_true(v == UINT64_MAX);
+	assert_int_equal(str_to_u64("18446744073709551616", 10, UINT64_MAX, &v), -EINVAL);
+	assert_int_equal(str_to_u64("8", 8, 100, &v), -EINVAL);
+	assert_int_equal(str_to_u64("101", 10, 100, &v), -EINVAL);
+	assert_int_equal(str_to_bytes("1.5g", &v), 0);
+	assert_true(v == 1610612736);
+	assert_int_equal(str_to_bytes("64KiB", &v), 0);
+	assert_true(v == 65536);
+	assert_int_equal(str_to_bytes("99999999999p", &v), -EINVAL);
+	assert_int_equal(str_to_duration("1h30m", &ns), 0);
+	assert_true(ns == 5400000000000);
+	assert_int_equal(str_to_duration("1.5s", &ns), 0);
+	assert_true(ns == 1500000000);
+	assert_int_equal(str_to_duration("5", &ns), -EINVAL);
+}
+
+static void test_strings(void **state)
+{
+	static const char *const names[] = { "RUN", "COPY", "ENTRYPOINT", NULL };
+	auto_strv struct strv l = { 0 };
+	char size[STR_SIZE_MAX];
+
+	(void)state;
+	assert_string_equal(str_nearest("RUM", names), "RUN");
+	assert_null(str_nearest("XYZZY", names));
+	strv_split(&l, "a::b", ':');
+	assert_int_equal(l.n, 3);
+	assert_string_equal(l.v[1], "");
+	strv_env_set(&l, "K", "1");
+	strv_env_set(&l, "K", "2");
+	assert_int_equal(l.n, 4);
+	assert_string_equal(strv_env_get(&l, "K"), "2");
+	assert_null(strv_env_get(&l, "KK"));
+	assert_string_equal(str_size(0, size), "0B");
+	assert_string_equal(str_size(1234567, size), "1.23MB");
+}
+
+static void test_path_clean(void **state)
+{
+	static const struct {
+		const char *in, *out;
+	} rows[] = { { "", "." },
+		     { "/", "/" },
+		     { "a//b/./c/../d", "a/b/d" },
+		     { "/../../etc", "/etc" },
+		     { "../x", "../x" },
+		     { "a/..", "." },
+		     { "/a/b/..", "/a" },
+		     { "a/../../b", "../b" } };
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		auto_free char *got = path_clean(rows[i].in);
+
+		assert_string_equal(got, rows[i].out);
+	}
+}
+
+static void test_path_in(void **state)
+{
+	struct dir *d = *state;
+	struct err err;
+	struct stat st;
+	int fd, made;
+
+	assert_int_equal(symlinkat("/../../../../outside", d->fd, "link"), 0);
+	fd = path_mkdirs_in(d->fd, "/link/sub", 0750, 0, 0, &made, &err);
+	assert_true(fd == -ENOENT || fd >= 0);
+	assert_int_not_equal(access("/outside", F_OK), 0);
+	assert_int_equal(mkdirat(d->fd, "real", 0700), 0);
+	assert_int_equal(symlinkat("/real", d->fd, "abs"), 0);
+	fd = path_mkdirs_in(d->fd, "abs/x/y", 0750, 0, 0, &made, &err);
+	assert_true(fd >= 0);
+	assert_int_equal(made, 2);
+	close(fd);
+	assert_int_equal(fstatat(d->fd, "real/x/y", &st, 0), 0);
+	assert_int_equal(st.st_mode & 07777, 0750);
+	assert_int_equal(path_open_beneath(d->fd, "../x", O_PATH, 0, &err), -EXDEV);
+	assert_int_equal(path_open_beneath(d->fd, "abs", O_PATH, 0, &err), -EXDEV);
+	fd = path_open_in(d->fd, "../../abs/x", O_PATH, 0, &err);
+	assert_true(fd >= 0);
+	close(fd);
+}
+
+static void test_remove_deep(void **state)
+{
+	struct dir *d = *state;
+	struct err err;
+	int at = openat(d->fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	for (int i = 0; i < 3000; i++) {
+		int next;
+
+		assert_int_equal(mkdirat(at, "deep", 0700), 0);
+		next = openat(at, "deep", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+		assert_true(next >= 0);
+		close(at);
+		at = next;
+	}
+	assert_int_equal(symlinkat("/etc", at, "link"), 0);
+	close(at);
+	assert_int_equal(fs_remove_tree(d->fd, "deep", &err), 0);
+	assert_int_equal(faccessat(d->fd, "deep", F_OK, 0), -1);
+	assert_int_equal(access("/etc/passwd", F_OK), 0);
+	assert_int_equal(fs_remove_tree(d->fd, "nosuch", &err), 0);
+}
+
+static void test_copy_sparse(void **state)
+{
+	struct dir *d = *state;
+	struct err err;
+	struct stat st;
+	char c = 0;
+	int from = openat(d->fd, "sparse", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	int to = openat(d->fd, "copy", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+
+	assert_int_equal(pwrite(from, "x", 1, 64 << 20), 1);
+	assert_int_equal(ftruncate(from, 128 << 20), 0);
+	assert_int_equal(fs_copy_data(from, to, &err), 0);
+	assert_int_equal(fstat(to, &st), 0);
+	assert_int_equal(st.st_size, 128 << 20);
+	assert_true(st.st_blocks < 1024);
+	assert_int_equal(pread(to, &c, 1, 64 << 20), 1);
+	assert_int_equal(c, 'x');
+	close(from);
+	close(to);
+}
+
+static void test_digest(void **state)
+{
+	static const char *const bad[] = { "", "sha256:", "sha512:00", "sha256:../../x", NULL };
+	struct digest a, b;
+	struct err err;
+
+	(void)state;
+	for (size_t i = 0; bad[i]; i++)
+		assert_int_equal(digest_parse(bad[i], &a, &err), -EINVAL);
+	hash_bytes("abc", 3, &a);
+	assert_string_equal(
+		digest_str(&a),
+		"sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+	assert_int_equal(digest_parse(digest_str(&a), &b, &err), 0);
+	assert_true(digest_eq(&a, &b));
+	hash_chain(&a, &b, &b);
+	assert_false(digest_eq(&a, &b));
+}
+
+static void test_json(void **state)
+{
+	auto_json json_t *j = NULL;
+	auto_free char *text = NULL;
+	struct err err;
+
+	(void)state;
+	assert_int_equal(json_parse("{\"a\":1,\"a\":2}", 13, &j, &err), -EINVAL);
+	assert_int_equal(json_parse("{\"a\":\"x\"}", 9, &j, &err), 0);
+	assert_string_equal(json_get_str(j, "a"), "x");
+	json_set_str(j, "b", "bad\xff!");
+	text = json_text(j);
+	assert_string_equal(text, "{\"a\":\"x\",\"b\":\"bad\xef\xbf\xbd!\"}");
+}
+
+static void test_db(void **state)
+{
+	struct dir *d = *state;
+	struct db *db = NULL, *other = NULL;
+	struct err err;
+	int64_t n = -1;
+
+	assert_int_equal(db_open(d->fd, &db, &err), 0);
+	assert_int_equal(db_open(d->fd, &other, &err), 0);
+	assert_true(db_begin(db, DB_FULL, &err) >= 0);
+	assert_true(db_begin(db, DB_LAZY, &err) >= 0);
+	assert_int_equal(
+		db_run(db, "INSERT INTO snapshots(key, kind, created, boot) VALUES('k', 3, 0, '')",
+		       NULL, &err),
+		1);
+	assert_int_equal(db_commit(db, &err), 0);
+	assert_int_equal(db_get_int(other, "SELECT count(*) FROM snapshots", NULL, &n, &err), 1);
+	assert_int_equal(n, 0);
+	assert_int_equal(db_commit(db, &err), 0);
+	assert_int_equal(db_get_int(other, "SELECT count(*) FROM snapshots", NULL, &n, &err), 1);
+	assert_int_equal(n, 1);
+	assert_int_equal(
+		db_run(other,
+		       "INSERT INTO snapshots(key, kind, created, boot) VALUES('k', 3, 0, '')",
+		       NULL, &err),
+		-EEXIST);
+	assert_int_equal(
+		db_run(other, "INSERT INTO tags VALUES('t', 'nosuch', 0, NULL)", NULL, &err),
+		-EBUSY);
+	assert_true(db_begin(db, DB_LAZY, &err) >= 0);
+	assert_int_equal(db_run(db, "DELETE FROM snapshots", NULL, &err), 1);
+	db_rollback(db);
+	assert_int_equal(db_get_int(other, "SELECT count(*) FROM snapshots WHERE key=?1",
+				    DB_ARGS(DB_T("k")), &n, &err),
+			 1);
+	assert_int_equal(n, 1);
+	assert_true(db_run(db, "PRAGMA user_version=99", NULL, &err) >= 0);
+	db_close(db);
+	db_close(other);
+	assert_int_equal(db_open(d->fd, &db, &err), -ENOTSUP);
+}
+
+static void count(void *arg)
+{
+	*(int *)arg = *(int *)arg * 10 + 1;
+}
+
+static void times_two(void *arg)
+{
+	*(int *)arg *= 2;
+}
+
+static void test_undo(void **state)
+{
+	int v = 1;
+
+	(void)state;
+	{
+		auto_undo struct undo u = { 0 };
+
+		undo_push(&u, count, &v);
+		undo_push(&u, times_two, &v);
+	}
+	assert_int_equal(v, 21);
+	{
+		auto_undo struct undo u = { 0 };
+
+		undo_push(&u, count, &v);
+		undo_done(&u);
+	}
+	assert_int_equal(v, 21);
+}
+
+static void test_proc(void **state)
+{
+	char a[33], b[33];
+
+	(void)state;
+	assert_true(proc_is_alive(getpid(), proc_start_time(getpid())));
+	assert_false(proc_is_alive(getpid(), proc_start_time(getpid()) + 1));
+	assert_int_equal(strlen(proc_boot_id()), PROC_BOOT_ID_LEN);
+	proc_random_hex(a, 32);
+	proc_random_hex(b, 32);
+	assert_string_not_equal(a, b);
+	assert_int_equal(strlen(a), 32);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_err),
+		cmocka_unit_test(test_numbers),
+		cmocka_unit_test(test_strings),
+		cmocka_unit_test(test_path_clean),
+		cmocka_unit_test_setup_teardown(test_path_in, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_remove_deep, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_copy_sparse, setup, teardown),
+		cmocka_unit_test(test_digest),
+		cmocka_unit_test(test_json),
+		cmocka_unit_test_setup_teardown(test_db, setup, teardown),
+		cmocka_unit_test(test_undo),
+		cmocka_unit_test(test_proc),
+	};
+
+	return cmocka_run_group_tests_name("base", tests, NULL, NULL);
+}
