@@ -127,6 +127,7 @@ int container_diff(struct runtime *rt, const char *name, container_diff_fn *fn, 
 	auto_container struct container *c = NULL;
 	auto_image struct image *img = NULL;
 	auto_strv struct strv points = { 0 };
+	int64_t id;
 	int rc;
 
 	rc = container_find(rt, name, &c, err);
@@ -139,7 +140,8 @@ int container_diff(struct runtime *rt, const char *name, container_diff_fn *fn, 
 	}
 	if (rc < 0)
 		return rc;
-	rc = c || img->snapshot ? changes_of(rt, c ? c->snapshot : img->snapshot, &l, err) : 0;
+	id = c ? c->snapshot : img ? img->snapshot : 0;
+	rc = id ? changes_of(rt, id, &l, err) : 0;
 	if (rc >= 0 && c) {
 		mount_points(c, &points);
 		hide_mount_points(&l, &points);

@@ -226,21 +226,22 @@ int container_usage(struct container *c, uint64_t *ret_bytes, struct err *err)
 /* docker/go-units HumanDuration: each unit is used from about two of it on. */
 char *container_age_text(int64_t ns)
 {
+	enum { MINUTE = 60, HOUR = 3600, DAY = 86400 };
 	static const struct {
 		int64_t below_s, unit_s;
 		const char *one, *name;
 	} steps[] = {
 		{ 1, 0, "Less than a second", NULL },
 		{ 2, 0, "1 second", NULL },
-		{ 60, 1, NULL, "seconds" },
-		{ 120, 0, "About a minute", NULL },
-		{ 3600, 60, NULL, "minutes" },
-		{ 5400, 0, "About an hour", NULL },
-		{ 48 * 3600, 3600, NULL, "hours" },
-		{ 14 * 86400, 86400, NULL, "days" },
-		{ 60 * 86400, 7 * 86400, NULL, "weeks" },
-		{ 2 * 365 * 86400, 30 * 86400, NULL, "months" },
-		{ INT64_MAX, 365 * 86400, NULL, "years" },
+		{ MINUTE, 1, NULL, "seconds" },
+		{ MINUTE * INT64_C(2), 0, "About a minute", NULL },
+		{ HOUR, MINUTE, NULL, "minutes" },
+		{ HOUR + HOUR / 2, 0, "About an hour", NULL },
+		{ DAY * INT64_C(2), HOUR, NULL, "hours" },
+		{ DAY * INT64_C(14), DAY, NULL, "days" },
+		{ DAY * INT64_C(60), DAY * INT64_C(7), NULL, "weeks" },
+		{ DAY * INT64_C(730), DAY * INT64_C(30), NULL, "months" },
+		{ INT64_MAX, DAY * INT64_C(365), NULL, "years" },
 	};
 	int64_t s = ns < 0 ? 0 : ns / 1000000000;
 
@@ -250,8 +251,8 @@ char *container_age_text(int64_t ns)
 		if (steps[i].one)
 			return mem_str(steps[i].one);
 		/* Hours are rounded to the nearest. */
-		if (steps[i].unit_s == 3600)
-			s += 1800;
+		if (steps[i].unit_s == HOUR)
+			s += HOUR / 2;
 		return mem_fmt("%" PRId64 " %s", s / steps[i].unit_s, steps[i].name);
 	}
 	return mem_str("");

@@ -17,6 +17,7 @@
 #include <shale/base/db.h>
 #include <shale/base/fd.h>
 #include <shale/base/fs.h>
+#include <shale/store.h>
 
 #include "priv.h"
 
@@ -78,6 +79,7 @@ static void leave_own_groups(void)
 static void close_store(struct runtime *rt)
 {
 	snap_close(take(rt->snap));
+	store_close(take(rt->store));
 	db_close(take(rt->db));
 	malloc_trim(0);
 }
@@ -108,17 +110,11 @@ static int start(struct container_keep *k, enum container_state before, int *ret
 	return rc;
 }
 
-/* 1: it runs. */
-static int claim_and_start(struct container_keep *k, struct runtime *rt, const char *id,
-			   int *ret_exit, struct err *err)
+static int claim_and_start(struct container_keep *k, int *ret_exit, struct err *err)
 {
-	enum container_state before;
-	int rc = container_load(rt, id, &k->c, err);
+	enum container_state before = k->c->state;
+	int rc = container_claim(k->c, err);
 
-	if (rc < 0)
-		return rc;
-	before = k->c->state;
-	rc = container_claim(k->c, err);
 	return rc < 0 ? rc : start(k, before, ret_exit, err);
 }
 
@@ -139,9 +135,9 @@ static int keep(struct container_keep *k, struct runtime *rt, struct err *err)
 
 int container_monitor(struct runtime *rt, const char *id, int status_fd, struct err *err)
 {
-	auto_container_keep struct container_keep k = CONTAINER_KEEP_INIT;
 	struct container_started started = { .exit_code = CONTAINER_EXIT_SHALE };
 	auto_container struct container *c = NULL;
+	auto_container_keep struct container_keep k = CONTAINER_KEEP_INIT;
 	int rc;
 
 	umask(022);
@@ -149,8 +145,10 @@ int container_monitor(struct runtime *rt, const char *id, int status_fd, struct 
 		return err_sys(err, "chdir /");
 	prctl(PR_SET_CHILD_SUBREAPER, 1);
 	enter_own_groups();
-	rc = claim_and_start(&k, rt, id, &started.exit_code, &started.err);
-	c = k.c;
+	rc = container_load(rt, id, &c, &started.err);
+	k.c = c;
+	if (rc >= 0)
+		rc = claim_and_start(&k, &started.exit_code, &started.err);
 	if (rc < 0)
 		*err = started.err;
 	/* One write, smaller than PIPE_BUF: all or nothing. Who started us may be gone. */

@@ -2,6 +2,7 @@
 /* Rows: found, walked, inserted, deleted. */
 #include <shale/container.h>
 
+#include <assert.h>
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -84,15 +85,15 @@ int container_load(struct runtime *rt, const char *id, struct container **ret, s
 
 int container_reload(struct container *c, struct err *err)
 {
-	struct container *fresh = NULL, old;
+	auto_container struct container *fresh = NULL;
+	struct container old = *c;
 	int rc = container_load(c->rt, c->id, &fresh, err);
 
 	if (rc < 0)
 		return rc;
-	old = *c;
+	assert(fresh);
 	*c = *fresh;
-	*fresh = old;
-	container_free(fresh);
+	*fresh = old; /* which is freed */
 	return 0;
 }
 
