@@ -98,19 +98,23 @@ int image_tags(struct runtime *rt, const char *id, struct strv *ret, struct err 
 /* What a removal did or why it did not: lines for the user. */
 struct image_removal {
 	struct strv untagged; /* familiar names */
-	struct strv deleted;  /* "sha256:…" image id first, then layers' DiffIDs */
+	struct strv deleted;  /* "sha256:…" image id first, then layers' DiffIDs, topmost first */
 	uint64_t freed_bytes; /* disk */
 	uint64_t kept_bytes;  /* disk of layers that stay as build cache */
 	size_t kept_layers;
 };
 void image_removal_free(struct image_removal *r);
 #define auto_image_removal cleanup(image_removal_free)
-/* docker rmi: a name untags, and removes the image with its last tag; an id removes with all its tags (force when several). -EBUSY names the
- * container that uses it. */
+/*
+ * docker rmi: a name untags, and removes the image with its last tag; an id removes with all its tags (force when several). -EBUSY names the
+ * container that uses it: such an image is never deleted. With force its last name is taken away and it stays dangling; by id force does not
+ * help. Layers that build steps refer to stay as cache (kept_*).
+ */
 int image_remove(struct runtime *rt, const char *name, bool force, struct image_removal *ret, struct err *err);
 /* Untagged images that no container uses; all: also tagged unused ones. */
 int image_prune(struct runtime *rt, bool all, struct image_removal *ret, struct err *err);
-/* Step records that no kept image rests on go, and the snapshots that nothing needs then (builder prune). */
+/* builder prune: step records that no image or container rests on go, and the snapshots that nothing needs then. deleted: the steps' ids, then
+ * DiffIDs. -EBUSY while a lease is held. */
 int image_prune_cache(struct runtime *rt, struct image_removal *ret, struct err *err);
 
 /*
@@ -152,9 +156,16 @@ int image_import(struct runtime *rt, int tar_fd, const struct image_import_opts 
 		 struct err *err);
 
 enum image_format { IMAGE_DOCKER_ARCHIVE, IMAGE_OCI_ARCHIVE, IMAGE_OCI_DIR };
-/* Archives to out_fd (a file or pipe), or an OCI layout into the directory dir_fd. names as given by the user. */
+/*
+ * Archives to out_fd (a file or pipe), or an OCI layout into the directory out_fd, whose owner gets the files. names as given by the user: a repository
+ * without tag means all of its tags. Layers are uncompressed, but those loaded from elsewhere, whose bytes are given back as they came.
+ * -EBADMSG when a layer is not what it was.
+ */
 int image_save(struct runtime *rt, enum image_format fmt, const struct strv *names, int out_fd, struct err *err);
-/* docker-archive and oci-archive from fd (tar, compressed or not), or an OCI layout directory. Lines "Loaded image: …" are added to ret_lines. */
+/*
+ * docker-archive and oci-archive from in_fd (tar, compressed or not), or in_fd is a directory with what these hold. Lines "Loaded image: …" are added
+ * to ret_lines. The config is kept byte for byte, so the id stays. -EBADMSG for content of another digest; nothing of that image stays then.
+ */
 int image_load(struct runtime *rt, int in_fd, struct strv *ret_lines, struct err *err);
 
 #endif

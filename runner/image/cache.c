@@ -54,11 +54,14 @@ static void id_list_free(struct id_list *l)
 	free(l->v);
 }
 
-/* The topmost of every chain that nothing needs. */
+/*
+ * The topmost of every chain that nothing needs. One with a name of its own belongs to whoever gave
+ * it (containerd, by the proxy); those of builds and images are called by their id.
+ */
 static int find_tops(struct runtime *rt, struct id_list *ret, struct err *err)
 {
 	static const char sql[] =
-		"SELECT id FROM snapshots s WHERE (kind=3 OR created<?1)"
+		"SELECT id FROM snapshots s WHERE key=CAST(id AS TEXT) AND (kind=3 OR created<?1)"
 		" AND NOT EXISTS(SELECT 1 FROM snapshots c WHERE c.parent=s.id)"
 		" AND NOT EXISTS(SELECT 1 FROM images WHERE snapshot=s.id)"
 		" AND NOT EXISTS(SELECT 1 FROM containers WHERE snapshot=s.id)"

@@ -316,6 +316,21 @@ static void test_foreign(void **state)
 	}
 }
 
+/* Old archives give a layer that two images share as a link to its other place. */
+static void test_linked_layer(void **state)
+{
+	struct fix *f = *state;
+	auto_fd int dir = foreign(f, "d", NULL, false);
+	auto_strv struct strv lines = { 0 };
+
+	ok(f, fs_mkdir(dir, "x", 0755, &f->err));
+	assert_int_equal(symlinkat("../l.tar", dir, "x/layer.tar"), 0);
+	write_text(f, dir, "manifest.json",
+		   "[{\"Config\":\"c.json\",\"RepoTags\":null,\"Layers\":[\"x/layer.tar\"]}]");
+	ok(f, image_load(&f->rt, dir, &lines, &f->err));
+	assert_int_equal(lines.n, 1);
+}
+
 /* Whatever is wrong with it: an error, and the store as it was. */
 static void refused(struct fix *f, int dir, int code)
 {
@@ -477,11 +492,11 @@ static void test_skopeo(void **state)
 }
 
 const struct CMUnitTest archive_tests[] = {
-	IMAGE_TEST(test_save_load),   IMAGE_TEST(test_save_repository),
-	IMAGE_TEST(test_oci_dir),     IMAGE_TEST(test_save_damaged),
-	IMAGE_TEST(test_import),      IMAGE_TEST(test_import_damaged),
-	IMAGE_TEST(test_foreign),     IMAGE_TEST(test_hostile_docker),
-	IMAGE_TEST(test_hostile_oci), IMAGE_TEST(test_nested_index),
-	IMAGE_TEST(test_skopeo),
+	IMAGE_TEST(test_save_load),      IMAGE_TEST(test_save_repository),
+	IMAGE_TEST(test_oci_dir),        IMAGE_TEST(test_save_damaged),
+	IMAGE_TEST(test_import),         IMAGE_TEST(test_import_damaged),
+	IMAGE_TEST(test_foreign),        IMAGE_TEST(test_linked_layer),
+	IMAGE_TEST(test_hostile_docker), IMAGE_TEST(test_hostile_oci),
+	IMAGE_TEST(test_nested_index),   IMAGE_TEST(test_skopeo),
 };
 const size_t archive_tests_n = ARRAY_LEN(archive_tests);

@@ -268,6 +268,32 @@ static void test_cache(void **state)
 	has(f, other, "d", "four");
 }
 
+/* What killed builds leave goes; what is being made, or belongs to others, stays. */
+static void test_cache_orphans(void **state)
+{
+	struct fix *f = *state;
+	auto_image_removal struct image_removal r = { 0 };
+	struct snap_new n = { .kind = SNAP_ACTIVE },
+			named = { .kind = SNAP_ACTIVE, .key = "theirs" };
+	struct snap_info old, young, mounted, other;
+	struct snap_mount m = SNAP_MOUNT_INIT;
+
+	new_layer(f, new_layer(f, 0, "a", "one"), "b", "two");
+	ok(f, snap_prepare(f->rt.snap, &n, &old, &f->err));
+	ok(f, snap_prepare(f->rt.snap, &n, &mounted, &f->err));
+	ok(f, snap_prepare(f->rt.snap, &named, &other, &f->err));
+	ok(f, db_run(f->rt.db, "UPDATE snapshots SET created=1", NULL, &f->err));
+	ok(f, snap_prepare(f->rt.snap, &n, &young, &f->err));
+	ok(f, snap_mount(f->rt.snap, mounted.id, 0, &m, &f->err));
+	ok(f, image_prune_cache(&f->rt, &r, &f->err));
+	snap_mount_close(&m);
+	assert_int_equal(count(f, "SELECT count(*) FROM snapshots"), 3);
+	fails(f, ENOENT, snap_stat(f->rt.snap, old.id, &old, &f->err));
+	ok(f, snap_stat(f->rt.snap, young.id, &young, &f->err));
+	ok(f, snap_stat(f->rt.snap, mounted.id, &mounted, &f->err));
+	ok(f, snap_stat(f->rt.snap, other.id, &other, &f->err));
+}
+
 static void test_prune(void **state)
 {
 	struct fix *f = *state;
@@ -317,6 +343,7 @@ const struct CMUnitTest store_tests[] = {
 	IMAGE_TEST(test_tags),           IMAGE_TEST(test_remove_frees),
 	IMAGE_TEST(test_remove_shared),  IMAGE_TEST(test_remove_names),
 	IMAGE_TEST(test_remove_used),    IMAGE_TEST(test_cache),
-	IMAGE_TEST(test_prune),          IMAGE_TEST(test_walk),
+	IMAGE_TEST(test_cache_orphans),  IMAGE_TEST(test_prune),
+	IMAGE_TEST(test_walk),
 };
 const size_t store_tests_n = ARRAY_LEN(store_tests);
