@@ -131,13 +131,14 @@ static int build_main(struct cli *c, void *args, int argc, char **argv)
 	return rc;
 }
 
-const struct command cmd_build = { "build",
-				   "PATH",
-				   "Build an image from a Dockerfile",
-				   build_opts,
-				   sizeof(struct build_args),
-				   build_main,
-				   1,
-				   1,
-				   0,
-				   &build_defaults };
+const struct command cmd_build = {
+	.name = "build",
+	.args = "PATH",
+	.summary = "Build an image from a Dockerfile",
+	.opts = build_opts,
+	.args_size = sizeof(struct build_args),
+	.main = build_main,
+	.min_args = 1,
+	.max_args = 1,
+	.defaults = &build_defaults,
+};

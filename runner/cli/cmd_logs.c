@@ -79,6 +79,9 @@ static int print_line(const struct container_log_line *line, void *arg, struct e
 	const struct logs_args *a = arg;
 	FILE *to = line->is_stderr ? stderr : stdout;
 
+	/* stdout is buffered, stderr is not: what came first goes out first. */
+	if (line->is_stderr)
+		fflush(stdout);
 	if (a->timestamps)
 		fprintf(to, "%s ", line->time);
 	fwrite(line->text, 1, line->len, to);

@@ -2,8 +2,8 @@
 /* commands_heavy: what shale-build runs. Each has a row in commands.c too, which the unit test compares. */
 #include "priv.h"
 
-extern const struct command cmd_build, cmd_import, cmd_load, cmd_save, cmd_tag_step;
+extern const struct command cmd_build, cmd_complete, cmd_import, cmd_load, cmd_save, cmd_tag_step;
 
 const struct command *const cli_commands_heavy[] = {
-	&cmd_build, &cmd_import, &cmd_load, &cmd_save, &cmd_tag_step, NULL,
+	&cmd_build, &cmd_complete, &cmd_import, &cmd_load, &cmd_save, &cmd_tag_step, NULL,
 };

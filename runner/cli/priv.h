@@ -79,6 +79,7 @@ struct command {
 	int (*main)(struct cli *c, void *args, int argc, char **argv);
 	int min_args, max_args; /* max -1: any number */
 	unsigned flags;
+	void (*complete)(struct cli *c, const char *prefix); /* prints what a word may be (complete.c has some); or NULL */
 	const void *defaults; /* args start as a copy of this (args_size bytes); NULL: zeroed */
 };
 
@@ -107,6 +108,20 @@ struct cli {
 };
 
 int cli_main(const struct command *const *commands, int argc, char **argv);
+extern const struct opt cli_globals[];
+
+/* The command that words begin with, also spelled in Docker's groups. -EINVAL with what may have been meant. */
+struct command_found {
+	const struct command *command; /* NULL: nothing, or a group's name alone */
+	const char *group;	       /* NULL: not spelled in a group */
+	int n_words;		       /* how many words that took */
+};
+int cli_resolve(const struct command *const *commands, char **words, struct command_found *ret, struct err *err);
+
+/* help.c, to stdout */
+void help_all(const struct command *const *commands, const char *group);
+void help_command(const struct command *cmd);
+
 /* Opens the store (made where missing). Nothing happens the second time. */
 int cli_open(struct cli *c, struct err *err);
 /* "shale: <msg>" to stderr; the exit code: 1, or 125 for CMD_EXIT_125. */
@@ -119,6 +134,9 @@ int cli_done(struct cli *c);
 int cli_exec_heavy(struct cli *c, const char *name, struct err *err);
 /* Asks "y/N" on the terminal for what --force skips: true to go on. */
 bool cli_confirm(const char *question);
+
+/* version.c */
+extern const char shale_version[];
 
 /* runtime.c */
 int runtime_open(struct runtime *rt, const char *root, struct err *err);
@@ -148,28 +166,93 @@ int out_value(const char *format, const json_t *value, struct err *err);
 char *out_ago(int64_t then_s);
 /* "2026-01-02T03:04:05Z"; Caller owns it. */
 char *out_time(int64_t t_s);
+/* "45.6MB". Caller owns it. */
+char *out_size(uint64_t bytes);
 /* "sha256:0123456789ab…" -> "0123456789ab"; caller owns it. */
 char *out_short_id(const char *id);
 /* String members of an object that becomes a row. */
 json_t *out_row_new(void);
 void out_row_set(json_t *row, const char *key, const char *value);
 void out_row_take(json_t *row, const char *key, char *value); /* frees value */
-/* A file for the user: created or truncated, under sudo owned by the user who called it. Returns the fd. */
+/* A file for the user: created or truncated; a new one belongs, under sudo, to the user who called it. Returns the fd. */
 int out_create_file(const char *path, struct err *err);
+/* Under sudo, what fd is of becomes that user's. */
+int out_give_to_user(int fd, struct err *err);
 
-/* template.c: Go's text/template over a JSON value. */
+/* --- template: Go's text/template over a JSON value ------------------------------------------------------------------ */
+
+/*
+ * Fields, variables, pipelines, if, else if, range, with; the functions of template_func.c. A name in upper case that an object lacks is an
+ * error, as a struct's would be; in lower case (a label, a port) it is the empty string, as a map's.
+ */
 struct template;
-int template_parse(const char *text, struct template **ret, struct err *err);
+int template_parse(const char *text, struct template **ret, struct err *err); /* -EINVAL */
 int template_run(const struct template *t, const json_t *value, struct str *out, struct err *err);
-/* Field names of the top-level actions, in order ("ID", "Names"): what heads the columns of "table …". */
-void template_fields(const struct template *t, struct strv *ret);
 void template_free(struct template *t);
 void template_cleanup(struct template **t);
 #define auto_template cleanup(template_cleanup)
+
+enum expr_kind {
+	EXPR_DOT,   /* . */
+	EXPR_VAR,   /* $name, "" for $ */
+	EXPR_VALUE, /* a literal */
+	EXPR_PIPE,  /* ( ... ) */
+	EXPR_FUNC,
+};
+struct template_pipe;
+struct template_expr {
+	enum expr_kind kind;
+	char *name;
+	json_t *value;
+	struct template_pipe *pipe;
+	struct strv fields; /* .A.B after it */
+};
+struct template_command {
+	struct template_expr *args;
+	size_t n, cap;
+};
+struct template_pipe {
+	struct strv vars; /* $i, $v := */
+	bool assign;	  /* = */
+	struct template_command *commands;
+	size_t n, cap;
+};
+enum node_kind { NODE_TEXT, NODE_PRINT, NODE_IF, NODE_RANGE, NODE_WITH };
+struct template_list {
+	struct template_node *v;
+	size_t n, cap;
+};
+struct template_node {
+	enum node_kind kind;
+	char *text;
+	struct template_pipe pipe;
+	struct template_list body, other; /* other: else */
+};
+struct template {
+	struct template_list list;
+};
+/* template_func.c. args are borrowed; *ret is the caller's. */
+int template_call(const char *name, json_t *const *args, size_t n, json_t **ret, struct err *err);
+bool template_has_func(const char *name);
+bool template_is_true(const json_t *v);
+void template_print(const json_t *v, struct str *out);
+void template_sort(struct strv *l);
+
+/* complete.c: names that begin with prefix, one a line; nothing when the store is not readable. */
+void complete_images(struct cli *c, const char *prefix);
+void complete_containers(struct cli *c, const char *prefix);
+void complete_objects(struct cli *c, const char *prefix); /* both */
 
 /* --- pieces that commands share ---------------------------------------------------------------------------------------- */
 
 /* cmd_container_inspect.c: *ret is one object as docker inspect prints it; -ENOENT when there is no such container. */
 int inspect_container(struct cli *c, const char *name, json_t **ret, struct err *err);
+/* inspect_image.c: the same of an image or a build step. */
+int inspect_image(struct cli *c, const char *name, json_t **ret, struct err *err);
+
+/* removal.c: what rmi and the prunes say. */
+struct image_removal;
+void removal_lines(const struct image_removal *r, const char *untagged, const char *deleted);
+void removal_kept(const struct image_removal *r);
 
 #endif

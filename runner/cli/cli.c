@@ -1,0 +1,298 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* cli: global options, which command is meant, and what a command's end looks like. */
+#include "priv.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <shale/base/fd.h>
+#include <shale/base/path.h>
+
+#define ROOT_DEFAULT "/var/lib/shale"
+#define HEAVY_PROGRAM "shale-build"
+
+enum { EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_SHALE = 125 };
+
+struct globals {
+	const char *root;
+	bool debug, version;
+};
+
+#define OFF(field) offsetof(struct globals, field)
+const struct opt cli_globals[] = {
+	{ 0, "root", OPT_STR, OFF(root), "DIR", "the store (SHALE_ROOT, else " ROOT_DEFAULT ")" },
+	{ 'D', "debug", OPT_BOOL, OFF(debug), NULL, "say more about failures" },
+	{ 'v', "version", OPT_BOOL, OFF(version), NULL, "print the version" },
+	{ 0 },
+};
+#undef OFF
+
+static int print_failure(const struct cli *c, const struct err *err, int code)
+{
+	fflush(stdout);
+	fprintf(stderr, "shale: %s\n", err->msg);
+	if (c->debug)
+		fprintf(stderr, "shale: code %d (%s)\n", err->code, strerrorname_np(err->code));
+	return c->command && c->command->flags & CMD_EXIT_125 ? EXIT_SHALE : code;
+}
+
+int cli_fail(struct cli *c, const struct err *err)
+{
+	return print_failure(c, err, EXIT_FAILED);
+}
+
+int cli_usage(struct cli *c, const struct err *err)
+{
+	int code = print_failure(c, err, EXIT_USAGE);
+
+	if (c->command)
+		fprintf(stderr, "shale: see shale %s --help\n", c->command->name);
+	return code;
+}
+
+int cli_done(struct cli *c)
+{
+	struct err err = { 0 };
+
+	if (fflush(stdout) == 0 && !ferror(stdout))
+		return 0;
+	err_sys(&err, "standard output");
+	return cli_fail(c, &err);
+}
+
+bool cli_confirm(const char *question)
+{
+	char answer[16] = "";
+
+	fprintf(stderr, "%s\nAre you sure you want to continue? [y/N] ", question);
+	if (!fgets(answer, sizeof(answer), stdin))
+		fputc('\n', stderr);
+	return answer[0] == 'y' || answer[0] == 'Y';
+}
+
+int cli_open(struct cli *c, struct err *err)
+{
+	int rc;
+
+	if (c->opened)
+		return 0;
+	rc = runtime_open(&c->rt, c->root, err);
+	if (rc < 0)
+		return rc;
+	c->opened = true;
+	return 0;
+}
+
+/* The directory of this very program, whatever argv[0] says. */
+static int own_dir(char **ret, struct err *err)
+{
+	char path[4096];
+	ssize_t n = readlink("/proc/self/exe", path, sizeof(path) - 1);
+
+	if (n < 0)
+		return err_sys(err, "read /proc/self/exe");
+	path[n] = 0;
+	*ret = path_join(path, "..");
+	return 0;
+}
+
+int cli_exec_heavy(struct cli *c, const char *name, struct err *err)
+{
+	static const char *const places[] = { HEAVY_PROGRAM, "../libexec/shale/" HEAVY_PROGRAM };
+	auto_strv struct strv argv = { 0 };
+	auto_free char *dir = NULL;
+	int rc;
+
+	rc = own_dir(&dir, err);
+	if (rc < 0)
+		return rc;
+	strv_add(&argv, HEAVY_PROGRAM);
+	strv_addf(&argv, "--root=%s", c->root);
+	if (c->debug)
+		strv_add(&argv, "--debug");
+	strv_add(&argv, name);
+	for (char **w = c->words; *w; w++)
+		strv_add(&argv, *w);
+	fflush(stdout);
+	for (size_t i = 0; i < ARRAY_LEN(places); i++) {
+		auto_free char *path = path_join(dir, places[i]);
+
+		execv(path, strv_args(&argv));
+		if (errno != ENOENT && errno != ENOTDIR)
+			return err_sys(err, "run %s", path);
+	}
+	return err_set(err, ENOENT, "%s is neither in %s nor in ../libexec/shale beside it",
+		       HEAVY_PROGRAM, dir);
+}
+
+/* --- which command ------------------------------------------------------------------------------- */
+
+static const struct command *find_command(const struct command *const *commands, const char *name)
+{
+	for (; *commands; commands++)
+		if (str_eq((*commands)->name, name))
+			return *commands;
+	return NULL;
+}
+
+static bool is_group(const char *name)
+{
+	for (const struct alias *a = cli_aliases; a->command; a++)
+		if (a->group && str_eq(a->group, name))
+			return true;
+	return false;
+}
+
+static const char *find_alias(const char *group, const char *name)
+{
+	for (const struct alias *a = cli_aliases; a->command; a++)
+		if (str_eq(a->group, group) && str_eq(a->name, name))
+			return a->command;
+	return NULL;
+}
+
+static int unknown(const struct command *const *commands, const char *group, const char *name,
+		   struct err *err)
+{
+	auto_strv struct strv names = { 0 };
+	const char *near;
+
+	for (; !group && *commands; commands++)
+		if (!((*commands)->flags & CMD_HIDDEN))
+			strv_add(&names, (*commands)->name);
+	for (const struct alias *a = cli_aliases; a->command; a++)
+		if (str_eq(a->group, group))
+			strv_add(&names, a->name);
+	near = str_nearest(name, (const char *const *)strv_args(&names));
+	err_set(err, EINVAL, "unknown command: %s%s%s", group ? group : "", group ? " " : "", name);
+	return near ? err_hint(err, "did you mean %s?", near) : -EINVAL;
+}
+
+int cli_resolve(const struct command *const *commands, char **words, struct command_found *ret,
+		struct err *err)
+{
+	const char *group = words[0] && is_group(words[0]) ? words[0] : NULL;
+	const char *name = words[group ? 1 : 0];
+	const char *command;
+
+	*ret = (struct command_found){ .group = group, .n_words = group ? 2 : 1 };
+	if (!name || (group && (str_eq(name, "--help") || str_eq(name, "-h")))) {
+		ret->n_words = group ? 1 : 0;
+		return 0;
+	}
+	command = find_alias(group, name);
+	if (!command && !group)
+		command = name;
+	if (command)
+		ret->command = find_command(commands, command);
+	return ret->command ? 0 : unknown(commands, group, name, err);
+}
+
+/* --- running it ------------------------------------------------------------------------------------ */
+
+static int check_count(const struct command *cmd, int n, struct err *err)
+{
+	if (n < cmd->min_args)
+		return err_set(err, EINVAL, "%s needs %s", cmd->name, cmd->args);
+	if (cmd->max_args >= 0 && n > cmd->max_args)
+		return err_set(err, EINVAL, cmd->max_args ? "%s takes no more than: %s" : "%s takes no arguments%s",
+			       cmd->name, cmd->max_args ? cmd->args : "");
+	return 0;
+}
+
+static int check_root(const struct command *cmd, struct err *err)
+{
+	if (geteuid() == 0 || cmd->flags & CMD_ANYONE)
+		return 0;
+	return err_set(err, EPERM, "%s must be run as root (try sudo)", cmd->name);
+}
+
+static int run_parsed(struct cli *c, void *args, int argc, char **argv)
+{
+	const struct command *cmd = c->command;
+	struct opt_parse p = { cmd->opts, args, cmd->flags & CMD_STOP_AT_ARG, false };
+	struct err err = { 0 };
+	int rc;
+
+	rc = opt_parse(&p, &argc, argv, &err);
+	if (p.help) {
+		help_command(cmd);
+		return cli_done(c);
+	}
+	if (rc >= 0)
+		rc = check_count(cmd, argc, &err);
+	if (rc < 0)
+		return cli_usage(c, &err);
+	if (check_root(cmd, &err) < 0)
+		return cli_fail(c, &err);
+	return cmd->main(c, args, argc, argv);
+}
+
+static int run_command(struct cli *c, int argc, char **argv)
+{
+	const struct command *cmd = c->command;
+	auto_free char **words = mem_dup(argv, (size_t)(argc + 1) * sizeof(*argv));
+	auto_free void *args = mem_alloc(cmd->args_size + 1);
+	struct err err = { 0 };
+	int code;
+
+	c->words = words; /* opt_parse moves argv's */
+	if (cmd->flags & CMD_HEAVY) {
+		cli_exec_heavy(c, cmd->name, &err);
+		return cli_fail(c, &err);
+	}
+	if (cmd->defaults)
+		memcpy(args, cmd->defaults, cmd->args_size);
+	code = run_parsed(c, args, argc, argv);
+	opt_free(cmd->opts, args);
+	if (c->opened)
+		runtime_close(&c->rt);
+	return code;
+}
+
+static int run_words(struct cli *c, const struct globals *g, int argc, char **argv)
+{
+	struct command_found found;
+	struct err err = { 0 };
+	char version[] = "version";
+	char *just_version[] = { version, NULL };
+
+	if (g->version) {
+		argc = 1;
+		argv = just_version;
+	}
+	if (cli_resolve(c->commands, argv, &found, &err) < 0)
+		return cli_usage(c, &err);
+	if (!found.command) {
+		help_all(c->commands, found.group);
+		return cli_done(c);
+	}
+	c->command = found.command;
+	return run_command(c, argc - found.n_words, argv + found.n_words);
+}
+
+int cli_main(const struct command *const *commands, int argc, char **argv)
+{
+	struct cli c = { .commands = commands, .rt.root_fd = -1 };
+	struct globals g = { 0 };
+	struct opt_parse p = { cli_globals, &g, true, false };
+	struct err err = { 0 };
+
+	if (argc > 0) {
+		argc--;
+		argv++;
+	}
+	if (opt_parse(&p, &argc, argv, &err) < 0)
+		return cli_usage(&c, &err);
+	c.root = g.root ? g.root : secure_getenv("SHALE_ROOT");
+	if (!c.root || !*c.root)
+		c.root = ROOT_DEFAULT;
+	c.debug = g.debug;
+	if (p.help) {
+		help_all(commands, NULL);
+		return cli_done(&c);
+	}
+	return run_words(&c, &g, argc, argv);
+}

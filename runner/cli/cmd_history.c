@@ -1,0 +1,186 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <inttypes.h>
+#include <string.h>
+
+#include <shale/image.h>
+
+#include "priv.h"
+
+extern const struct command cmd_history;
+
+enum { CREATED_BY_MAX = 45 };
+
+struct history_args {
+	bool no_trunc, quiet, human;
+	const char *format;
+};
+
+#define OFF(field) offsetof(struct history_args, field)
+static const struct opt history_opts[] = {
+	{ 'H', "human", OPT_BOOL, OFF(human), NULL, "sizes and dates for people (=false: exact)" },
+	{ 0, "no-trunc", OPT_BOOL, OFF(no_trunc), NULL, "whole IDs and instructions, and the layers' digests" },
+	{ 'q', "quiet", OPT_BOOL, OFF(quiet), NULL, "print only IDs" },
+	{ 0, "format", OPT_STR, OFF(format), "FORMAT", "table, json, or a Go template" },
+	{ 0 },
+};
+static const struct history_args history_defaults = { .human = true };
+
+static const struct out_column columns[] = {
+	{ "IMAGE", "ID", false },     { "CREATED", "CreatedSince", false },
+	{ "CREATED BY", "CreatedBy", false }, { "SIZE", "Size", false },
+	{ "COMMENT", "Comment", true }, { "CREATED AT", "CreatedAt", true },
+	{ "LAYER", "Layer", true },   { 0 },
+};
+static const struct out_column columns_whole[] = {
+	{ "IMAGE", "ID", false },     { "CREATED", "CreatedSince", false },
+	{ "CREATED BY", "CreatedBy", false }, { "SIZE", "Size", false },
+	{ "LAYER", "Layer", false },  { "COMMENT", "Comment", true },
+	{ "CREATED AT", "CreatedAt", true }, { 0 },
+};
+
+struct history {
+	struct cli *c;
+	const struct history_args *a;
+	const struct image *img;
+	struct image_config *config;
+	struct image_layer *layers;
+	size_t n_layers;
+	json_t *steps, *rows;
+};
+
+static void history_free(struct history *h)
+{
+	image_config_free(h->config);
+	mem_cleanup(&h->layers);
+	json_decref(h->steps);
+	json_decref(h->rows);
+}
+
+static int load(struct history *h, struct err *err)
+{
+	int rc = image_config_parse(h->img->config, strlen(h->img->config), &h->config, err);
+
+	if (rc >= 0)
+		rc = image_layers(&h->c->rt, h->img->snapshot, &h->layers, &h->n_layers, err);
+	if (rc >= 0 && h->img->history)
+		rc = json_parse(h->img->history, strlen(h->img->history), &h->steps, err);
+	return rc;
+}
+
+struct by_snapshot {
+	int64_t snapshot;
+	char id[DIGEST_STR_MAX];
+};
+
+static int match_snapshot(const struct image *img, void *arg, struct err *err)
+{
+	struct by_snapshot *b = arg;
+
+	(void)err;
+	if (img->snapshot == b->snapshot)
+		snprintf(b->id, sizeof(b->id), "%s", img->id);
+	return 0;
+}
+
+/*
+ * What to call row i: the step that made it; else the image that ends there (the base); else, inside an image that came from elsewhere, the
+ * layer. layer: of this row, or of the nearest below.
+ */
+static char *row_id(struct history *h, size_t i, const struct image_layer *layer)
+{
+	const struct image_history *row = &h->config->history[i];
+	const char *step = json_string_value(json_array_get(h->steps, i));
+	const char *next = json_string_value(json_array_get(h->steps, i + 1));
+	struct by_snapshot b = { .snapshot = layer ? layer->snapshot : 0 };
+	struct err ignored = { 0 };
+	bool is_last = i + 1 == h->config->n_history;
+
+	if (step && *step)
+		return mem_str(step);
+	if (is_last && *h->img->id)
+		return mem_str(h->img->id);
+	if ((next && *next) || !row->empty_layer)
+		image_walk(&h->c->rt, match_snapshot, &b, &ignored);
+	if (*b.id)
+		return mem_str(b.id);
+	return mem_str(layer && *layer->diff_id ? layer->diff_id : h->img->id);
+}
+
+static char *short_text(const char *s)
+{
+	size_t chars = 0, i = 0;
+
+	for (; s[i] && chars < CREATED_BY_MAX; chars++)
+		for (i++; ((unsigned char)s[i] & 0xc0) == 0x80;)
+			i++;
+	if (!s[i])
+		return mem_str(s);
+	for (i--; i && ((unsigned char)s[i] & 0xc0) == 0x80;)
+		i--;
+	return mem_fmt("%.*s…", (int)i, s);
+}
+
+static void add_row(struct history *h, size_t i, const struct image_layer *layer)
+{
+	const struct image_history *row = &h->config->history[i];
+	const char *by = row->created_by && *row->created_by ? row->created_by : row->comment;
+	uint64_t size = row->empty_layer || !layer ? 0 : layer->size_bytes;
+	auto_free char *id = row_id(h, i, layer);
+	json_t *r = out_row_new();
+
+	out_row_take(r, "ID", h->a->no_trunc ? mem_str(id) : out_short_id(id));
+	out_row_take(r, "CreatedAt", out_time(row->created_s));
+	out_row_take(r, "CreatedSince",
+		     h->a->human ? out_ago(row->created_s) : out_time(row->created_s));
+	out_row_take(r, "CreatedBy", h->a->no_trunc ? mem_str(by) : short_text(by ? by : ""));
+	out_row_take(r, "Size", h->a->human ? out_size(size) : mem_fmt("%" PRIu64, size));
+	out_row_set(r, "Comment", row->comment);
+	out_row_set(r, "Layer", row->empty_layer || !layer ? "" : layer->diff_id);
+	json_array_insert_new(h->rows, 0, r);
+}
+
+static int show(struct history *h, struct err *err)
+{
+	const struct history_args *a = h->a;
+	struct out_list o = { a->no_trunc ? columns_whole : columns, a->format, a->quiet ? "ID" : NULL };
+	size_t layer = 0;
+	int rc = load(h, err);
+
+	if (rc < 0)
+		return rc;
+	for (size_t i = 0; i < h->config->n_history; i++) {
+		if (!h->config->history[i].empty_layer && layer < h->n_layers)
+			layer++;
+		add_row(h, i, layer ? &h->layers[layer - 1] : NULL);
+	}
+	return out_list(&o, h->rows, err);
+}
+
+static int history_main(struct cli *c, void *args, int argc, char **argv)
+{
+	cleanup(history_free) struct history h = { .c = c, .a = args };
+	auto_image struct image *img = NULL;
+	struct err err = { 0 };
+
+	(void)argc;
+	h.rows = json_array();
+	if (cli_open(c, &err) < 0 || image_find(&c->rt, argv[0], &img, &err) < 0)
+		return cli_fail(c, &err);
+	h.img = img;
+	if (show(&h, &err) < 0)
+		return cli_fail(c, &err);
+	return cli_done(c);
+}
+
+const struct command cmd_history = {
+	.name = "history",
+	.args = "IMAGE",
+	.summary = "Show the steps that made an image",
+	.opts = history_opts,
+	.args_size = sizeof(struct history_args),
+	.main = history_main,
+	.min_args = 1,
+	.max_args = 1,
+	.complete = complete_images,
+	.defaults = &history_defaults,
+};

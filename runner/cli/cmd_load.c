@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <errno.h>
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <shale/base/fd.h>
+#include <shale/image.h>
+
+#include "finish.h"
+#include "priv.h"
+
+extern const struct command cmd_load;
+
+struct load_args {
+	const char *input;
+	bool quiet, sync;
+};
+
+#define OFF(field) offsetof(struct load_args, field)
+static const struct opt load_opts[] = {
+	{ 'i', "input", OPT_STR, OFF(input), "FILE", "archive, or directory of an OCI layout (default standard input)" },
+	{ 'q', "quiet", OPT_BOOL, OFF(quiet), NULL, "print nothing but the names" },
+	{ 0, "sync", OPT_BOOL, OFF(sync), NULL, "return when the images are on disk" },
+	{ 0 },
+};
+
+static int load_from(struct cli *c, const char *input, struct strv *lines, struct err *err)
+{
+	auto_fd int fd = -1;
+
+	if (!input && isatty(STDIN_FILENO))
+		return err_set(err, EINVAL, "standard input is a terminal: an archive must come from it, or by -i FILE");
+	fd = input ? open(input, O_RDONLY | O_CLOEXEC | O_NOCTTY) : fd_dup(STDIN_FILENO);
+	if (fd < 0)
+		return err_sys(err, "open %s", input ? input : "standard input");
+	return image_load(&c->rt, fd, lines, err);
+}
+
+static int load_main(struct cli *c, void *args, int argc, char **argv)
+{
+	const struct load_args *a = args;
+	auto_strv struct strv lines = { 0 };
+	struct finish finish = FINISH_INIT;
+	struct err err = { 0 };
+	int code = 0;
+
+	(void)argc;
+	(void)argv;
+	if (cli_open(c, &err) < 0 || finish_begin(&finish, c, &err) < 0)
+		return cli_fail(c, &err);
+	/* What was loaded before a failure stays, and is said. */
+	if (load_from(c, a->input, &lines, &err) < 0)
+		code = cli_fail(c, &err);
+	for (size_t i = 0; i < lines.n; i++)
+		puts(lines.v[i]);
+	if (!code)
+		code = cli_done(c);
+	finish_end(&finish, c, a->sync);
+	return code;
+}
+
+const struct command cmd_load = {
+	.name = "load",
+	.args = "",
+	.summary = "Load images from an archive",
+	.opts = load_opts,
+	.args_size = sizeof(struct load_args),
+	.main = load_main,
+};

@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <errno.h>
+
+#include <shale/image.h>
+
+#include "priv.h"
+
+extern const struct command cmd_rmi;
+
+struct rmi_args {
+	bool force, no_prune;
+};
+
+static const struct opt rmi_opts[] = {
+	{ 'f', "force", OPT_BOOL, offsetof(struct rmi_args, force), NULL,
+	  "also with several names, or only the name of an image in use; a missing image is fine" },
+	{ 0, "no-prune", OPT_BOOL, offsetof(struct rmi_args, no_prune), NULL, NULL },
+	{ 0 },
+};
+
+static void print_removal(const struct image_removal *r)
+{
+	auto_free char *size = out_size(r->freed_bytes);
+
+	removal_lines(r, "Untagged", "Deleted");
+	if (r->deleted.n)
+		printf("Freed %s\n", size);
+	removal_kept(r);
+}
+
+static int remove_one(struct cli *c, const char *name, bool force)
+{
+	auto_image_removal struct image_removal r = { 0 };
+	struct err err = { 0 };
+	int rc = image_remove(&c->rt, name, force, &r, &err);
+
+	if (rc >= 0) {
+		print_removal(&r);
+		return 0;
+	}
+	cli_fail(c, &err);
+	return force && rc == -ENOENT ? 0 : 1;
+}
+
+static int rmi_main(struct cli *c, void *args, int argc, char **argv)
+{
+	const struct rmi_args *a = args;
+	struct err err = { 0 };
+	int code = 0;
+
+	if (cli_open(c, &err) < 0)
+		return cli_fail(c, &err);
+	for (int i = 0; i < argc; i++)
+		code |= remove_one(c, argv[i], a->force);
+	return code ? code : cli_done(c);
+}
+
+const struct command cmd_rmi = {
+	.name = "rmi",
+	.args = "IMAGE...",
+	.summary = "Remove images",
+	.opts = rmi_opts,
+	.args_size = sizeof(struct rmi_args),
+	.main = rmi_main,
+	.min_args = 1,
+	.max_args = -1,
+	.complete = complete_images,
+};

@@ -1,0 +1,180 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <shale/base/fd.h>
+#include <shale/base/fs.h>
+#include <shale/base/proc.h>
+#include <shale/image.h>
+
+#include "priv.h"
+
+extern const struct command cmd_save;
+
+struct save_args {
+	const char *output, *format;
+};
+
+static const struct save_args save_defaults = { .format = "docker-archive" };
+
+#define OFF(field) offsetof(struct save_args, field)
+static const struct opt save_opts[] = {
+	{ 'o', "output", OPT_STR, OFF(output), "FILE", "file, or directory of oci-dir (default standard output)" },
+	{ 0, "format", OPT_STR, OFF(format), "FORMAT", "docker-archive (default), oci-archive or oci-dir" },
+	{ 0 },
+};
+
+/* A file gets its name when it is whole: the one that was there stays until then. */
+struct output {
+	const char *path;
+	char *target, *tmp; /* tmp NULL: written in place */
+	int fd;
+};
+
+static void output_cleanup(struct output *o)
+{
+	fd_close(&o->fd);
+	if (o->tmp)
+		unlink(o->tmp);
+	free(o->tmp);
+	free(o->target);
+}
+
+static int output_open(struct output *o, struct err *err)
+{
+	char random[17];
+	struct stat st;
+	int rc;
+
+	/* A symlink's target is replaced, not the symlink. */
+	o->target = realpath(o->path, NULL);
+	if (!o->target)
+		o->target = mem_str(o->path);
+	if (stat(o->target, &st) == 0 && !S_ISREG(st.st_mode)) {
+		if (S_ISDIR(st.st_mode))
+			return err_set(err, EISDIR, "%s is a directory", o->path);
+		o->fd = open(o->target, O_WRONLY | O_CLOEXEC | O_NOCTTY);
+		return o->fd < 0 ? err_sys(err, "open %s", o->path) : 0;
+	}
+	proc_random_hex(random, 16);
+	o->tmp = mem_fmt("%s.%s.tmp", o->target, random);
+	o->fd = open(o->tmp, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	if (o->fd < 0) {
+		rc = err_sys(err, "create %s", o->path);
+		free(take(o->tmp));
+		return rc;
+	}
+	return out_give_to_user(o->fd, err);
+}
+
+static int output_commit(struct output *o, struct err *err)
+{
+	if (!o->tmp)
+		return 0;
+	if (rename(o->tmp, o->target) < 0)
+		return err_sys(err, "rename to %s", o->path);
+	free(take(o->tmp));
+	return 0;
+}
+
+static int save_file(struct cli *c, enum image_format format, const struct strv *names, const char *path,
+		     struct err *err)
+{
+	cleanup(output_cleanup) struct output o = { .path = path, .fd = -1 };
+	int rc = output_open(&o, err);
+
+	if (rc >= 0)
+		rc = image_save(&c->rt, format, names, o.fd, err);
+	return rc < 0 ? rc : output_commit(&o, err);
+}
+
+static int save_stdout(struct cli *c, enum image_format format, const struct strv *names, struct err *err)
+{
+	if (isatty(STDOUT_FILENO))
+		return err_set(err, EINVAL, "an archive is not for a terminal: use -o FILE or a pipe");
+	return image_save(&c->rt, format, names, STDOUT_FILENO, err);
+}
+
+/* Directories first, so that nothing is given away by a path that its new owner could exchange. */
+static int give_tree(int dir_fd, struct err *err)
+{
+	auto_strv struct strv names = { 0 };
+	int rc = fs_list(dir_fd, ".", &names, err);
+
+	for (size_t i = 0; rc >= 0 && i < names.n; i++) {
+		auto_fd int fd = openat(dir_fd, names.v[i], O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+		struct stat st;
+
+		if (fd < 0 || fstat(fd, &st) < 0)
+			return err_sys(err, "open %s", names.v[i]);
+		/* blobs/sha256: as deep as a layout is. */
+		rc = S_ISDIR(st.st_mode) ? give_tree(fd, err) : out_give_to_user(fd, err);
+	}
+	return rc < 0 ? rc : out_give_to_user(dir_fd, err);
+}
+
+static int save_dir(struct cli *c, const struct strv *names, const char *path, struct err *err)
+{
+	bool is_new = mkdir(path, 0755) == 0;
+	auto_fd int fd = -1;
+	int rc;
+
+	if (!is_new && errno != EEXIST)
+		return err_sys(err, "make directory %s", path);
+	fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0)
+		return err_sys(err, "open %s", path);
+	rc = image_save(&c->rt, IMAGE_OCI_DIR, names, fd, err);
+	/* A directory that was there is in somebody's hands already, who could put links into it. */
+	return rc < 0 || !is_new ? rc : give_tree(fd, err);
+}
+
+static int save(struct cli *c, const struct save_args *a, const struct strv *names, struct err *err)
+{
+	static const struct {
+		const char *name;
+		enum image_format format;
+	} formats[] = { { "docker-archive", IMAGE_DOCKER_ARCHIVE },
+			{ "oci-archive", IMAGE_OCI_ARCHIVE },
+			{ "oci-dir", IMAGE_OCI_DIR } };
+	size_t i = 0;
+
+	while (i < ARRAY_LEN(formats) && !str_eq(a->format, formats[i].name))
+		i++;
+	if (i == ARRAY_LEN(formats))
+		return err_set(err, EINVAL, "--format: \"%s\" is not docker-archive, oci-archive or oci-dir",
+			       a->format);
+	if (formats[i].format == IMAGE_OCI_DIR)
+		return a->output ? save_dir(c, names, a->output, err) :
+				   err_set(err, EINVAL, "oci-dir needs -o DIRECTORY");
+	if (!a->output || str_eq(a->output, "-"))
+		return save_stdout(c, formats[i].format, names, err);
+	return save_file(c, formats[i].format, names, a->output, err);
+}
+
+static int save_main(struct cli *c, void *args, int argc, char **argv)
+{
+	auto_strv struct strv names = { 0 };
+	struct err err = { 0 };
+
+	for (int i = 0; i < argc; i++)
+		strv_add(&names, argv[i]);
+	if (cli_open(c, &err) < 0 || save(c, args, &names, &err) < 0)
+		return cli_fail(c, &err);
+	return 0;
+}
+
+const struct command cmd_save = {
+	.name = "save",
+	.args = "IMAGE...",
+	.summary = "Save images to an archive",
+	.opts = save_opts,
+	.args_size = sizeof(struct save_args),
+	.main = save_main,
+	.min_args = 1,
+	.max_args = -1,
+	.defaults = &save_defaults,
+};

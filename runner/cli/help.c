@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* help: the screens of --help, made from the tables. */
+#include "priv.h"
+
+#include <string.h>
+
+static size_t name_width(const struct command *const *commands)
+{
+	size_t width = 0;
+
+	for (; *commands; commands++)
+		if (!((*commands)->flags & CMD_HIDDEN) && strlen((*commands)->name) > width)
+			width = strlen((*commands)->name);
+	return width;
+}
+
+static const struct command *find(const struct command *const *commands, const char *name)
+{
+	while (*commands && !str_eq((*commands)->name, name))
+		commands++;
+	return *commands;
+}
+
+static void help_group(const struct command *const *commands, const char *group)
+{
+	size_t width = 0;
+
+	printf("Usage: shale %s COMMAND\n\n", group);
+	for (const struct alias *a = cli_aliases; a->command; a++)
+		if (str_eq(a->group, group) && strlen(a->name) > width)
+			width = strlen(a->name);
+	for (const struct alias *a = cli_aliases; a->command; a++) {
+		const struct command *cmd = find(commands, a->command);
+
+		if (str_eq(a->group, group) && cmd)
+			printf("  %-*s  %s\n", (int)width, a->name, cmd->summary);
+	}
+}
+
+void help_all(const struct command *const *commands, const char *group)
+{
+	auto_str struct str options = { 0 };
+	size_t width = name_width(commands);
+
+	if (group) {
+		help_group(commands, group);
+		return;
+	}
+	printf("Usage: shale [OPTIONS] COMMAND [ARGUMENTS]\n\n"
+	       "Builds container images and runs containers, without a daemon.\n\n");
+	for (; *commands; commands++)
+		if (!((*commands)->flags & CMD_HIDDEN))
+			printf("  %-*s  %s\n", (int)width, (*commands)->name, (*commands)->summary);
+	opt_help(cli_globals, &options);
+	printf("\n%s\nDocker's grouped spellings (image ls, container rm, builder prune) work too.\n"
+	       "shale COMMAND --help tells more of one.\n",
+	       str_get(&options));
+}
+
+static void help_aliases(const struct command *cmd)
+{
+	const char *lead = "\nAlso: ";
+
+	for (const struct alias *a = cli_aliases; a->command; a++) {
+		if (!str_eq(a->command, cmd->name))
+			continue;
+		printf("%sshale %s%s%s", lead, a->group ? a->group : "", a->group ? " " : "", a->name);
+		lead = ", ";
+	}
+	if (*lead == ',')
+		putchar('\n');
+}
+
+void help_command(const struct command *cmd)
+{
+	auto_str struct str options = { 0 };
+
+	opt_help(cmd->opts, &options);
+	printf("Usage: shale %s%s%s%s\n\n%s\n", cmd->name, options.len ? " [OPTIONS]" : "",
+	       *cmd->args ? " " : "", cmd->args, cmd->summary);
+	if (options.len)
+		printf("\n%s", str_get(&options));
+	help_aliases(cmd);
+}
