@@ -85,6 +85,8 @@ void image_cleanup(struct image **img);
 /* A name, a name with tag, an id or a unique prefix of one ("sha256:" optional), or a step's id (resolved to the draft image of that step:
  * then id is "" and config and snapshot are the step's). -ENOENT, -EINVAL (ambiguous). ret->config is loaded. */
 int image_find(struct runtime *rt, const char *name, struct image **ret, struct err *err);
+/* Its config as a draft, the history rows with the step ids that the image's row has. */
+int image_config_of(const struct image *img, struct image_config **ret, struct err *err);
 /* Exactly an image row. */
 int image_get(struct runtime *rt, const char *id, struct image **ret, struct err *err);
 typedef int image_fn(const struct image *img, void *arg, struct err *err); /* config is NULL */

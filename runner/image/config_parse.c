@@ -216,3 +216,24 @@ int image_config_parse(const char *text, size_t len, struct image_config **ret, 
 	*ret = take(c);
 	return 0;
 }
+
+int image_config_of(const struct image *img, struct image_config **ret, struct err *err)
+{
+	auto_image_config struct image_config *c = NULL;
+	auto_json json_t *steps = NULL;
+	struct err ignored = { 0 };
+	int rc;
+
+	rc = image_config_parse(img->config, strlen(img->config), &c, err);
+	if (rc < 0)
+		return rc;
+	/* Of one length, unless someone else wrote the row. */
+	if (img->history && json_parse(img->history, strlen(img->history), &steps, &ignored) == 0)
+		for (size_t i = 0; i < c->n_history && i < json_array_size(steps); i++) {
+			const char *id = json_string_value(json_array_get(steps, i));
+
+			c->history[i].step_id = id && *id ? mem_str(id) : NULL;
+		}
+	*ret = take(c);
+	return 0;
+}

@@ -98,7 +98,7 @@ static void test_id_wins(void **state)
 static void test_steps(void **state)
 {
 	struct fix *f = *state;
-	auto_image_config struct image_config *c = image_config_new();
+	auto_image_config struct image_config *c = image_config_new(), *back = NULL;
 	auto_image struct image *img = NULL;
 	int64_t top = new_layer(f, 0, "a", "one");
 	char id[DIGEST_STR_MAX];
@@ -117,6 +117,10 @@ static void test_steps(void **state)
 	ok(f, image_get(&f->rt, id, &img, &f->err));
 	assert_string_equal(img->history, "[\"\",\"0011\"]");
 	assert_null(strstr(img->config, "0011"));
+	ok(f, image_config_of(img, &back, &f->err));
+	assert_int_equal(back->n_history, 2);
+	assert_null(back->history[0].step_id);
+	assert_string_equal(back->history[1].step_id, "0011");
 }
 
 static void test_tags(void **state)
