@@ -1,0 +1,171 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * After a step, on the critical path: mtimes to whole seconds, and what kind of layer it is. Files
+ * are not opened: a stat each, and more only where it can matter.
+ */
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/xattr.h>
+#include <unistd.h>
+
+#include <shale/base/fd.h>
+
+#include "priv.h"
+
+/* An attribute block of its own counts as a block of the file: only above this do blocks tell a
+ * file without data. */
+enum { ATTR_BLOCKS = 8, SMALL = ATTR_BLOCKS * 512, FDS_HELD = 128 };
+
+struct level {
+	int fd; /* -1 while a deep walk is beneath it */
+	struct layer_names names;
+	size_t next;
+	bool is_late; /* its own mtime has a fraction: cut when its entries are done */
+	int64_t mtime_s;
+};
+
+struct freeze {
+	struct level *v;
+	size_t n, cap;
+	struct layer_inodes inodes;
+	struct layer_info info;
+};
+
+static void freeze_free(struct freeze *z)
+{
+	for (size_t i = 0; i < z->n; i++) {
+		fd_close(&z->v[i].fd);
+		layer_names_free(&z->v[i].names);
+	}
+	free(z->v);
+	layer_inodes_free(&z->inodes);
+}
+#define auto_freeze cleanup(freeze_free)
+
+static int cut(int dir_fd, const char *name, int64_t mtime_s, struct err *err)
+{
+	struct timespec ts[2] = { { .tv_nsec = UTIME_OMIT }, { .tv_sec = mtime_s } };
+
+	if (utimensat(dir_fd, name, ts, AT_SYMLINK_NOFOLLOW) < 0)
+		return err_sys(err, "set time of %s", name);
+	return 0;
+}
+
+static bool may_be_metacopy(const struct stat *st)
+{
+	return st->st_size > 0 && (st->st_blocks * 512 < st->st_size ||
+				   (st->st_size <= SMALL && st->st_blocks == ATTR_BLOCKS));
+}
+
+static int look_for_metacopy(struct freeze *z, int dir_fd, const char *name, struct err *err)
+{
+	char path[FD_PATH_MAX + NAME_MAX + 2];
+
+	if (z->info.flags & LAYER_NEEDS_METACOPY)
+		return 0;
+	snprintf(path, sizeof(path), "/proc/self/fd/%d/%s", dir_fd, name);
+	if (lgetxattr(path, "trusted.overlay.metacopy", NULL, 0) >= 0)
+		z->info.flags |= LAYER_NEEDS_METACOPY;
+	else if (errno != ENODATA && errno != EOPNOTSUPP)
+		return err_sys(err, "xattr of %s", name);
+	return 0;
+}
+
+static int one_file(struct freeze *z, int dir_fd, const char *name, struct err *err)
+{
+	struct stat st;
+	int rc = 0;
+
+	if (fstatat(dir_fd, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+		return err_sys(err, "stat %s", name);
+	if (layer_is_whiteout(&st))
+		return 0;
+	z->info.entries++;
+	if (st.st_mtim.tv_nsec)
+		rc = cut(dir_fd, name, st.st_mtim.tv_sec, err);
+	if (rc < 0 || !S_ISREG(st.st_mode))
+		return rc;
+	/* A file counts once, whatever its names. */
+	if (st.st_nlink < 2 || !layer_inodes_first(&z->inodes, &st, ""))
+		z->info.size_bytes += (uint64_t)st.st_size;
+	return may_be_metacopy(&st) ? look_for_metacopy(z, dir_fd, name, err) : 0;
+}
+
+static int enter(struct freeze *z, int dir_fd, const char *name, struct err *err)
+{
+	struct level l = { .fd = layer_open(dir_fd, name, O_DIRECTORY) };
+	struct stat st;
+	int rc = 0;
+
+	if (l.fd < 0)
+		return err_sys(err, "open %s", name);
+	if (fstat(l.fd, &st) < 0)
+		rc = err_sys(err, "stat %s", name);
+	if (rc >= 0)
+		rc = layer_names_read(l.fd, false, &l.names, err);
+	if (rc < 0) {
+		fd_close(&l.fd);
+		return rc;
+	}
+	z->info.entries++;
+	l.is_late = st.st_mtim.tv_nsec != 0;
+	l.mtime_s = st.st_mtim.tv_sec;
+	if (!(z->info.flags & LAYER_NEEDS_REDIRECT) &&
+	    fgetxattr(l.fd, "trusted.overlay.redirect", NULL, 0) >= 0)
+		z->info.flags |= LAYER_NEEDS_REDIRECT;
+	/* However deep the tree, no more than so many fds: higher ones are found again by "..". */
+	if (z->n >= FDS_HELD)
+		fd_close(&z->v[z->n - 1].fd);
+	mem_room(z->v, z->n, z->cap);
+	z->v[z->n++] = l;
+	return 0;
+}
+
+static int leave(struct freeze *z, struct err *err)
+{
+	struct level *l = &z->v[z->n - 1];
+	int rc = 0;
+
+	if (l->is_late) {
+		struct timespec ts[2] = { { .tv_nsec = UTIME_OMIT }, { .tv_sec = l->mtime_s } };
+
+		if (futimens(l->fd, ts) < 0)
+			rc = err_sys(err, "set time of a directory");
+	}
+	if (rc >= 0 && z->n > 1 && z->v[z->n - 2].fd < 0) {
+		z->v[z->n - 2].fd = layer_open(l->fd, "..", O_DIRECTORY);
+		if (z->v[z->n - 2].fd < 0)
+			rc = err_sys(err, "open ..");
+	}
+	fd_close(&l->fd);
+	layer_names_free(&l->names);
+	z->n--;
+	return rc;
+}
+
+int layer_freeze(int upper_fd, struct layer_info *ret, struct err *err)
+{
+	auto_freeze struct freeze z = { 0 };
+	int rc = enter(&z, upper_fd, ".", err);
+
+	while (rc >= 0 && z.n) {
+		struct level *l = &z.v[z.n - 1];
+		const struct layer_name *e = l->next < l->names.n ? &l->names.v[l->next++] : NULL;
+
+		if (!e)
+			rc = leave(&z, err);
+		else if (e->type == DT_DIR)
+			rc = enter(&z, l->fd, e->s, err);
+		else
+			rc = one_file(&z, l->fd, e->s, err);
+	}
+	if (rc < 0)
+		return err_ctx(err, "freeze layer");
+	*ret = z.info;
+	return 0;
+}
