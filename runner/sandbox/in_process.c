@@ -1,0 +1,233 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What the process becomes, in the child: session, terminal, ids, capabilities, filter.
+ *
+ * Ids are set by the bare system calls: libc's wrappers tell all threads of the process it
+ * remembers, and after clone3 there are none, but their locks may be held.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <net/if.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/vfs.h>
+#include <unistd.h>
+
+#include <linux/capability.h>
+#include <linux/seccomp.h>
+
+#include <shale/base/fd.h>
+#include <shale/base/path.h>
+#include <shale/base/sys.h>
+
+#include "priv.h"
+
+enum { DEVPTS_MAGIC = 0x1cd1, TTY_GROUP = 5, CAPS_MAX = 63 };
+
+int sandbox_in_net_fd(struct sandbox_ctx *ctx, const struct sandbox_step *s)
+{
+	(void)s;
+	return setns(ctx->plan->spec.net_fd, CLONE_NEWNET) < 0 ? -errno : 0;
+}
+
+/* As Docker's "none": nothing but a working loopback. */
+int sandbox_in_loopback(struct sandbox_ctx *ctx, const struct sandbox_step *s)
+{
+	auto_fd int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	struct ifreq lo = { .ifr_name = "lo", .ifr_flags = IFF_UP };
+
+	(void)ctx, (void)s;
+	return fd < 0 || ioctl(fd, SIOCSIFFLAGS, &lo) < 0 ? -errno : 0;
+}
+
+/* A pty's master: of our own devpts, or, joining, of what is devpts at /dev/pts of the container.
+ */
+static int open_master(struct sandbox_ctx *ctx)
+{
+	auto_fd int fd = -1;
+	struct statfs fs;
+	int flags = O_RDWR | O_NOCTTY | O_CLOEXEC;
+
+	if (ctx->pts_fd >= 0)
+		fd = openat(ctx->pts_fd, "ptmx", flags);
+	else
+		fd = path_try_in(ctx->root_fd, "dev/pts/ptmx", flags | O_NOFOLLOW, 0);
+	if (fd < 0 || fstatfs(fd, &fs) < 0)
+		return -errno;
+	return fs.f_type == DEVPTS_MAGIC ? fd_take(&fd) : -ENOTTY;
+}
+
+/* /dev/console is the terminal, bound by the fd that the kernel gave us (CVE-2025-52565, TRAPS T8).
+ */
+static int bind_console(struct sandbox_ctx *ctx, int slave)
+{
+	auto_fd int tree =
+		sys_open_tree(slave, "", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH);
+
+	if (tree < 0 || mknodat(ctx->dev_fd, "console", S_IFREG | 0600, 0) < 0 ||
+	    sys_move_mount(tree, "", ctx->dev_fd, "console", MOVE_MOUNT_F_EMPTY_PATH) < 0)
+		return -errno;
+	return 0;
+}
+
+static int send_master(int sock, int master)
+{
+	struct sandbox_msg m = { .kind = SANDBOX_MSG_READY };
+	struct iovec iov = { &m, sizeof(m) };
+	union {
+		char bytes[CMSG_SPACE(sizeof(int))];
+		struct cmsghdr align;
+	} control = { .bytes = { 0 } };
+	struct msghdr h = { .msg_iov = &iov,
+			    .msg_iovlen = 1,
+			    .msg_control = control.bytes,
+			    .msg_controllen = sizeof(control.bytes) };
+	struct cmsghdr *c = CMSG_FIRSTHDR(&h);
+
+	c->cmsg_level = SOL_SOCKET;
+	c->cmsg_type = SCM_RIGHTS;
+	c->cmsg_len = CMSG_LEN(sizeof(int));
+	memcpy(CMSG_DATA(c), &master, sizeof(master));
+	return sendmsg(sock, &h, MSG_NOSIGNAL) < 0 ? -errno : 0;
+}
+
+int sandbox_in_terminal(struct sandbox_ctx *ctx, const struct sandbox_step *s)
+{
+	auto_fd int master = open_master(ctx);
+	auto_fd int slave = -1;
+	int unlock = 0, rc;
+
+	(void)s;
+	if (master < 0)
+		return master;
+	if (ioctl(master, TIOCSPTLCK, &unlock) < 0)
+		return -errno;
+	slave = ioctl(master, TIOCGPTPEER, O_RDWR | O_NOCTTY | O_CLOEXEC);
+	if (slave < 0 || fchown(slave, ctx->plan->spec.uid, TTY_GROUP) < 0 ||
+	    ioctl(slave, TIOCSCTTY, 0) < 0)
+		return -errno;
+	rc = ctx->pts_fd >= 0 ? bind_console(ctx, slave) : 0;
+	if (rc < 0)
+		return rc;
+	for (int i = 0; i < 3; i++)
+		if (dup2(slave, i) < 0)
+			return -errno;
+	return send_master(ctx->sock, master);
+}
+
+/* A pipe belongs to who uses it, so that the program can open /dev/stdout anew. Files and terminals
+ * stay as they are. */
+static int give_pipe(int fd, uid_t uid)
+{
+	struct stat st;
+
+	if (!uid || fstat(fd, &st) < 0 || !S_ISFIFO(st.st_mode) || st.st_uid == uid)
+		return 0;
+	return fchown(fd, uid, (gid_t)-1) < 0 && errno != EPERM ? -errno : 0;
+}
+
+int sandbox_in_stdio(struct sandbox_ctx *ctx, const struct sandbox_step *s)
+{
+	int fds[3], rc = 0;
+
+	(void)s;
+	if (ctx->plan->spec.terminal)
+		return 0;
+	/* First all above 2, so that no copy overwrites a source that is still needed. */
+	for (int i = 0; i < 3; i++) {
+		int from = ctx->plan->spec.stdio[i] < 0 ? ctx->null_fd : ctx->plan->spec.stdio[i];
+
+		fds[i] = from > 2 ? from : fd_dup(from);
+		if (fds[i] < 0)
+			return -errno;
+	}
+	for (int i = 0; i < 3 && rc == 0; i++)
+		rc = dup2(fds[i], i) < 0 ? -errno : give_pipe(i, ctx->plan->spec.uid);
+	return rc;
+}
+
+int sandbox_in_cwd(struct sandbox_ctx *ctx, const struct sandbox_step *s)
+{
+	char cwd[PATH_MAX];
+	auto_fd int fd = -1;
+
+	umask(022);
+	if (!strcmp(s->name, "/"))
+		return chdir("/") < 0 ? -errno : 0;
+	/* Magic links (/proc/self/fd/N) are ELOOP here; getcwd tells whether we are inside the root
+	 * all the same. */
+	fd = sandbox_make_path(ctx->root_fd, s->name, true);
+	if (fd < 0)
+		return fd;
+	if (fchdir(fd) < 0)
+		return -errno;
+	/* Not libc's getcwd, which walks and allocates when the kernel says "(unreachable)". */
+	if (syscall(SYS_getcwd, cwd, sizeof(cwd)) < 0 || cwd[0] != '/')
+		return -EXDEV;
+	return 0;
+}
+
+int sandbox_in_bounding(struct sandbox_ctx *ctx, const struct sandbox_step *s)
+{
+	(void)ctx;
+	for (int c = 0; c <= CAPS_MAX; c++) {
+		if (s->a & (1ull << c))
+			continue;
+		if (prctl(PR_CAPBSET_DROP, c, 0, 0, 0) < 0)
+			return errno == EINVAL && c > CAP_AUDIT_READ
+				       ? 0
+				       : -errno; /* past the kernel's last */
+	}
+	return 0;
+}
+
+int sandbox_in_groups(struct sandbox_ctx *ctx, const struct sandbox_step *s)
+{
+	(void)s;
+	return syscall(SYS_setgroups, ctx->plan->n_groups, ctx->plan->groups) < 0 ? -errno : 0;
+}
+
+int sandbox_in_seccomp(struct sandbox_ctx *ctx, const struct sandbox_step *s)
+{
+	struct sock_fprog prog = { (unsigned short)ctx->plan->n_filter, ctx->plan->filter };
+
+	(void)s;
+	return sys_seccomp(SECCOMP_SET_MODE_FILTER, 0, &prog) < 0 ? -errno : 0;
+}
+
+int sandbox_in_user(struct sandbox_ctx *ctx, const struct sandbox_step *s)
+{
+	uid_t uid = ctx->plan->spec.uid;
+	gid_t gid = ctx->plan->spec.gid;
+
+	(void)s;
+	if (prctl(PR_SET_KEEPCAPS, uid != 0, 0, 0, 0) < 0 ||
+	    syscall(SYS_setresgid, gid, gid, gid) < 0 || syscall(SYS_setresuid, uid, uid, uid) < 0)
+		return -errno;
+	return 0;
+}
+
+/* Permitted and effective as asked; inheritable and with it ambient empty (CVE-2022-24769, TRAPS
+ * T11). */
+int sandbox_in_caps(struct sandbox_ctx *ctx, const struct sandbox_step *s)
+{
+	struct __user_cap_header_struct head = { _LINUX_CAPABILITY_VERSION_3, 0 };
+	struct __user_cap_data_struct data[2] = {
+		{ (uint32_t)s->a, (uint32_t)s->a, 0 },
+		{ (uint32_t)(s->a >> 32), (uint32_t)(s->a >> 32), 0 },
+	};
+
+	(void)ctx;
+	if (prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0) < 0 ||
+	    sys_capset(&head, data) < 0)
+		return -errno;
+	return prctl(PR_SET_KEEPCAPS, 0, 0, 0, 0) < 0 ? -errno : 0;
+}

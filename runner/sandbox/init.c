@@ -1,0 +1,204 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The child: walks the steps, holds, executes the stub. It allocates nothing, takes no lock and
+ * parses nothing. */
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <sched.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <shale/base/fd.h>
+#include <shale/base/sys.h>
+
+#include "priv.h"
+
+enum { FAILED = 125 };
+
+static int in_dumpable(struct sandbox_ctx *ctx, const struct sandbox_step *s)
+{
+	(void)ctx, (void)s;
+	return prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0 ? -errno : 0;
+}
+
+/* Signals too: what the parent blocked for its signalfd must reach the program. */
+static int in_session(struct sandbox_ctx *ctx, const struct sandbox_step *s)
+{
+	sigset_t none;
+
+	(void)ctx, (void)s;
+	sigemptyset(&none);
+	if (sigprocmask(SIG_SETMASK, &none, NULL) < 0)
+		return -errno;
+	return setsid() < 0 ? -errno : 0;
+}
+
+/* "0" is the writer: so the child places itself and nobody waits for anybody. */
+static int in_cgroup_enter(struct sandbox_ctx *ctx, const struct sandbox_step *s)
+{
+	(void)s;
+	for (size_t i = 0; i < ctx->n_cgroup_procs; i++)
+		if (write(ctx->cgroup_procs[i], "0", 1) != 1)
+			return -errno;
+	return 0;
+}
+
+static int in_cgroup_ns(struct sandbox_ctx *ctx, const struct sandbox_step *s)
+{
+	(void)ctx, (void)s;
+	return unshare(CLONE_NEWCGROUP) < 0 ? -errno : 0;
+}
+
+static int in_hostname(struct sandbox_ctx *ctx, const struct sandbox_step *s)
+{
+	(void)ctx;
+	return sethostname(s->name, strlen(s->name)) < 0 ? -errno : 0;
+}
+
+/* The pid namespace came with the clone; the rest of the container by its pidfd. */
+static int in_join(struct sandbox_ctx *ctx, const struct sandbox_step *s)
+{
+	(void)s;
+	if (setns(ctx->join_pidfd,
+		  CLONE_NEWNS | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWNET | CLONE_NEWCGROUP) < 0)
+		return -errno;
+	ctx->root_fd = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	return ctx->root_fd < 0 ? -errno : 0;
+}
+
+static int in_limit(struct sandbox_ctx *ctx, const struct sandbox_step *s)
+{
+	const struct sandbox_limit *l = (const struct sandbox_limit *)s->value;
+	struct rlimit r = { l->soft, l->hard };
+
+	(void)ctx;
+	return setrlimit((unsigned)l->resource, &r) < 0 ? -errno : 0;
+}
+
+static int in_keyring(struct sandbox_ctx *ctx, const struct sandbox_step *s)
+{
+	(void)ctx, (void)s;
+	return sys_keyctl_join(NULL) < 0 && errno != ENOSYS ? -errno : 0;
+}
+
+static int in_no_new_privs(struct sandbox_ctx *ctx, const struct sandbox_step *s)
+{
+	(void)ctx, (void)s;
+	return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 ? -errno : 0;
+}
+
+/* pdeathsig is cleared by the changes of ids before; a parent that died earlier is an EOF here. */
+static int in_hold(struct sandbox_ctx *ctx, const struct sandbox_step *s)
+{
+	char go;
+	ssize_t n;
+
+	(void)s;
+	if (prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) < 0)
+		return -errno;
+	do {
+		n = read(ctx->sock, &go, 1);
+	} while (n < 0 && errno == EINTR);
+	if (n != 1)
+		_exit(FAILED);
+	return 0;
+}
+
+typedef int (*step_fn)(struct sandbox_ctx *ctx, const struct sandbox_step *s);
+
+static const step_fn step_fns[OP_N] = {
+	[OP_DUMPABLE] = in_dumpable,
+	[OP_SESSION] = in_session,
+	[OP_CGROUP_ENTER] = in_cgroup_enter,
+	[OP_CGROUP_NS] = in_cgroup_ns,
+	[OP_NET_FD] = sandbox_in_net_fd,
+	[OP_LOOPBACK] = sandbox_in_loopback,
+	[OP_HOSTNAME] = in_hostname,
+	[OP_PRIVATE] = sandbox_in_private,
+	[OP_ROOT] = sandbox_in_root,
+	[OP_PROC] = sandbox_in_proc,
+	[OP_SYS] = sandbox_in_sys,
+	[OP_CGROUP_FS] = sandbox_in_cgroup_fs,
+	[OP_DEV] = sandbox_in_dev,
+	[OP_NODE] = sandbox_in_node,
+	[OP_NODE_BIND] = sandbox_in_node_bind,
+	[OP_LINK] = sandbox_in_link,
+	[OP_DIR] = sandbox_in_dir,
+	[OP_DEVPTS] = sandbox_in_devpts,
+	[OP_SHM] = sandbox_in_shm,
+	[OP_MQUEUE] = sandbox_in_mqueue,
+	[OP_MOUNT] = sandbox_in_mount,
+	[OP_DEV_SEAL] = sandbox_in_dev_seal,
+	[OP_READ_ONLY] = sandbox_in_read_only,
+	[OP_MASK] = sandbox_in_mask,
+	[OP_ROOT_READ_ONLY] = sandbox_in_root_read_only,
+	[OP_JOIN] = in_join,
+	[OP_TERMINAL] = sandbox_in_terminal,
+	[OP_STDIO] = sandbox_in_stdio,
+	[OP_LIMIT] = in_limit,
+	[OP_KEYRING] = in_keyring,
+	[OP_CWD] = sandbox_in_cwd,
+	[OP_BOUNDING] = sandbox_in_bounding,
+	[OP_GROUPS] = sandbox_in_groups,
+	[OP_SECCOMP] = sandbox_in_seccomp,
+	[OP_NO_NEW_PRIVS] = in_no_new_privs,
+	[OP_USER] = sandbox_in_user,
+	[OP_CAPS] = sandbox_in_caps,
+	[OP_HOLD] = in_hold,
+};
+
+static void failed(struct sandbox_ctx *ctx, enum sandbox_msg_kind kind, int error, size_t step)
+{
+	struct sandbox_msg m = { .kind = kind, .error = error, .step = (uint32_t)step };
+
+	memcpy(m.text, ctx->text, sizeof(m.text));
+	send(ctx->sock, &m, sizeof(m), MSG_NOSIGNAL);
+	_exit(FAILED);
+}
+
+static void number_text(char buf[12], int n)
+{
+	char digits[12];
+	int at = 0, out = 0;
+
+	do {
+		digits[at++] = (char)('0' + n % 10);
+		n /= 10;
+	} while (n);
+	while (at)
+		buf[out++] = digits[--at];
+	buf[out] = 0;
+}
+
+/* All fds close at exec but the sync fd, which the stub marks itself. */
+static void exec_stub(struct sandbox_ctx *ctx)
+{
+	const struct sandbox_plan *p = ctx->plan;
+	char sync[12];
+
+	number_text(sync, ctx->sock);
+	p->stub_argv[1] = sync;
+	if (sys_close_range(3, ~0u, CLOSE_RANGE_CLOEXEC) < 0 || fcntl(ctx->sock, F_SETFD, 0) < 0)
+		return;
+	sys_execveat(ctx->stub_fd, "", p->stub_argv, p->envp.v ? p->envp.v : (char *[]){ NULL },
+		     AT_EMPTY_PATH);
+}
+
+void sandbox_child(struct sandbox_ctx *ctx, const struct sandbox_step *steps, size_t n)
+{
+	fd_close(&ctx->parent_sock);
+	for (size_t i = 0; i < n; i++) {
+		int rc = step_fns[steps[i].op](ctx, &steps[i]);
+
+		if (rc < 0)
+			failed(ctx, SANDBOX_MSG_FAILED, -rc, i);
+	}
+	exec_stub(ctx);
+	failed(ctx, SANDBOX_MSG_NO_EXEC, errno, n);
+	_exit(FAILED);
+}

@@ -1,0 +1,242 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* sandbox, shared inside the module: the plan's steps, the child's walk and the messages between
+ * the two processes. */
+#ifndef SHALE_SANDBOX_PRIV_H
+#define SHALE_SANDBOX_PRIV_H
+
+#include <limits.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include <linux/filter.h>
+
+#include <shale/base/err.h>
+#include <shale/base/str.h>
+#include <shale/sandbox.h>
+
+enum {
+	SANDBOX_ARGS_MAX = 1 << 20, /* strings of argv or envp; the kernel has limits of its own */
+	SANDBOX_MOUNTS_MAX = 1024,
+	SANDBOX_GROUPS_MAX = 65536,
+	SANDBOX_CANDIDATES_MAX = 256, /* directories of PATH that are tried */
+	SANDBOX_HIERARCHIES_MAX = 24,
+	SANDBOX_TEXT_MAX = 256,
+};
+
+/* One thing the child does. The order in which plan.c emits them, and why, is told there. */
+enum sandbox_op {
+	OP_DUMPABLE,
+	OP_SESSION,
+	OP_CGROUP_ENTER,
+	OP_CGROUP_NS,
+	OP_NET_FD,
+	OP_LOOPBACK,
+	OP_HOSTNAME,
+	OP_PRIVATE,
+	OP_ROOT,
+	OP_PROC,
+	OP_SYS,
+	OP_CGROUP_FS,
+	OP_DEV,
+	OP_NODE,
+	OP_NODE_BIND,
+	OP_LINK,
+	OP_DIR,
+	OP_DEVPTS,
+	OP_SHM,
+	OP_MQUEUE,
+	OP_MOUNT,
+	OP_DEV_SEAL,
+	OP_READ_ONLY,
+	OP_MASK,
+	OP_ROOT_READ_ONLY,
+	OP_JOIN,
+	OP_TERMINAL,
+	OP_STDIO,
+	OP_LIMIT,
+	OP_KEYRING,
+	OP_CWD,
+	OP_BOUNDING,
+	OP_GROUPS,
+	OP_SECCOMP,
+	OP_NO_NEW_PRIVS,
+	OP_USER,
+	OP_CAPS,
+	OP_HOLD,
+	OP_N
+};
+
+struct sandbox_step {
+	enum sandbox_op op;
+	const char *name;  /* path, host name, name of a limit */
+	const char *value; /* target of a link, options of a tmpfs */
+	uint64_t a, b;     /* what the op says: device and mode, soft and hard limit … */
+	const struct sandbox_mount *mount;
+};
+
+struct sandbox_plan {
+	struct sandbox_spec spec; /* deep copy; fds are the caller's numbers */
+	char *hostname, *cwd, *cgroup_name;
+	struct strv argv, envp;
+	char **stub_argv; /* what the stub is executed with */
+	char *stub_flags;
+	struct strv candidates;
+	uint32_t *groups;
+	size_t n_groups;
+	struct sandbox_mount *mounts;
+	struct sandbox_limit *limits;
+	struct sandbox_step *steps, *join_steps;
+	size_t n_steps, cap_steps, n_join_steps, cap_join_steps;
+	struct strv strings; /* what steps point into */
+	uint64_t caps;
+	struct sock_filter *filter;
+	size_t n_filter;
+};
+
+/* What spawn opens for the child to use; all close with it. */
+struct sandbox_ctx {
+	const struct sandbox_plan *plan;
+	const struct sandbox_step *step; /* under way, for the message when it fails */
+	char text[SANDBOX_TEXT_MAX];     /* the kernel's own words on it */
+	int sock;                        /* the child's end */
+	int parent_sock;                 /* the parent's end, closed first thing */
+	int stub_fd;
+	int join_pidfd;
+	int root_fd; /* detached clone, or the spec's */
+	int null_fd;
+	int *mount_fds; /* detached clones of bind sources, one a mount */
+	int cgroup_procs[SANDBOX_HIERARCHIES_MAX]; /* v1: cgroup.procs to write "0" to */
+	size_t n_cgroup_procs;
+	bool cgroup_v2; /* /sys/fs/cgroup is cgroup2 */
+	struct sandbox_cgroup_view {
+		char name[64];
+		int fd; /* detached read-only bind */
+	} views[SANDBOX_HIERARCHIES_MAX];
+	size_t n_views;
+	/* Made by the child's own steps. */
+	int proc_fd, sys_fd, dev_fd, pts_fd, here_fd;
+};
+
+/* Child to parent: one struct a message. No message but EOF: the exec succeeded. Parent to child:
+ * one byte, go. */
+enum sandbox_msg_kind {
+	SANDBOX_MSG_READY =
+		1, /* all steps done, holding; carries the pty's master when there is a terminal */
+	SANDBOX_MSG_FAILED,  /* a step failed */
+	SANDBOX_MSG_NO_EXEC, /* from the stub: the program could not be executed */
+};
+struct sandbox_msg {
+	uint32_t kind;
+	int32_t error;
+	uint32_t step; /* index into the steps */
+	char text[SANDBOX_TEXT_MAX];
+};
+
+/* plan.c, mounts.c */
+struct sandbox_step *sandbox_step_add(struct sandbox_plan *p, enum sandbox_op op);
+const char *sandbox_keep(struct sandbox_plan *p, const char *s);
+void sandbox_plan_mounts(struct sandbox_plan *p);
+int sandbox_check_mounts(const struct sandbox_spec *spec, struct err *err);
+void sandbox_step_text(const struct sandbox_plan *p, const struct sandbox_step *s, struct str *out);
+
+/* caps.c */
+int sandbox_caps_find(const struct sandbox_spec *spec, uint64_t *ret, struct err *err);
+void sandbox_caps_text(uint64_t caps, struct str *out);
+
+/* seccomp.c, seccomp_table.c */
+int sandbox_filter_make(uint64_t caps, const char *cache_dir, struct sock_filter **ret,
+			size_t *ret_n, struct err *err);
+struct sandbox_rule {
+	const char *names; /* blank-separated */
+	uint64_t caps;     /* one of these is needed; 0: none */
+};
+extern const struct sandbox_rule sandbox_rules[];
+extern const size_t sandbox_n_rules;
+/* Numbers that libseccomp may be too old to know; they are the same on every architecture. */
+struct sandbox_new_call {
+	uint16_t first, last;
+	uint64_t caps;
+};
+extern const struct sandbox_new_call sandbox_new_calls[];
+extern const size_t sandbox_n_new_calls;
+enum { SANDBOX_RULES_REVISION = 1, SANDBOX_NEW_FIRST = 451, SANDBOX_NEW_LAST = 466 };
+
+/* exec.c */
+int sandbox_stub_open(struct err *err);
+
+/* cgroup.c */
+struct sandbox_cgroup_dirs {
+	struct {
+		char *controllers; /* ",memory," between commas; "" for v2 */
+		char *base;        /* where "shale/<id>" goes */
+		char *mount;       /* mount point */
+		bool v2;
+	} v[SANDBOX_HIERARCHIES_MAX];
+	size_t n;
+	bool pure_v2;
+};
+#define auto_cgroup_dirs cleanup(sandbox_cgroup_dirs_free)
+int sandbox_cgroup_scan(struct sandbox_cgroup_dirs *ret, struct err *err);
+void sandbox_cgroup_dirs_free(struct sandbox_cgroup_dirs *d);
+int sandbox_cgroup_check_name(const char *name, struct err *err);
+/* Makes the groups; fills cgroup_procs and views; *ret_v2_fd (-1: none) is for CLONE_INTO_CGROUP.
+ */
+int sandbox_cgroup_make(const struct sandbox_cgroup *c, struct sandbox_ctx *ctx, int *ret_v2_fd,
+			struct err *err);
+/* For a process that joins: the same groups, which must exist. */
+int sandbox_cgroup_open(const char *name, struct sandbox_ctx *ctx, int *ret_v2_fd, struct err *err);
+
+/* init.c and its parts: in the child. Each returns 0 or -errno and fills nothing but ctx. */
+void sandbox_child(struct sandbox_ctx *ctx, const struct sandbox_step *steps, size_t n)
+	__attribute__((noreturn));
+int sandbox_in_net_fd(struct sandbox_ctx *ctx, const struct sandbox_step *s);
+int sandbox_in_loopback(struct sandbox_ctx *ctx, const struct sandbox_step *s);
+int sandbox_in_private(struct sandbox_ctx *ctx, const struct sandbox_step *s);
+int sandbox_in_root(struct sandbox_ctx *ctx, const struct sandbox_step *s);
+int sandbox_in_proc(struct sandbox_ctx *ctx, const struct sandbox_step *s);
+int sandbox_in_sys(struct sandbox_ctx *ctx, const struct sandbox_step *s);
+int sandbox_in_cgroup_fs(struct sandbox_ctx *ctx, const struct sandbox_step *s);
+int sandbox_in_dev(struct sandbox_ctx *ctx, const struct sandbox_step *s);
+int sandbox_in_node(struct sandbox_ctx *ctx, const struct sandbox_step *s);
+int sandbox_in_node_bind(struct sandbox_ctx *ctx, const struct sandbox_step *s);
+int sandbox_in_link(struct sandbox_ctx *ctx, const struct sandbox_step *s);
+int sandbox_in_dir(struct sandbox_ctx *ctx, const struct sandbox_step *s);
+int sandbox_in_devpts(struct sandbox_ctx *ctx, const struct sandbox_step *s);
+int sandbox_in_shm(struct sandbox_ctx *ctx, const struct sandbox_step *s);
+int sandbox_in_mqueue(struct sandbox_ctx *ctx, const struct sandbox_step *s);
+int sandbox_in_mount(struct sandbox_ctx *ctx, const struct sandbox_step *s);
+int sandbox_in_dev_seal(struct sandbox_ctx *ctx, const struct sandbox_step *s);
+int sandbox_in_read_only(struct sandbox_ctx *ctx, const struct sandbox_step *s);
+int sandbox_in_mask(struct sandbox_ctx *ctx, const struct sandbox_step *s);
+int sandbox_in_root_read_only(struct sandbox_ctx *ctx, const struct sandbox_step *s);
+int sandbox_in_terminal(struct sandbox_ctx *ctx, const struct sandbox_step *s);
+int sandbox_in_stdio(struct sandbox_ctx *ctx, const struct sandbox_step *s);
+int sandbox_in_cwd(struct sandbox_ctx *ctx, const struct sandbox_step *s);
+int sandbox_in_bounding(struct sandbox_ctx *ctx, const struct sandbox_step *s);
+int sandbox_in_groups(struct sandbox_ctx *ctx, const struct sandbox_step *s);
+int sandbox_in_seccomp(struct sandbox_ctx *ctx, const struct sandbox_step *s);
+int sandbox_in_user(struct sandbox_ctx *ctx, const struct sandbox_step *s);
+int sandbox_in_caps(struct sandbox_ctx *ctx, const struct sandbox_step *s);
+/* in_path.c: opens path beneath root, making what is missing (O_PATH); symlinks as a process
+ * chrooted there sees them. */
+int sandbox_make_path(int root_fd, const char *path, bool is_dir);
+
+/* spawn.c, join.c */
+struct sandbox {
+	pid_t pid;
+	int pidfd, sock, terminal_fd;
+	bool joined; /* not pid 1 of its own pid namespace */
+	bool released, ended;
+	int status;
+	char *cgroup_name;
+	struct strv step_texts; /* for messages: the plan may be gone */
+	char *program;
+};
+int sandbox_start(const struct sandbox_plan *p, struct sandbox_ctx *ctx, uint64_t clone_flags,
+		  int cgroup_fd, struct sandbox **ret, struct err *err);
+void sandbox_ctx_close(struct sandbox_ctx *ctx);
+void sandbox_ctx_init(struct sandbox_ctx *ctx, const struct sandbox_plan *p);
+
+#endif
