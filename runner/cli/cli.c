@@ -10,7 +10,7 @@
 #include <shale/base/fd.h>
 #include <shale/base/path.h>
 
-#define ROOT_DEFAULT "/var/lib/shale"
+#define ROOT_DEFAULT  "/var/lib/shale"
 #define HEAVY_PROGRAM "shale-build"
 
 enum { EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_SHALE = 125 };
@@ -127,7 +127,8 @@ int cli_exec_heavy(struct cli *c, const char *name, struct err *err)
 		       HEAVY_PROGRAM, dir);
 }
 
-/* --- which command ------------------------------------------------------------------------------- */
+/* --- which command -------------------------------------------------------------------------------
+ */
 
 static const struct command *find_command(const struct command *const *commands, const char *name)
 {
@@ -190,14 +191,17 @@ int cli_resolve(const struct command *const *commands, char **words, struct comm
 	return ret->command ? 0 : unknown(commands, group, name, err);
 }
 
-/* --- running it ------------------------------------------------------------------------------------ */
+/* --- running it
+ * ------------------------------------------------------------------------------------ */
 
 static int check_count(const struct command *cmd, int n, struct err *err)
 {
 	if (n < cmd->min_args)
 		return err_set(err, EINVAL, "%s needs %s", cmd->name, cmd->args);
 	if (cmd->max_args >= 0 && n > cmd->max_args)
-		return err_set(err, EINVAL, cmd->max_args ? "%s takes no more than: %s" : "%s takes no arguments%s",
+		return err_set(err, EINVAL,
+			       cmd->max_args ? "%s takes no more than: %s"
+					     : "%s takes no arguments%s",
 			       cmd->name, cmd->max_args ? cmd->args : "");
 	return 0;
 }

@@ -18,7 +18,8 @@ struct history_args {
 #define OFF(field) offsetof(struct history_args, field)
 static const struct opt history_opts[] = {
 	{ 'H', "human", OPT_BOOL, OFF(human), NULL, "sizes and dates for people (=false: exact)" },
-	{ 0, "no-trunc", OPT_BOOL, OFF(no_trunc), NULL, "whole IDs and instructions, and the layers' digests" },
+	{ 0, "no-trunc", OPT_BOOL, OFF(no_trunc), NULL,
+	  "whole IDs and instructions, and the layers' digests" },
 	{ 'q', "quiet", OPT_BOOL, OFF(quiet), NULL, "print only IDs" },
 	{ 0, "format", OPT_STR, OFF(format), "FORMAT", "table, json, or a Go template" },
 	{ 0 },
@@ -26,16 +27,24 @@ static const struct opt history_opts[] = {
 static const struct history_args history_defaults = { .human = true };
 
 static const struct out_column columns[] = {
-	{ "IMAGE", "ID", false },     { "CREATED", "CreatedSince", false },
-	{ "CREATED BY", "CreatedBy", false }, { "SIZE", "Size", false },
-	{ "COMMENT", "Comment", true }, { "CREATED AT", "CreatedAt", true },
-	{ "LAYER", "Layer", true },   { 0 },
+	{ "IMAGE", "ID", false },
+	{ "CREATED", "CreatedSince", false },
+	{ "CREATED BY", "CreatedBy", false },
+	{ "SIZE", "Size", false },
+	{ "COMMENT", "Comment", true },
+	{ "CREATED AT", "CreatedAt", true },
+	{ "LAYER", "Layer", true },
+	{ 0 },
 };
 static const struct out_column columns_whole[] = {
-	{ "IMAGE", "ID", false },     { "CREATED", "CreatedSince", false },
-	{ "CREATED BY", "CreatedBy", false }, { "SIZE", "Size", false },
-	{ "LAYER", "Layer", false },  { "COMMENT", "Comment", true },
-	{ "CREATED AT", "CreatedAt", true }, { 0 },
+	{ "IMAGE", "ID", false },
+	{ "CREATED", "CreatedSince", false },
+	{ "CREATED BY", "CreatedBy", false },
+	{ "SIZE", "Size", false },
+	{ "LAYER", "Layer", false },
+	{ "COMMENT", "Comment", true },
+	{ "CREATED AT", "CreatedAt", true },
+	{ 0 },
 };
 
 struct history {
@@ -83,8 +92,8 @@ static int match_snapshot(const struct image *img, void *arg, struct err *err)
 }
 
 /*
- * What to call row i: the step that made it; else the image that ends there (the base); else, inside an image that came from elsewhere, the
- * layer. layer: of this row, or of the nearest below.
+ * What to call row i: the step that made it; else the image that ends there (the base); else,
+ * inside an image that came from elsewhere, the layer. layer: of this row, or of the nearest below.
  */
 static char *row_id(struct history *h, size_t i, const struct image_layer *layer)
 {
@@ -142,7 +151,8 @@ static void add_row(struct history *h, size_t i, const struct image_layer *layer
 static int show(struct history *h, struct err *err)
 {
 	const struct history_args *a = h->a;
-	struct out_list o = { a->no_trunc ? columns_whole : columns, a->format, a->quiet ? "ID" : NULL };
+	struct out_list o = { a->no_trunc ? columns_whole : columns, a->format,
+			      a->quiet ? "ID" : NULL };
 	size_t layer = 0;
 	int rc = load(h, err);
 

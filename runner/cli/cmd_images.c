@@ -29,16 +29,22 @@ static const struct opt images_opts[] = {
 };
 
 static const struct out_column columns[] = {
-	{ "REPOSITORY", "Repository", false }, { "TAG", "Tag", false },
-	{ "IMAGE ID", "ID", false },	       { "CREATED", "CreatedSince", false },
-	{ "SIZE", "Size", false },	       { "CREATED AT", "CreatedAt", true },
-	{ "DIGEST", "Digest", true },	       { "CONTAINERS", "Containers", true },
-	{ "SHARED SIZE", "SharedSize", true }, { "UNIQUE SIZE", "UniqueSize", true },
-	{ "VIRTUAL SIZE", "VirtualSize", true }, { 0 },
+	{ "REPOSITORY", "Repository", false },
+	{ "TAG", "Tag", false },
+	{ "IMAGE ID", "ID", false },
+	{ "CREATED", "CreatedSince", false },
+	{ "SIZE", "Size", false },
+	{ "CREATED AT", "CreatedAt", true },
+	{ "DIGEST", "Digest", true },
+	{ "CONTAINERS", "Containers", true },
+	{ "SHARED SIZE", "SharedSize", true },
+	{ "UNIQUE SIZE", "UniqueSize", true },
+	{ "VIRTUAL SIZE", "VirtualSize", true },
+	{ 0 },
 };
 static const struct out_column columns_digests[] = {
 	{ "REPOSITORY", "Repository", false }, { "TAG", "Tag", false },
-	{ "DIGEST", "Digest", false },	       { "IMAGE ID", "ID", false },
+	{ "DIGEST", "Digest", false },         { "IMAGE ID", "ID", false },
 	{ "CREATED", "CreatedSince", false },  { "SIZE", "Size", false },
 	{ "CREATED AT", "CreatedAt", true },   { 0 },
 };
@@ -47,9 +53,9 @@ struct listing {
 	struct cli *c;
 	const struct images_args *a;
 	struct strv references, labels; /* any of the first, all of the second */
-	int dangling;			/* -1: either */
-	char *before, *since;		/* image IDs */
-	bool is_before, is_since;	/* the walk goes from new to old */
+	int dangling;                   /* -1: either */
+	char *before, *since;           /* image IDs */
+	bool is_before, is_since;       /* the walk goes from new to old */
 	json_t *rows;
 };
 
@@ -62,7 +68,8 @@ static void listing_free(struct listing *l)
 	json_decref(l->rows);
 }
 
-/* --- filters ------------------------------------------------------------------------------------------ */
+/* --- filters
+ * ------------------------------------------------------------------------------------------ */
 
 static int filter_dangling(struct listing *l, const char *value, struct err *err)
 {
@@ -117,7 +124,7 @@ static const struct {
 	int (*set)(struct listing *l, const char *value, struct err *err);
 } filters[] = {
 	{ "dangling", filter_dangling }, { "reference", filter_reference },
-	{ "label", filter_label },	 { "before", filter_before },
+	{ "label", filter_label },       { "before", filter_before },
 	{ "since", filter_since },
 };
 
@@ -129,8 +136,9 @@ static int set_filter(struct listing *l, const char *text, struct err *err)
 	for (size_t i = 0; value && i < ARRAY_LEN(filters); i++)
 		if (strlen(filters[i].name) == len && memcmp(filters[i].name, text, len) == 0)
 			return filters[i].set(l, value + 1, err);
-	return err_set(err, EINVAL, "filter %s: not one of dangling=, reference=, label=, before=, since=",
-		       text);
+	return err_set(
+		err, EINVAL,
+		"filter %s: not one of dangling=, reference=, label=, before=, since=", text);
 }
 
 static bool is_wanted_name(const struct listing *l, const char *name, const char *repo)
@@ -168,7 +176,9 @@ static int has_labels(struct listing *l, const struct image *img, struct err *er
 	return rc < 0 ? rc : 1;
 }
 
-/* --- rows ----------------------------------------------------------------------------------------------- */
+/* --- rows
+ * -----------------------------------------------------------------------------------------------
+ */
 
 static void add_row(struct listing *l, const struct image *img, const char *repo, const char *tag)
 {

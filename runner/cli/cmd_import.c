@@ -34,7 +34,9 @@ static int open_input(const char *name, struct err *err)
 
 	if (str_eq(name, "-")) {
 		if (isatty(STDIN_FILENO))
-			return err_set(err, EINVAL, "standard input is a terminal: an archive must come from it");
+			return err_set(
+				err, EINVAL,
+				"standard input is a terminal: an archive must come from it");
 		fd = fd_dup(STDIN_FILENO);
 		return fd < 0 ? err_sys(err, "standard input") : fd;
 	}
@@ -44,8 +46,8 @@ static int open_input(const char *name, struct err *err)
 	return fd < 0 ? err_sys(err, "open %s", name) : fd;
 }
 
-static int import_from(struct cli *c, const struct import_args *a, char **argv, char id[DIGEST_STR_MAX],
-		       struct err *err)
+static int import_from(struct cli *c, const struct import_args *a, char **argv,
+		       char id[DIGEST_STR_MAX], struct err *err)
 {
 	auto_image_config struct image_config *config = image_config_new();
 	struct image_import_opts o = { .message = a->message, .config = config };

@@ -53,7 +53,8 @@ static char *file_system(int root_fd)
 	size_t len;
 
 	if (statx(root_fd, "", AT_EMPTY_PATH, STATX_MNT_ID, &st) < 0 ||
-	    fd_read_file(AT_FDCWD, "/proc/self/mountinfo", MOUNTINFO_MAX, &table, &len, &ignored) < 0)
+	    fd_read_file(AT_FDCWD, "/proc/self/mountinfo", MOUNTINFO_MAX, &table, &len, &ignored) <
+		    0)
 		return mem_str("unknown");
 	return type_of_mount(table, st.stx_mnt_id);
 }
@@ -72,8 +73,8 @@ static json_t *overlay_features(void)
 {
 	static const struct {
 		const char *key, *value;
-	} options[] = { { "lowerdir+", "/" },	  { "metacopy", "on" }, { "redirect_dir", "on" },
-			{ "volatile", NULL },	  { "index", "off" },	{ "xino", "off" } };
+	} options[] = { { "lowerdir+", "/" }, { "metacopy", "on" }, { "redirect_dir", "on" },
+			{ "volatile", NULL }, { "index", "off" },   { "xino", "off" } };
 	json_t *list = json_array();
 
 	for (size_t i = 0; i < ARRAY_LEN(options); i++) {
@@ -124,7 +125,8 @@ static void set_host(json_t *o)
 	out_row_set(o, "OSType", "linux");
 	json_object_set_new(o, "NCPU", json_integer(sysconf(_SC_NPROCESSORS_ONLN)));
 	if (sysinfo(&mem) == 0)
-		json_object_set_new(o, "MemTotal", json_integer((json_int_t)mem.totalram * mem.mem_unit));
+		json_object_set_new(o, "MemTotal",
+				    json_integer((json_int_t)mem.totalram * mem.mem_unit));
 	out_row_set(o, "CgroupVersion", cgroup_version());
 }
 
@@ -133,7 +135,8 @@ static void set_space(json_t *o, int root_fd)
 	struct statfs sfs;
 
 	if (fstatfs(root_fd, &sfs) == 0)
-		out_row_take(o, "SpaceAvailable", out_size((uint64_t)sfs.f_bavail * (uint64_t)sfs.f_bsize));
+		out_row_take(o, "SpaceAvailable",
+			     out_size((uint64_t)sfs.f_bavail * (uint64_t)sfs.f_bsize));
 }
 
 static void print_info(const json_t *o)
@@ -162,7 +165,8 @@ static void print_info(const json_t *o)
 		auto_str struct str text = { 0 };
 
 		for (size_t k = 0; k < json_array_size(v); k++)
-			str_addf(&text, "%s%s", k ? " " : "", json_string_value(json_array_get(v, k)));
+			str_addf(&text, "%s%s", k ? " " : "",
+				 json_string_value(json_array_get(v, k)));
 		if (v && !json_is_array(v))
 			template_print(v, &text);
 		printf("%-16s %s\n", rows[i].label, str_get(&text));

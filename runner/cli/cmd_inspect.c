@@ -32,7 +32,8 @@ static int find_any(struct cli *c, const char *name, json_t **ret, struct err *e
 		return rc;
 	err_clear(err);
 	rc = inspect_image(c, name, ret, err);
-	return rc == -ENOENT ? err_set(err, ENOENT, "no container, image or build step '%s'", name) : rc;
+	return rc == -ENOENT ? err_set(err, ENOENT, "no container, image or build step '%s'", name)
+			     : rc;
 }
 
 /* Those found are printed although others are missing, as docker does. */
@@ -66,7 +67,9 @@ static int inspect_main(struct cli *c, void *args, int argc, char **argv)
 	static const struct {
 		const char *type;
 		find_fn *find;
-	} types[] = { { NULL, find_any }, { "container", inspect_container }, { "image", inspect_image } };
+	} types[] = { { NULL, find_any },
+		      { "container", inspect_container },
+		      { "image", inspect_image } };
 	const struct inspect_args *a = args;
 	struct err err = { 0 };
 

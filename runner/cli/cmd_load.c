@@ -18,7 +18,8 @@ struct load_args {
 
 #define OFF(field) offsetof(struct load_args, field)
 static const struct opt load_opts[] = {
-	{ 'i', "input", OPT_STR, OFF(input), "FILE", "archive, or directory of an OCI layout (default standard input)" },
+	{ 'i', "input", OPT_STR, OFF(input), "FILE",
+	  "archive, or directory of an OCI layout (default standard input)" },
 	{ 'q', "quiet", OPT_BOOL, OFF(quiet), NULL, "print nothing but the names" },
 	{ 0, "sync", OPT_BOOL, OFF(sync), NULL, "return when the images are on disk" },
 	{ 0 },
@@ -29,7 +30,9 @@ static int load_from(struct cli *c, const char *input, struct strv *lines, struc
 	auto_fd int fd = -1;
 
 	if (!input && isatty(STDIN_FILENO))
-		return err_set(err, EINVAL, "standard input is a terminal: an archive must come from it, or by -i FILE");
+		return err_set(
+			err, EINVAL,
+			"standard input is a terminal: an archive must come from it, or by -i FILE");
 	fd = input ? open(input, O_RDONLY | O_CLOEXEC | O_NOCTTY) : fd_dup(STDIN_FILENO);
 	if (fd < 0)
 		return err_sys(err, "open %s", input ? input : "standard input");

@@ -63,7 +63,8 @@ static int builder_prune_main(struct cli *c, void *args, int argc, char **argv)
 
 	(void)argc;
 	(void)argv;
-	if (!a->force && !cli_confirm("WARNING! This will remove the build cache that no image needs."))
+	if (!a->force &&
+	    !cli_confirm("WARNING! This will remove the build cache that no image needs."))
 		return 0;
 	if (cli_open(c, &err) < 0 || image_prune_cache(&c->rt, &r, &err) < 0)
 		return cli_fail(c, &err);

@@ -22,8 +22,10 @@ static const struct save_args save_defaults = { .format = "docker-archive" };
 
 #define OFF(field) offsetof(struct save_args, field)
 static const struct opt save_opts[] = {
-	{ 'o', "output", OPT_STR, OFF(output), "FILE", "file, or directory of oci-dir (default standard output)" },
-	{ 0, "format", OPT_STR, OFF(format), "FORMAT", "docker-archive (default), oci-archive or oci-dir" },
+	{ 'o', "output", OPT_STR, OFF(output), "FILE",
+	  "file, or directory of oci-dir (default standard output)" },
+	{ 0, "format", OPT_STR, OFF(format), "FORMAT",
+	  "docker-archive (default), oci-archive or oci-dir" },
 	{ 0 },
 };
 
@@ -80,8 +82,8 @@ static int output_commit(struct output *o, struct err *err)
 	return 0;
 }
 
-static int save_file(struct cli *c, enum image_format format, const struct strv *names, const char *path,
-		     struct err *err)
+static int save_file(struct cli *c, enum image_format format, const struct strv *names,
+		     const char *path, struct err *err)
 {
 	cleanup(output_cleanup) struct output o = { .path = path, .fd = -1 };
 	int rc = output_open(&o, err);
@@ -91,10 +93,12 @@ static int save_file(struct cli *c, enum image_format format, const struct strv 
 	return rc < 0 ? rc : output_commit(&o, err);
 }
 
-static int save_stdout(struct cli *c, enum image_format format, const struct strv *names, struct err *err)
+static int save_stdout(struct cli *c, enum image_format format, const struct strv *names,
+		       struct err *err)
 {
 	if (isatty(STDOUT_FILENO))
-		return err_set(err, EINVAL, "an archive is not for a terminal: use -o FILE or a pipe");
+		return err_set(err, EINVAL,
+			       "an archive is not for a terminal: use -o FILE or a pipe");
 	return image_save(&c->rt, format, names, STDOUT_FILENO, err);
 }
 
@@ -128,7 +132,8 @@ static int save_dir(struct cli *c, const struct strv *names, const char *path, s
 	if (fd < 0)
 		return err_sys(err, "open %s", path);
 	rc = image_save(&c->rt, IMAGE_OCI_DIR, names, fd, err);
-	/* A directory that was there is in somebody's hands already, who could put links into it. */
+	/* A directory that was there is in somebody's hands already, who could put links into it.
+	 */
 	return rc < 0 || !is_new ? rc : give_tree(fd, err);
 }
 
@@ -145,11 +150,12 @@ static int save(struct cli *c, const struct save_args *a, const struct strv *nam
 	while (i < ARRAY_LEN(formats) && !str_eq(a->format, formats[i].name))
 		i++;
 	if (i == ARRAY_LEN(formats))
-		return err_set(err, EINVAL, "--format: \"%s\" is not docker-archive, oci-archive or oci-dir",
+		return err_set(err, EINVAL,
+			       "--format: \"%s\" is not docker-archive, oci-archive or oci-dir",
 			       a->format);
 	if (formats[i].format == IMAGE_OCI_DIR)
-		return a->output ? save_dir(c, names, a->output, err) :
-				   err_set(err, EINVAL, "oci-dir needs -o DIRECTORY");
+		return a->output ? save_dir(c, names, a->output, err)
+				 : err_set(err, EINVAL, "oci-dir needs -o DIRECTORY");
 	if (!a->output || str_eq(a->output, "-"))
 		return save_stdout(c, formats[i].format, names, err);
 	return save_file(c, formats[i].format, names, a->output, err);

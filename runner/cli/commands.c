@@ -2,17 +2,16 @@
 /* commands: what shale can do, in the order of --help. */
 #include "priv.h"
 
-extern const struct command cmd_builder_prune, cmd_complete, cmd_container_inspect, cmd_container_prune,
-	cmd_create, cmd_diff, cmd_exec, cmd_history, cmd_image_inspect, cmd_image_prune, cmd_images,
-	cmd_info, cmd_inspect, cmd_kill, cmd_logs, cmd_monitor, cmd_ps, cmd_rm, cmd_rmi, cmd_run,
-	cmd_start, cmd_stop, cmd_tag, cmd_version, cmd_wait;
+extern const struct command cmd_builder_prune, cmd_complete, cmd_container_inspect,
+	cmd_container_prune, cmd_create, cmd_diff, cmd_exec, cmd_history, cmd_image_inspect,
+	cmd_image_prune, cmd_images, cmd_info, cmd_inspect, cmd_kill, cmd_logs, cmd_monitor, cmd_ps,
+	cmd_rm, cmd_rmi, cmd_run, cmd_start, cmd_stop, cmd_tag, cmd_tidy, cmd_version, cmd_wait;
 
 /* shale-build has their options. */
-#define HEAVY(id, command, text)                                                                   \
-	static const struct command id = { .name = (command),                                      \
-					   .summary = (text),                                      \
-					   .max_args = -1,                                         \
-					   .flags = CMD_HEAVY | CMD_ANYONE }
+#define HEAVY(id, word, text)                                                                      \
+	static const struct command id = {                                                         \
+		.name = (word), .summary = (text), .max_args = -1, .flags = CMD_HEAVY | CMD_ANYONE \
+	}
 HEAVY(heavy_build, "build", "Build an image from a Dockerfile");
 HEAVY(heavy_import, "import", "Make an image of a root file system's tar archive");
 HEAVY(heavy_load, "load", "Load images from an archive");
@@ -48,5 +47,6 @@ const struct command *const cli_commands[] = {
 	&cmd_wait,
 	&cmd_complete,
 	&cmd_monitor,
+	&cmd_tidy,
 	NULL,
 };

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* commands_heavy: what shale-build runs. Each has a row in commands.c too, which the unit test compares. */
+/* commands_heavy: what shale-build runs. Each has a row in commands.c too, which the unit test
+ * compares. */
 #include "priv.h"
 
 extern const struct command cmd_build, cmd_complete, cmd_import, cmd_load, cmd_save, cmd_tag_step;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* complete: what the completion scripts ask: "shale __complete WORD... LAST" prints candidates for LAST, one a line. */
+/* complete: what the completion scripts ask: "shale __complete WORD... LAST" prints candidates for
+ * LAST, one a line. */
 #include "priv.h"
 
 #include <string.h>

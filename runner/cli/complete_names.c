@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* complete_names: the names in the store, for completion. Failures say nothing: the user is in the middle of a line. */
+/* complete_names: the names in the store, for completion. Failures say nothing: the user is in the
+ * middle of a line. */
 #include "priv.h"
 
 #include <shale/container.h>

@@ -64,7 +64,8 @@ static void help_aliases(const struct command *cmd)
 	for (const struct alias *a = cli_aliases; a->command; a++) {
 		if (!str_eq(a->command, cmd->name))
 			continue;
-		printf("%sshale %s%s%s", lead, a->group ? a->group : "", a->group ? " " : "", a->name);
+		printf("%sshale %s%s%s", lead, a->group ? a->group : "", a->group ? " " : "",
+		       a->name);
 		lead = ", ";
 	}
 	if (*lead == ',')

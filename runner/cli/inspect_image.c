@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* inspect_image: an image or a build step as docker inspect prints an image, and where its layers are. */
+/* inspect_image: an image or a build step as docker inspect prints an image, and where its layers
+ * are. */
 #include <string.h>
 
 #include <shale/image.h>
@@ -22,7 +23,7 @@ static json_t *make_empty(void)
 static json_t *config_json(const json_t *text)
 {
 	static const char *const texts[] = { "User", "WorkingDir" };
-	static const char *const lists[] = { "ExposedPorts", "Env",	"Cmd",	 "Volumes",
+	static const char *const lists[] = { "ExposedPorts", "Env",     "Cmd",   "Volumes",
 					     "Entrypoint",   "OnBuild", "Labels" };
 	json_t *config = json_deep_copy(json_object_get(text, "config"));
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* opt: the words of a command line into a struct, as Docker reads them (pflag): -it, -eK=V, -e K=V, --name=x, --name x. */
+/* opt: the words of a command line into a struct, as Docker reads them (pflag): -it, -eK=V, -e K=V,
+ * --name=x, --name x. */
 #include "priv.h"
 
 #include <errno.h>
@@ -154,7 +155,8 @@ static int parse_long(struct opt_parse *p, const char *word, const char *next, s
 	return rc < 0 ? rc : 1;
 }
 
-/* -i, -it, -e K=V, -eK=V, -e=K=V: switches in a row, the last may take the rest or the next word. */
+/* -i, -it, -e K=V, -eK=V, -e=K=V: switches in a row, the last may take the rest or the next word.
+ */
 static int parse_short(struct opt_parse *p, const char *word, const char *next, struct err *err)
 {
 	int rc;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* out: what commands print. The text of images and containers is foreign: it reaches a terminal without its control characters. */
+/* out: what commands print. The text of images and containers is foreign: it reaches a terminal
+ * without its control characters. */
 #include "priv.h"
 
 #include <errno.h>
@@ -14,7 +15,8 @@
 
 enum { COLUMN_MIN = 10, COLUMN_GAP = 3, COLUMNS_MAX = 64 };
 
-/* An escape sequence in a label or an instruction must not move the reader's cursor or retitle the window. */
+/* An escape sequence in a label or an instruction must not move the reader's cursor or retitle the
+ * window. */
 static void print_clean(const char *s, bool is_cell)
 {
 	for (; *s; s++) {
@@ -49,7 +51,8 @@ static size_t width_of(const char *s)
 	return n;
 }
 
-/* Lines of cells separated by tabs, aligned as docker's tabwriter does: at least ten wide, three apart. */
+/* Lines of cells separated by tabs, aligned as docker's tabwriter does: at least ten wide, three
+ * apart. */
 static void print_aligned(const struct strv *lines)
 {
 	size_t width[COLUMNS_MAX] = { 0 };
@@ -73,7 +76,11 @@ static void print_aligned(const struct strv *lines)
 			if (room < COLUMN_MIN)
 				room = COLUMN_MIN;
 			if (k + 1 < cells.n)
-				printf("%*s", (int)(room > width_of(cells.v[k]) ? room - width_of(cells.v[k]) : 1), "");
+				printf("%*s",
+				       (int)(room > width_of(cells.v[k])
+						     ? room - width_of(cells.v[k])
+						     : 1),
+				       "");
 		}
 		putchar('\n');
 	}
@@ -176,7 +183,7 @@ static const char *table_template(const char *format)
 
 int out_list(const struct out_list *o, const json_t *rows, struct err *err)
 {
-	
+
 	auto_template struct template *t = NULL;
 	const char *format = o->format, *table;
 	json_t *row;

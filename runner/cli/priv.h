@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * cli: from words to calls. A command is a table of options and a function (cmd_<name>.c) that calls modules; it holds no logic of theirs.
+ * cli: from words to calls. A command is a table of options and a function (cmd_<name>.c) that
+ * calls modules; it holds no logic of theirs.
  *
- * Results go to stdout, everything else to stderr. A command returns its exit code; a failure is a struct err that cli_fail prints once.
- * Positional words stay where main got them; what an option took into a struct strv is freed after the command returned.
+ * Results go to stdout, everything else to stderr. A command returns its exit code; a failure is a
+ * struct err that cli_fail prints once. Positional words stay where main got them; what an option
+ * took into a struct strv is freed after the command returned.
  */
 #ifndef SHALE_CLI_PRIV_H
 #define SHALE_CLI_PRIV_H
@@ -19,7 +21,8 @@
 #include <shale/base/str.h>
 #include <shale/runtime.h>
 
-/* --- opt: one table feeds the parser, --help and completion ------------------------------------------------------- */
+/* --- opt: one table feeds the parser, --help and completion
+ * ------------------------------------------------------- */
 
 enum opt_type {
 	OPT_BOOL,     /* bool; also --name=true|false */
@@ -33,8 +36,8 @@ enum opt_type {
 };
 
 struct opt {
-	char letter;       /* 0: none */
-	const char *name;  /* NULL ends the table */
+	char letter;      /* 0: none */
+	const char *name; /* NULL ends the table */
 	enum opt_type type;
 	size_t offset;     /* in the command's args */
 	const char *value; /* how --help names it: "SECONDS"; NULL for OPT_BOOL */
@@ -42,8 +45,9 @@ struct opt {
 };
 
 /*
- * Options of argv go into args, other words to the front of argv: *ret_argc of them, then NULL. stop_at_arg: the first other word ends the
- * options (run, exec). "--" always does. --help sets *ret_help. -EINVAL.
+ * Options of argv go into args, other words to the front of argv: *ret_argc of them, then NULL.
+ * stop_at_arg: the first other word ends the options (run, exec). "--" always does. --help sets
+ * *ret_help. -EINVAL.
  */
 struct opt_parse {
 	const struct opt *opts; /* NULL: none */
@@ -57,16 +61,20 @@ void opt_free(const struct opt *opts, void *args);
 /* The options as --help shows them, aligned. */
 void opt_help(const struct opt *opts, struct str *out);
 
-/* --- commands ------------------------------------------------------------------------------------------------------- */
+/* --- commands
+ * -------------------------------------------------------------------------------------------------------
+ */
 
 struct cli;
 
 enum command_flag {
-	CMD_STOP_AT_ARG = 1, /* options end at the first positional word: what follows is the program's */
-	CMD_EXIT_125 = 2,    /* failures of shale's own are 125, as Docker's run, create, start and exec */
-	CMD_HIDDEN = 4,      /* not in help and completion */
-	CMD_ANYONE = 8,      /* needs no root */
-	CMD_HEAVY = 16,      /* a row of name and summary only: shale-build runs it */
+	CMD_STOP_AT_ARG =
+		1, /* options end at the first positional word: what follows is the program's */
+	CMD_EXIT_125 =
+		2, /* failures of shale's own are 125, as Docker's run, create, start and exec */
+	CMD_HIDDEN = 4, /* not in help and completion */
+	CMD_ANYONE = 8, /* needs no root */
+	CMD_HEAVY = 16, /* a row of name and summary only: shale-build runs it */
 };
 
 struct command {
@@ -79,7 +87,9 @@ struct command {
 	int (*main)(struct cli *c, void *args, int argc, char **argv);
 	int min_args, max_args; /* max -1: any number */
 	unsigned flags;
-	void (*complete)(struct cli *c, const char *prefix); /* prints what a word may be (complete.c has some); or NULL */
+	void (*complete)(
+		struct cli *c,
+		const char *prefix); /* prints what a word may be (complete.c has some); or NULL */
 	const void *defaults; /* args start as a copy of this (args_size bytes); NULL: zeroed */
 };
 
@@ -95,7 +105,9 @@ struct alias {
 };
 extern const struct alias cli_aliases[];
 
-/* --- main ---------------------------------------------------------------------------------------------------------- */
+/* --- main
+ * ----------------------------------------------------------------------------------------------------------
+ */
 
 struct cli {
 	struct runtime rt; /* valid after cli_open */
@@ -110,13 +122,15 @@ struct cli {
 int cli_main(const struct command *const *commands, int argc, char **argv);
 extern const struct opt cli_globals[];
 
-/* The command that words begin with, also spelled in Docker's groups. -EINVAL with what may have been meant. */
+/* The command that words begin with, also spelled in Docker's groups. -EINVAL with what may have
+ * been meant. */
 struct command_found {
 	const struct command *command; /* NULL: nothing, or a group's name alone */
-	const char *group;	       /* NULL: not spelled in a group */
-	int n_words;		       /* how many words that took */
+	const char *group;             /* NULL: not spelled in a group */
+	int n_words;                   /* how many words that took */
 };
-int cli_resolve(const struct command *const *commands, char **words, struct command_found *ret, struct err *err);
+int cli_resolve(const struct command *const *commands, char **words, struct command_found *ret,
+		struct err *err);
 
 /* help.c, to stdout */
 void help_all(const struct command *const *commands, const char *group);
@@ -128,7 +142,8 @@ int cli_open(struct cli *c, struct err *err);
 int cli_fail(struct cli *c, const struct err *err);
 /* The same for bad usage, with the hint to --help: 2, or 125. */
 int cli_usage(struct cli *c, const struct err *err);
-/* The flush and check that every successful command ends with: 0, or an exit code when stdout could not be written. */
+/* The flush and check that every successful command ends with: 0, or an exit code when stdout could
+ * not be written. */
 int cli_done(struct cli *c);
 /* This command line again, as command name of shale-build. Returns only on failure. */
 int cli_exec_heavy(struct cli *c, const char *name, struct err *err);
@@ -142,7 +157,8 @@ extern const char shale_version[];
 int runtime_open(struct runtime *rt, const char *root, struct err *err);
 void runtime_close(struct runtime *rt);
 
-/* --- out: tables, templates, sizes ------------------------------------------------------------------------------------ */
+/* --- out: tables, templates, sizes
+ * ------------------------------------------------------------------------------------ */
 
 struct out_column {
 	const char *header; /* "IMAGE ID" */
@@ -151,8 +167,9 @@ struct out_column {
 };
 
 /*
- * rows (an array of objects) to stdout. format: NULL or "table" the shown columns aligned; "json" one object a line; "table {{.X}}\t…"; or a
- * Go template a row. quiet_key: just that value, one a line. cols ends with a NULL header. -EINVAL for a bad template.
+ * rows (an array of objects) to stdout. format: NULL or "table" the shown columns aligned; "json"
+ * one object a line; "table {{.X}}\t…"; or a Go template a row. quiet_key: just that value, one a
+ * line. cols ends with a NULL header. -EINVAL for a bad template.
  */
 struct out_list {
 	const struct out_column *cols;
@@ -174,16 +191,19 @@ char *out_short_id(const char *id);
 json_t *out_row_new(void);
 void out_row_set(json_t *row, const char *key, const char *value);
 void out_row_take(json_t *row, const char *key, char *value); /* frees value */
-/* A file for the user: created or truncated; a new one belongs, under sudo, to the user who called it. Returns the fd. */
+/* A file for the user: created or truncated; a new one belongs, under sudo, to the user who called
+ * it. Returns the fd. */
 int out_create_file(const char *path, struct err *err);
 /* Under sudo, what fd is of becomes that user's. */
 int out_give_to_user(int fd, struct err *err);
 
-/* --- template: Go's text/template over a JSON value ------------------------------------------------------------------ */
+/* --- template: Go's text/template over a JSON value
+ * ------------------------------------------------------------------ */
 
 /*
- * Fields, variables, pipelines, if, else if, range, with; the functions of template_func.c. A name in upper case that an object lacks is an
- * error, as a struct's would be; in lower case (a label, a port) it is the empty string, as a map's.
+ * Fields, variables, pipelines, if, else if, range, with; the functions of template_func.c. A name
+ * in upper case that an object lacks is an error, as a struct's would be; in lower case (a label, a
+ * port) it is the empty string, as a map's.
  */
 struct template;
 int template_parse(const char *text, struct template **ret, struct err *err); /* -EINVAL */
@@ -213,7 +233,7 @@ struct template_command {
 };
 struct template_pipe {
 	struct strv vars; /* $i, $v := */
-	bool assign;	  /* = */
+	bool assign;      /* = */
 	struct template_command *commands;
 	size_t n, cap;
 };
@@ -228,7 +248,8 @@ struct template_node {
 	struct template_pipe pipe;
 	struct template_list body, other; /* other: else */
 };
-struct template {
+struct template
+{
 	struct template_list list;
 };
 /* template_func.c. args are borrowed; *ret is the caller's. */
@@ -243,9 +264,11 @@ void complete_images(struct cli *c, const char *prefix);
 void complete_containers(struct cli *c, const char *prefix);
 void complete_objects(struct cli *c, const char *prefix); /* both */
 
-/* --- pieces that commands share ---------------------------------------------------------------------------------------- */
+/* --- pieces that commands share
+ * ---------------------------------------------------------------------------------------- */
 
-/* cmd_container_inspect.c: *ret is one object as docker inspect prints it; -ENOENT when there is no such container. */
+/* cmd_container_inspect.c: *ret is one object as docker inspect prints it; -ENOENT when there is no
+ * such container. */
 int inspect_container(struct cli *c, const char *name, json_t **ret, struct err *err);
 /* inspect_image.c: the same of an image or a build step. */
 int inspect_image(struct cli *c, const char *name, json_t **ret, struct err *err);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* runtime: opens the store, and makes it where it is missing. A store that has its database has all the rest. */
+/* runtime: opens the store, and makes it where it is missing. A store that has its database has all
+ * the rest. */
 #include <shale/runtime.h>
 
 #include <errno.h>
@@ -17,22 +18,22 @@
 
 #include "priv.h"
 
-static const char *const subdirs[] = { "snap",	     "blobs", "blobs/sha256", "containers", "logs",
-				       "tmp",	     "trash", "context",      "cache",	    "volumes" };
+static const char *const subdirs[] = { "snap", "blobs", "blobs/sha256", "containers", "logs",
+				       "tmp",  "trash", "context",      "cache",      "volumes" };
 
 /*
- * Where overlayfs cannot have its upper, or where its marks get lost. Tried, not probed: the kernel's own answer (EINVAL at the mount) comes
- * late and says nothing.
+ * Where overlayfs cannot have its upper, or where its marks get lost. Tried, not probed: the
+ * kernel's own answer (EINVAL at the mount) comes late and says nothing.
  */
 static const struct {
 	unsigned magic;
 	const char *name;
 } unfit[] = {
-	{ 0x794c7630, "overlay" }, { 0x6969, "nfs" },	  { 0x65735546, "fuse" },
-	{ 0x4d44, "vfat" },	   { 0x2011bab0, "exfat" }, { 0xff534d42, "cifs" },
-	{ 0xfe534d42, "smb2" },	   { 0x01021997, "9p" },  { 0x6a656a63, "virtiofs" },
-	{ 0x5346544e, "ntfs" },	   { 0xf15f, "ecryptfs" }, { 0x73717368, "squashfs" },
-	{ 0x9660, "iso9660" },	   { 0xe0f5e1e2, "erofs" },
+	{ 0x794c7630, "overlay" }, { 0x6969, "nfs" },       { 0x65735546, "fuse" },
+	{ 0x4d44, "vfat" },        { 0x2011bab0, "exfat" }, { 0xff534d42, "cifs" },
+	{ 0xfe534d42, "smb2" },    { 0x01021997, "9p" },    { 0x6a656a63, "virtiofs" },
+	{ 0x5346544e, "ntfs" },    { 0xf15f, "ecryptfs" },  { 0x73717368, "squashfs" },
+	{ 0x9660, "iso9660" },     { 0xe0f5e1e2, "erofs" },
 };
 
 static int check_file_system(int root_fd, const char *root, struct err *err)
@@ -60,8 +61,10 @@ static int check_owner(int root_fd, const char *root, struct err *err)
 	if (fstat(root_fd, &st) < 0)
 		return err_sys(err, "stat %s", root);
 	if (st.st_uid != geteuid() || st.st_mode & (S_IWGRP | S_IWOTH))
-		return err_set(err, EPERM, "%s belongs to uid %u with mode %04o; it must be ours alone (mode 0700)",
-			       root, st.st_uid, st.st_mode & 07777);
+		return err_set(
+			err, EPERM,
+			"%s belongs to uid %u with mode %04o; it must be ours alone (mode 0700)",
+			root, st.st_uid, st.st_mode & 07777);
 	return 0;
 }
 

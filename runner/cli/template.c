@@ -25,7 +25,8 @@ static int fail(struct parser *s, const char *what)
 		       (size_t)(s->p - s->text) + 1);
 }
 
-/* --- memory ---------------------------------------------------------------------------------------- */
+/* --- memory
+ * ---------------------------------------------------------------------------------------- */
 
 static void list_free(struct template_list *list);
 
@@ -77,7 +78,8 @@ void template_cleanup(struct template **t)
 	*t = NULL;
 }
 
-/* --- words inside {{ }} ------------------------------------------------------------------------------ */
+/* --- words inside {{ }}
+ * ------------------------------------------------------------------------------ */
 
 static void skip_blanks(struct parser *s)
 {
@@ -236,9 +238,11 @@ static int parse_operand(struct parser *s, struct template_expr *e)
 	e->kind = EXPR_VALUE;
 	if (c == '"' || c == '`')
 		return parse_string(s, e);
-	if (isdigit((unsigned char)c) || ((c == '-' || c == '+') && isdigit((unsigned char)s->p[1])))
+	if (isdigit((unsigned char)c) ||
+	    ((c == '-' || c == '+') && isdigit((unsigned char)s->p[1])))
 		return parse_number(s, e);
-	return is_word(c) ? parse_name(s, e) : fail(s, *s->p ? "unexpected character" : "{{ without }}");
+	return is_word(c) ? parse_name(s, e)
+			  : fail(s, *s->p ? "unexpected character" : "{{ without }}");
 }
 
 static int parse_expr(struct parser *s, struct template_expr *e)
@@ -311,7 +315,8 @@ static int parse_pipe(struct parser *s, struct template_pipe *pipe)
 	return 0;
 }
 
-/* --- actions and text ---------------------------------------------------------------------------------- */
+/* --- actions and text
+ * ---------------------------------------------------------------------------------- */
 
 static struct template_node *add_node(struct template_list *list, enum node_kind kind)
 {
@@ -453,7 +458,8 @@ int template_parse(const char *text, struct template **ret, struct err *err)
 	if (rc < 0)
 		return rc;
 	if (*end)
-		return fail(&s, *end == 'e' && end[1] == 'n' ? "unexpected {{end}}" : "unexpected {{else}}");
+		return fail(&s, *end == 'e' && end[1] == 'n' ? "unexpected {{end}}"
+							     : "unexpected {{else}}");
 	*ret = take(t);
 	return 0;
 }

@@ -45,8 +45,7 @@ static void print_object(const json_t *v, struct str *out)
 	auto_strv struct strv keys = { 0 };
 	const char *key;
 
-	json_object_foreach(obj, key, value)
-		strv_add(&keys, key);
+	json_object_foreach(obj, key, value) strv_add(&keys, key);
 	template_sort(&keys);
 	str_add(out, "map[");
 	for (size_t i = 0; i < keys.n; i++) {
@@ -101,7 +100,8 @@ static char *print_alone(const json_t *v)
 	return str_take(&s);
 }
 
-/* --- functions: args are the words after the name -------------------------------------------------------- */
+/* --- functions: args are the words after the name
+ * -------------------------------------------------------- */
 
 typedef int func_fn(json_t *const *args, size_t n, json_t **ret, struct err *err);
 
@@ -126,13 +126,15 @@ static int f_index(json_t *const *args, size_t n, json_t **ret, struct err *err)
 
 		if (json_is_array(v) && json_is_integer(args[i])) {
 			if (at < 0 || (size_t)at >= json_array_size(v))
-				return err_set(err, EINVAL, "template: index %" PRId64 " is out of range",
+				return err_set(err, EINVAL,
+					       "template: index %" PRId64 " is out of range",
 					       (int64_t)at);
 			v = json_array_get(v, (size_t)at);
 		} else if (key && (json_is_object(v) || json_is_null(v))) {
 			v = json_object_get(v, key);
 		} else {
-			return err_set(err, EINVAL, "template: index: neither list and number nor map and name");
+			return err_set(err, EINVAL,
+				       "template: index: neither list and number nor map and name");
 		}
 		if (!v) {
 			*ret = json_string("");
@@ -373,7 +375,9 @@ static int f_println(json_t *const *args, size_t n, json_t **ret, struct err *er
 	return 0;
 }
 
-/* --- printf ------------------------------------------------------------------------------------------------ */
+/* --- printf
+ * ------------------------------------------------------------------------------------------------
+ */
 
 struct verb {
 	bool minus, zero, plus;
@@ -491,20 +495,21 @@ static int f_printf(json_t *const *args, size_t n, json_t **ret, struct err *err
 	return 0;
 }
 
-/* --- the table --------------------------------------------------------------------------------------------- */
+/* --- the table
+ * --------------------------------------------------------------------------------------------- */
 
 static const struct func {
 	const char *name;
 	size_t min, max; /* max 0: any number */
 	func_fn *fn;
 } funcs[] = {
-	{ "json", 1, 1, f_json },	  { "index", 1, 0, f_index }, { "len", 1, 1, f_len },
-	{ "join", 2, 2, f_join },	  { "split", 2, 2, f_split }, { "upper", 1, 1, f_upper },
-	{ "lower", 1, 1, f_lower },	  { "title", 1, 1, f_title }, { "truncate", 2, 2, f_truncate },
-	{ "pad", 3, 3, f_pad },		  { "not", 1, 1, f_not },     { "and", 1, 0, f_and },
-	{ "or", 1, 0, f_or },		  { "eq", 2, 0, f_eq },	      { "ne", 2, 2, f_ne },
-	{ "lt", 2, 2, f_lt },		  { "le", 2, 2, f_le },	      { "gt", 2, 2, f_gt },
-	{ "ge", 2, 2, f_ge },		  { "print", 0, 0, f_print }, { "println", 0, 0, f_println },
+	{ "json", 1, 1, f_json },     { "index", 1, 0, f_index }, { "len", 1, 1, f_len },
+	{ "join", 2, 2, f_join },     { "split", 2, 2, f_split }, { "upper", 1, 1, f_upper },
+	{ "lower", 1, 1, f_lower },   { "title", 1, 1, f_title }, { "truncate", 2, 2, f_truncate },
+	{ "pad", 3, 3, f_pad },       { "not", 1, 1, f_not },     { "and", 1, 0, f_and },
+	{ "or", 1, 0, f_or },         { "eq", 2, 0, f_eq },       { "ne", 2, 2, f_ne },
+	{ "lt", 2, 2, f_lt },         { "le", 2, 2, f_le },       { "gt", 2, 2, f_gt },
+	{ "ge", 2, 2, f_ge },         { "print", 0, 0, f_print }, { "println", 0, 0, f_println },
 	{ "printf", 1, 0, f_printf },
 };
 
@@ -528,6 +533,7 @@ int template_call(const char *name, json_t *const *args, size_t n, json_t **ret,
 	if (!f)
 		return err_set(err, EINVAL, "template: there is no function %s", name);
 	if (n < f->min || (f->max && n > f->max))
-		return err_set(err, EINVAL, "template: %s: wrong number of arguments (%zu)", name, n);
+		return err_set(err, EINVAL, "template: %s: wrong number of arguments (%zu)", name,
+			       n);
 	return f->fn(args, n, ret, err);
 }

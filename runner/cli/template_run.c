@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* template_run: walks the tree. Every value is a counted reference to JSON; variables are a stack. */
+/* template_run: walks the tree. Every value is a counted reference to JSON; variables are a stack.
+ */
 #include <ctype.h>
 #include <errno.h>
 #include <stdlib.h>
@@ -25,7 +26,8 @@ struct run {
 static int run_list(struct run *r, const struct template_list *list);
 static int eval_pipe(struct run *r, const struct template_pipe *pipe, json_t **ret);
 
-/* --- variables --------------------------------------------------------------------------------------- */
+/* --- variables
+ * --------------------------------------------------------------------------------------- */
 
 static void push_var(struct run *r, const char *name, json_t *value)
 {
@@ -47,7 +49,8 @@ static struct var *find_var(struct run *r, const char *name)
 	return NULL;
 }
 
-/* --- expressions --------------------------------------------------------------------------------------- */
+/* --- expressions
+ * --------------------------------------------------------------------------------------- */
 
 static int no_field(const json_t *obj, const char *name, struct err *err)
 {
@@ -55,8 +58,7 @@ static int no_field(const json_t *obj, const char *name, struct err *err)
 	const char *key, *near;
 	json_t *value;
 
-	json_object_foreach((json_t *)(uintptr_t)obj, key, value)
-		strv_add(&keys, key);
+	json_object_foreach((json_t *)(uintptr_t)obj, key, value) strv_add(&keys, key);
 	near = str_nearest(name, (const char *const *)strv_args(&keys));
 	err_set(err, EINVAL, "template: there is no field %s", name);
 	return near ? err_hint(err, "did you mean %s?", near) : -EINVAL;
@@ -89,7 +91,8 @@ static int eval_base(struct run *r, const struct template_expr *e, json_t **ret)
 	case EXPR_VAR:
 		var = find_var(r, e->name);
 		if (!var)
-			return err_set(r->err, EINVAL, "template: there is no variable $%s", e->name);
+			return err_set(r->err, EINVAL, "template: there is no variable $%s",
+				       e->name);
 		*ret = json_incref(var->value);
 		return 0;
 	case EXPR_PIPE:
@@ -131,7 +134,8 @@ static int eval_label(struct run *r, json_t *const *args, json_t **ret)
 	const char *value;
 
 	if (!labels || !name)
-		return err_set(r->err, EINVAL, "template: Label needs a row with labels and a name");
+		return err_set(r->err, EINVAL,
+			       "template: Label needs a row with labels and a name");
 	strv_split(&list, labels, ',');
 	value = strv_env_get(&list, name);
 	*ret = json_from_str(value ? value : "");
@@ -210,7 +214,8 @@ static int declare(struct run *r, const struct template_pipe *pipe, json_t *valu
 	return 0;
 }
 
-/* --- actions -------------------------------------------------------------------------------------------- */
+/* --- actions
+ * -------------------------------------------------------------------------------------------- */
 
 static int run_with_dot(struct run *r, json_t *dot, const struct template_list *list)
 {
@@ -244,8 +249,7 @@ static int range_object(struct run *r, const struct template_node *n, json_t *v)
 	json_t *value;
 	int rc = 0;
 
-	json_object_foreach(v, key, value)
-		strv_add(&keys, key);
+	json_object_foreach(v, key, value) strv_add(&keys, key);
 	template_sort(&keys);
 	for (size_t i = 0; rc >= 0 && i < keys.n; i++) {
 		auto_json json_t *name = json_from_str(keys.v[i]);
@@ -326,7 +330,8 @@ static int run_list(struct run *r, const struct template_list *list)
 		rc = run_node(r, &list->v[i]);
 		/* Nested ranges multiply. */
 		if (rc >= 0 && r->out->len > OUT_MAX)
-			rc = err_set(r->err, EFBIG, "template: more than %d bytes of output", OUT_MAX);
+			rc = err_set(r->err, EFBIG, "template: more than %d bytes of output",
+				     OUT_MAX);
 	}
 	pop_vars(r, mark);
 	return rc;
