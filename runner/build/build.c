@@ -156,7 +156,7 @@ int build_run(struct runtime *rt, const struct build_opts *o, struct build_resul
 		return rc;
 	take_build_args(&b);
 	po.file_name = b.file_name =
-		o->file && strcmp(o->file, "-") ? path_base(o->file) : "Dockerfile";
+		o->file && strcmp(o->file, "-") != 0 ? path_base(o->file) : "Dockerfile";
 	rc = dockerfile_parse(b.file_name, text, len, &d, err);
 	if (rc >= 0)
 		rc = plan_make(d, &po, &plan, err);

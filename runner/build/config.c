@@ -296,10 +296,10 @@ bool config_is_meta(enum df_kind kind)
 	return apply[kind] != NULL;
 }
 
-int config_apply(struct image_config *c, const struct df_inst *i, char escape, expand_fn *lookup,
-		 void *arg, struct str *what, struct err *err)
+int config_apply(struct image_config *c, const struct df_inst *i, const struct vars *vars,
+		 struct str *what, struct err *err)
 {
-	struct change x = { c, i, escape, lookup, arg, what };
+	struct change x = { c, i, vars->escape, vars->lookup, vars->arg, what };
 
 	if (!apply[i->kind])
 		return err_set(err, EINVAL, "%s changes more than the config",
@@ -315,13 +315,14 @@ static const char *env_lookup(const char *name, void *arg)
 
 int build_change(struct image_config *c, const char *line, struct err *err)
 {
+	const struct vars vars = { '\\', env_lookup, c };
 	struct df_inst *i = NULL;
 	auto_str struct str what = { 0 };
 	int rc = dockerfile_parse_line(line, '\\', &i, err);
 
 	if (rc < 0)
 		return rc;
-	rc = config_apply(c, i, '\\', env_lookup, c, &what, err);
+	rc = config_apply(c, i, &vars, &what, err);
 	df_inst_free(i);
 	return rc;
 }

@@ -75,15 +75,10 @@ static int read_ignore(struct context *c, const char *name, struct err *err)
 	int rc;
 
 	fd = path_open_beneath(c->fd, name, O_RDONLY | O_NONBLOCK | O_NOCTTY, 0, err);
-	if (fd == -ENOENT || fd == -ENOTDIR) {
-		fd = -1;
+	if (fd == -ENOENT || fd == -ENOTDIR)
 		return 0;
-	}
-	if (fd < 0) {
-		rc = fd;
-		fd = -1;
-		return rc;
-	}
+	if (fd < 0)
+		return fd;
 	rc = fd_read_all(fd, IGNORE_BYTES_MAX, &text, &len, err);
 	if (rc >= 0)
 		rc = ignore_parse(text, len, &c->ignore, err);
@@ -184,7 +179,7 @@ static int walk(struct context *c, int fd, struct str *path, int depth, struct e
 		return err_sys(err, "read directory %s", str_get(path));
 	}
 	while ((e = readdir(d)))
-		if (strcmp(e->d_name, ".") && strcmp(e->d_name, ".."))
+		if (strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0)
 			strv_add(&names, e->d_name);
 	if (names.n > 1)
 		qsort(names.v, names.n, sizeof(*names.v), by_name);

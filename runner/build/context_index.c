@@ -60,7 +60,7 @@ static bool index_is_whole(const char *map, size_t len)
 	if (len < sizeof(h))
 		return false;
 	memcpy(&h, map, sizeof(h));
-	if (memcmp(h.magic, magic, sizeof(magic)) || h.n > len / sizeof(struct entry))
+	if (memcmp(h.magic, magic, sizeof(magic)) != 0 || h.n > len / sizeof(struct entry))
 		return false;
 	return h.strings > 0 && sizeof(h) + h.n * sizeof(struct entry) + h.strings == len &&
 	       !map[len - 1];
@@ -191,15 +191,15 @@ static int hash_files(struct work *w, struct err *err)
 	return err_ctx(err, "build context");
 }
 
-int context_digest(struct context *c, struct context_file **files, size_t n, struct err *err)
+int context_digest(struct context *c, struct context_file *files, size_t n, struct err *err)
 {
-	auto_free struct context_file **todo = mem_array(n, sizeof(struct context_file *));
+	auto_free struct context_file **todo = mem_array(n, sizeof(void *));
 	struct work w = { .c = c, .files = todo };
 
 	if (!c->index.map && !c->is_tree)
 		index_open(c);
 	for (size_t i = 0; i < n; i++) {
-		struct context_file *f = files[i];
+		struct context_file *f = &files[i];
 
 		if (!S_ISREG(f->mode) || f->has_digest ||
 		    (c->index.map && index_find(&c->index, f)))
@@ -248,5 +248,5 @@ void context_index_write(struct context *c)
 	dir = openat(c->rt->root_fd, "context", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	index_name(c, name);
 	if (dir >= 0)
-		fs_write_atomic(dir, name, all.s, all.len, 0600, false, &ignored);
+		fs_write_atomic(dir, name, all.s, all.len, false, &ignored);
 }

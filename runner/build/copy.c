@@ -214,7 +214,7 @@ int copy_resolve(struct copy_job *j, struct err *err)
 	if (rc < 0)
 		return rc;
 	refresh(j);
-	if (j->many && !str_ends(j->dest, "/") && strcmp(j->dest, "."))
+	if (j->many && !str_ends(j->dest, "/") && strcmp(j->dest, ".") != 0)
 		return err_set(err, EINVAL,
 			       "several sources need a destination that ends with /, not %s",
 			       j->dest);
@@ -241,23 +241,19 @@ static void digest_file(struct copy_job *j, struct hash *h, const struct context
 /* All files of the items whose digests are needed. */
 static int digest_contents(struct copy_job *j, struct err *err)
 {
-	struct context_file **todo = NULL;
-	size_t n = 0, cap = 0;
-	int rc;
+	int rc = 0;
 
-	for (size_t i = 0; i < j->n_items; i++) {
-		size_t first = 0, count = 0;
+	for (size_t i = 0; i < j->n_items && rc >= 0; i++) {
+		size_t first, n;
 
-		if (j->items[i].is_dir)
-			context_slice(j->from, j->items[i].path, &first, &count);
-		for (size_t k = 0; k < count + !j->items[i].is_dir; k++) {
-			mem_room(todo, n, cap);
-			todo[n++] = j->items[i].is_dir ? context_at(j->from, first + k)
-						       : j->items[i].file;
+		if (!j->items[i].is_dir) {
+			rc = context_digest(j->from, j->items[i].file, 1, err);
+			continue;
 		}
+		context_slice(j->from, j->items[i].path, &first, &n);
+		if (n)
+			rc = context_digest(j->from, context_at(j->from, first), n, err);
 	}
-	rc = n ? context_digest(j->from, todo, n, err) : 0;
-	free(todo);
 	return rc;
 }
 

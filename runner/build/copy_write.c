@@ -59,11 +59,12 @@ static void writer_cleanup(struct writer *w)
 /* The directory of path inside the root, made where it is missing; the last one is remembered. */
 static int enter(struct writer *w, const char *path, struct err *err)
 {
+	const struct path_new n = { 0755, w->uid, w->gid };
 	int fd;
 
 	if (w->dir && !strcmp(w->dir, path))
 		return w->dir_fd;
-	fd = path_mkdirs_in(w->root_fd, path, 0755, w->uid, w->gid, NULL, err);
+	fd = path_mkdirs_in(w->root_fd, path, &n, err);
 	if (fd < 0)
 		return fd;
 	fd_close(&w->dir_fd);
@@ -101,7 +102,7 @@ static int copy_xattrs(int from_fd, int to_fd, struct err *err)
 		size_t size;
 
 		if ((!str_starts(n, "user.") || str_starts(n, "user.overlay.")) &&
-		    strcmp(n, "security.capability"))
+		    strcmp(n, "security.capability") != 0)
 			continue;
 		rc = fs_xattr_get(from_fd, n, &value, &size, err);
 		if (rc >= 0)

@@ -131,7 +131,7 @@ struct scope {
 	size_t bytes;
 };
 void scope_free(struct scope *sc);
-const char *scope_lookup(const char *name, void *scope);
+const char *scope_lookup(const char *name, void *arg);
 /* ARG name[=default]; *ret_pair ("k=v", or "k") is what the step prints and hashes; the caller owns
  * it. */
 int scope_arg(struct scope *sc, const char *word, char escape, char **ret_pair, struct err *err);
@@ -139,10 +139,15 @@ int scope_arg(struct scope *sc, const char *word, char escape, char **ret_pair, 
  * that no ARG names (for the key). */
 void scope_env(const struct scope *sc, struct strv *ret_env, struct strv *ret_visible);
 
-/* A metadata instruction, its words expanded by lookup, on a config. what gets the expanded text.
- */
-int config_apply(struct image_config *c, const struct df_inst *i, char escape, expand_fn *lookup,
-		 void *arg, struct str *what, struct err *err);
+/* How words are expanded. */
+struct vars {
+	char escape;
+	expand_fn *lookup;
+	void *arg;
+};
+/* A metadata instruction, its words expanded, on a config. what gets the expanded text. */
+int config_apply(struct image_config *c, const struct df_inst *i, const struct vars *vars,
+		 struct str *what, struct err *err);
 bool config_is_meta(enum df_kind kind);
 
 /* The build context: one walk, read in place, with a stat index of digests. */
@@ -167,7 +172,7 @@ int context_files(struct context *c, struct context_file **ret, size_t *ret_n, s
 /* Sets the file's ignore rules before the walk; text is NULL for none. */
 int context_ignore(struct context *c, const char *dockerfile, struct err *err);
 /* Makes sure that each of the n files has its digest: from the index, else read, by two threads. */
-int context_digest(struct context *c, struct context_file **files, size_t n, struct err *err);
+int context_digest(struct context *c, struct context_file *files, size_t n, struct err *err);
 
 /* A tree that is no context (a stage's view): walked beneath path only, nothing remembered. root_fd
  * stays the caller's. */

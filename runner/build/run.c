@@ -85,7 +85,8 @@ static int choose_net(struct run *r, const struct build *b, const struct df_inst
 		     { "host", SANDBOX_NET_HOST },
 		     { "none", SANDBOX_NET_NONE } };
 	const struct df_flag *f = inst_flag(i, "network");
-	const char *name = f && f->value && strcmp(f->value, "default") ? f->value : b->o->network;
+	const char *name =
+		f && f->value && strcmp(f->value, "default") != 0 ? f->value : b->o->network;
 
 	if (!name || !*name)
 		name = "default";

@@ -31,7 +31,7 @@ static int add_volume(struct run *r, const char *text, struct err *err)
 
 	strv_split(&part, text, ':');
 	rw = part.n == 3 && !strcmp(part.v[2], "rw");
-	if (part.n < 2 || part.n > 3 || (part.n == 3 && !rw && strcmp(part.v[2], "ro")) ||
+	if (part.n < 2 || part.n > 3 || (part.n == 3 && !rw && strcmp(part.v[2], "ro") != 0) ||
 	    *part.v[1] != '/')
 		return err_set(err, EINVAL, "-v %s: want HOST:/PATH[:ro|rw]", text);
 	fd = open(part.v[0], O_PATH | O_CLOEXEC);

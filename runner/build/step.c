@@ -85,7 +85,7 @@ static int use_record(struct step_run *r, bool has_layer, struct err *err)
 		return rc;
 	add_history(r, &s, has_layer);
 	config = image_config_text(r->st->config);
-	if (strcmp(config, s.config)) {
+	if (strcmp(config, s.config) != 0) {
 		rc = cache_touch(r->b->rt, s.id, config, err);
 		if (rc < 0)
 			return rc;

@@ -16,7 +16,8 @@ int meta_step(struct build *b, struct stage_state *st, const struct df_inst *i, 
 	auto_key struct key key = { 0 };
 	auto_str struct str what = { 0 };
 	struct step_run r = { .b = b, .st = st, .inst = i, .key = &key };
-	int rc = config_apply(st->config, i, b->d->escape, scope_lookup, &st->scope, &what, err);
+	const struct vars vars = { b->d->escape, scope_lookup, &st->scope };
+	int rc = config_apply(st->config, i, &vars, &what, err);
 
 	if (rc < 0)
 		return rc;
@@ -30,7 +31,8 @@ int meta_step(struct build *b, struct stage_state *st, const struct df_inst *i, 
 
 static int make_workdir(int root_fd, int64_t snapshot, void *arg, struct err *err)
 {
-	int fd = path_mkdirs_in(root_fd, arg, 0755, 0, 0, NULL, err);
+	const struct path_new n = { .mode = 0755 };
+	int fd = path_mkdirs_in(root_fd, arg, &n, err);
 
 	(void)snapshot;
 	if (fd >= 0)
@@ -56,8 +58,9 @@ int workdir_step(struct build *b, struct stage_state *st, const struct df_inst *
 	auto_key struct key key = { 0 };
 	auto_str struct str what = { 0 };
 	struct step_run r = { .b = b, .st = st, .inst = i, .key = &key };
+	const struct vars vars = { b->d->escape, scope_lookup, &st->scope };
 	struct step found = { 0 };
-	int rc = config_apply(st->config, i, b->d->escape, scope_lookup, &st->scope, &what, err);
+	int rc = config_apply(st->config, i, &vars, &what, err);
 
 	if (rc < 0)
 		return rc;

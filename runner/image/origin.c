@@ -50,7 +50,7 @@ int image_origin_set(struct runtime *rt, int64_t snapshot, const struct digest *
 	if (rc < 0)
 		return rc;
 	digest_format(blob, text);
-	return fs_write_atomic(dir, origin_name, text, strlen(text), 0600, false, err);
+	return fs_write_atomic(dir, origin_name, text, strlen(text), false, err);
 }
 
 /* Does another layer of the same DiffID give this blob as its origin? */

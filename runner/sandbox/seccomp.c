@@ -258,7 +258,7 @@ static void cache_write(int dir_fd, const char *name, const struct sock_filter *
 
 	str_addn(&out, &head, sizeof(head));
 	str_addn(&out, f, n * sizeof(*f));
-	fs_write_atomic(dir_fd, name, out.s, out.len, 0600, false, &ignored);
+	fs_write_atomic(dir_fd, name, out.s, out.len, false, &ignored);
 }
 
 int sandbox_filter_make(uint64_t caps, const char *cache_dir, struct sock_filter **ret,

@@ -8,7 +8,8 @@
 #include <string.h>
 #include <time.h>
 
-#pragma GCC poison strcpy strcat strncpy strncat sprintf vsprintf strtok gmtime localtime mktemp system popen
+#pragma GCC poison strcpy strcat strncpy strncat sprintf vsprintf strtok gmtime localtime mktemp   \
+	system popen
 #undef alloca
 #pragma GCC poison alloca
 

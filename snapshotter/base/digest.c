@@ -30,7 +30,7 @@ int digest_parse_hex(const char *hex, struct digest *ret)
 
 int digest_parse(const char *s, struct digest *ret, struct err *err)
 {
-	if (!s || strncmp(s, "sha256:", 7) || digest_parse_hex(s + 7, ret) < 0)
+	if (!s || strncmp(s, "sha256:", 7) != 0 || digest_parse_hex(s + 7, ret) < 0)
 		return err_set(err, EINVAL, "%.100s is not a digest (sha256: and 64 hex digits)",
 			       s ? s : "nothing");
 	return 0;

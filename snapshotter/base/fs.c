@@ -151,7 +151,7 @@ int fs_remove_tree(int dir_fd, const char *name, struct err *err)
 	}
 }
 
-int fs_write_atomic(int dir_fd, const char *name, const void *p, size_t n, mode_t mode, bool sync,
+int fs_write_atomic(int dir_fd, const char *name, const void *p, size_t n, bool sync,
 		    struct err *err)
 {
 	auto_fd int fd = -1;
@@ -160,7 +160,7 @@ int fs_write_atomic(int dir_fd, const char *name, const void *p, size_t n, mode_
 
 	proc_random_hex(rnd, 16);
 	snprintf(tmp, sizeof(tmp), ".tmp-%s", rnd);
-	fd = openat(dir_fd, tmp, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode);
+	fd = openat(dir_fd, tmp, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
 	if (fd < 0)
 		return err_sys(err, "create %s", name);
 	rc = fd_write_all(fd, p, n, err);

@@ -76,7 +76,7 @@ int str_to_bytes(const char *s, uint64_t *ret)
 	if (n == 2 && suffix[1] == 'i')
 		suffix[--n] = 0;
 	for (size_t i = 0; i < ARRAY_LEN(unit); i++, mul *= 1024) {
-		if (strcmp(suffix, unit[i]))
+		if (strcmp(suffix, unit[i]) != 0)
 			continue;
 		if (whole && mul > UINT64_MAX / (whole + 1))
 			return -EINVAL;

@@ -52,54 +52,56 @@ int path_open_beneath(int dir_fd, const char *path, int flags, mode_t mode, stru
 }
 
 /* Makes name in dir_fd unless it is there; what it is is for the open after it to find out. */
-static int make_one(int dir_fd, const char *name, mode_t mode, uid_t uid, gid_t gid)
+static int make_one(int dir_fd, const char *name, const struct path_new *n)
 {
 	auto_fd int fd = -1;
 
-	if (mkdirat(dir_fd, name, mode) < 0)
+	if (mkdirat(dir_fd, name, n->mode) < 0)
 		return errno == EEXIST ? 0 : -errno;
 	fd = openat(dir_fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-	if (fd < 0 || fchown(fd, uid, gid) < 0 || fchmod(fd, mode) < 0)
+	if (fd < 0 || fchown(fd, n->uid, n->gid) < 0 || fchmod(fd, n->mode) < 0)
 		return -errno;
 	return 1;
 }
 
-int path_mkdirs_in(int root_fd, const char *path, mode_t mode, uid_t uid, gid_t gid, int *ret_made,
-		   struct err *err)
+/* path inside the root as an O_PATH directory; made in parent when it is missing. From the root
+ * each time, so that a symlink on the way is seen as a chrooted process sees it. */
+static int enter_or_make(int root_fd, int parent_fd, const char *path, const struct path_new *n)
+{
+	int fd = path_try_in(root_fd, path, O_PATH | O_DIRECTORY, 0);
+	int rc;
+
+	if (fd >= 0 || errno != ENOENT)
+		return fd >= 0 ? fd : -errno;
+	rc = make_one(parent_fd, path_base(path), n);
+	if (rc < 0)
+		return rc;
+	fd = path_try_in(root_fd, path, O_PATH | O_DIRECTORY, 0);
+	return fd >= 0 ? fd : -errno;
+}
+
+int path_mkdirs_in(int root_fd, const char *path, const struct path_new *n, struct err *err)
 {
 	auto_free char *clean = path_join("/", path);
-	auto_fd int dir = -1;
-	int made = 0;
+	auto_fd int dir = path_try_in(root_fd, "/", O_PATH | O_DIRECTORY, 0);
 
-	for (char *end = clean; end; end = strchr(end + 1, '/')) {
-		char *slash = strchr(end + 1, '/');
-		const char *name = end + 1;
-		int next, rc;
+	if (dir < 0)
+		return err_sys(err, "open the root");
+	for (char *at = clean; at && at[1];) {
+		char *slash = strchr(at + 1, '/');
+		int next;
 
 		if (slash)
 			*slash = 0;
-		/* From the root each time, so that a symlink on the way is seen as a chrooted
-		 * process sees it. */
-		next = path_try_in(root_fd, clean, O_PATH | O_DIRECTORY, 0);
-		if (next < 0 && errno == ENOENT && dir >= 0 && *name) {
-			rc = make_one(dir, name, mode, uid, gid);
-			if (rc < 0)
-				return err_errno(err, -rc, "make directory %s", clean);
-			made += rc;
-			next = path_try_in(root_fd, clean, O_PATH | O_DIRECTORY, 0);
-		}
+		next = enter_or_make(root_fd, dir, clean, n);
 		if (next < 0)
-			return err_sys(err, "directory %s", clean);
+			return err_errno(err, -next, "directory %s", clean);
 		fd_close(&dir);
 		dir = next;
-		if (!slash)
-			break;
-		*slash = '/';
-		if (end == clean && !*name)
-			break;
+		if (slash)
+			*slash = '/';
+		at = slash;
 	}
-	if (ret_made)
-		*ret_made = made;
 	return fd_take(&dir);
 }
 
@@ -114,12 +116,12 @@ char *path_clean(const char *path)
 	for (size_t i = 0; i < parts.n;) {
 		const char *p = parts.v[i];
 
-		if (!*p || !strcmp(p, ".")) {
-			strv_remove(&parts, i);
-		} else if (!strcmp(p, "..") && i > 0 && strcmp(parts.v[i - 1], "..")) {
+		bool up = str_eq(p, "..");
+
+		if (up && i > 0 && !str_eq(parts.v[i - 1], "..")) {
 			strv_remove(&parts, i);
 			strv_remove(&parts, --i);
-		} else if (!strcmp(p, "..") && abs) {
+		} else if (!*p || str_eq(p, ".") || (up && abs)) {
 			strv_remove(&parts, i);
 		} else {
 			i++;

@@ -32,7 +32,8 @@ static const char version_1[] =
 	" instruction TEXT NOT NULL, config TEXT NOT NULL, ingredients TEXT NOT NULL,"
 	" size INTEGER NOT NULL DEFAULT 0, created INTEGER NOT NULL, used INTEGER NOT NULL, boot TEXT NOT NULL,"
 	" durable INTEGER NOT NULL DEFAULT 0);"
-	/* One step may be found by several keys: by what a stage's result is called, and by its content. */
+	/* One step may be found by several keys: by what a stage's result is called, and by its
+	   content. */
 	"CREATE TABLE step_keys (key BLOB PRIMARY KEY, step TEXT NOT NULL REFERENCES steps(id) ON DELETE CASCADE)"
 	" WITHOUT ROWID;"
 	"CREATE INDEX step_keys_step ON step_keys(step);"

@@ -19,9 +19,8 @@ int fs_mkdirs(const char *path, mode_t mode, struct err *err);
 int fs_open_dir(int dir_fd, const char *name, struct err *err);
 /* rm -rf, never following symlinks nor crossing mounts; a missing name is fine. Deep trees do not recurse on the stack. */
 int fs_remove_tree(int dir_fd, const char *name, struct err *err);
-/* Written to a temporary name, fsynced when sync, renamed over name. */
-int fs_write_atomic(int dir_fd, const char *name, const void *p, size_t n, mode_t mode, bool sync,
-		    struct err *err);
+/* Written to a temporary name with mode 0600, fsynced when sync, renamed over name. */
+int fs_write_atomic(int dir_fd, const char *name, const void *p, size_t n, bool sync, struct err *err);
 /* Disk use (st_blocks) and inodes of a tree; hardlinks counted once. */
 int fs_usage(int dir_fd, const char *name, uint64_t *ret_bytes, uint64_t *ret_inodes, struct err *err);
 

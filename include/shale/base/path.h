@@ -27,11 +27,14 @@ int path_open_beneath(int dir_fd, const char *path, int flags, mode_t mode, stru
 int path_try_in(int root_fd, const char *path, int flags, mode_t mode);
 
 /*
- * mkdir -p inside root_fd, through symlinks as a chrooted process would see them. New directories get mode, uid, gid. Returns an
- * O_PATH fd of the directory; *ret_made (may be NULL) counts new ones.
+ * mkdir -p inside root_fd, through symlinks as a chrooted process would see them. New directories get the
+ * attributes of n. Returns an O_PATH fd of the directory.
  */
-int path_mkdirs_in(int root_fd, const char *path, mode_t mode, uid_t uid, gid_t gid, int *ret_made,
-		   struct err *err);
+struct path_new {
+	mode_t mode;
+	uid_t uid, gid;
+};
+int path_mkdirs_in(int root_fd, const char *path, const struct path_new *n, struct err *err);
 
 /* Lexical: "a//b/./c/../d" -> "a/b/d"; keeps a leading "/"; "" -> "."; ".." never climbs above "/". Caller owns it. */
 char *path_clean(const char *path);
