@@ -125,6 +125,9 @@ int container_remove(struct container *c, bool force, struct err *err);
 /* Those that do not run: ids are added to ret. */
 int container_prune(struct runtime *rt, struct strv *ret_ids, uint64_t *ret_bytes, struct err *err);
 
+/* Shortens the database's log when it has become long. For the process that container_remove leaves behind. */
+int container_tidy(struct runtime *rt, struct err *err);
+
 /* One line or part of a line of the log; time is RFC 3339. */
 struct container_log_line {
 	const char *text;

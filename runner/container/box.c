@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <shale/base/fd.h>
@@ -214,6 +215,8 @@ void container_env_home(struct strv *env, const struct sandbox_user *user)
 
 char *container_cache_dir(struct runtime *rt)
 {
+	/* Nothing is lost when it cannot be made: the filter is compiled each time then. */
+	mkdirat(rt->root_fd, "cache/seccomp", 0700);
 	return mem_fmt("%s/cache/seccomp", rt->root);
 }
 

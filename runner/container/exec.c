@@ -121,6 +121,7 @@ static void run_detached(struct container *c, const struct container_exec *x, in
 	int rc, status, null = open("/dev/null", O_RDWR | O_CLOEXEC);
 
 	setsid();
+	container_signals_default();
 	if (chdir("/") < 0)
 		_exit(1);
 	for (int i = 0; i < 3; i++)

@@ -141,6 +141,7 @@ int container_monitor(struct runtime *rt, const char *id, int status_fd, struct 
 	int rc;
 
 	umask(022);
+	container_signals_default();
 	if (chdir("/") < 0)
 		return err_sys(err, "chdir /");
 	prctl(PR_SET_CHILD_SUBREAPER, 1);

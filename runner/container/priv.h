@@ -138,6 +138,8 @@ void container_stdio_close(struct container_stdio *io);
 /* want_log: what the program writes must pass through us. */
 int container_stdio_foreground(bool tty, bool with_stdin, bool want_log, struct container_stdio *ret, struct err *err);
 int container_stdio_monitor(bool tty, bool with_stdin, struct container_stdio *ret, struct err *err);
+/* For the program: what our own parent had ignored. */
+void container_signals_default(void);
 /* After the spawn: the ends that are the program's are closed here. */
 int container_stdio_spawned(struct container_stdio *io, struct err *err);
 

@@ -61,6 +61,43 @@ static int raw_mode(struct container_stdio *io, struct err *err)
 	return 0;
 }
 
+/*
+ * The program starts with all signals at their defaults, whatever our shell had ignored (INT and
+ * QUIT for a job in the background): an ignored one would be inherited, and a shell inside could
+ * not even trap it.
+ */
+void container_signals_default(void)
+{
+	for (int sig = 1; sig < SIGSYS; sig++) {
+		struct sigaction now;
+
+		if (sigaction(sig, NULL, &now) == 0 && now.sa_handler == SIG_IGN)
+			signal(sig, SIG_DFL);
+	}
+}
+
+/* Before the spawn, whose child opens its mask again: none is lost, none ends us between. One that
+ * was ignored (nohup) is not passed on. */
+static int take_signals(struct container_stdio *io, struct err *err)
+{
+	sigset_t block, pass;
+
+	sigemptyset(&block);
+	sigemptyset(&pass);
+	for (size_t i = 0; i < ARRAY_LEN(forwarded); i++) {
+		struct sigaction now = { 0 };
+
+		sigaddset(&block, forwarded[i]);
+		sigaction(forwarded[i], NULL, &now);
+		if (now.sa_handler != SIG_IGN)
+			sigaddset(&pass, forwarded[i]);
+	}
+	sigprocmask(SIG_BLOCK, &block, NULL);
+	container_signals_default();
+	io->sig_fd = signalfd(-1, &pass, SFD_CLOEXEC | SFD_NONBLOCK);
+	return io->sig_fd < 0 ? err_sys(err, "signalfd") : 0;
+}
+
 int container_stdio_foreground(bool tty, bool with_stdin, bool want_log,
 			       struct container_stdio *ret, struct err *err)
 {
@@ -70,10 +107,11 @@ int container_stdio_foreground(bool tty, bool with_stdin, bool want_log,
 	ret->outer[0] = with_stdin ? STDIN_FILENO : -1;
 	ret->outer[1] = STDOUT_FILENO;
 	ret->outer[2] = STDERR_FILENO;
-	if (tty)
-		return with_stdin && !isatty(STDIN_FILENO)
-			       ? err_set(err, ENOTTY, "the input device is not a terminal")
-			       : 0;
+	if (tty && with_stdin && !isatty(STDIN_FILENO))
+		return err_set(err, ENOTTY, "the input device is not a terminal");
+	rc = take_signals(ret, err);
+	if (rc < 0 || tty)
+		return rc;
 	if (with_stdin && is_passable(STDIN_FILENO))
 		ret->child[0] = STDIN_FILENO;
 	else if (with_stdin)
@@ -111,22 +149,10 @@ static void close_child(struct container_stdio *io)
 	}
 }
 
-/* Signals are blocked only now: the program must not inherit that. */
 int container_stdio_spawned(struct container_stdio *io, struct err *err)
 {
-	sigset_t set;
-
 	close_child(io);
-	if (io->outer[1] < 0)
-		return 0;
-	sigemptyset(&set);
-	for (size_t i = 0; i < ARRAY_LEN(forwarded); i++)
-		sigaddset(&set, forwarded[i]);
-	sigprocmask(SIG_BLOCK, &set, NULL);
 	signal(SIGPIPE, SIG_IGN);
-	io->sig_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
-	if (io->sig_fd < 0)
-		return err_sys(err, "signalfd");
 	return io->tty && io->outer[0] >= 0 ? raw_mode(io, err) : 0;
 }
 
