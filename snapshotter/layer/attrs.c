@@ -98,7 +98,7 @@ bool layer_attrs_next(const void *packed, size_t len, size_t *at, const char **r
 
 /* The owner of the user namespace that version 3 names has no meaning elsewhere: exported as
  * version 2. */
-static size_t plain_capability(char *value, size_t len)
+size_t layer_plain_capability(char *value, size_t len)
 {
 	uint32_t magic;
 
@@ -127,7 +127,7 @@ static int keep(const struct from *f, const char *name, struct layer_attrs *a, s
 	if (n < 0)
 		return errno == ENODATA ? 0 : err_sys(err, "xattr %s", name);
 	if (!strcmp(name, "security.capability"))
-		n = (ssize_t)plain_capability(value, (size_t)n);
+		n = (ssize_t)layer_plain_capability(value, (size_t)n);
 	layer_attrs_pack(&a->kept, name, value, (size_t)n);
 	return 0;
 }

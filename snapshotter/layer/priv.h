@@ -6,6 +6,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/stat.h>
+#include <sys/types.h>
 
 #include <shale/base/err.h>
 #include <shale/base/mem.h>
@@ -14,7 +15,7 @@
 
 #define LAYER_WH_PREFIX ".wh."
 #define LAYER_WH_OPAQUE ".wh..wh..opq"
-#define LAYER_WH_META ".wh..wh." /* what aufs kept for itself */
+#define LAYER_WH_META   ".wh..wh." /* what aufs kept for itself */
 
 enum {
 	LAYER_PATH_MAX = 4096,
@@ -24,7 +25,10 @@ enum {
 	LAYER_ENTRIES_MAX = 10000000,
 	LAYER_CHUNK = 1 << 20,
 	LAYER_TAR_BLOCK = 512,
+	LAYER_PARTS_MAX = 1 << 20,
 };
+
+#define LAYER_ID_MAX (UINT32_MAX - 1) /* the last one means "no change" to chown */
 
 /* --- names.c: a directory's entries --- */
 
@@ -45,7 +49,8 @@ void layer_names_free(struct layer_names *l);
 int layer_names_read(int dir_fd, bool is_sorted, struct layer_names *ret, struct err *err);
 struct layer_name *layer_names_find(const struct layer_names *l, const char *name);
 
-/* --- attrs.c: extended attributes, sorted into what a layer keeps and what overlayfs means by them --- */
+/* --- attrs.c: extended attributes, sorted into what a layer keeps and what overlayfs means by them
+ * --- */
 
 struct layer_attrs {
 	struct str kept; /* as layer_row.xattrs */
@@ -66,8 +71,8 @@ bool layer_attr_is_kept(const char *name);
 /* One attribute at the end of a packed list. */
 void layer_attrs_pack(struct str *to, const char *name, const void *value, size_t len);
 /* The next of a packed list: false at the end or when it is damaged (*at < len then). */
-bool layer_attrs_next(const void *packed, size_t len, size_t *at, const char **ret_name, const void **ret_value,
-		      uint32_t *ret_len);
+bool layer_attrs_next(const void *packed, size_t len, size_t *at, const char **ret_name,
+		      const void **ret_value, uint32_t *ret_len);
 
 /* --- tar.c: rows to tar bytes, hashed on the way --- */
 
@@ -101,7 +106,7 @@ struct layer_inodes {
 		dev_t dev;
 		ino_t ino;
 		char *path;
-	} *v;
+	} * v;
 	size_t n, cap;
 };
 
@@ -125,5 +130,129 @@ int layer_same_data(int a_fd, int b_fd, uint64_t size, struct err *err);
 /* Same kind, mode, owner, and for all but directories size, device and whole second of mtime. */
 bool layer_same_stat(const struct stat *a, const struct stat *b);
 bool layer_same_attrs(const struct layer_attrs *a, const struct layer_attrs *b);
+
+/* --- stream.c: bytes of an archive, decompressed, hashed and counted --- */
+
+struct layer_stream;
+
+#define auto_layer_stream cleanup(layer_stream_free)
+int layer_stream_new(int fd, bool with_hash, struct layer_stream **ret, struct err *err);
+void layer_stream_free(struct layer_stream **s);
+/* Up to n bytes, fewer only at the end: the count. -EBADMSG for damage. */
+ssize_t layer_stream_read(struct layer_stream *s, void *p, size_t n, struct err *err);
+/* The rest to the end, limit bytes at most; then diff_id and tar_bytes. */
+int layer_stream_end(struct layer_stream *s, uint64_t limit, struct layer_info *ret,
+		     struct err *err);
+
+/* --- untar.c: tar bytes to entries --- */
+
+/* A part of a file that has data; the rest of a sparse file is hole. */
+struct layer_part {
+	uint64_t at, len;
+};
+
+struct layer_entry {
+	char kind;                       /* enum layer_kind */
+	struct str path, target, xattrs; /* as the archive says */
+	uint32_t mode, uid, gid, major, minor;
+	uint64_t size; /* of the file as it will be */
+	int64_t mtime_s;
+	struct layer_part *parts;
+	size_t n_parts, parts_cap;
+};
+
+struct layer_untar {
+	struct layer_stream *from;
+	struct layer_entry e;
+	uint64_t left, pad; /* of the entry's bytes in the archive */
+	size_t part;        /* which part comes next, and how much of it was read */
+	uint64_t part_done;
+	char *buf; /* LAYER_CHUNK */
+};
+
+#define auto_layer_untar cleanup(layer_untar_free)
+void layer_untar_free(struct layer_untar *u);
+/* 1 an entry (in u->e), 0 the end. */
+int layer_untar_next(struct layer_untar *u, struct err *err);
+/* The next piece of the entry's data and where in the file it belongs: its length, 0 at the end. */
+ssize_t layer_untar_data(struct layer_untar *u, const void **ret, uint64_t *ret_at,
+			 struct err *err);
+/* Is this block a tar header by its checksum? */
+bool layer_untar_probe(const void *block);
+/* One block of the archive: 1, 0 at the end. */
+int layer_untar_block(struct layer_untar *u, void *ret, struct err *err);
+
+struct layer_block {
+	char name[100], mode[8], uid[8], gid[8], size[12], mtime[12], chksum[8], type;
+	char linkname[100], magic[8], uname[32], gname[32], major[8], minor[8];
+	char prefix[155], pad[12];
+};
+_Static_assert(sizeof(struct layer_block) == LAYER_TAR_BLOCK, "a tar block");
+
+/* Numbers of a header: octal, or base-256 (GNU). False when they are neither. */
+bool layer_tar_octal(const char *field, size_t width, uint64_t *ret);
+bool layer_tar_number(const char *field, size_t width, uint64_t *ret);
+bool layer_tar_signed(const char *field, size_t width, int64_t *ret);
+
+/* What PAX and GNU headers say of the entry that follows. */
+enum layer_pax_has {
+	PAX_SIZE = 1,
+	PAX_UID = 2,
+	PAX_GID = 4,
+	PAX_MTIME = 8,
+	PAX_MAJOR = 16,
+	PAX_MINOR = 32,
+	PAX_REALSIZE = 64
+};
+struct layer_pax {
+	struct str path, target, xattrs, sparse_name;
+	unsigned has; /* enum layer_pax_has */
+	uint64_t size, uid, gid, major, minor, realsize, sparse_version;
+	int64_t mtime_s;
+	bool is_sparse;
+	struct layer_part *parts;
+	size_t n_parts, parts_cap;
+};
+
+#define auto_layer_pax cleanup(layer_pax_free)
+void layer_pax_free(struct layer_pax *x);
+int layer_pax_parse(struct layer_pax *x, const struct str *body, struct err *err);
+void layer_pax_apply(const struct layer_pax *x, struct layer_entry *e);
+/* The map of a sparse file, from wherever its format keeps it; checked. */
+int layer_untar_sparse(struct layer_untar *u, const struct layer_block *h,
+		       const struct layer_pax *x, struct err *err);
+
+/* --- apply.c, write.c: entries to things on disk --- */
+
+struct layer_apply {
+	const struct layer_apply_opts *o;
+	int root_fd;
+	struct layer_untar tar;
+	struct str path, target; /* of the entry, cleaned */
+	int dir_fd;              /* its parent, O_PATH; -1 when it must be looked up again */
+	struct str dir_path;
+	unsigned n_links; /* symlinks copied up for this entry */
+	bool is_stale;    /* dir_fd may no longer be what dir_path leads to */
+	struct layer_time {
+		char *path;
+		int64_t mtime_s;
+	} * times; /* of directories, set last */
+	size_t n_times, times_cap;
+	uint64_t limit, bytes;
+	struct layer_info info;
+};
+
+/* "./a//b/../c" -> "a/c"; -EPERM for a path that leaves the root. */
+int layer_clean(const struct str *path, struct str *ret, struct err *err);
+/* Opens the parent of a->path in a->dir_fd, making what is missing of it. */
+int layer_enter(struct layer_apply *a, struct err *err);
+/* Remembers the mtime of a directory until the end. */
+void layer_time_add(struct layer_apply *a, const char *path, int64_t mtime_s);
+/* Makes a->tar.e as a->dir_fd/name. */
+int layer_write(struct layer_apply *a, const char *name, struct err *err);
+/* Owner, attributes, mode of an entry that is a directory or file, through its fd. */
+int layer_write_attrs(int fd, const struct layer_entry *e, struct err *err);
+/* Version 3 of security.capability to 2, in place: the new length. */
+size_t layer_plain_capability(char *value, size_t len);
 
 #endif

@@ -1,0 +1,312 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One entry of an archive to one thing on disk, beneath a directory fd, the last component never
+ * followed. The order is create, data, chown, xattrs, chmod, times: writing and chown take
+ * capabilities and setuid bits away, chmod comes after both.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/sysmacros.h>
+#include <sys/xattr.h>
+#include <unistd.h>
+
+#include <shale/base/fd.h>
+#include <shale/base/fs.h>
+#include <shale/base/path.h>
+
+#include "priv.h"
+
+static int clear_way(struct layer_apply *a, const char *name, struct err *err)
+{
+	int rc = fs_remove_tree(a->dir_fd, name, err);
+
+	/* What was removed may have been on the way to the cached directory: look it up anew. */
+	a->is_stale = true;
+	return rc;
+}
+
+/* fd may be O_PATH. */
+static int set_xattrs(int fd, const struct layer_entry *e, struct err *err)
+{
+	bool takes_user = e->kind == LAYER_FILE || e->kind == LAYER_DIR;
+	const char *name;
+	const void *value;
+	uint32_t len;
+	size_t at = 0;
+
+	while (layer_attrs_next(e->xattrs.s, e->xattrs.len, &at, &name, &value, &len)) {
+		char cap[64];
+		int rc;
+
+		/* Not trusted.*, nor user.overlay.*: crafted ones would read any file of a layer
+		 * beneath (TRAPS a). */
+		if (!layer_attr_is_kept(name) || (!takes_user && str_starts(name, "user.")))
+			continue;
+		if (!strcmp(name, "security.capability") && len <= sizeof(cap)) {
+			memcpy(cap, value, len);
+			len = (uint32_t)layer_plain_capability(cap, len);
+			value = cap;
+		}
+		rc = fs_xattr_set(fd, name, value, len, err);
+		if (rc < 0)
+			return rc;
+	}
+	return 0;
+}
+
+int layer_write_attrs(int fd, const struct layer_entry *e, struct err *err)
+{
+	int rc;
+
+	if (fchown(fd, e->uid, e->gid) < 0)
+		return err_sys(err, "chown");
+	rc = e->xattrs.len ? set_xattrs(fd, e, err) : 0;
+	if (rc < 0)
+		return rc;
+	return fchmod(fd, e->mode) < 0 ? err_sys(err, "chmod") : 0;
+}
+
+static int set_time(int dir_fd, const char *name, int64_t mtime_s, struct err *err)
+{
+	struct timespec ts[2] = { { .tv_nsec = UTIME_OMIT }, { .tv_sec = mtime_s } };
+
+	if (utimensat(dir_fd, name, ts, AT_SYMLINK_NOFOLLOW) < 0)
+		return err_sys(err, "set time");
+	return 0;
+}
+
+/* --- files --- */
+
+static int pwrite_all(int fd, const char *p, size_t n, uint64_t at, struct err *err)
+{
+	while (n) {
+		ssize_t k = pwrite(fd, p, n, (off_t)at);
+
+		if (k < 0 && errno == EINTR)
+			continue;
+		if (k < 0)
+			return err_sys(err, "write");
+		p += k;
+		n -= (size_t)k;
+		at += (uint64_t)k;
+	}
+	return 0;
+}
+
+static int write_data(struct layer_apply *a, int fd, struct err *err)
+{
+	uint64_t at = 0, end = 0;
+	const void *p;
+	ssize_t n;
+	int rc;
+
+	/* Holes count: whoever reads the layer reads them. */
+	if (a->tar.e.size > a->limit - a->bytes)
+		return err_set(err, EFBIG, "the archive's content is larger than the %s",
+			       a->o->max_bytes ? "limit" : "free space");
+	a->bytes += a->tar.e.size;
+	while ((n = layer_untar_data(&a->tar, &p, &at, err)) > 0) {
+		rc = pwrite_all(fd, p, (size_t)n, at, err);
+		if (rc < 0)
+			return rc;
+		end = at + (uint64_t)n;
+	}
+	if (n < 0)
+		return (int)n;
+	if (end < a->tar.e.size && ftruncate(fd, (off_t)a->tar.e.size) < 0)
+		return err_sys(err, "truncate");
+	return 0;
+}
+
+static int create(struct layer_apply *a, const char *name, struct err *err)
+{
+	const int flags = O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC;
+	int fd = openat(a->dir_fd, name, flags, 0600), rc;
+
+	if (fd < 0 && errno == EEXIST) {
+		rc = clear_way(a, name, err);
+		if (rc < 0)
+			return rc;
+		fd = openat(a->dir_fd, name, flags, 0600);
+	}
+	return fd < 0 ? err_sys(err, "create") : fd;
+}
+
+static int write_file(struct layer_apply *a, const char *name, struct err *err)
+{
+	auto_fd int fd = create(a, name, err);
+	struct timespec ts[2] = { { .tv_nsec = UTIME_OMIT }, { .tv_sec = a->tar.e.mtime_s } };
+	int rc = fd < 0 ? fd : write_data(a, fd, err);
+
+	if (rc >= 0)
+		rc = layer_write_attrs(fd, &a->tar.e, err);
+	if (rc >= 0 && futimens(fd, ts) < 0)
+		rc = err_sys(err, "set time");
+	return rc;
+}
+
+/* --- directories --- */
+
+/* What an earlier entry of the same path had. */
+static int drop_xattrs(int fd, struct err *err)
+{
+	auto_free char *names = NULL;
+	char path[FD_PATH_MAX];
+	size_t len = 0;
+	int rc = fs_xattr_list(fd, &names, &len, err);
+
+	for (char *p = names; rc >= 0 && p < names + len; p += strlen(p) + 1)
+		if (layer_attr_is_kept(p) && removexattr(fd_path(fd, path), p) < 0 &&
+		    errno != ENODATA)
+			rc = err_sys(err, "remove xattr %s", p);
+	return rc;
+}
+
+/* 1 when it was there, 0 when it was made. is_replaced: it took the place of something else. */
+static int make_dir(struct layer_apply *a, const char *name, bool *is_replaced, struct err *err)
+{
+	struct stat st;
+	int rc;
+
+	*is_replaced = false;
+	if (mkdirat(a->dir_fd, name, 0700) == 0)
+		return 0;
+	if (errno != EEXIST)
+		return err_sys(err, "make directory");
+	if (fstatat(a->dir_fd, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+		return err_sys(err, "stat");
+	if (S_ISDIR(st.st_mode))
+		return 1;
+	rc = clear_way(a, name, err);
+	if (rc < 0)
+		return rc;
+	*is_replaced = true;
+	return mkdirat(a->dir_fd, name, 0700) < 0 ? err_sys(err, "make directory") : 0;
+}
+
+static int write_dir(struct layer_apply *a, const char *name, struct err *err)
+{
+	auto_fd int fd = -1;
+	bool is_replaced;
+	int rc = make_dir(a, name, &is_replaced, err), was_there = rc;
+
+	if (rc < 0)
+		return rc;
+	fd = openat(a->dir_fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (fd < 0)
+		return err_sys(err, "open directory");
+	if (was_there)
+		rc = drop_xattrs(fd, err);
+	/* A whiteout or a file in its place hid the parent's directory: it stays hidden. */
+	if (rc >= 0 && is_replaced)
+		rc = layer_set_opaque(fd, err);
+	if (rc >= 0)
+		rc = layer_write_attrs(fd, &a->tar.e, err);
+	if (rc >= 0)
+		layer_time_add(a, a->path.s, a->tar.e.mtime_s);
+	return rc;
+}
+
+/* --- the rest --- */
+
+static int write_symlink(struct layer_apply *a, const char *name, struct err *err)
+{
+	const struct layer_entry *e = &a->tar.e;
+	int rc = 0;
+
+	if (!e->target.len)
+		return err_set(err, EBADMSG, "a symlink without target");
+	if (symlinkat(e->target.s, a->dir_fd, name) < 0) {
+		rc = errno == EEXIST ? clear_way(a, name, err) : err_sys(err, "symlink");
+		if (rc >= 0 && symlinkat(e->target.s, a->dir_fd, name) < 0)
+			rc = err_sys(err, "symlink");
+	}
+	if (rc < 0)
+		return rc;
+	if (fchownat(a->dir_fd, name, e->uid, e->gid, AT_SYMLINK_NOFOLLOW) < 0)
+		return err_sys(err, "chown");
+	return set_time(a->dir_fd, name, e->mtime_s, err);
+}
+
+/* The target is looked up as a chrooted process would, its last component not followed: a link to a
+ * symlink links that. */
+static int write_hardlink(struct layer_apply *a, const char *name, struct err *err)
+{
+	auto_fd int dir = -1;
+	struct stat to, here;
+	char *slash;
+	const char *base;
+	int rc = layer_clean(&a->tar.e.target, &a->target, err);
+
+	if (rc < 0)
+		return rc;
+	slash = strrchr(str_get(&a->target), '/');
+	base = slash ? slash + 1 : str_get(&a->target);
+	if (slash)
+		*slash = 0;
+	dir = path_try_in(a->root_fd, slash ? a->target.s : "", O_PATH | O_DIRECTORY, 0);
+	if (dir < 0 || fstatat(dir, base, &to, AT_SYMLINK_NOFOLLOW) < 0)
+		return err_sys(err, "link to %.200s", a->tar.e.target.s);
+	if (S_ISDIR(to.st_mode) || layer_is_whiteout(&to))
+		return err_set(err, EPERM, "link to %.200s, which is no file", a->tar.e.target.s);
+	if (linkat(dir, base, a->dir_fd, name, 0) == 0)
+		return 0;
+	if (errno != EEXIST)
+		return err_sys(err, "link to %.200s", a->tar.e.target.s);
+	/* A link to itself must not take the only name away. */
+	if (fstatat(a->dir_fd, name, &here, AT_SYMLINK_NOFOLLOW) == 0 && here.st_ino == to.st_ino &&
+	    here.st_dev == to.st_dev)
+		return 0;
+	rc = clear_way(a, name, err);
+	if (rc >= 0 && linkat(dir, base, a->dir_fd, name, 0) < 0)
+		rc = err_sys(err, "link to %.200s", a->tar.e.target.s);
+	return rc;
+}
+
+static int write_node(struct layer_apply *a, const char *name, struct err *err)
+{
+	const struct layer_entry *e = &a->tar.e;
+	mode_t type = e->kind == LAYER_FIFO ? S_IFIFO : e->kind == LAYER_CHAR ? S_IFCHR : S_IFBLK;
+	dev_t dev = e->kind == LAYER_FIFO ? 0 : makedev(e->major, e->minor);
+	auto_fd int fd = -1;
+	char path[FD_PATH_MAX];
+	struct stat st;
+	int rc = 0;
+
+	if (mknodat(a->dir_fd, name, type | 0600, dev) < 0) {
+		rc = errno == EEXIST ? clear_way(a, name, err) : err_sys(err, "make node");
+		if (rc >= 0 && mknodat(a->dir_fd, name, type | 0600, dev) < 0)
+			rc = err_sys(err, "make node");
+	}
+	if (rc < 0)
+		return rc;
+	/* chmod has no form that does not follow: through the inode that was made and no other. */
+	fd = openat(a->dir_fd, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+	if (fd < 0 || fstat(fd, &st) < 0)
+		return err_sys(err, "open node");
+	if ((st.st_mode & S_IFMT) != type)
+		return err_set(err, EPERM, "another thing is in its place");
+	if (fchownat(fd, "", e->uid, e->gid, AT_EMPTY_PATH) < 0)
+		return err_sys(err, "chown");
+	rc = e->xattrs.len ? set_xattrs(fd, e, err) : 0;
+	if (rc >= 0 && chmod(fd_path(fd, path), e->mode) < 0)
+		rc = err_sys(err, "chmod");
+	return rc < 0 ? rc : set_time(a->dir_fd, name, e->mtime_s, err);
+}
+
+int layer_write(struct layer_apply *a, const char *name, struct err *err)
+{
+	switch (a->tar.e.kind) {
+	case LAYER_FILE:
+		return write_file(a, name, err);
+	case LAYER_DIR:
+		return write_dir(a, name, err);
+	case LAYER_SYMLINK:
+		return write_symlink(a, name, err);
+	case LAYER_HARDLINK:
+		return write_hardlink(a, name, err);
+	default:
+		return write_node(a, name, err);
+	}
+}
