@@ -154,7 +154,7 @@ bool cli_confirm(const char *question);
 extern const char shale_version[];
 
 /* runtime.c */
-int runtime_open(struct runtime *rt, const char *root, struct err *err);
+int runtime_open(struct runtime *ret, const char *root, struct err *err);
 void runtime_close(struct runtime *rt);
 
 /* --- out: tables, templates, sizes

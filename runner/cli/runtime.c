@@ -146,7 +146,7 @@ int runtime_open(struct runtime *ret, const char *root, struct err *err)
 	int rc;
 
 	rc = absolute(root, &rt.root, err);
-	if (rc >= 0)
+	if (rt.root)
 		rc = open_parts(&rt, err);
 	if (rc < 0) {
 		runtime_close(&rt);

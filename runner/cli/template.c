@@ -331,10 +331,10 @@ static void add_text(struct template_list *list, const char *p, size_t n)
 	auto_str struct str text = { 0 };
 
 	for (size_t i = 0; i < n; i++) {
-		bool escape = p[i] == '\\' && i + 1 < n && (p[i + 1] == 't' || p[i + 1] == 'n');
-
-		str_addc(&text, !escape ? p[i] : p[i + 1] == 't' ? '\t' : '\n');
-		i += escape;
+		if (p[i] == '\\' && i + 1 < n && (p[i + 1] == 't' || p[i + 1] == 'n'))
+			str_add(&text, p[++i] == 't' ? "\t" : "\n");
+		else
+			str_addc(&text, p[i]);
 	}
 	if (text.len)
 		add_node(list, NODE_TEXT)->text = str_take(&text);

@@ -216,7 +216,9 @@ static int store(struct container *c, int64_t parent, struct err *err)
 	if (rc < 0)
 		return rc;
 	c->snapshot = info.id;
-	if (!c->auto_remove)
+	/* Inside, since a directory without a row is garbage for container_tidy. */
+	rc = container_dir_make(c, err);
+	if (rc >= 0 && !c->auto_remove)
 		rc = sync_layer(c, err);
 	if (rc >= 0)
 		rc = container_insert(c, err);
@@ -254,15 +256,9 @@ int container_create_as(struct runtime *rt, const struct container_spec *s, bool
 	c->boot = mem_str(proc_boot_id());
 	c->created_ns = proc_now_ns();
 	c->started_ns = claim ? c->created_ns : 0;
-	rc = container_dir_make(c, err);
-	if (rc >= 0)
-		rc = store(c, img->snapshot, err);
-	if (rc < 0) {
-		auto_free char *dir = mem_fmt("containers/%s", c->id);
-
-		unlinkat(rt->root_fd, dir, AT_REMOVEDIR);
+	rc = store(c, img->snapshot, err);
+	if (rc < 0)
 		return rc;
-	}
 	*ret = take(c);
 	return 0;
 }

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* How a container goes: rows in one transaction, files into trash/, and the disk is freed after the
- * prompt. */
+/* How a container goes: its rows in one transaction, then its files; many of them after the prompt.
+ */
 #include <shale/container.h>
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <signal.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,71 +21,54 @@
 
 #include "priv.h"
 
-enum {
-	IOPRIO_WHO_PROCESS = 1,
-	IOPRIO_IDLE = 3 << 13,
-	NAME_BYTES = 128,
-	LOG_LONG_BYTES = 512 << 10
-};
+enum { IOPRIO_WHO_PROCESS = 1, IOPRIO_IDLE = 3 << 13 };
+enum { INLINE_ENTRIES = 64, INLINE_DEPTH = 8, LOG_LONG_BYTES = 512 << 10, NAME_BYTES = 128 };
 
-/* What the child that frees the disk has its fds at. */
-enum { ROOT_FD = 3, SNAP_FD, FIRST_OTHER_FD, APART_FD = 100 };
-
-/* One removed directory: its fd stays right when the name changes. */
-struct removed {
-	int snap_fd;          /* -1: none */
-	char dir[NAME_BYTES]; /* of containers/, now in trash/; "" */
-};
-
-static void remove_snap_dir(int root_fd, int fd)
+static bool is_dot(const char *name)
 {
-	struct err ignored = { 0 };
-	char link[FD_PATH_MAX], path[4096], name[NAME_BYTES];
-	ssize_t n;
-
-	fs_remove_tree(fd, "fs", &ignored);
-	fs_remove_tree(fd, "work", &ignored);
-	n = readlink(fd_path(fd, link), path, sizeof(path) - 1);
-	if (n <= 0)
-		return;
-	path[n] = 0;
-	if (!strrchr(path, '/') || !strstr(path, "/trash/"))
-		return;
-	snprintf(name, sizeof(name), "trash%s", strrchr(path, '/'));
-	fs_remove_tree(root_fd, name, &ignored);
+	return name[0] == '.' && (!name[1] || (name[1] == '.' && !name[2]));
 }
 
-static void free_disk(int root_fd, const struct removed *r)
-{
-	struct err ignored = { 0 };
+static bool remove_few(int dir_fd, const char *name, int depth, int *left);
 
-	if (r->snap_fd >= 0)
-		remove_snap_dir(root_fd, r->snap_fd);
-	if (r->dir[0])
-		fs_remove_tree(root_fd, r->dir, &ignored);
+static bool remove_entries(int dir_fd, const char *name, int depth, int *left)
+{
+	int fd = openat(dir_fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	DIR *d = fd < 0 ? NULL : fdopendir(fd);
+	struct dirent *e;
+	bool all = d != NULL;
+
+	if (!d) {
+		fd_close(&fd);
+		return false;
+	}
+	while (all && (e = readdir(d)))
+		all = is_dot(e->d_name) || remove_few(fd, e->d_name, depth + 1, left);
+	closedir(d);
+	return all;
 }
 
-/* Only the store's root and the layer stay open: no terminal, no pipe that a $(...) waits for, no
- * lock, no database. */
-static void free_disk_alone(int root_fd, const struct removed *r)
+/*
+ * A tree of few entries, here and now: for what a short command leaves, that is ten times cheaper
+ * than a process that does it later. False when there are more of them.
+ */
+static bool remove_few(int dir_fd, const char *name, int depth, int *left)
 {
-	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
-	int root = fcntl(root_fd, F_DUPFD_CLOEXEC, APART_FD);
-	int snap = r->snap_fd < 0 ? -1 : fcntl(r->snap_fd, F_DUPFD_CLOEXEC, APART_FD);
-	struct removed mine = *r;
-
-	for (int i = 0; i < ROOT_FD; i++)
-		dup2(null, i);
-	dup3(root, ROOT_FD, O_CLOEXEC);
-	mine.snap_fd = snap < 0 ? -1 : dup3(snap, SNAP_FD, O_CLOEXEC);
-	sys_close_range(FIRST_OTHER_FD, ~0u, 0);
-	free_disk(ROOT_FD, &mine);
+	if (depth > INLINE_DEPTH || --*left < 0)
+		return false;
+	if (unlinkat(dir_fd, name, 0) == 0 || errno == ENOENT)
+		return true;
+	if (errno != EISDIR && errno != EPERM)
+		return false;
+	if (unlinkat(dir_fd, name, AT_REMOVEDIR) == 0)
+		return true;
+	return errno == ENOTEMPTY && remove_entries(dir_fd, name, depth, left) &&
+	       unlinkat(dir_fd, name, AT_REMOVEDIR) == 0;
 }
 
 /*
  * Every command that finds no other one at the database reads its whole write-ahead log first:
- * 2.4 ms for 4 MiB, which is as far as SQLite lets it grow. To shorten it costs two fsyncs, so that
- * is done here, by a fresh process: no database handle crosses a fork.
+ * 2.4 ms for 4 MiB, which is as far as SQLite lets it grow. To shorten it costs two fsyncs.
  */
 static bool is_log_long(int root_fd)
 {
@@ -94,7 +78,57 @@ static bool is_log_long(int root_fd)
 	       st.st_size > LOG_LONG_BYTES;
 }
 
-int container_tidy(struct runtime *rt, struct err *err)
+/* After the prompt, by a fresh process: no database handle crosses a fork. Should it not start, a
+ * later one does its work. */
+static void spawn_tidy(const struct runtime *rt)
+{
+	char name[] = "shale", command[] = "tidy", *argv[] = { name, command, NULL };
+	struct err ignored = { 0 };
+
+	setenv("SHALE_ROOT", rt->root, 1);
+	proc_spawn("/proc/self/exe", argv, (int[3]){ -1, -1, -1 }, true, &ignored);
+}
+
+/* The rows are gone. Until all is deleted it is garbage, which container_tidy finds where it is. */
+static void free_disk(const struct container *c)
+{
+	int root_fd = c->rt->root_fd, left = INLINE_ENTRIES;
+	char snap[NAME_BYTES], dir[NAME_BYTES];
+	bool all;
+
+	snprintf(snap, sizeof(snap), "snap/%" PRId64, c->snapshot);
+	snprintf(dir, sizeof(dir), "containers/%s", c->id);
+	all = remove_few(root_fd, dir, 0, &left);
+	if (c->snapshot)
+		all &= remove_few(root_fd, snap, 0, &left);
+	if (!all || is_log_long(root_fd))
+		spawn_tidy(c->rt);
+}
+
+/* Inside a write transaction, as the one that makes directory and row. */
+static int move_garbage(struct runtime *rt, struct err *err)
+{
+	auto_strv struct strv names = { 0 };
+	int rc = fs_list(rt->root_fd, "containers", &names, err);
+
+	for (size_t i = 0; rc >= 0 && i < names.n; i++) {
+		char from[NAME_BYTES], to[NAME_BYTES];
+		int64_t one;
+
+		if (strlen(names.v[i]) != CONTAINER_ID_LEN)
+			continue;
+		rc = db_get_int(rt->db, "SELECT 1 FROM containers WHERE id=?1",
+				DB_ARGS(DB_T(names.v[i])), &one, err);
+		if (rc != 0)
+			continue;
+		snprintf(from, sizeof(from), "containers/%s", names.v[i]);
+		snprintf(to, sizeof(to), "trash/container-%s", names.v[i]);
+		renameat(rt->root_fd, from, rt->root_fd, to);
+	}
+	return rc < 0 && rc != -ENOENT ? rc : 0;
+}
+
+static int shorten_log(struct runtime *rt, struct err *err)
 {
 	auto_db_stmt struct db_stmt *st = NULL;
 	int rc;
@@ -105,31 +139,21 @@ int container_tidy(struct runtime *rt, struct err *err)
 	return rc < 0 ? rc : db_step(st, err);
 }
 
-/* After the prompt, by a child in a session of its own. If it is not made or killed, the sweeper
- * does it. */
-static void free_disk_detached(const struct runtime *rt, const struct removed *r)
+int container_tidy(struct runtime *rt, struct err *err)
 {
-	char name[] = "shale", command[] = "tidy";
+	auto_db_tx struct db *tx = NULL;
+	int rc;
 
-	if (fork() != 0)
-		return;
-	setsid();
-	signal(SIGHUP, SIG_IGN);
 	sys_ioprio_set(IOPRIO_WHO_PROCESS, 0, IOPRIO_IDLE);
-	setenv("SHALE_ROOT", rt->root, 1);
-	free_disk_alone(rt->root_fd, r);
-	if (is_log_long(ROOT_FD))
-		execv("/proc/self/exe", (char *[]){ name, command, NULL });
-	_exit(0);
-}
-
-static void move_dir(struct container *c, struct removed *r)
-{
-	auto_free char *from = mem_fmt("containers/%s", c->id);
-
-	snprintf(r->dir, sizeof(r->dir), "trash/container-%s", c->id);
-	if (renameat(c->rt->root_fd, from, c->rt->root_fd, r->dir) < 0)
-		r->dir[0] = 0;
+	rc = db_tx_begin(rt->db, DB_LAZY, &tx, err);
+	if (rc >= 0)
+		rc = move_garbage(rt, err);
+	if (rc >= 0)
+		rc = db_tx_commit(&tx, err);
+	/* What came into trash/ meanwhile belongs to those who left because we are here. */
+	while (rc >= 0 && (rc = snap_sweep(rt->snap, err)) > 0)
+		;
+	return rc < 0 ? rc : shorten_log(rt, err);
 }
 
 static int delete_rows(struct container *c, struct err *err)
@@ -156,20 +180,10 @@ static int delete_rows(struct container *c, struct err *err)
 
 int container_delete(struct container *c, struct err *err)
 {
-	struct removed r = { .snap_fd = -1 };
-	struct err ignored = { 0 };
-	int rc;
+	int rc = delete_rows(c, err);
 
-	if (c->snapshot)
-		snap_dir_fd(c->rt->snap, c->snapshot, &r.snap_fd, &ignored);
-	rc = delete_rows(c, err);
-	if (rc >= 0) {
-		if (c->snapshot)
-			snap_discard(c->rt->snap, c->snapshot, &ignored);
-		move_dir(c, &r);
-		free_disk_detached(c->rt, &r);
-	}
-	fd_close(&r.snap_fd);
+	if (rc >= 0)
+		free_disk(c);
 	return rc;
 }
 

@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include <shale/base/fd.h>
@@ -15,7 +16,7 @@
 
 #include "priv.h"
 
-enum { LINKS_MAX = 40, ROUNDS_MAX = 4096, DIR_MODE = 0755, FILE_MODE = 0644 };
+enum { LINKS_MAX = 40, ROUNDS_MAX = 4096, DIR_MODE = 0755, FILE_MODE = 0644, PROC_MAGIC = 0x9fa0 };
 
 struct walk {
 	int root_fd;
@@ -40,7 +41,18 @@ static bool next_name(struct walk *w, char name[NAME_MAX + 1], bool *ret_last)
 	return true;
 }
 
-/* A symlink: its target goes before the rest, an absolute one starts at the root. */
+static bool is_proc(int fd)
+{
+	struct statfs fs;
+
+	return fstatfs(fd, &fs) == 0 && fs.f_type == PROC_MAGIC;
+}
+
+/*
+ * A symlink: its target goes before the rest, an absolute one starts at the root. Of proc's own
+ * links "self" is relative; the magic ones (cwd, root, fd/N) show a path or "pipe:[1]" and must not
+ * be walked by their text.
+ */
 static int follow(struct walk *w, int dir, const char *name)
 {
 	char both[PATH_MAX];
@@ -49,7 +61,7 @@ static int follow(struct walk *w, int dir, const char *name)
 
 	if (n <= 0)
 		return n < 0 ? -errno : -ENOENT;
-	if (++w->links > LINKS_MAX)
+	if (++w->links > LINKS_MAX || (both[0] == '/' && is_proc(dir)))
 		return -ELOOP;
 	if ((size_t)n + rest + 2 > sizeof(both))
 		return -ENAMETOOLONG;
@@ -105,7 +117,7 @@ static int step(struct walk *w, const char *name, bool last, bool is_dir, int *r
 	if (dir < 0)
 		return -errno;
 	fd = openat(dir, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
-	if (fd < 0 && errno == ENOENT) {
+	if (fd < 0 && errno == ENOENT && !is_proc(dir)) {
 		rc = make(dir, name, !last || is_dir);
 		if (rc < 0)
 			return rc;

@@ -8,7 +8,7 @@
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
-#include <shale/base/fd.h>
+#include <shale/base/path.h>
 
 #include "priv.h"
 
@@ -92,14 +92,16 @@ int sandbox_check_mounts(const struct sandbox_spec *spec, struct err *err)
 		return err_set(err, EINVAL, "more than %d mounts", SANDBOX_MOUNTS_MAX);
 	for (size_t i = 0; i < spec->n_mounts; i++) {
 		const char *t = spec->mounts[i].target;
+		auto_free char *clean = NULL;
 
 		if (!t || *t != '/' || strlen(t) >= PATH_MAX)
 			return err_set(err, EINVAL, "mount target %s is not absolute", t ? t : "");
 		if (strstr(t, "/../") || ends_dotdot(t))
 			return err_set(err, EINVAL, "mount target %s has \"..\"", t);
-		if (!t[strspn(t, "/.")])
+		clean = path_clean(t);
+		if (!strcmp(clean, "/"))
 			return err_set(err, EINVAL, "mount target is the root");
-		if (is_beneath(t, "/proc") && !is_proc_allowed(t))
+		if (is_beneath(clean, "/proc") && !is_proc_allowed(clean))
 			return err_set(err, EINVAL, "mount target %s lies in /proc", t);
 	}
 	return 0;

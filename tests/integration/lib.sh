@@ -97,11 +97,13 @@ no_leaks() {
 	left=$(grep -c "$T" /proc/self/mountinfo || true)
 	is "no mount of the store is visible on the host" 0 "$left"
 	procs=
-	for p in /proc/[0-9]*; do
-		tr '\0' ' ' <"$p/environ" 2>/dev/null | grep -q "SHALE_ROOT=$SHALE_ROOT" || continue
-		[ "${p#/proc/}" = $$ ] && continue
-		exe=$(readlink "$p/exe" 2>/dev/null) || continue
-		case $exe in *shale*) procs="$procs ${p#/proc/}:$exe" ;; esac
+	# The child that syncs after the prompt may still be at it.
+	for _ in 1 2 3 4 5 6 7 8 9 10; do
+		procs=$(grep -lsa "SHALE_ROOT=$SHALE_ROOT" /proc/[0-9]*/environ | while read -r p; do
+			readlink "${p%/environ}/exe" | grep shale || true
+		done)
+		[ -n "$procs" ] || break
+		sleep 0.5
 	done
 	is "no process of shale is left" "" "$procs"
 }
