@@ -199,10 +199,12 @@ static int receive(struct sandbox *sb, struct sandbox_msg *ret, struct err *err)
 	struct cmsghdr *c;
 	ssize_t n;
 
+	/* ECONNRESET: the child went without reading our go. It is told once, before the messages
+	 * that are there. */
 	do {
 		n = recvmsg(sb->sock, &h, MSG_CMSG_CLOEXEC);
-	} while (n < 0 && errno == EINTR);
-	if (n < 0 && errno != ECONNRESET)
+	} while (n < 0 && (errno == EINTR || errno == ECONNRESET));
+	if (n < 0)
 		return err_sys(err, "sandbox: message from the child");
 	if (n <= 0)
 		return 0;
