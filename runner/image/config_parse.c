@@ -225,7 +225,7 @@ int image_config_of(const struct image *img, struct image_config **ret, struct e
 	int rc;
 
 	rc = image_config_parse(img->config, strlen(img->config), &c, err);
-	if (rc < 0)
+	if (rc < 0 || !c)
 		return rc;
 	/* Of one length, unless someone else wrote the row. */
 	if (img->history && json_parse(img->history, strlen(img->history), &steps, &ignored) == 0)

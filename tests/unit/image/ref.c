@@ -84,14 +84,14 @@ static void test_bad_references(void **state)
 		"a@",
 		"a@sha256:abc",
 		"a@sha256:../../x",
-		"a@md5:" HEX64,
+		("a@md5:" HEX64),
 		HEX64,
 		"x.y:port/a",
 		"-.io/a",
 		"[::1/a",
 		"a:\xc3\xa4",
 		"http://host/a",
-		"a:" HEX64 HEX64 "1",
+		("a:" HEX64 HEX64 "1"),
 	};
 	struct err err = { 0 };
 

@@ -70,8 +70,8 @@ static void test_ambiguous(void **state)
 		snprintf(author, sizeof(author), "%d", i);
 		new_image(f, 0, author, NULL, id);
 	}
-	for (char c = '0'; c <= 'f'; c = c == '9' ? 'a' : (char)(c + 1)) {
-		char prefix[2] = { c, 0 };
+	for (const char *c = "0123456789abcdef"; *c; c++) {
+		char prefix[2] = { *c, 0 };
 
 		if (image_find(&f->rt, prefix, &img, &f->err) == -EINVAL)
 			return;
