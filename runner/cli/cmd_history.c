@@ -51,6 +51,7 @@ struct history {
 	struct cli *c;
 	const struct history_args *a;
 	const struct image *img;
+	const char *name;
 	struct image_config *config;
 	struct image_layer *layers;
 	size_t n_layers;
@@ -72,23 +73,44 @@ static int load(struct history *h, struct err *err)
 	if (rc >= 0)
 		rc = image_layers(&h->c->rt, h->img->snapshot, &h->layers, &h->n_layers, err);
 	if (rc >= 0 && h->img->history)
-		rc = json_parse(h->img->history, strlen(h->img->history), &h->steps, err);
+		return json_parse(h->img->history, strlen(h->img->history), &h->steps, err);
+	if (rc >= 0 && !*h->img->id)
+		rc = steps_of(h->c, h->name, h->config->n_history, &h->steps, err);
 	return rc;
 }
 
-struct by_snapshot {
+/* Does the image end with that row, as the base of this one does? */
+static bool ends_with(const struct image_config *c, size_t n, const struct image_history *row)
+{
+	const struct image_history *last = c->n_history ? &c->history[c->n_history - 1] : NULL;
+
+	return last && c->n_history == n && last->created_s == row->created_s &&
+	       str_eq(last->created_by, row->created_by) && str_eq(last->comment, row->comment);
+}
+
+struct base_search {
+	struct runtime *rt;
 	int64_t snapshot;
+	size_t n; /* rows up to here */
+	const struct image_history *row;
 	char id[DIGEST_STR_MAX];
 };
 
-static int match_snapshot(const struct image *img, void *arg, struct err *err)
+static int match_base(const struct image *img, void *arg, struct err *err)
 {
-	struct by_snapshot *b = arg;
+	auto_image_config struct image_config *config = NULL;
+	auto_image struct image *full = NULL;
+	struct base_search *b = arg;
+	int rc;
 
-	(void)err;
-	if (img->snapshot == b->snapshot)
+	if (*b->id || img->snapshot != b->snapshot)
+		return 0;
+	rc = image_get(b->rt, img->id, &full, err);
+	if (rc >= 0)
+		rc = image_config_parse(full->config, strlen(full->config), &config, err);
+	if (rc >= 0 && ends_with(config, b->n, b->row))
 		snprintf(b->id, sizeof(b->id), "%s", img->id);
-	return 0;
+	return rc;
 }
 
 /*
@@ -100,7 +122,7 @@ static char *row_id(struct history *h, size_t i, const struct image_layer *layer
 	const struct image_history *row = &h->config->history[i];
 	const char *step = json_string_value(json_array_get(h->steps, i));
 	const char *next = json_string_value(json_array_get(h->steps, i + 1));
-	struct by_snapshot b = { .snapshot = layer ? layer->snapshot : 0 };
+	struct base_search b = { &h->c->rt, layer ? layer->snapshot : 0, i + 1, row, "" };
 	struct err ignored = { 0 };
 	bool is_last = i + 1 == h->config->n_history;
 
@@ -109,7 +131,7 @@ static char *row_id(struct history *h, size_t i, const struct image_layer *layer
 	if (is_last && *h->img->id)
 		return mem_str(h->img->id);
 	if ((next && *next) || !row->empty_layer)
-		image_walk(&h->c->rt, match_snapshot, &b, &ignored);
+		image_walk(&h->c->rt, match_base, &b, &ignored);
 	if (*b.id)
 		return mem_str(b.id);
 	return mem_str(layer && *layer->diff_id ? layer->diff_id : h->img->id);
@@ -177,6 +199,7 @@ static int history_main(struct cli *c, void *args, int argc, char **argv)
 	if (cli_open(c, &err) < 0 || image_find(&c->rt, argv[0], &img, &err) < 0)
 		return cli_fail(c, &err);
 	h.img = img;
+	h.name = argv[0];
 	if (show(&h, &err) < 0)
 		return cli_fail(c, &err);
 	return cli_done(c);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* tag of a build step: the step becomes an image. shale's own tag sends it here. */
+#include <stdlib.h>
 #include <string.h>
 
 #include <shale/image.h>
@@ -14,6 +15,7 @@ static int write_step(struct cli *c, const char *step, const char *name, struct 
 	auto_image_config struct image_config *config = NULL;
 	auto_image struct image *img = NULL;
 	auto_strv struct strv tags = { 0 };
+	auto_json json_t *steps = NULL;
 	auto_free char *normalized = NULL;
 	char id[DIGEST_STR_MAX];
 	int rc;
@@ -23,8 +25,14 @@ static int write_step(struct cli *c, const char *step, const char *name, struct 
 		rc = image_find(&c->rt, step, &img, err);
 	if (rc >= 0)
 		rc = image_config_parse(img->config, strlen(img->config), &config, err);
+	if (rc >= 0)
+		rc = steps_of(c, step, config->n_history, &steps, err);
 	if (rc < 0)
 		return rc;
+	for (size_t i = 0; i < config->n_history; i++) {
+		free(config->history[i].step_id);
+		config->history[i].step_id = mem_str(json_string_value(json_array_get(steps, i)));
+	}
 	strv_add(&tags, normalized);
 	return image_write(&c->rt, config, img->snapshot, &tags, id, err);
 }

@@ -114,6 +114,9 @@ static void set_config(const json_t *text, const struct image *img, json_t *o)
 		       { "Variant", "variant" },
 		       { "Os", "os" } };
 
+	out_row_set(o, "Parent", "");
+	out_row_set(o, "Comment", json_get_str(text, "comment"));
+	out_row_set(o, "DockerVersion", "");
 	out_row_take(o, "Created", out_time(img->created_s));
 	for (size_t i = 0; i < ARRAY_LEN(fields); i++)
 		out_row_set(o, fields[i].key, json_get_str(text, fields[i].from));

@@ -273,6 +273,10 @@ int inspect_container(struct cli *c, const char *name, json_t **ret, struct err 
 /* inspect_image.c: the same of an image or a build step. */
 int inspect_image(struct cli *c, const char *name, json_t **ret, struct err *err);
 
+/* steps.c: the ids of a build step and those before it as the last of n history rows: an array, ""
+ * where there is none. */
+int steps_of(struct cli *c, const char *step, size_t n, json_t **ret, struct err *err);
+
 /* removal.c: what rmi and the prunes say. */
 struct image_removal;
 void removal_lines(const struct image_removal *r, const char *untagged, const char *deleted);

@@ -262,6 +262,8 @@ static int visit(struct changes *c, const char *name, struct err *err)
 		   fstatat(l->fd[PARENT], name, &theirs, AT_SYMLINK_NOFOLLOW) == 0;
 	int rc, same = 0;
 
+	/* Where no view hides them, in a layer without parents, a whiteout is nothing as well. */
+	has = has && !layer_is_whiteout(&ours);
 	if (!has)
 		return had ? show(c, 'D', err) : 0;
 	if (had)

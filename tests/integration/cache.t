@@ -5,7 +5,7 @@ base
 mkdir -p "$T/ctx/src" && cd "$T/ctx"
 echo a >src/a
 echo b >src/b
-printf 'FROM busybox\nARG V=1\nRUN echo $V; date +%%N >/stamp\nCOPY src /src\nRUN cat /src/* >/all\nLABEL l=1\n' >Dockerfile
+printf 'FROM busybox\nARG V=1\nRUN echo $V; date +%%N >/stamp\nCOPY src /src\nRUN cat /src/a /src/b >/all\nLABEL l=1\n' >Dockerfile
 cached() { sed -n 's/.*cached \([0-9]* of [0-9]*\).*/\1/p' "$T/err"; }
 build() { shale build --network none "$@"; }
 

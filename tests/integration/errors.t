@@ -29,7 +29,7 @@ bad "a program that is not there" 'FROM busybox\nRUN ["/nosuch"]\n' "/nosuch"
 bad "unterminated heredoc" 'FROM busybox\nRUN <<X\necho\n' "Dockerfile:2"
 bad "an unknown user" 'FROM busybox\nUSER nosuch\nRUN true\n' "nosuch"
 bad "a user that wraps" 'FROM busybox\nUSER 4294967296\nRUN true\n' "4294967296"
-printf 'FROM busybox\n' >Dockerfile
+printf 'FROM busybox\nLABEL used=1\n' >Dockerfile
 code 2 "unknown option" shale build --nosuch .
 code 1 "unreadable context" shale build "$T/nosuch"
 has "is named" "$T/nosuch"

@@ -22,7 +22,7 @@ ok "the tree inside a container has entries" test "$(wc -l <"$T/ours")" -gt 100
 ok "save as an OCI layout" shale save --format oci-dir -o "$T/oci" img
 ok "skopeo reads it" skopeo inspect "oci:$T/oci"
 has "with its config" '"A=b"'
-ok "umoci unpacks it" umoci unpack --image "$T/oci:img:latest" "$T/bundle"
+ok "umoci unpacks it" umoci unpack --image "$T/oci:latest" "$T/bundle"
 sh -c "$list" - "$T/bundle/rootfs" >"$T/theirs" 2>/dev/null
 is "umoci's tree equals ours" "" "$(diff "$T/ours" "$T/theirs" | head -n 10)"
 pod() { podman --root "$T/pod/root" --runroot "$T/pod/run" --storage-driver vfs "$@"; }

@@ -20,7 +20,7 @@ RUN sed -i "s/site/site $VERSION/" index.html && gzip -k index.html
 FROM busybox:latest
 LABEL org.opencontainers.image.title="site" \
       org.opencontainers.image.version="1"
-RUN addgroup -S web && adduser -S -G web web
+RUN echo web:x:100:101::/srv:/bin/false >>/etc/passwd && echo web:x:101: >>/etc/group
 COPY --from=assets --chown=web:web /site /srv
 USER web
 EXPOSE 8080/tcp
