@@ -52,17 +52,29 @@ void help_all(const struct command *const *commands, const char *group)
 		if (!((*commands)->flags & CMD_HIDDEN))
 			printf("  %-*s  %s\n", (int)width, (*commands)->name, (*commands)->summary);
 	opt_help(cli_globals, &options);
-	printf("\n%s\nDocker's grouped spellings (image ls, container rm, builder prune) work too.\n"
+	printf("\n%s\nDocker's grouped spellings work too, and some exist only so: image prune, container prune, builder prune.\n"
 	       "shale COMMAND --help tells more of one.\n",
 	       str_get(&options));
 }
 
-static void help_aliases(const struct command *cmd)
+/* "image prune" for those that are spelled in a group only. */
+static const struct alias *group_spelling(const struct command *cmd)
+{
+	const struct alias *a = cli_aliases;
+
+	if (!(cmd->flags & CMD_HIDDEN))
+		return NULL;
+	while (a->command && !str_eq(a->command, cmd->name))
+		a++;
+	return a->command ? a : NULL;
+}
+
+static void help_aliases(const struct command *cmd, const struct alias *shown)
 {
 	const char *lead = "\nAlso: ";
 
 	for (const struct alias *a = cli_aliases; a->command; a++) {
-		if (!str_eq(a->command, cmd->name))
+		if (a == shown || !str_eq(a->command, cmd->name))
 			continue;
 		printf("%sshale %s%s%s", lead, a->group ? a->group : "", a->group ? " " : "",
 		       a->name);
@@ -74,12 +86,14 @@ static void help_aliases(const struct command *cmd)
 
 void help_command(const struct command *cmd)
 {
+	const struct alias *spelling = group_spelling(cmd);
 	auto_str struct str options = { 0 };
 
 	opt_help(cmd->opts, &options);
-	printf("Usage: shale %s%s%s%s\n\n%s\n", cmd->name, options.len ? " [OPTIONS]" : "",
-	       *cmd->args ? " " : "", cmd->args, cmd->summary);
+	printf("Usage: shale %s%s%s%s%s%s\n\n%s\n", spelling ? spelling->group : "",
+	       spelling ? " " : "", spelling ? spelling->name : cmd->name,
+	       options.len ? " [OPTIONS]" : "", *cmd->args ? " " : "", cmd->args, cmd->summary);
 	if (options.len)
 		printf("\n%s", str_get(&options));
-	help_aliases(cmd);
+	help_aliases(cmd, spelling);
 }
