@@ -67,7 +67,7 @@ static int parse(const char *name, uint64_t *ret, struct err *err)
 /* Docker's rule: ALL added, then drops, then single adds; a drop of ALL leaves the single adds. */
 static int apply(const struct sandbox_spec *spec, uint64_t *set, uint64_t mine, struct err *err)
 {
-	uint64_t added = 0, dropped = 0, one;
+	uint64_t added = 0, dropped = 0, one = 0;
 
 	for (size_t i = 0; spec->cap_add && i < spec->cap_add->n; i++) {
 		if (parse(spec->cap_add->v[i], &one, err) < 0)

@@ -272,8 +272,10 @@ int sandbox_in_mount(struct sandbox_ctx *ctx, const struct sandbox_step *s)
 	struct statfs fs;
 	int fd = ctx->mount_fds[s->a];
 
-	if (m->kind == SANDBOX_TMPFS)
-		fd = made = tmpfs_with(ctx, m, attr | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV);
+	if (m->kind == SANDBOX_TMPFS) {
+		made = tmpfs_with(ctx, m, attr | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV);
+		fd = made;
+	}
 	if (fd < 0)
 		return fd;
 	if (fstat(fd, &st) < 0)
