@@ -7,6 +7,10 @@
  * no lock and parses nothing. Parent and child talk over one socketpair; its EOF kills the child, backing pdeathsig.
  * spawn must be called from a thread that outlives the process (the main thread). All fds of the spec stay the caller's.
  *
+ * Devices: there is no device cgroup. Unless privileged, the root, /dev and every volume are nodev and only the six standard nodes
+ * (bound one by one) and devices given as mounts can be opened, so neither an image's nodes nor those made with CAP_MKNOD lead
+ * to the host's disks.
+ *
  * The process that execs the user's program is never shale's binary: a tiny static stub in a sealed memfd is executed first, so that
  * /proc/self/exe inside never names shale (CVE-2019-5736, TRAPS T4).
  */
@@ -28,12 +32,11 @@ enum sandbox_mount_kind { SANDBOX_BIND, SANDBOX_TMPFS };
 struct sandbox_mount {
 	enum sandbox_mount_kind kind;
 	int source_fd;      /* bind: O_PATH fd of a file or directory */
-	const char *target; /* path inside, resolved in the root by openat2; made if it is missing */
-	const char *data;   /* tmpfs options ("size=64m,mode=1777"), or NULL */
+	const char *target; /* path inside, resolved in the root by openat2; made if it is missing; not in /proc */
+	const char *data;   /* tmpfs options ("size=64m,mode=1777"), or NULL; a tmpfs is always nosuid,nodev */
 	bool read_only;     /* recursive */
 	bool nosuid, nodev, noexec;
 	bool recursive; /* rbind */
-	bool make_only_dir; /* unused for bind of files */
 };
 
 enum sandbox_cap_default { SANDBOX_CAPS_DOCKER, SANDBOX_CAPS_ALL, SANDBOX_CAPS_NONE };
@@ -100,7 +103,10 @@ struct sandbox_user {
 int sandbox_user_find(int root_fd, const char *user, struct sandbox_user *ret, struct err *err);
 void sandbox_user_free(struct sandbox_user *u);
 
-/* Held before exec. */
+/*
+ * Held before exec. The child may still be setting up when this returns (with a terminal the master is there); what fails in the setup
+ * is told by sandbox_release.
+ */
 int sandbox_spawn(const struct sandbox_plan *p, struct sandbox **ret, struct err *err);
 /* Lets it exec; returns when the exec has succeeded. -ENOENT: no such program (127), -EACCES, -ENOEXEC: cannot be run (126). */
 int sandbox_release(struct sandbox *sb, struct err *err);
