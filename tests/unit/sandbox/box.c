@@ -15,6 +15,7 @@
 #include <shale/base/fd.h>
 #include <shale/base/fs.h>
 #include <shale/base/proc.h>
+#include <shale/base/sys.h>
 
 static const char *const applets[] = { "sh",    "cat",   "ls",    "id",    "mount",  "grep",
 				       "mkdir", "touch", "sleep", "stat",  "pwd",    "mknod",
@@ -289,6 +290,47 @@ static void test_mounts(void **state)
 	box_free(&b);
 }
 
+/* As the snapshotter hands it over: an overlay that is mounted nowhere. Afterwards the caller's fd
+ * still shows what was written. */
+static void test_detached_root(void **state)
+{
+	static const char *const parts[] = { "upper", "work" };
+	auto_str struct str out = { 0 };
+	auto_fd int fs = sys_fsopen("overlay", FSOPEN_CLOEXEC);
+	auto_fd int store = sys_fsopen("tmpfs", FSOPEN_CLOEXEC);
+	auto_fd int store_fd = -1, root = -1;
+	auto_free char *lower = NULL, *upper = NULL, *work = NULL;
+	struct sandbox_spec s;
+	struct stat st;
+	struct box b;
+
+	(void)state;
+	box_make(&b);
+	assert_int_equal(sys_fsconfig(store, FSCONFIG_CMD_CREATE, NULL, NULL, 0), 0);
+	store_fd = sys_fsmount(store, FSMOUNT_CLOEXEC, 0);
+	for (size_t i = 0; i < ARRAY_LEN(parts); i++)
+		assert_int_equal(mkdirat(store_fd, parts[i], 0755), 0);
+	lower = mem_fmt("/proc/self/fd/%d", b.root_fd);
+	upper = mem_fmt("/proc/self/fd/%d/upper", store_fd);
+	work = mem_fmt("/proc/self/fd/%d/work", store_fd);
+	assert_int_equal(sys_fsconfig(fs, FSCONFIG_SET_STRING, "lowerdir", lower, 0), 0);
+	assert_int_equal(sys_fsconfig(fs, FSCONFIG_SET_STRING, "upperdir", upper, 0), 0);
+	assert_int_equal(sys_fsconfig(fs, FSCONFIG_SET_STRING, "workdir", work, 0), 0);
+	assert_int_equal(sys_fsconfig(fs, FSCONFIG_CMD_CREATE, NULL, NULL, 0), 0);
+	root = sys_fsmount(fs, FSMOUNT_CLOEXEC, 0);
+	assert_true(root >= 0);
+	s = box_spec(&b, NULL);
+	s.root_fd = root;
+	for (int i = 0; i < 2; i++)
+		if (box_sh(&b, &s, "echo new >>/tmp/new; cat /tmp/new", &out) != 0)
+			fail_msg("%s %s", b.err.msg, str_get(&out));
+	assert_string_equal(str_get(&out), "new\nnew\nnew\n");
+	assert_int_equal(fstatat(root, "tmp/new", &st, 0), 0);
+	assert_int_equal(fstatat(store_fd, "upper/tmp/new", &st, 0), 0);
+	fd_close(&root);
+	box_free(&b);
+}
+
 int test_box(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -301,6 +343,7 @@ int test_box(void)
 		cmocka_unit_test(test_pipes_are_the_users),
 		cmocka_unit_test(test_limits),
 		cmocka_unit_test(test_mounts),
+		cmocka_unit_test(test_detached_root),
 	};
 
 	return cmocka_run_group_tests_name("sandbox: inside", tests, NULL, NULL);
