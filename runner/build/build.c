@@ -148,6 +148,7 @@ int build_run(struct runtime *rt, const struct build_opts *o, struct build_resul
 	auto_dockerfile struct dockerfile *d = NULL;
 	auto_plan struct plan *plan = NULL;
 	auto_free char *text = NULL, *in_context = NULL;
+	auto_fd int lease = -1;
 	struct plan_opts po = { .target = o->target, .build_args = &b.build_args };
 	size_t len = 0;
 	int rc = read_dockerfile(o, &text, &len, &in_context, err);
@@ -162,6 +163,10 @@ int build_run(struct runtime *rt, const struct build_opts *o, struct build_resul
 		rc = plan_make(d, &po, &plan, err);
 	if (rc < 0)
 		return rc;
+	/* Snapshots that no row of an image names yet are safe from a prune beside us. */
+	lease = image_lease(rt, err);
+	if (lease < 0)
+		return fd_take(&lease);
 	b.d = d;
 	b.plan = plan;
 	warn(&b);

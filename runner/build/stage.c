@@ -78,7 +78,7 @@ static int base_image(struct build *b, struct stage_state *st, const char *ref,
 			err,
 			"this version of shale does not pull; shale import or shale load brings it");
 	if (rc >= 0)
-		rc = image_config_parse(img->config, strlen(img->config), &st->config, err);
+		rc = image_config_of(img, &st->config, err);
 	if (rc >= 0)
 		rc = image_layers(b->rt, img->snapshot, &layers, &n, err);
 	if (rc < 0)

@@ -173,7 +173,7 @@ printf 'FROM busybox\nRUN env | grep SECRET && exit 1 || true\n' >Dockerfile
 ok "T30: nor does RUN see it" env SECRET=x "$SHALE" build --no-cache --network none .
 
 # T33: other users of the host
-code 1 "T33: nobody cannot enter the store" setpriv --reuid=65534 --regid=65534 --clear-groups ls "$SHALE_ROOT"
+code 2 "T33: nobody cannot enter the store" setpriv --reuid=65534 --regid=65534 --clear-groups ls "$SHALE_ROOT"
 is "T33: mode 0700" 700 "$(stat -c %a "$SHALE_ROOT")"
 
 # T35, T36, T37
@@ -181,7 +181,7 @@ is "T35: --network none has lo alone" "lo" "$(run busybox ls /sys/class/net)"
 code 1 "T35: and no way out" run busybox sh -c 'wget -T 1 -q -O - http://127.0.0.1:18080/ || ping -c 1 -W 1 10.0.0.1'
 ok "T36: info tells the kernel" shale info
 has "T36" "$(uname -r)"
-for c in 'mount -t tmpfs x /tmp' 'unshare -m true' 'chroot / true; swapon /x' 'dmesg -c' 'rmmod x' 'date -s @0' \
+for c in 'mount -t tmpfs x /tmp' 'unshare -m true' 'chroot / true; swapon /x' 'dmesg -c' 'rmmod x' '! date -s @0 2>&1 | grep -q "not permitted"' \
 	'mount -o remount,rw /proc/sys' 'losetup /dev/loop0 /x' 'ip link add d type dummy' 'pivot_root / /tmp' 'nsenter -t 1 -m true'; do
 	if run busybox sh -c "$c" >"$T/out" 2>"$T/err"; then fail "T37: $c is denied"; else pass "T37: $c is denied"; fi
 done

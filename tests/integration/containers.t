@@ -171,25 +171,14 @@ kill -9 $cli
 wait $cli 2>/dev/null || true
 try "kill -9 of the command ends it" is_state fg "exited 137"
 ok "rm" shale rm fg
-"$SHALE" run --rm --name fg --network none busybox sleep 1000 >/dev/null 2>&1 &
+"$SHALE" run --rm --name int --network none busybox sh -c 'trap "exit 33" INT; touch /ready; while :; do sleep 0.05; done' &
 cli=$!
-try "runs" is_state fg "running 0"
-kill -TERM $cli
+try "runs" sh -c "'$SHALE' exec int test -f /ready"
+kill -INT $cli
 rc=0
 wait $cli || rc=$?
-[ $rc = 143 ] || sleep 0.2
-shale kill fg >/dev/null 2>&1 || true
-"$SHALE" run --rm --name int --network none busybox sh -c 'trap "exit 33" INT; while :; do sleep 0.05; done' &
-cli=$!
-try "runs" sh -c "'$SHALE' exec int true"
-sleep 0.3
-"$SHALE" exec int true
-kill -INT $cli 2>/dev/null || true
-kill -USR1 $cli 2>/dev/null || true
-rc=0
-wait $cli || rc=$?
-ok "signals are passed on" test $rc -ge 33
-shale rm -f int fg >/dev/null 2>&1 || true
+is "signals are passed on, although our shell ignores them for jobs" 0 "$(ls "$SHALE_ROOT/containers" | wc -l)"
+is "with the program's own answer" 33 $rc
 
 # --- all of it is gone ---------------------------------------------------------------------------------------------------
 is "no container" "" "$(shale ps -aq)"

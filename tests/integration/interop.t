@@ -3,6 +3,9 @@
 . "$(dirname "$0")/lib.sh"
 base
 mkdir "$T/c" && cd "$T/c"
+# podman makes a name of the path: lower case only
+oci=/var/tmp/shale-test-oci.$$
+undo="rm -rf $oci"
 cat >Dockerfile <<'EOF'
 FROM busybox
 RUN mkdir -p /d/gone /d/kept && echo 1 >/d/gone/f && echo 2 >/d/kept/f && ln /d/kept/f /d/kept/hard && ln -s f /d/kept/soft
@@ -13,20 +16,20 @@ CMD ["true"]
 EOF
 ok "an image with every kind of change" shale build --network none -t img .
 # Every attribute of every entry of a tree; /dev, /proc and the like are mounts inside a container.
-list='cd "$1" && find . -path ./proc -prune -o -path ./sys -prune -o -path ./dev -prune -o -path ./etc -prune -o -print | sort |
+list='cd "$1" && find . -mindepth 1 -path ./proc -prune -o -path ./sys -prune -o -path ./dev -prune -o -path ./etc -prune -o -print | sort |
 	while read -r f; do stat -c "%n %F %a %u:%g %s" "$f" | sed "s/ directory \(.*\) [0-9]*$/ directory \1/"; done'
 # shellcheck disable=SC2086
 shale run --rm --network none img sh -c "$list" - / >"$T/ours"
 ok "the tree inside a container has entries" test "$(wc -l <"$T/ours")" -gt 100
 
-ok "save as an OCI layout" shale save --format oci-dir -o "$T/oci" img
-ok "skopeo reads it" skopeo inspect "oci:$T/oci"
+ok "save as an OCI layout" shale save --format oci-dir -o "$oci" img
+ok "skopeo reads it" skopeo inspect "oci:$oci"
 has "with its config" '"A=b"'
-ok "umoci unpacks it" umoci unpack --image "$T/oci:latest" "$T/bundle"
+ok "umoci unpacks it" umoci unpack --image "$oci:latest" "$T/bundle"
 sh -c "$list" - "$T/bundle/rootfs" >"$T/theirs" 2>/dev/null
 is "umoci's tree equals ours" "" "$(diff "$T/ours" "$T/theirs" | head -n 10)"
 pod() { podman --root "$T/pod/root" --runroot "$T/pod/run" --storage-driver vfs "$@"; }
-ok "podman pulls it" pod pull -q "oci:$T/oci"
+ok "podman pulls it" pod pull -q "oci:$oci"
 pid=$(cat "$T/out")
 is "podman has the same ID" "$(shale images -q --no-trunc img)" "sha256:${pid#sha256:}"
 if m=$(pod image mount "$pid" 2>/dev/null); then

@@ -54,8 +54,16 @@ int fix_setup(void **state)
 
 int fix_teardown(void **state)
 {
+	static const char *const mounts[] = { "step", "merged", "parent", "below", "a", "b" };
 	struct fix *f = *state;
 
+	/* Those that a failed test has left. */
+	for (size_t i = 0; i < ARRAY_LEN(mounts); i++) {
+		auto_free char *at = mem_fmt("%s/m/%s", f->path, mounts[i]);
+
+		umount2(at, MNT_DETACH);
+	}
+	assert_int_equal(chdir("/"), 0);
 	fd_close(&f->fd);
 	ok(f, fs_remove_tree(AT_FDCWD, f->path, &f->err));
 	free(f);
@@ -100,7 +108,8 @@ int view(struct fix *f, char kind, int n, bool writable, const char *name)
 		str_addf(&opts, "%c%d/fs:", kind, i);
 	str_add(&opts, "empty");
 	if (writable)
-		str_addf(&opts, ",volatile,upperdir=%c%d/fs,workdir=%c%d/work", kind, n - 1, kind, n - 1);
+		str_addf(&opts, ",volatile,upperdir=%c%d/fs,workdir=%c%d/work", kind, n - 1, kind,
+			 n - 1);
 	assert_int_equal(fchdir(f->fd), 0);
 	if (mount("overlay", at, "overlay", 0, opts.s) < 0)
 		fail_msg("mount %s: %s", opts.s, strerror(errno));

@@ -40,7 +40,7 @@ static void add_xattrs(struct tree *t, int fd)
 	if (fs_xattr_list(fd, &names, &len, &err) < 0)
 		return;
 	for (char *p = names; p < names + len; p += strlen(p) + 1)
-		if (!str_starts(p, "trusted.overlay.") && !str_starts(p, "security.selinux")) {
+		if (!str_starts(p, "trusted.") && !str_starts(p, "security.selinux")) {
 			auto_free char *value = NULL;
 			size_t n = 0;
 			auto_str struct str hex = { 0 };

@@ -5,6 +5,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -247,13 +249,64 @@ static void test_no_fd_leaks(void **state)
 	box_free(&b);
 }
 
+struct racer {
+	int dir_fd;
+	atomic_bool stop;
+};
+
+static void *race(void *arg)
+{
+	struct racer *r = (struct racer *)arg;
+
+	while (!atomic_load(&r->stop))
+		renameat2(r->dir_fd, "real", r->dir_fd, "link", RENAME_EXCHANGE);
+	return NULL;
+}
+
+/* T1, T9: a directory on the way to a mount target changes places with a link out, over and over.
+ */
+static void test_target_race(void **state)
+{
+	struct sandbox_mount m = { .kind = SANDBOX_BIND, .read_only = true };
+	struct racer r = { .stop = false };
+	char target[64];
+	pthread_t thread;
+	struct box b;
+
+	(void)state;
+	box_make(&b);
+	canary_make(&b);
+	box_write(&b, "tmp/source", "x", 0644);
+	m.source_fd = openat(b.root_fd, "tmp/source", O_PATH | O_CLOEXEC);
+	assert_int_equal(mkdirat(b.root_fd, "etc/real", 0755), 0);
+	box_link(&b, b.cache, "etc/link");
+	r.dir_fd = openat(b.root_fd, "etc", O_PATH | O_CLOEXEC);
+	assert_int_equal(pthread_create(&thread, NULL, race, &r), 0);
+	for (int i = 0; i < 40; i++) {
+		auto_str struct str out = { 0 };
+		struct sandbox_spec s = box_spec(&b, NULL);
+
+		snprintf(target, sizeof(target), "/etc/real/deep/%d/file", i);
+		m.target = target;
+		s.mounts = &m;
+		s.n_mounts = 1;
+		box_sh(&b, &s, "true", &out); /* it may fail, but never outside */
+	}
+	atomic_store(&r.stop, true);
+	pthread_join(thread, NULL);
+	canary_check(&b);
+	close(r.dir_fd);
+	close(m.source_fd);
+	box_free(&b);
+}
+
 int test_attack(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_top_links),       cmocka_unit_test(test_mount_target_links),
 		cmocka_unit_test(test_mount_over_proc), cmocka_unit_test(test_cwd),
 		cmocka_unit_test(test_self_exe),        cmocka_unit_test(test_fake_null),
-		cmocka_unit_test(test_no_fd_leaks),
+		cmocka_unit_test(test_no_fd_leaks),     cmocka_unit_test(test_target_race),
 	};
 
 	return cmocka_run_group_tests_name("sandbox: attacks", tests, NULL, NULL);
