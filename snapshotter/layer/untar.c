@@ -114,7 +114,7 @@ static int read_body(struct layer_untar *u, const struct layer_block *h, struct 
 			      err);
 	if (n < 0)
 		return (int)n;
-	if ((uint64_t)n < size)
+	if ((uint64_t)n < size + -size % LAYER_TAR_BLOCK)
 		return damaged(err, "cut short");
 	str_addn(ret, u->buf, (size_t)size);
 	return 0;
@@ -192,8 +192,7 @@ static int set_kind(struct layer_entry *e, char type, struct err *err)
 		if (kinds[i][0] != type)
 			continue;
 		e->kind = kinds[i][1];
-		if ((type == '\0' || type == '0') && e->path.len &&
-		    e->path.s[e->path.len - 1] == '/')
+		if (type == '\0' && e->path.len && e->path.s[e->path.len - 1] == '/')
 			e->kind = LAYER_DIR;
 		return 0;
 	}
@@ -244,7 +243,7 @@ static int extensions(struct layer_untar *u, struct layer_block *h, struct layer
 		if (++n > EXTENSIONS_MAX)
 			return damaged(err, "headers without end");
 	}
-	return rc;
+	return rc == 0 && n ? damaged(err, "a header without its entry") : rc;
 }
 
 /* Names: no NUL within, not endless. */

@@ -251,7 +251,7 @@ static const struct one steps[] = {
 	  "etc/passwd\nnew\n",
 	  LAYER_NEEDS_REDIRECT | LAYER_NEEDS_METACOPY },
 	{ root_mode, "./\n", 0 },
-	{ xattrs, "etc/\n", 0 },
+	{ xattrs, "etc/\n", LAYER_NEEDS_METACOPY },
 };
 
 void test_steps(void **state)

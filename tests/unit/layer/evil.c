@@ -86,7 +86,7 @@ static const struct attack {
 	{ "hardlink to itself", { { '0', "f" }, { '1', "f", "f" } }, 0 },
 	{ "hardlink of a whiteout", { { '0', ".wh.w" }, { '1', "h", "w" } }, EPERM },
 	{ ". as symlink", { { '2', ".", "../../outside" }, { '0', "x" } }, EPERM },
-	{ ". as file", { { '0', "./" } }, 0 }, /* the slash makes it a directory, as in V7 */
+	{ ". as file", { { '0', "./" } }, EPERM },
 	{ "root as fifo", { { '6', "." } }, EPERM },
 	{ "directory over a symlink",
 	  { { '2', "l", "@/outside" }, { '5', "l" }, { '0', "l/x" } },
