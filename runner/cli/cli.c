@@ -262,13 +262,22 @@ static int run_words(struct cli *c, const struct globals *g, int argc, char **ar
 	struct err err = { 0 };
 	char version[] = "version";
 	char *just_version[] = { version, NULL };
+	char option[] = "--help";
+	char *asked[] = { option, NULL };
+	int help;
 
 	if (g->version) {
 		argc = 1;
 		argv = just_version;
 	}
-	if (cli_resolve(c->commands, argv, &found, &err) < 0)
+	/* "help X" is "X --help", also for X in a group and for shale-build's. */
+	help = argc > 0 && str_eq(argv[0], "help");
+	if (cli_resolve(c->commands, argv + help, &found, &err) < 0)
 		return cli_usage(c, &err);
+	if (help && found.command) {
+		c->command = found.command;
+		return run_command(c, 1, asked);
+	}
 	if (!found.command) {
 		help_all(c->commands, found.group);
 		return cli_done(c);

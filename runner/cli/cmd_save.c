@@ -182,5 +182,6 @@ const struct command cmd_save = {
 	.main = save_main,
 	.min_args = 1,
 	.max_args = -1,
+	.complete = complete_images,
 	.defaults = &save_defaults,
 };

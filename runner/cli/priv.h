@@ -87,9 +87,8 @@ struct command {
 	int (*main)(struct cli *c, void *args, int argc, char **argv);
 	int min_args, max_args; /* max -1: any number */
 	unsigned flags;
-	void (*complete)(
-		struct cli *c,
-		const char *prefix); /* prints what a word may be (complete.c has some); or NULL */
+	void (*complete)(struct cli *c, const char *prefix); /* prints what a word may be
+								(complete_images below); or NULL */
 	const void *defaults; /* args start as a copy of this (args_size bytes); NULL: zeroed */
 };
 
@@ -259,7 +258,8 @@ bool template_is_true(const json_t *v);
 void template_print(const json_t *v, struct str *out);
 void template_sort(struct strv *l);
 
-/* complete.c: names that begin with prefix, one a line; nothing when the store is not readable. */
+/* complete_images.c, complete_containers.c: names that begin with prefix, one a line; nothing when
+ * the store is not readable. */
 void complete_images(struct cli *c, const char *prefix);
 void complete_containers(struct cli *c, const char *prefix);
 void complete_objects(struct cli *c, const char *prefix); /* both */
