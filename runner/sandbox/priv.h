@@ -98,10 +98,9 @@ struct sandbox_plan {
 /* What spawn opens for the child to use; all close with it. */
 struct sandbox_ctx {
 	const struct sandbox_plan *plan;
-	const struct sandbox_step *step; /* under way, for the message when it fails */
-	char text[SANDBOX_TEXT_MAX];     /* the kernel's own words on it */
-	int sock;                        /* the child's end */
-	int parent_sock;                 /* the parent's end, closed first thing */
+	char text[SANDBOX_TEXT_MAX]; /* the kernel's own words on it */
+	int sock;                    /* the child's end */
+	int parent_sock;             /* the parent's end, closed first thing */
 	int stub_fd;
 	int join_pidfd;
 	int root_fd; /* detached clone, or the spec's */
@@ -116,7 +115,7 @@ struct sandbox_ctx {
 	} views[SANDBOX_HIERARCHIES_MAX];
 	size_t n_views;
 	/* Made by the child's own steps. */
-	int proc_fd, sys_fd, dev_fd, pts_fd, here_fd;
+	int proc_fd, sys_fd, dev_fd, pts_fd;
 };
 
 /* Child to parent: one struct a message. No message but EOF: the exec succeeded. Parent to child:
@@ -161,7 +160,7 @@ struct sandbox_new_call {
 };
 extern const struct sandbox_new_call sandbox_new_calls[];
 extern const size_t sandbox_n_new_calls;
-enum { SANDBOX_RULES_REVISION = 1, SANDBOX_NEW_FIRST = 451, SANDBOX_NEW_LAST = 466 };
+enum { SANDBOX_RULES_REVISION = 1, SANDBOX_NEW_FIRST = 451 };
 
 /* exec.c */
 int sandbox_stub_open(struct err *err);
@@ -170,7 +169,6 @@ int sandbox_stub_open(struct err *err);
 struct sandbox_cgroup_dirs {
 	struct {
 		char *controllers; /* ",memory," between commas; "" for v2 */
-		char *base;        /* where "shale/<id>" goes */
 		char *mount;       /* mount point */
 		bool v2;
 	} v[SANDBOX_HIERARCHIES_MAX];
