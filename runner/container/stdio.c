@@ -76,8 +76,11 @@ void container_signals_default(void)
 	}
 }
 
-/* Before the spawn, whose child opens its mask again: none is lost, none ends us between. One that
- * was ignored (nohup) is not passed on. */
+/*
+ * Before the spawn, whose child opens its mask again: none is lost, none ends us between. A hang-up
+ * that was ignored (nohup) is not passed on; the others are even then, as a shell ignores INT and
+ * QUIT for its jobs, and who sends one to us means the program.
+ */
 static int take_signals(struct container_stdio *io, struct err *err)
 {
 	sigset_t block, pass;
@@ -89,7 +92,7 @@ static int take_signals(struct container_stdio *io, struct err *err)
 
 		sigaddset(&block, forwarded[i]);
 		sigaction(forwarded[i], NULL, &now);
-		if (now.sa_handler != SIG_IGN)
+		if (forwarded[i] != SIGHUP || now.sa_handler != SIG_IGN)
 			sigaddset(&pass, forwarded[i]);
 	}
 	sigprocmask(SIG_BLOCK, &block, NULL);
