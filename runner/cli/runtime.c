@@ -91,9 +91,11 @@ static int make_store(int root_fd, const char *root, struct err *err)
 static int open_root(const char *root, int *ret_fd, struct err *err)
 {
 	auto_fd int fd = open(root, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	bool is_new = false;
 	int rc;
 
 	if (fd < 0 && errno == ENOENT) {
+		is_new = true;
 		rc = fs_mkdirs(root, 0700, err);
 		if (rc < 0)
 			return rc;
@@ -106,8 +108,11 @@ static int open_root(const char *root, int *ret_fd, struct err *err)
 		return rc;
 	if (faccessat(fd, "db.sqlite", F_OK, 0) < 0) {
 		rc = make_store(fd, root, err);
-		if (rc < 0)
+		if (rc < 0) {
+			if (is_new)
+				rmdir(root); /* only if nothing is in it */
 			return rc;
+		}
 	}
 	*ret_fd = fd_take(&fd);
 	return 0;
