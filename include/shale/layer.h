@@ -33,7 +33,7 @@ struct layer_info {
 };
 
 /*
- * Whence a diff is read. All fds stay the caller's. upper_fd: the raw upper. merged_fd: the root of a mount of upper over
+ * Whence a diff is read. All fds stay the caller's and may be O_PATH. upper_fd: the raw upper. merged_fd: the root of a mount of upper over
  * its parents, through which metacopied data and redirected directories are read; -1 when there is no parent. parent_fd: the root of the
  * parents' merged view, -1 when there is none; it decides whether a whiteout or an opaque mark has anything to hide.
  */
@@ -54,13 +54,15 @@ int layer_diff(const struct layer_source *src, const struct layer_diff_opts *o, 
 
 struct layer_apply_opts {
 	bool foreign;        /* made elsewhere: trusted.*, user.overlay.* and 0:0 devices are dropped (TRAPS a) */
-	bool rootfs;         /* import: a plain tree, ".wh." names are no whiteouts but refused */
+	bool rootfs;         /* import, ADD: a plain tree, ".wh." names are no whiteouts but refused; dir_fd keeps its attributes */
 	uint64_t max_bytes;  /* of regular content; 0 = the file system's free space */
-	int parent_fd;       /* parents' merged view, as above (an opaque entry needs to know); -1 = none */
+	int parent_fd;       /* the same directory in the parents' merged view, or -1: directories that the archive goes through without
+			      * an entry get their attributes from it, and with rootfs its symlinks on the way are followed */
 };
 
 /* A tar stream, compressed (gzip, zstd, xz, bzip2) or not, from tar_fd into the empty directory dir_fd. ret may be NULL;
- * its diff_id is that of the uncompressed bytes read. -EBADMSG for a damaged stream, -EPERM for an entry that would leave dir_fd. */
+ * its diff_id is that of the uncompressed bytes read, flags 0. -EBADMSG for a damaged stream, -EPERM for an entry that would leave
+ * dir_fd, -ENOTSUP for an unknown type, -EFBIG above max_bytes, -E2BIG and -ENAMETOOLONG above the limits of T17. Nothing is undone. */
 int layer_apply(int tar_fd, int dir_fd, const struct layer_apply_opts *o, struct layer_info *ret,
 		struct err *err);
 

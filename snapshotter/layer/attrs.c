@@ -17,7 +17,7 @@
 
 #define OVERLAY "trusted.overlay."
 
-enum { REDIRECT_MAX = 4096, NAMES_SMALL = 2048, NAMES_N_MAX = 4096 };
+enum { REDIRECT_MAX = 4096, NAMES_SMALL = 2048 };
 
 /* Where attributes are read: by fd, or by a path whose last component is not followed. */
 struct from {
@@ -161,25 +161,34 @@ static int by_name(const void *a, const void *b)
 	return strcmp(*(const char *const *)a, *(const char *const *)b);
 }
 
+struct kept {
+	const char **v;
+	size_t n, cap;
+};
+
+static void kept_add(struct kept *k, const char *name)
+{
+	mem_room(k->v, k->n, k->cap);
+	k->v[k->n++] = name;
+}
+
 static int sort_out(const struct from *f, const char *names, size_t len, struct layer_attrs *a,
 		    struct err *err)
 {
-	auto_free const char **v = NULL;
-	size_t n = 0, cap = 0;
+	struct kept k = { 0 };
 	int rc = 0;
 
 	for (const char *p = names; p < names + len && rc >= 0; p += strlen(p) + 1) {
-		if (str_starts(p, OVERLAY)) {
+		if (str_starts(p, OVERLAY))
 			rc = mark(f, p, a, err);
-		} else if (layer_attr_is_kept(p)) {
-			mem_room(v, n, cap);
-			v[n++] = p;
-		}
+		else if (layer_attr_is_kept(p))
+			kept_add(&k, p);
 	}
-	if (n)
-		qsort(v, n, sizeof(*v), by_name);
-	for (size_t i = 0; i < n && rc >= 0; i++)
-		rc = keep(f, v[i], a, err);
+	if (k.n)
+		qsort(k.v, k.n, sizeof(*k.v), by_name);
+	for (size_t i = 0; i < k.n && rc >= 0; i++)
+		rc = keep(f, k.v[i], a, err);
+	free(k.v);
 	return rc;
 }
 

@@ -280,9 +280,10 @@ int layer_changes(const struct layer_source *src, layer_change_fn *fn, void *arg
 	const int root[N_SIDES] = { src->upper_fd,
 				    src->merged_fd >= 0 ? src->merged_fd : src->upper_fd,
 				    src->merged_fd >= 0 ? src->parent_fd : -1 };
-	auto_changes struct changes c = { .root = root, .fn = fn, .arg = arg };
+	auto_changes struct changes c = { .root = root, .fn = fn, .arg = arg, .cap = 16 };
 	int rc;
 
+	c.v = mem_array(c.cap, sizeof(*c.v));
 	str_add(&c.path, "");
 	rc = enter(&c, ".", true, err);
 	while (rc >= 0 && c.n) {

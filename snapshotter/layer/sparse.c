@@ -111,7 +111,7 @@ static int line(struct lines *l, uint64_t *ret, struct err *err)
 static int map_in_data(struct layer_untar *u, struct err *err)
 {
 	struct lines l = { .u = u, .at = sizeof(l.block) };
-	uint64_t n, at, len;
+	uint64_t n = 0, at = 0, len = 0;
 	int rc = line(&l, &n, err);
 
 	for (uint64_t i = 0; rc >= 0 && i < n; i++) {

@@ -100,7 +100,7 @@ int layer_tar_pad(struct layer_tar *t, uint64_t size, struct err *err)
 
 int layer_tar_end(struct layer_tar *t, struct layer_info *ret, struct err *err)
 {
-	int rc = layer_tar_zeros(t, 2 * LAYER_TAR_BLOCK, err);
+	int rc = layer_tar_zeros(t, (uint64_t)2 * LAYER_TAR_BLOCK, err);
 
 	if (rc >= 0)
 		rc = flush(t, err);
