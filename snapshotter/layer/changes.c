@@ -187,10 +187,8 @@ static int leads(struct changes *c, const struct level *l, const char *name, str
 static int open_sides(struct changes *c, struct level *l, const char *name, bool is_led,
 		      struct err *err)
 {
-	const struct level *up = c->n ? &c->v[c->n - 1] : NULL;
-
 	for (int i = 0; i < N_SIDES; i++) {
-		int from = up ? up->fd[i] : c->root[i];
+		int from = c->n ? c->v[c->n - 1].fd[i] : c->root[i];
 
 		/* Beneath a directory that is not led by the upper, its names say nothing of the
 		 * parent's. */
@@ -203,17 +201,24 @@ static int open_sides(struct changes *c, struct level *l, const char *name, bool
 	return l->fd[MERGED] < 0 ? err_set(err, ENOENT, "open %s: it is gone", c->path.s) : 0;
 }
 
+static void park(struct level *l)
+{
+	for (int i = 0; i < N_SIDES; i++) {
+		l->had[i] = l->fd[i] >= 0;
+		fd_close(&l->fd[i]);
+	}
+}
+
 static int enter(struct changes *c, const char *name, bool is_shown, struct err *err)
 {
 	auto_level struct level l = { .fd = { -1, -1, -1 },
 				      .path_len = c->path.len,
 				      .is_shown = is_shown };
-	struct level *up = c->n ? &c->v[c->n - 1] : NULL;
 	int rc, led;
 
 	if (c->n >= LAYER_DEPTH_MAX)
 		return err_set(err, ENAMETOOLONG, "%.200s…: too deep", c->path.s);
-	rc = open_sides(c, &l, name, !up || up->fd[UPPER] >= 0, err);
+	rc = open_sides(c, &l, name, c->n == 0 || c->v[c->n - 1].fd[UPPER] >= 0, err);
 	led = rc < 0 ? rc : leads(c, &l, name, err);
 	if (led < 0)
 		return led;
@@ -222,10 +227,8 @@ static int enter(struct changes *c, const char *name, bool is_shown, struct err 
 	rc = led ? layer_names_read(l.fd[UPPER], true, &l.names, err) : list_both(&l, err);
 	if (rc < 0)
 		return rc;
-	for (int i = 0; up && c->n >= FDS_HELD && i < N_SIDES; i++) {
-		up->had[i] = up->fd[i] >= 0;
-		fd_close(&up->fd[i]);
-	}
+	if (c->n >= FDS_HELD)
+		park(&c->v[c->n - 1]);
 	mem_room(c->v, c->n, c->cap);
 	c->v[c->n++] = l;
 	l = (struct level){ .fd = { -1, -1, -1 } };
