@@ -44,9 +44,12 @@ MAIN_shale       := runner/cli/main_shale.c
 MAIN_shale-build := runner/cli/main_build.c
 USE_shale        := cli container image snap sandbox layer store base
 USE_shale-build  := cli build image layer store snap sandbox base
+# What is started most is linked statically: loading four libraries costs more than the program's own work.
+STATIC           := shale
+PKG_static_shale := sqlite3 jansson libseccomp libcap libxxhash
 # DT_NEEDED that each may have besides libc (make lint compares).
-LIBS_shale       := libsqlite3 libseccomp libcap libjansson
-LIBS_shale-build := $(LIBS_shale) libcrypto libarchive libdeflate libisal libzstd libxxhash libmount
+LIBS_shale       :=
+LIBS_shale-build := libsqlite3 libseccomp libcap libjansson libcrypto libarchive libdeflate libisal libzstd libxxhash libmount
 
 # --- how it is compiled ------------------------------------------------------------------------------------------
 WARN := -Wall -Wextra -Wshadow -Wvla -Wundef -Wformat=2 -Wstrict-prototypes -Wmissing-prototypes -Wcast-qual \
@@ -54,6 +57,8 @@ WARN := -Wall -Wextra -Wshadow -Wvla -Wundef -Wformat=2 -Wstrict-prototypes -Wmi
 HARD := -fPIE -fstack-protector-strong -fno-strict-aliasing
 DEFS := -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -Iinclude -include snapshotter/base/banned.h
 LDHARD := -pie -Wl,-z,relro,-z,now,-z,noexecstack -Wl,--as-needed -Wl,--gc-sections
+
+LDSTATIC := -static-pie -Wl,--wrap=dlopen,--wrap=dlsym,--wrap=dlclose,--wrap=dlerror
 
 OPT_release := -O2 -g -D_FORTIFY_SOURCE=2
 OPT_debug   := -O0 -g
@@ -70,6 +75,9 @@ LIBEXEC ?= $(PREFIX)/libexec/shale
 MAINS := $(foreach p,$(PROGRAMS),$(MAIN_$(p)))
 $(foreach m,$(MODULES),$(eval SRC_$(m) := $(filter-out $(MAINS) runner/sandbox/stub.c,$(wildcard $(DIR_$(m))/*.c))))
 $(foreach m,$(MODULES),$(eval OBJ_$(m) := $(SRC_$(m):%.c=$(B)/%.o)))
+
+STATIC_release := $(STATIC)
+STATIC_fault   := $(STATIC)
 
 # every library that the listed modules bring
 libs = $(shell $(PKG_CONFIG) --libs $(sort $(foreach m,$(1),$(PKG_$(m)))) 2>/dev/null)
@@ -99,10 +107,11 @@ $(foreach m,$(MODULES),$(eval $(call module_rules,$(m))))
 
 define program_rules
 $(B)/$(1): $(MAIN_$(1):%.c=$(B)/%.o) $(call archives,$(USE_$(1)))
-	$$(QUIET_LD)$(CC) $$(ALL_LDFLAGS) -o $$@ $$< -Wl,--start-group $(call archives,$(USE_$(1))) -Wl,--end-group $$(call libs,$(USE_$(1)))
+	$$(QUIET_LD)$(CC) $$(ALL_LDFLAGS) $$(if $$(filter $(1),$$(STATIC_$$(VARIANT))),$$(LDSTATIC)) -o $$@ $$< -Wl,--start-group $(call archives,$(USE_$(1))) -Wl,--end-group $$(if $$(filter $(1),$$(STATIC_$$(VARIANT))),$$(shell $$(PKG_CONFIG) --libs $$(PKG_static_$(1))) -lm,$$(call libs,$(USE_$(1))))
 endef
 $(foreach p,$(PROGRAMS),$(eval $(call program_rules,$(p))))
 
+EXTRA_main_shale := $(if $(STATIC_$(VARIANT)),-DSHALE_STATIC)
 EXTRA_version := -DSHALE_VERSION='"$(VERSION)"'
 
 # The stub that execs the user's program: static, no libc, embedded in the sandbox archive as an array.

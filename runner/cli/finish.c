@@ -5,8 +5,12 @@
 #include <unistd.h>
 
 #include <shale/base/fd.h>
+#include <shale/base/fs.h>
 #include <shale/base/proc.h>
 #include <shale/base/sys.h>
+
+/* A build that follows at once is not slowed down, and its layers are synced along. */
+enum { SETTLE_US = 200000 };
 
 int finish_begin(struct finish *f, struct cli *c, struct err *err)
 {
@@ -40,16 +44,34 @@ static int make_durable(struct finish *f, struct err *err)
 	return rc;
 }
 
+/*
+ * One syncs, one waits its turn, and the rest may go: who waits begins after their rows stood and syncs for them too. So
+ * many builds at once cost two syncs, not one each.
+ */
+static void in_turn(struct finish *f)
+{
+	auto_fd int waiting = -1, running = -1;
+	struct err ignored;
+
+	waiting = fs_lock(f->store_fd, "tmp/sync.waiting", false, &ignored);
+	if (waiting < 0)
+		return;
+	running = fs_lock(f->store_fd, "tmp/sync.running", true, &ignored);
+	usleep(SETTLE_US);
+	fd_close(&waiting);
+	if (running >= 0)
+		make_durable(f, &ignored);
+}
+
 static void detached(struct finish *f)
 {
-	struct err ignored;
 	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
 
 	setsid();
 	for (int i = 0; i < 3; i++)
 		dup2(null, i);
 	if (fork() == 0)
-		make_durable(f, &ignored);
+		in_turn(f);
 	_exit(0);
 }
 

@@ -17,7 +17,6 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <sys/vfs.h>
 #include <unistd.h>
 
@@ -170,7 +169,7 @@ int sandbox_in_cwd(struct sandbox_ctx *ctx, const struct sandbox_step *s)
 	if (fchdir(fd) < 0)
 		return -errno;
 	/* Not libc's getcwd, which walks and allocates when the kernel says "(unreachable)". */
-	if (syscall(SYS_getcwd, cwd, sizeof(cwd)) < 0 || cwd[0] != '/')
+	if (sys_getcwd(cwd, sizeof(cwd)) < 0 || cwd[0] != '/')
 		return -EXDEV;
 	return 0;
 }
@@ -192,7 +191,7 @@ int sandbox_in_bounding(struct sandbox_ctx *ctx, const struct sandbox_step *s)
 int sandbox_in_groups(struct sandbox_ctx *ctx, const struct sandbox_step *s)
 {
 	(void)s;
-	return syscall(SYS_setgroups, ctx->plan->n_groups, ctx->plan->groups) < 0 ? -errno : 0;
+	return sys_setgroups(ctx->plan->n_groups, ctx->plan->groups) < 0 ? -errno : 0;
 }
 
 int sandbox_in_seccomp(struct sandbox_ctx *ctx, const struct sandbox_step *s)
@@ -209,8 +208,8 @@ int sandbox_in_user(struct sandbox_ctx *ctx, const struct sandbox_step *s)
 	gid_t gid = ctx->plan->spec.gid;
 
 	(void)s;
-	if (prctl(PR_SET_KEEPCAPS, uid != 0, 0, 0, 0) < 0 ||
-	    syscall(SYS_setresgid, gid, gid, gid) < 0 || syscall(SYS_setresuid, uid, uid, uid) < 0)
+	if (prctl(PR_SET_KEEPCAPS, uid != 0, 0, 0, 0) < 0 || sys_setresgid(gid) < 0 ||
+	    sys_setresuid(uid) < 0)
 		return -errno;
 	return 0;
 }

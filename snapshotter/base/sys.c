@@ -109,3 +109,23 @@ long sys_keyctl_join(const char *name)
 {
 	return syscall(SYS_keyctl, KEYCTL_JOIN, name, 0, 0, 0);
 }
+
+int sys_setgroups(size_t n, const gid_t *groups)
+{
+	return (int)syscall(SYS_setgroups, n, groups);
+}
+
+int sys_setresuid(uid_t uid)
+{
+	return (int)syscall(SYS_setresuid, uid, uid, uid);
+}
+
+int sys_setresgid(gid_t gid)
+{
+	return (int)syscall(SYS_setresgid, gid, gid, gid);
+}
+
+int sys_getcwd(char *buf, size_t size)
+{
+	return (int)syscall(SYS_getcwd, buf, size);
+}

@@ -137,8 +137,8 @@ def big_step():
 
     def build():
         t = trun(SHALE, "build", "--no-cache", "-q", ctx)[0]
-        sh(SHALE, "builder", "prune", "-af")
         sh(SHALE, "image", "prune", "-f")
+        sh(SHALE, "builder", "prune", "-af")
         wait_quiet()
         return t
 

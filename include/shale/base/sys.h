@@ -31,6 +31,12 @@ int sys_execveat(int dir_fd, const char *path, char *const argv[], char *const e
 int sys_memfd_create(const char *name, unsigned flags);
 int sys_ioprio_set(int which, int who, int ioprio);
 long sys_keyctl_join(const char *name);
+/* The bare calls, for a child of clone3: libc's tell all threads it remembers, of which there are none. */
+int sys_setgroups(size_t n, const gid_t *groups);
+int sys_setresuid(uid_t uid);
+int sys_setresgid(gid_t gid);
+/* Never libc's walk, which allocates. */
+int sys_getcwd(char *buf, size_t size);
 
 #ifndef MOVE_MOUNT_F_EMPTY_PATH
 #error "kernel headers without the new mount API"
