@@ -2,7 +2,8 @@
 /*
  * build: a Dockerfile becomes an image.
  *
- * dockerfile_parse and plan_make are pure (no file, no store); build_run does the work. FIELD.md a is the language in detail.
+ * dockerfile_parse and plan_make are pure (no file, no store); build_run does the work. FIELD.md a
+ * is the language in detail.
  */
 #ifndef SHALE_BUILD_H
 #define SHALE_BUILD_H
@@ -16,30 +17,51 @@
 #include <shale/base/mem.h>
 #include <shale/base/str.h>
 
-enum df_kind { DF_ADD, DF_ARG, DF_CMD, DF_COPY, DF_ENTRYPOINT, DF_ENV, DF_EXPOSE, DF_FROM, DF_HEALTHCHECK, DF_LABEL, DF_MAINTAINER,
-	       DF_ONBUILD, DF_RUN, DF_SHELL, DF_STOPSIGNAL, DF_USER, DF_VOLUME, DF_WORKDIR, DF_KINDS };
+enum df_kind {
+	DF_ADD,
+	DF_ARG,
+	DF_CMD,
+	DF_COPY,
+	DF_ENTRYPOINT,
+	DF_ENV,
+	DF_EXPOSE,
+	DF_FROM,
+	DF_HEALTHCHECK,
+	DF_LABEL,
+	DF_MAINTAINER,
+	DF_ONBUILD,
+	DF_RUN,
+	DF_SHELL,
+	DF_STOPSIGNAL,
+	DF_USER,
+	DF_VOLUME,
+	DF_WORKDIR,
+	DF_KINDS
+};
 
 struct df_flag {
 	char *name, *value; /* "--chown=1:2": "chown", "1:2"; "--link": "link", NULL */
 };
 
 struct df_heredoc {
-	char *name;    /* EOF */
-	char *body;    /* lines with their ends; tabs stripped for <<- */
-	bool expand;   /* the word was not quoted */
-	bool strip;    /* <<- */
+	char *name;  /* EOF */
+	char *body;  /* lines with their ends; tabs stripped for <<- */
+	bool expand; /* the word was not quoted */
+	bool strip;  /* <<- */
 };
 
 /* One instruction as written: unexpanded. */
 struct df_inst {
 	enum df_kind kind;
 	int line, end_line; /* from 1 */
-	char *text;         /* the original, continuation lines joined by one space, comments removed; what history and messages show */
+	char *text; /* the original, continuation lines joined by one space, comments removed; what
+		       history and messages show */
 	struct df_flag *flags;
 	size_t n_flags;
-	bool is_json;       /* exec form */
-	struct strv args;   /* words: JSON strings; for shell-form RUN/CMD/ENTRYPOINT one string, the rest of the line; for ENV/LABEL/ARG:
-			       pairs as "k=v" raw (ARG without default "k"); else blank-separated words, quotes kept for expansion */
+	bool is_json;     /* exec form */
+	struct strv args; /* words: JSON strings; for shell-form RUN/CMD/ENTRYPOINT one string, the
+			     rest of the line; for ENV/LABEL/ARG: pairs as "k=v" raw (ARG without
+			     default "k"); else blank-separated words, quotes kept for expansion */
 	struct df_heredoc *heredocs;
 	size_t n_heredocs;
 	struct df_inst *onbuild; /* ONBUILD: the trigger, parsed */
@@ -48,83 +70,98 @@ struct df_inst {
 struct dockerfile {
 	struct df_inst *inst;
 	size_t n;
-	char escape; /* '\\' or '`' */
+	char escape;          /* '\\' or '`' */
 	char *syntax, *check; /* directive values or NULL */
 	struct strv warnings; /* "FILE:LINE: text" */
 };
 
-/* file_name is for messages ("Dockerfile:3: unknown instruction: RUM (did you mean RUN?)\n  3 | RUM x"). -EINVAL. */
-int dockerfile_parse(const char *file_name, const char *text, size_t len, struct dockerfile **ret, struct err *err);
+/* file_name is for messages ("Dockerfile:3: unknown instruction: RUM (did you mean RUN?)\n  3 | RUM
+ * x"). -EINVAL. */
+int dockerfile_parse(const char *file_name, const char *text, size_t len, struct dockerfile **ret,
+		     struct err *err);
 void dockerfile_free(struct dockerfile *d);
 void dockerfile_cleanup(struct dockerfile **d);
 #define auto_dockerfile cleanup(dockerfile_cleanup)
-/* An instruction made of one line (ONBUILD triggers of a base image, import --change). Caller frees with df_inst_free. */
+/* An instruction made of one line (ONBUILD triggers of a base image, import --change). Caller frees
+ * with df_inst_free. */
 int dockerfile_parse_line(const char *text, char escape, struct df_inst **ret, struct err *err);
 void df_inst_free(struct df_inst *inst);
 const char *df_kind_name(enum df_kind kind); /* "ADD" */
 
 /*
- * Word expansion (all of ${v:-w} ${v-w} ${v:+w} ${v+w} ${v:?w} ${v?w} ${v#p} ${v##p} ${v%p} ${v%%p} ${v/p/r} ${v//p/r}, quotes, escapes).
- * lookup returns the value or NULL for unset. expand_word removes quotes; expand_words also splits at unquoted blanks.
+ * Word expansion (all of ${v:-w} ${v-w} ${v:+w} ${v+w} ${v:?w} ${v?w} ${v#p} ${v##p} ${v%p} ${v%%p}
+ * ${v/p/r} ${v//p/r}, quotes, escapes). lookup returns the value or NULL for unset. expand_word
+ * removes quotes; expand_words also splits at unquoted blanks.
  */
 typedef const char *expand_fn(const char *name, void *arg);
-int expand_word(const char *word, char escape, expand_fn *lookup, void *arg, char **ret, struct err *err);
-int expand_words(const char *word, char escape, expand_fn *lookup, void *arg, struct strv *ret, struct err *err);
+int expand_word(const char *word, char escape, expand_fn *lookup, void *arg, char **ret,
+		struct err *err);
+int expand_words(const char *word, char escape, expand_fn *lookup, void *arg, struct strv *ret,
+		 struct err *err);
 /* Heredoc bodies: variables and escapes only, quotes stay. */
-int expand_text(const char *text, char escape, expand_fn *lookup, void *arg, char **ret, struct err *err);
+int expand_text(const char *text, char escape, expand_fn *lookup, void *arg, char **ret,
+		struct err *err);
 
 /* .dockerignore: moby patternmatcher's MatchesOrParentMatches. */
 struct ignore;
 int ignore_parse(const char *text, size_t len, struct ignore **ret, struct err *err);
 void ignore_free(struct ignore *g);
-bool ignore_match(const struct ignore *g, const char *path); /* "src/a.c": excluded? NULL g: never */
-bool ignore_has_negation(const struct ignore *g);            /* a pruned directory may hold kept files */
+bool ignore_match(const struct ignore *g,
+		  const char *path);              /* "src/a.c": excluded? NULL g: never */
+bool ignore_has_negation(const struct ignore *g); /* a pruned directory may hold kept files */
 /* Go's filepath.Match on one whole path: 1, 0, -EINVAL for a bad pattern. */
 int glob_match(const char *pattern, const char *path);
 
 /*
- * The stage graph. A stage is built when something that the target needs refers to it; references go to earlier stages only.
+ * The stage graph. A stage is built when something that the target needs refers to it; references
+ * go to earlier stages only.
  */
 enum plan_base { PLAN_SCRATCH, PLAN_IMAGE, PLAN_STAGE };
 
 struct plan_stage {
-	char *name;            /* lower case, NULL without AS */
+	char *name; /* lower case, NULL without AS */
 	enum plan_base base;
-	char *base_ref;        /* PLAN_IMAGE: the reference after expansion of global ARGs */
-	size_t base_stage;     /* PLAN_STAGE: index */
-	char *platform;        /* --platform after expansion, or NULL */
+	char *base_ref;    /* PLAN_IMAGE: the reference after expansion of global ARGs */
+	size_t base_stage; /* PLAN_STAGE: index */
+	char *platform;    /* --platform after expansion, or NULL */
 	const struct df_inst *from;
 	const struct df_inst *inst; /* those after FROM; point into the dockerfile */
 	size_t n_inst;
-	bool needed;           /* the target rests on it */
+	bool needed; /* the target rests on it */
 };
 
 struct plan {
 	struct plan_stage *stages;
 	size_t n;
-	size_t target;            /* index of the stage to deliver */
-	struct strv global_args;  /* "k=v" of ARGs before the first FROM, build args applied */
+	size_t target;           /* index of the stage to deliver */
+	struct strv global_args; /* "k=v" of ARGs before the first FROM, build args applied */
 };
 
 struct plan_opts {
-	const char *target;             /* NULL: the last stage */
-	const struct strv *build_args;  /* "k=v" */
+	const char *target;            /* NULL: the last stage */
+	const struct strv *build_args; /* "k=v" */
 	const char *file_name;
 };
 
-/* -EINVAL, -ENOENT (target), -ENOTSUP for a flag that is understood but not executed by this version, with its line. d must outlive the plan. */
-int plan_make(const struct dockerfile *d, const struct plan_opts *o, struct plan **ret, struct err *err);
+/* -EINVAL, -ENOENT (target), -ENOTSUP for a flag that is understood but not executed by this
+ * version, with its line. d must outlive the plan. */
+int plan_make(const struct dockerfile *d, const struct plan_opts *o, struct plan **ret,
+	      struct err *err);
 void plan_free(struct plan *p);
 void plan_cleanup(struct plan **p);
 #define auto_plan cleanup(plan_cleanup)
 char *plan_text(const struct plan *p); /* for golden files: one line a stage and instruction */
-/* An earlier stage by name or index: its index, or -ENOENT. before: only stages with a smaller index count. */
+/* An earlier stage by name or index: its index, or -ENOENT. before: only stages with a smaller
+ * index count. */
 int plan_stage_find(const struct plan *p, const char *name, size_t before);
 
-/* --chmod of COPY and ADD: octal ("755", "0644") or symbolic ("u=rwX,go=rX", "+x"): the new mode of a file that has mode now. -EINVAL. */
+/* --chmod of COPY and ADD: octal ("755", "0644") or symbolic ("u=rwX,go=rX", "+x"): the new mode of
+ * a file that has mode now. -EINVAL. */
 int chmod_apply(const char *spec, uint32_t mode, bool is_dir, uint32_t *ret);
 
-/* --- the work ------------------------------------------------------------------------------------------------- */
+/* --- the work
+ * -------------------------------------------------------------------------------------------------
+ */
 
 struct runtime;
 struct image_config;
@@ -139,20 +176,21 @@ enum build_event_kind {
 
 struct build_event {
 	enum build_event_kind kind;
-	size_t step;      /* from 1; total steps of the needed stages, ONBUILD triggers counted as they appear */
+	size_t step; /* from 1; total steps of the needed stages, ONBUILD triggers counted as they
+			appear */
 	size_t total;
 	const char *text;
 	size_t len;
-	const char *id;   /* step id, 32 hex digits */
+	const char *id; /* step id, 32 hex digits */
 	uint64_t size_bytes;
-	bool has_layer;   /* false: the step changed the config only */
+	bool has_layer; /* false: the step changed the config only */
 	int64_t elapsed_ns;
 };
 typedef void build_event_fn(const struct build_event *e, void *arg);
 
 struct build_opts {
-	const char *context;    /* directory; read in place */
-	const char *file;       /* Dockerfile; NULL: context/Dockerfile; "-": standard input */
+	const char *context; /* directory; read in place */
+	const char *file;    /* Dockerfile; NULL: context/Dockerfile; "-": standard input */
 	const char *target;
 	const char *network;    /* NULL or "default", "none", "host": for RUN without --network */
 	struct strv tags;       /* as the user gave them */
@@ -162,7 +200,8 @@ struct build_opts {
 	bool no_cache;
 	build_event_fn *event;
 	void *event_arg;
-	/* Set by a signal handler: the running step is killed and build_run returns -EINTR. May be NULL. */
+	/* Set by a signal handler: the running step is killed and build_run returns -EINTR. May be
+	 * NULL. */
 	volatile int *interrupted;
 };
 
@@ -172,12 +211,15 @@ struct build_result {
 };
 
 /*
- * Dockerfile -> image and tags. Must be called from the main thread. Every step that succeeded stays in the cache, also when a later one fails.
- * -ENOENT missing base, file or source; -EINVAL bad input; -EINTR interrupted; -ECHILD a RUN ended with a code that is not 0.
+ * Dockerfile -> image and tags. Must be called from the main thread. Every step that succeeded
+ * stays in the cache, also when a later one fails. -ENOENT missing base, file or source; -EINVAL
+ * bad input; -EINTR interrupted; -ECHILD a RUN ended with a code that is not 0.
  */
-int build_run(struct runtime *rt, const struct build_opts *o, struct build_result *ret, struct err *err);
+int build_run(struct runtime *rt, const struct build_opts *o, struct build_result *ret,
+	      struct err *err);
 
-/* One instruction on a config, as import --change: CMD ENTRYPOINT ENV EXPOSE HEALTHCHECK LABEL ONBUILD STOPSIGNAL USER VOLUME WORKDIR. */
+/* One instruction on a config, as import --change: CMD ENTRYPOINT ENV EXPOSE HEALTHCHECK LABEL
+ * ONBUILD STOPSIGNAL USER VOLUME WORKDIR. */
 int build_change(struct image_config *c, const char *line, struct err *err);
 
 #endif

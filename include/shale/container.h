@@ -2,12 +2,15 @@
 /*
  * container: create, start, stop, exec, rm, logs, the monitor, the records.
  *
- * A container is a row (with the resolved spec in it) and an active snapshot, its writable layer, which lives until the container is
- * removed. containers/<id>/ holds the log, the exit status and the files bound over /etc/hosts and its kin. The process that started a
- * container is its keeper: the command itself in the foreground, else a monitor. Row and keeper may be killed at any time: whoever
- * finds a container as next kills what is left of it and records the end (container_find and container_walk do).
+ * A container is a row (with the resolved spec in it) and an active snapshot, its writable layer,
+ * which lives until the container is removed. containers/<id>/ holds the log, the exit status and
+ * the files bound over /etc/hosts and its kin. The process that started a container is its keeper:
+ * the command itself in the foreground, else a monitor. Row and keeper may be killed at any time:
+ * whoever finds a container as next kills what is left of it and records the end (container_find
+ * and container_walk do).
  *
- * One thread, the main one. A struct container is a copy of the row with a borrowed runtime; nothing is shared by two of them.
+ * One thread, the main one. A struct container is a copy of the row with a borrowed runtime;
+ * nothing is shared by two of them.
  */
 #ifndef SHALE_CONTAINER_H
 #define SHALE_CONTAINER_H
@@ -24,10 +27,10 @@
 #include <shale/runtime.h>
 
 enum container_state { /* stored: numbers stay */
-	CONTAINER_CREATED = 1,
-	CONTAINER_RUNNING = 2,
-	CONTAINER_EXITED = 3,
-	CONTAINER_REMOVING = 4,
+		       CONTAINER_CREATED = 1,
+		       CONTAINER_RUNNING = 2,
+		       CONTAINER_EXITED = 3,
+		       CONTAINER_REMOVING = 4,
 };
 const char *container_state_name(enum container_state state); /* "created" */
 /* The state of that name, or -EINVAL. */
@@ -36,26 +39,28 @@ bool container_may_become(enum container_state from, enum container_state to);
 
 enum { CONTAINER_ID_LEN = 64, CONTAINER_SHORT_LEN = 12, CONTAINER_STOP_S = 10 };
 
-/* What to run, as the user says it; all-zero means default. container_create checks and resolves it against the image. */
+/* What to run, as the user says it; all-zero means default. container_create checks and resolves it
+ * against the image. */
 struct container_spec {
-	char *image;                    /* name, id or build step */
-	char *name;                     /* NULL: one is made up */
+	char *image; /* name, id or build step */
+	char *name;  /* NULL: one is made up */
 	struct strv command, entrypoint;
-	bool entrypoint_set;            /* --entrypoint was given, also empty: the image's command does not count then */
-	struct strv env;                /* "K=V", or "K" for the value that K has here */
-	struct strv labels;             /* "k=v" */
+	bool entrypoint_set; /* --entrypoint was given, also empty: the image's command does not
+				count then */
+	struct strv env;     /* "K=V", or "K" for the value that K has here */
+	struct strv labels;  /* "k=v" */
 	char *user, *workdir, *hostname;
-	char *network;                  /* "host" (default) or "none" */
-	struct strv volumes;            /* "/host:/path[:ro|rw]" */
-	struct strv tmpfs;              /* "/path[:options]" */
-	struct strv add_hosts;          /* "name:address" */
+	char *network;         /* "host" (default) or "none" */
+	struct strv volumes;   /* "/host:/path[:ro|rw]" */
+	struct strv tmpfs;     /* "/path[:options]" */
+	struct strv add_hosts; /* "name:address" */
 	struct strv cap_add, cap_drop;
-	struct strv security;           /* "no-new-privileges[=true|false]", "seccomp=unconfined" */
-	struct strv ulimits;            /* "nofile=1024[:2048]" */
+	struct strv security; /* "no-new-privileges[=true|false]", "seccomp=unconfined" */
+	struct strv ulimits;  /* "nofile=1024[:2048]" */
 	char *stop_signal;
-	int64_t stop_timeout_s;         /* 0: CONTAINER_STOP_S */
-	int64_t pids;                   /* 0: no limit */
-	uint64_t memory_bytes;          /* 0: no limit */
+	int64_t stop_timeout_s; /* 0: CONTAINER_STOP_S */
+	int64_t pids;           /* 0: no limit */
+	uint64_t memory_bytes;  /* 0: no limit */
 	uint64_t shm_bytes;
 	bool read_only, privileged, init;
 	bool interactive, tty;
@@ -86,33 +91,45 @@ void container_cleanup(struct container **c);
 
 /* By name, id or unique prefix of one. -ENOENT, -EINVAL (several). */
 int container_find(struct runtime *rt, const char *name, struct container **ret, struct err *err);
-/* Newest first. fn may change or remove containers; a negative result ends the walk and is returned. */
+/* Newest first. fn may change or remove containers; a negative result ends the walk and is
+ * returned. */
 typedef int container_fn(struct container *c, void *arg, struct err *err);
 int container_walk(struct runtime *rt, container_fn *fn, void *arg, struct err *err);
 /* Reads the row again: -ENOENT when it is gone. */
 int container_reload(struct container *c, struct err *err);
 
 /* -ENOENT (image), -EEXIST (name taken), -EINVAL, -ENOTSUP. */
-int container_create(struct runtime *rt, const struct container_spec *s, struct container **ret, struct err *err);
+int container_create(struct runtime *rt, const struct container_spec *s, struct container **ret,
+		     struct err *err);
 
 /* Exit statuses that are shale's, as Docker has them. */
-enum { CONTAINER_EXIT_SHALE = 125, CONTAINER_EXIT_CANNOT_RUN = 126, CONTAINER_EXIT_NOT_FOUND = 127, CONTAINER_EXIT_LOST = 255 };
+enum {
+	CONTAINER_EXIT_SHALE = 125,
+	CONTAINER_EXIT_CANNOT_RUN = 126,
+	CONTAINER_EXIT_NOT_FOUND = 127,
+	CONTAINER_EXIT_LOST = 255
+};
 
-/* Starts it under a monitor and returns when the program runs. ret_exit (may be NULL) is one of the above on failure. -EBUSY: runs already. */
+/* Starts it under a monitor and returns when the program runs. ret_exit (may be NULL) is one of the
+ * above on failure. -EBUSY: runs already. */
 int container_start(struct container *c, int *ret_exit, struct err *err);
-/* In the foreground, on this process's stdin, stdout and stderr; signals are passed on. *ret_exit is the program's status, also set on failure. stdin: hand it
- * over although the container was not made interactive. */
+/* In the foreground, on this process's stdin, stdout and stderr; signals are passed on. *ret_exit
+ * is the program's status, also set on failure. stdin: hand it over although the container was not
+ * made interactive. */
 int container_attach(struct container *c, bool with_stdin, int *ret_exit, struct err *err);
 /* container_create and container_attach in as few steps as can be. */
-int container_run(struct runtime *rt, const struct container_spec *s, int *ret_exit, struct err *err);
-/* The monitor process: keeps container id until its end. status_fd gets one struct container_started, or nothing. */
+int container_run(struct runtime *rt, const struct container_spec *s, int *ret_exit,
+		  struct err *err);
+/* The monitor process: keeps container id until its end. status_fd gets one struct
+ * container_started, or nothing. */
 int container_monitor(struct runtime *rt, const char *id, int status_fd, struct err *err);
 struct container_started {
 	struct err err; /* code 0: it runs */
 	int exit_code;
 };
 
-/* Its stop signal, after timeout_ms (-1: its own) SIGKILL; returns when the end is recorded. Not running is fine. */
+/* Its stop signal, after timeout_ms (-1: its own) SIGKILL; returns when the end is recorded. Not
+ * running is fine. */
 int container_stop(struct container *c, int timeout_ms, struct err *err);
 /* -EBUSY: not running (as Docker's conflict). */
 int container_kill(struct container *c, int sig, struct err *err);
@@ -125,7 +142,8 @@ int container_remove(struct container *c, bool force, struct err *err);
 /* Those that do not run: ids are added to ret. */
 int container_prune(struct runtime *rt, struct strv *ret_ids, uint64_t *ret_bytes, struct err *err);
 
-/* Shortens the database's log when it has become long. For the process that container_remove leaves behind. */
+/* Shortens the database's log when it has become long. For the process that container_remove leaves
+ * behind. */
 int container_tidy(struct runtime *rt, struct err *err);
 
 /* One line or part of a line of the log; time is RFC 3339. */
@@ -137,11 +155,12 @@ struct container_log_line {
 };
 typedef int container_log_fn(const struct container_log_line *line, void *arg, struct err *err);
 struct container_log_opts {
-	bool follow;      /* until the container ends */
-	int64_t tail;     /* the last so many lines; negative: all */
+	bool follow;                /* until the container ends */
+	int64_t tail;               /* the last so many lines; negative: all */
 	int64_t since_ns, until_ns; /* 0: no bound */
 };
-int container_logs(struct container *c, const struct container_log_opts *o, container_log_fn *fn, void *arg, struct err *err);
+int container_logs(struct container *c, const struct container_log_opts *o, container_log_fn *fn,
+		   void *arg, struct err *err);
 
 struct container_exec {
 	struct strv command;
@@ -150,11 +169,14 @@ struct container_exec {
 	bool interactive, tty, detach, privileged;
 };
 /* *ret_exit as container_attach. -EBUSY: not running. */
-int container_exec(struct container *c, const struct container_exec *x, int *ret_exit, struct err *err);
+int container_exec(struct container *c, const struct container_exec *x, int *ret_exit,
+		   struct err *err);
 
-/* 'A', 'C', 'D' and a path, as docker diff. name may be a container, or an image or build step: then its topmost layer against those beneath. */
+/* 'A', 'C', 'D' and a path, as docker diff. name may be a container, or an image or build step:
+ * then its topmost layer against those beneath. */
 typedef int container_diff_fn(char what, const char *path, void *arg, struct err *err);
-int container_diff(struct runtime *rt, const char *name, container_diff_fn *fn, void *arg, struct err *err);
+int container_diff(struct runtime *rt, const char *name, container_diff_fn *fn, void *arg,
+		   struct err *err);
 
 /* As docker inspect prints one. Caller owns it. */
 json_t *container_inspect(struct container *c);

@@ -2,12 +2,14 @@
 /*
  * layer: tar <-> directory, and what the overlay's marks mean.
  *
- * A layer on disk is an overlayfs upper directory that no longer changes. layer_diff reads it into the OCI tar stream
- * (image-spec layer.md), which exists only as bytes going into a sink; layer_apply turns such a stream into an upper. Both are
- * re-entrant: one call uses its own fds and memory only, so workers run them side by side; nothing is kept between calls.
+ * A layer on disk is an overlayfs upper directory that no longer changes. layer_diff reads it into
+ * the OCI tar stream (image-spec layer.md), which exists only as bytes going into a sink;
+ * layer_apply turns such a stream into an upper. Both are re-entrant: one call uses its own fds and
+ * memory only, so workers run them side by side; nothing is kept between calls.
  *
- * Rules: TRAPS.md a, b, c. The stream is deterministic: lexical order by path components, parents first, whiteouts before siblings, first
- * lexical name of a hardlink is the file, mtimes in whole seconds, PAX records only when needed, uname and gname empty.
+ * Rules: TRAPS.md a, b, c. The stream is deterministic: lexical order by path components, parents
+ * first, whiteouts before siblings, first lexical name of a hardlink is the file, mtimes in whole
+ * seconds, PAX records only when needed, uname and gname empty.
  */
 #ifndef SHALE_LAYER_H
 #define SHALE_LAYER_H
@@ -33,49 +35,66 @@ struct layer_info {
 };
 
 /*
- * Whence a diff is read. All fds stay the caller's and may be O_PATH. upper_fd: the raw upper. merged_fd: the root of a mount of upper over
- * its parents, through which metacopied data and redirected directories are read; -1 when there is no parent. parent_fd: the root of the
- * parents' merged view, -1 when there is none; it decides whether a whiteout or an opaque mark has anything to hide.
+ * Whence a diff is read. All fds stay the caller's and may be O_PATH. upper_fd: the raw upper.
+ * merged_fd: the root of a mount of upper over its parents, through which metacopied data and
+ * redirected directories are read; -1 when there is no parent. parent_fd: the root of the parents'
+ * merged view, -1 when there is none; it decides whether a whiteout or an opaque mark has anything
+ * to hide.
  */
 struct layer_source {
 	int upper_fd, merged_fd, parent_fd;
 };
 
 struct layer_diff_opts {
-	int64_t epoch;       /* SOURCE_DATE_EPOCH: clamp mtimes to it; 0 = none */
-	struct sink *to;     /* receives the stream, or NULL */
-	int table_dir_fd;    /* write the file table "table" here (atomically), or -1 */
-	bool writeback;      /* start writeback of what was read (sync_file_range) */
+	int64_t epoch;    /* SOURCE_DATE_EPOCH: clamp mtimes to it; 0 = none */
+	struct sink *to;  /* receives the stream, or NULL */
+	int table_dir_fd; /* write the file table "table" here (atomically), or -1 */
+	bool writeback;   /* start writeback of what was read (sync_file_range) */
 };
 
-/* upper -> tar stream -> DiffID, size, file table. -EINVAL for a name that a layer cannot hold (".wh.*"). */
-int layer_diff(const struct layer_source *src, const struct layer_diff_opts *o, struct layer_info *ret,
-	       struct err *err);
+/* upper -> tar stream -> DiffID, size, file table. -EINVAL for a name that a layer cannot hold
+ * (".wh.*"). */
+int layer_diff(const struct layer_source *src, const struct layer_diff_opts *o,
+	       struct layer_info *ret, struct err *err);
 
 struct layer_apply_opts {
-	bool foreign;        /* made elsewhere: trusted.*, user.overlay.* and 0:0 devices are dropped (TRAPS a) */
-	bool rootfs;         /* import, ADD: a plain tree, ".wh." names are no whiteouts but refused; dir_fd keeps its attributes */
-	uint64_t max_bytes;  /* of regular content; 0 = the file system's free space */
-	int parent_fd;       /* the same directory in the parents' merged view, or -1: directories that the archive goes through without
-			      * an entry get their attributes from it, and with rootfs its symlinks on the way are followed */
+	bool foreign; /* made elsewhere: trusted.*, user.overlay.* and 0:0 devices are dropped
+			 (TRAPS a) */
+	bool rootfs; /* import, ADD: a plain tree, ".wh." names are no whiteouts but refused; dir_fd
+			keeps its attributes */
+	uint64_t max_bytes; /* of regular content; 0 = the file system's free space */
+	int parent_fd; /* the same directory in the parents' merged view, or -1: directories that
+			* the archive goes through without an entry get their attributes from it,
+			* and with rootfs its symlinks on the way are followed */
 };
 
-/* A tar stream, compressed (gzip, zstd, xz, bzip2) or not, from tar_fd into the empty directory dir_fd. ret may be NULL;
- * its diff_id is that of the uncompressed bytes read, flags 0. -EBADMSG for a damaged stream, -EPERM for an entry that would leave
- * dir_fd, -ENOTSUP for an unknown type, -EFBIG above max_bytes, -E2BIG and -ENAMETOOLONG above the limits of T17. Nothing is undone. */
+/* A tar stream, compressed (gzip, zstd, xz, bzip2) or not, from tar_fd into the empty directory
+ * dir_fd. ret may be NULL; its diff_id is that of the uncompressed bytes read, flags 0. -EBADMSG
+ * for a damaged stream, -EPERM for an entry that would leave dir_fd, -ENOTSUP for an unknown type,
+ * -EFBIG above max_bytes, -E2BIG and -ENAMETOOLONG above the limits of T17. Nothing is undone. */
 int layer_apply(int tar_fd, int dir_fd, const struct layer_apply_opts *o, struct layer_info *ret,
 		struct err *err);
 
-/* ADD of a local archive: is the content of fd (offset 0) a tar, compressed or not? 1, 0 or an error. Offset is reset. */
+/* ADD of a local archive: is the content of fd (offset 0) a tar, compressed or not? 1, 0 or an
+ * error. Offset is reset. */
 int layer_is_tar(int fd, struct err *err);
 
-/* After a step: truncate the mtimes of everything new in the upper to whole seconds; finds the flags and sums size_bytes (content,
- * metacopied files count in full) in the same pass. */
+/* After a step: truncate the mtimes of everything new in the upper to whole seconds; finds the
+ * flags and sums size_bytes (content, metacopied files count in full) in the same pass. */
 int layer_freeze(int upper_fd, struct layer_info *ret, struct err *err);
 
 /* One row of a file table, valid during the callback. */
-enum layer_kind { LAYER_FILE = 'f', LAYER_DIR = 'd', LAYER_SYMLINK = 'l', LAYER_HARDLINK = 'h', LAYER_FIFO = 'p',
-		  LAYER_CHAR = 'c', LAYER_BLOCK = 'b', LAYER_WHITEOUT = 'w', LAYER_OPAQUE = 'o' };
+enum layer_kind {
+	LAYER_FILE = 'f',
+	LAYER_DIR = 'd',
+	LAYER_SYMLINK = 'l',
+	LAYER_HARDLINK = 'h',
+	LAYER_FIFO = 'p',
+	LAYER_CHAR = 'c',
+	LAYER_BLOCK = 'b',
+	LAYER_WHITEOUT = 'w',
+	LAYER_OPAQUE = 'o'
+};
 struct layer_row {
 	char kind;          /* enum layer_kind */
 	const char *path;   /* "etc/passwd", no leading slash; "" is the root */
@@ -91,11 +110,13 @@ typedef int layer_row_fn(const struct layer_row *row, void *arg, struct err *err
 /* Rows of dir_fd/table in stream order. -EBADMSG when it is damaged. */
 int layer_table_walk(int dir_fd, layer_row_fn *fn, void *arg, struct err *err);
 
-/* What changed against the parent, as docker diff: 'A', 'C' or 'D' and a path ("/etc/x"), in lexical order. */
+/* What changed against the parent, as docker diff: 'A', 'C' or 'D' and a path ("/etc/x"), in
+ * lexical order. */
 typedef int layer_change_fn(char what, const char *path, void *arg, struct err *err);
 int layer_changes(const struct layer_source *src, layer_change_fn *fn, void *arg, struct err *err);
 
-/* The mark that an upper uses to hide a name: char device 0:0 (whiteout) and trusted.overlay.opaque=y. */
+/* The mark that an upper uses to hide a name: char device 0:0 (whiteout) and
+ * trusted.overlay.opaque=y. */
 int layer_whiteout(int dir_fd, const char *name, struct err *err);
 int layer_set_opaque(int dir_fd, struct err *err);
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* runtime: the handles that main opens, passed down instead of globals. Not shared between threads, never across a fork. */
+/* runtime: the handles that main opens, passed down instead of globals. Not shared between threads,
+ * never across a fork. */
 #ifndef SHALE_RUNTIME_H
 #define SHALE_RUNTIME_H
 
@@ -9,8 +10,8 @@ struct snap;
 struct store;
 
 struct runtime {
-	char *root;      /* absolute path of the store, for messages and inspect */
-	int root_fd;     /* O_PATH directory, mode 0700 */
+	char *root;  /* absolute path of the store, for messages and inspect */
+	int root_fd; /* O_PATH directory, mode 0700 */
 	struct db *db;
 	struct store *store;
 	struct snap *snap;

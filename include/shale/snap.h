@@ -2,15 +2,18 @@
 /*
  * snap: snapshots on overlayfs, the containerd snapshotter contract.
  *
- * A snapshot is a row and a directory snap/<id>/ with fs/ (the upper, later the layer) and work/. Keys of active snapshots and views
- * and names of committed ones share one namespace. A committed snapshot never changes. Rows are only added after the
- * directory exists, and removed before it goes, so kill -9 leaves garbage directories (snap_sweep) and never a row without files.
+ * A snapshot is a row and a directory snap/<id>/ with fs/ (the upper, later the layer) and work/.
+ * Keys of active snapshots and views and names of committed ones share one namespace. A committed
+ * snapshot never changes. Rows are only added after the directory exists, and removed before it
+ * goes, so kill -9 leaves garbage directories (snap_sweep) and never a row without files.
  *
- * Mounts are made with the new mount API and stay detached: the host's mount table never changes. An active snapshot is mounted once, under a
- * flock on the directory snap/<id> that the returned struct holds; beyond the life of that struct the kernel is asked whether some overlay
- * still has the upper.
+ * Mounts are made with the new mount API and stay detached: the host's mount table never changes.
+ * An active snapshot is mounted once, under a flock on the directory snap/<id> that the returned
+ * struct holds; beyond the life of that struct the kernel is asked whether some overlay still has
+ * the upper.
  *
- * One handle a process, used by the main thread only, as its db. Neither it nor a snap_mount may be used on both sides of a fork.
+ * One handle a process, used by the main thread only, as its db. Neither it nor a snap_mount may be
+ * used on both sides of a fork.
  */
 #ifndef SHALE_SNAP_H
 #define SHALE_SNAP_H
@@ -25,8 +28,8 @@
 
 enum snap_kind { SNAP_VIEW = 1, SNAP_ACTIVE = 2, SNAP_COMMITTED = 3 };
 enum snap_flag { /* stored with the row; the first two equal enum layer_flag */
-	SNAP_NEEDS_METACOPY = 1,
-	SNAP_NEEDS_REDIRECT = 2,
+		 SNAP_NEEDS_METACOPY = 1,
+		 SNAP_NEEDS_REDIRECT = 2,
 };
 
 struct snap;
@@ -51,55 +54,68 @@ struct snap_new {
 int snap_open(struct db *db, int store_fd, struct snap **ret, struct err *err);
 void snap_close(struct snap *s);
 
-/* A new active snapshot or view. -EEXIST for a key in use, -ENOENT for a missing parent, -EINVAL for one not committed. */
+/* A new active snapshot or view. -EEXIST for a key in use, -ENOENT for a missing parent, -EINVAL
+ * for one not committed. */
 int snap_prepare(struct snap *s, const struct snap_new *n, struct snap_info *ret, struct err *err);
-/* Active -> committed under a new key (NULL keeps it). flags are stored. The upper must be quiet: -EBUSY while a snap_mount of it is
- * open, -EINVAL for one not active, -EEXIST for a name in use. */
+/* Active -> committed under a new key (NULL keeps it). flags are stored. The upper must be quiet:
+ * -EBUSY while a snap_mount of it is open, -EINVAL for one not active, -EEXIST for a name in use.
+ */
 int snap_commit(struct snap *s, int64_t id, const char *name, unsigned flags, struct err *err);
 /*
- * Row first, then the directory goes to trash/. -EBUSY while another snapshot rests on it, naming that one, or a row of another module
- * refers to it. Not inside a transaction of the caller's, whose rollback would leave a row without files: there snap_forget, and
- * snap_discard after the commit (what is not discarded is the sweeper's).
+ * Row first, then the directory goes to trash/. -EBUSY while another snapshot rests on it, naming
+ * that one, or a row of another module refers to it. Not inside a transaction of the caller's,
+ * whose rollback would leave a row without files: there snap_forget, and snap_discard after the
+ * commit (what is not discarded is the sweeper's).
  */
 int snap_remove(struct snap *s, int64_t id, struct err *err);
 int snap_forget(struct snap *s, int64_t id, struct err *err);
 int snap_discard(struct snap *s, int64_t id, struct err *err);
 int snap_stat(struct snap *s, int64_t id, struct snap_info *ret, struct err *err);
 int snap_find(struct snap *s, const char *key, struct snap_info *ret, struct err *err);
-int snap_usage(struct snap *s, int64_t id, uint64_t *ret_disk_bytes, uint64_t *ret_inodes, struct err *err);
+int snap_usage(struct snap *s, int64_t id, uint64_t *ret_disk_bytes, uint64_t *ret_inodes,
+	       struct err *err);
 
 /* In order of id. fn may change snapshots; a negative result ends the walk and is returned. */
 typedef int snap_fn(const struct snap_info *info, void *arg, struct err *err);
 int snap_walk(struct snap *s, snap_fn *fn, void *arg, struct err *err);
 
-/* The chain of id, topmost (id itself) first. The caller owns *ret_ids. -ELOOP beyond 500 lowers. */
+/* The chain of id, topmost (id itself) first. The caller owns *ret_ids. -ELOOP beyond 500 lowers.
+ */
 int snap_chain(struct snap *s, int64_t id, int64_t **ret_ids, size_t *ret_n, struct err *err);
 /* What a mount(8) would need: one overlay entry, or a bind of fs/ (containerd's types.Mount). */
 int snap_mounts(struct snap *s, int64_t id, struct mount_list *ret, struct err *err);
 
-/* A mounted snapshot: root_fd is a detached mount (O_PATH; fsmount/open_tree fd), lock_fd holds the flock or -1. */
+/* A mounted snapshot: root_fd is a detached mount (O_PATH; fsmount/open_tree fd), lock_fd holds the
+ * flock or -1. */
 struct snap_mount {
 	int root_fd, lock_fd;
 	int64_t id;
 	bool is_volatile;
 };
-#define SNAP_MOUNT_INIT { -1, -1, 0, false }
+#define SNAP_MOUNT_INIT                                                                            \
+	{                                                                                          \
+		-1, -1, 0, false                                                                   \
+	}
 #define auto_snap_mount cleanup(snap_mount_close)
 void snap_mount_close(struct snap_mount *m);
 
 enum snap_mount_flag {
-	SNAP_RDONLY = 1,   /* a view, whatever the kind; committed snapshots are always mounted so */
-	SNAP_VOLATILE = 2, /* no sync of the upper. A wish: is_volatile tells; never for one without a parent or of an earlier boot */
+	SNAP_RDONLY = 1, /* a view, whatever the kind; committed snapshots are always mounted so */
+	SNAP_VOLATILE = 2, /* no sync of the upper. A wish: is_volatile tells; never for one without
+			      a parent or of an earlier boot */
 };
 /*
- * Mounts id over its chain. id 0 gives an empty read-only directory. -EBUSY when it is mounted already; an overlay that only lingers after
- * its last process is waited for, up to five seconds. -EBADMSG when a machine crash caught it volatile, or it refers to layers that it
- * does not rest on. A snapshot without layers beneath it is a private bind of its fs/, without nosuid, nodev and noexec.
+ * Mounts id over its chain. id 0 gives an empty read-only directory. -EBUSY when it is mounted
+ * already; an overlay that only lingers after its last process is waited for, up to five seconds.
+ * -EBADMSG when a machine crash caught it volatile, or it refers to layers that it does not rest
+ * on. A snapshot without layers beneath it is a private bind of its fs/, without nosuid, nodev and
+ * noexec.
  */
 int snap_mount(struct snap *s, int64_t id, unsigned flags, struct snap_mount *ret, struct err *err);
 /*
- * After a volatile mount went away: clears the kernel's mark, work/work/incompat, if the machine did not crash since. Not needed for another
- * snap_mount, which does the same; only others that would mount the upper need it.
+ * After a volatile mount went away: clears the kernel's mark, work/work/incompat, if the machine
+ * did not crash since. Not needed for another snap_mount, which does the same; only others that
+ * would mount the upper need it.
  */
 int snap_unmounted(struct snap *s, int64_t id, struct err *err);
 
@@ -110,8 +126,9 @@ int snap_fs_fd(struct snap *s, int64_t id, int *ret_fs_fd, struct err *err);
 char *snap_path(struct snap *s, int64_t id);
 
 /*
- * Garbage: directories without a row, and everything in trash/ but what is still mounted. Decides inside a write transaction, deletes after.
- * Returns how many it deleted; 0 when another sweeper is at it.
+ * Garbage: directories without a row, and everything in trash/ but what is still mounted. Decides
+ * inside a write transaction, deletes after. Returns how many it deleted; 0 when another sweeper is
+ * at it.
  */
 int snap_sweep(struct snap *s, struct err *err);
 

@@ -2,12 +2,14 @@
 /*
  * store: blobs by digest, and tags.
  *
- * A blob is a file blobs/sha256/<hex> that never changes: configs, manifests, compressed layers. While it is written it has no name, so
- * kill -9 leaves nothing behind. A blob without a row that mentions it is garbage; which ones those are, the modules above know. Nothing
- * is synced here: who publishes a row that must last does that for all of its files.
+ * A blob is a file blobs/sha256/<hex> that never changes: configs, manifests, compressed layers.
+ * While it is written it has no name, so kill -9 leaves nothing behind. A blob without a row that
+ * mentions it is garbage; which ones those are, the modules above know. Nothing is synced here: who
+ * publishes a row that must last does that for all of its files.
  *
- * A tag is a name and the id of the image it means. Reading blobs, and tags, needs no libcrypto (store.c, tags.c); writing blobs does (blob.c).
- * One handle a process, for the main thread, as its db; a struct blob may be written in one other thread.
+ * A tag is a name and the id of the image it means. Reading blobs, and tags, needs no libcrypto
+ * (store.c, tags.c); writing blobs does (blob.c). One handle a process, for the main thread, as its
+ * db; a struct blob may be written in one other thread.
  */
 #ifndef SHALE_STORE_H
 #define SHALE_STORE_H
@@ -35,7 +37,8 @@ bool store_blob_exists(struct store *st, const struct digest *d);
 /* A missing one is fine. */
 int store_blob_remove(struct store *st, const struct digest *d, struct err *err);
 
-/* All blobs, in order of their digest. mtime tells how long ago one was written: a new one may not have its row yet. */
+/* All blobs, in order of their digest. mtime tells how long ago one was written: a new one may not
+ * have its row yet. */
 struct blob_info {
 	struct digest digest;
 	uint64_t size_bytes;
@@ -52,17 +55,20 @@ int store_blob_new(struct store *st, struct blob **ret, struct err *err);
 struct sink *store_blob_sink(struct blob *b); /* the blob's */
 uint64_t store_blob_size(const struct blob *b);
 /*
- * Once a blob. want (may be NULL): -EBADMSG when the bytes have another digest, and nothing is stored. ret may be NULL. A blob that is
- * there already stays as it is, unless its size shows that it is damaged.
+ * Once a blob. want (may be NULL): -EBADMSG when the bytes have another digest, and nothing is
+ * stored. ret may be NULL. A blob that is there already stays as it is, unless its size shows that
+ * it is damaged.
  */
-int store_blob_commit(struct blob *b, const struct digest *want, struct digest *ret, struct err *err);
+int store_blob_commit(struct blob *b, const struct digest *want, struct digest *ret,
+		      struct err *err);
 /* The same in one call; writes nothing when it is there already. */
 int store_blob_put(struct store *st, const void *p, size_t n, struct digest *ret, struct err *err);
 
 /*
- * Tags, on disk when the call returns (or the caller's transaction commits). Names are taken as they are, up to 512 bytes: the image
- * module makes them canonical. set: -ENOENT for an image without a row; moves an existing tag, which remembers the last durable image that it
- * meant. get, remove: -ENOENT. The caller owns *ret_image.
+ * Tags, on disk when the call returns (or the caller's transaction commits). Names are taken as
+ * they are, up to 512 bytes: the image module makes them canonical. set: -ENOENT for an image
+ * without a row; moves an existing tag, which remembers the last durable image that it meant. get,
+ * remove: -ENOENT. The caller owns *ret_image.
  */
 int store_tag_set(struct store *st, const char *name, const char *image, struct err *err);
 int store_tag_get(struct store *st, const char *name, char **ret_image, struct err *err);
@@ -72,8 +78,10 @@ struct tag_info {
 	const char *name, *image;
 	int64_t updated_s;
 };
-/* In order of name; of one image, or of all (NULL). fn may change tags; a negative result ends the walk and is returned. */
+/* In order of name; of one image, or of all (NULL). fn may change tags; a negative result ends the
+ * walk and is returned. */
 typedef int store_tag_fn(const struct tag_info *tag, void *arg, struct err *err);
-int store_tag_walk(struct store *st, const char *image, store_tag_fn *fn, void *arg, struct err *err);
+int store_tag_walk(struct store *st, const char *image, store_tag_fn *fn, void *arg,
+		   struct err *err);
 
 #endif

@@ -149,7 +149,7 @@ static int finish_file(struct writer *w, int from_fd, int to_fd, const struct co
 		       struct err *err)
 {
 	struct timespec t[2] = { seconds(f->mtime_ns), seconds(f->mtime_ns) };
-	uint32_t mode;
+	uint32_t mode = 0;
 	int rc = final_mode(w, f, &mode, err);
 
 	if (rc < 0)
@@ -234,7 +234,7 @@ static int put_dir(struct writer *w, const struct context_file *f, int dir_fd, c
 		   const char *path, struct err *err)
 {
 	auto_fd int fd = -1;
-	uint32_t mode;
+	uint32_t mode = 0;
 	int rc = final_mode(w, f, &mode, err);
 
 	if (rc < 0)
@@ -314,6 +314,8 @@ static int put_archive(struct writer *w, const struct context_file *f, const cha
 	dir = openat(w->dir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (dir < 0)
 		return err_sys(err, "open %s", dest);
+	/* A symlink of the image on the way (/lib of a merged /usr) is followed, not replaced. */
+	o.parent_fd = dir;
 	rc = layer_apply(fd, dir, &o, NULL, err);
 	return rc < 0 ? err_ctx(err, "archive %s", f->path) : 1;
 }
@@ -353,7 +355,7 @@ static int put_doc(struct writer *w, const char *name, const char *body, const c
 	char *slash = strrchr(parent, '/');
 	const char *base = path_base(path);
 	auto_fd int fd = -1;
-	uint32_t mode;
+	uint32_t mode = 0;
 	int rc;
 
 	slash[slash == parent] = 0;

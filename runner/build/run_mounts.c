@@ -99,36 +99,43 @@ int run_mounts(struct run *r, const struct df_inst *i, struct err *err)
 	return rc;
 }
 
+/* path is missing in the root: it and the time of its parent are kept. */
+static void note_missing(struct run_stubs *s, int root_fd, const char *path)
+{
+	struct run_stub *st;
+	struct stat parent;
+	auto_fd int fd = -1;
+	char *cut;
+
+	mem_room(s->v, s->n, s->cap);
+	st = &s->v[s->n++];
+	st->path = mem_str(path + 1);
+	st->parent = mem_str(path + 1);
+	cut = strrchr(st->parent, '/');
+	*(cut ? cut : st->parent) = 0;
+	fd = path_try_in(root_fd, st->parent, O_PATH, 0);
+	st->parent_mtime = (struct timespec){ .tv_nsec = UTIME_OMIT };
+	if (fd >= 0 && fstat(fd, &parent) == 0)
+		st->parent_mtime = parent.st_mtim;
+}
+
+/* Every directory on the way to path, and path itself. */
 static void note(struct run_stubs *s, int root_fd, const char *path)
 {
 	auto_free char *p = path_join("/", path);
 
-	for (char *end = p; end && p[1];) {
-		char *slash = strchr(end + 1, '/');
+	for (char *at = p; at && at[1];) {
+		char *slash = strchr(at + 1, '/');
 		auto_fd int fd = -1;
 
 		if (slash)
 			*slash = 0;
 		fd = path_try_in(root_fd, p, O_PATH | O_NOFOLLOW, 0);
-		if (fd < 0 && errno == ENOENT) {
-			struct run_stub *st;
-			struct stat parent = { 0 };
-			char *cut;
-
-			mem_room(s->v, s->n, s->cap);
-			st = &s->v[s->n++];
-			st->path = mem_str(p + 1);
-			st->parent = mem_str(p + 1);
-			cut = strrchr(st->parent, '/');
-			*(cut ? cut : st->parent) = 0;
-			fd = path_try_in(root_fd, st->parent, O_PATH, 0);
-			st->parent_mtime.tv_nsec = UTIME_OMIT;
-			if (fd >= 0 && fstat(fd, &parent) == 0)
-				st->parent_mtime = parent.st_mtim;
-		}
+		if (fd < 0 && errno == ENOENT)
+			note_missing(s, root_fd, p);
 		if (slash)
 			*slash = '/';
-		end = slash;
+		at = slash;
 	}
 }
 

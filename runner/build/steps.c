@@ -121,11 +121,11 @@ static int copy_words(struct build *b, struct stage_state *st, const struct df_i
 		strv_add(&j->doc_names, h->name);
 		strv_add_take(&j->doc_bodies, body ? body : mem_str(h->body));
 	}
-	if (rc >= 0 && (words.n < 1 || words.n + j->doc_names.n < 2))
-		rc = err_set(err, EINVAL, "%s needs a source and a destination",
-			     df_kind_name(i->kind));
 	if (rc < 0)
 		return rc;
+	if (!words.n || words.n + j->doc_names.n < 2)
+		return err_set(err, EINVAL, "%s needs a source and a destination",
+			       df_kind_name(i->kind));
 	for (size_t n = 0; n + 1 < words.n; n++) {
 		if (j->is_add && inst_add_is_remote(words.v[n]))
 			return err_set(err, ENOTSUP,
@@ -228,33 +228,44 @@ static void copy_key(struct key *k, const struct step_run *r, const struct copy_
 
 static int copy_from_context(struct step_run *r, struct copy_job *j, struct err *err)
 {
-	auto_key struct key key = { 0 };
-	struct digest content;
+	struct digest content = { { 0 } };
 	int rc = copy_resolve(j, err);
 
 	if (rc >= 0)
 		rc = copy_digest(j, &content, err);
 	if (rc < 0)
 		return rc;
-	copy_key(&key, r, j, NULL, &content);
-	r->key = &key;
+	copy_key(r->key, r, j, NULL, &content);
+	return step_layer(r, copy_work, j, err);
+}
+
+/* The source's files are read, and the step is looked up by them. */
+static int copy_by_content(struct step_run *r, struct copy_job *j, struct key *content_key,
+			   struct err *err)
+{
+	struct digest content = { { 0 } };
+	int rc = copy_resolve(j, err);
+
+	if (rc >= 0)
+		rc = copy_digest(j, &content, err);
+	if (rc < 0)
+		return rc;
+	copy_key(content_key, r, j, "content", &content);
+	r->content_key = content_key;
 	return step_layer(r, copy_work, j, err);
 }
 
 /* First by what the source is called, which costs nothing; then by what is in it. */
 static int copy_from_tree(struct step_run *r, struct copy_job *j, const struct other *from,
-			  struct err *err)
+			  struct key *content_key, struct err *err)
 {
 	auto_snap_mount struct snap_mount m = SNAP_MOUNT_INIT;
 	auto_context struct context *tree = NULL;
-	auto_key struct key key = { 0 }, content_key = { 0 };
-	struct digest content;
 	struct step found = { 0 };
 	int rc;
 
-	copy_key(&key, r, j, from->result, NULL);
-	r->key = &key;
-	rc = r->b->o->no_cache ? 0 : cache_find(r->b->rt, &key, &found, err);
+	copy_key(r->key, r, j, from->result, NULL);
+	rc = r->b->o->no_cache ? 0 : cache_find(r->b->rt, r->key, &found, err);
 	step_free(&found);
 	if (rc < 0)
 		return rc;
@@ -267,23 +278,17 @@ static int copy_from_tree(struct step_run *r, struct copy_job *j, const struct o
 		return rc;
 	j->from = tree;
 	j->is_tree = true;
-	rc = copy_resolve(j, err);
-	if (rc >= 0)
-		rc = copy_digest(j, &content, err);
-	if (rc < 0)
-		return rc;
-	copy_key(&content_key, r, j, "content", &content);
-	r->content_key = &content_key;
-	return step_layer(r, copy_work, j, err);
+	return copy_by_content(r, j, content_key, err);
 }
 
 int copy_step(struct build *b, struct stage_state *st, const struct df_inst *i, struct err *err)
 {
 	auto_copy_job struct copy_job j = { .from = b->context, .is_add = i->kind == DF_ADD };
 	auto_str struct str text = { 0 };
+	auto_key struct key key = { 0 }, content_key = { 0 };
 	auto_free char *from = NULL;
-	struct step_run r = { .b = b, .st = st, .inst = i };
-	struct other other;
+	struct step_run r = { .b = b, .st = st, .inst = i, .key = &key };
+	struct other other = { 0 };
 	int rc = copy_prepare(b, st, i, &j, err);
 
 	if (rc >= 0)
@@ -295,5 +300,6 @@ int copy_step(struct build *b, struct stage_state *st, const struct df_inst *i, 
 	copy_text(i, &j, from, &text);
 	r.text = str_get(&text);
 	step_begin(&r);
-	return from ? copy_from_tree(&r, &j, &other, err) : copy_from_context(&r, &j, err);
+	return from ? copy_from_tree(&r, &j, &other, &content_key, err)
+		    : copy_from_context(&r, &j, err);
 }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Hidden: what is done after the prompt when many short commands have made the database's log long. */
+/* Hidden: what is done after the prompt when many short commands have made the database's log long.
+ */
 #include <shale/container.h>
 
 #include "priv.h"

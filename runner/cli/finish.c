@@ -45,8 +45,8 @@ static int make_durable(struct finish *f, struct err *err)
 }
 
 /*
- * One syncs, one waits its turn, and the rest may go: who waits begins after their rows stood and syncs for them too. So
- * many builds at once cost two syncs, not one each.
+ * One syncs, one waits its turn, and the rest may go: who waits begins after their rows stood and
+ * syncs for them too. So many builds at once cost two syncs, not one each.
  */
 static void in_turn(struct finish *f)
 {

@@ -4,8 +4,9 @@
 
 #ifdef SHALE_STATIC
 /*
- * SQLite could load extensions, and a static program that loads libraries wants those of the very libc it was linked
- * with. This one never loads any (the linker sends dlopen here): nothing of an image can get in that way (TRAPS T2).
+ * SQLite could load extensions, and a static program that loads libraries wants those of the very
+ * libc it was linked with. This one never loads any (the linker sends dlopen here): nothing of an
+ * image can get in that way (TRAPS T2).
  */
 void *__wrap_dlopen(const char *file, int mode);
 void *__wrap_dlsym(void *handle, const char *name);

@@ -10,45 +10,75 @@
 struct run_args {
 	bool detach, interactive, tty, rm, init, read_only, privileged;
 	const char *name, *entrypoint, *user, *workdir, *hostname, *network, *stop_signal, *cidfile;
-	struct strv env, env_files, labels, volumes, tmpfs, add_hosts, cap_add, cap_drop, security, ulimits;
+	struct strv env, env_files, labels, volumes, tmpfs, add_hosts, cap_add, cap_drop, security,
+		ulimits;
 	int stop_timeout_ms, pids;
 	uint64_t memory, shm;
 };
 
 #define RUN_AT(field) offsetof(struct run_args, field)
-#define RUN_SPEC_OPTS                                                                                                  \
-	{ 0, "add-host", OPT_STRV, RUN_AT(add_hosts), "NAME:ADDRESS", "Add a line to /etc/hosts" },                    \
-	{ 0, "cap-add", OPT_STRV, RUN_AT(cap_add), "CAP", "Add a capability" },                                        \
-	{ 0, "cap-drop", OPT_STRV, RUN_AT(cap_drop), "CAP", "Drop a capability" },                                     \
-	{ 0, "cidfile", OPT_STR, RUN_AT(cidfile), "FILE", "Write the container's ID to a file" },                      \
-	{ 0, "entrypoint", OPT_STR, RUN_AT(entrypoint), "COMMAND", "Replace the image's ENTRYPOINT" },                 \
-	{ 'e', "env", OPT_STRV, RUN_AT(env), "NAME[=VALUE]", "Set an environment variable" },                          \
-	{ 0, "env-file", OPT_STRV, RUN_AT(env_files), "FILE", "Read environment variables from a file" },              \
-	{ 'h', "hostname", OPT_STR, RUN_AT(hostname), "NAME", "Host name inside" },                                    \
-	{ 0, "init", OPT_BOOL, RUN_AT(init), NULL, "Run a reaper as process 1" },                                      \
-	{ 'i', "interactive", OPT_BOOL, RUN_AT(interactive), NULL, "Keep stdin open" },                                \
-	{ 'l', "label", OPT_STRV, RUN_AT(labels), "KEY=VALUE", "Set a label" },                                        \
-	{ 'm', "memory", OPT_BYTES, RUN_AT(memory), "BYTES", "Memory limit" },                                         \
-	{ 0, "name", OPT_STR, RUN_AT(name), "NAME", "Name of the container" },                                         \
-	{ 0, "network", OPT_STR, RUN_AT(network), "host|none", "Network (default host)" },                             \
-	{ 0, "net", OPT_STR, RUN_AT(network), "host|none", NULL },                                                     \
-	{ 0, "pids-limit", OPT_INT, RUN_AT(pids), "N", "Limit of processes" },                                         \
-	{ 0, "privileged", OPT_BOOL, RUN_AT(privileged), NULL, "All capabilities and devices, no seccomp" },           \
-	{ 0, "read-only", OPT_BOOL, RUN_AT(read_only), NULL, "Root file system read-only" },                           \
-	{ 0, "rm", OPT_BOOL, RUN_AT(rm), NULL, "Remove the container when it ends" },                                  \
-	{ 0, "security-opt", OPT_STRV, RUN_AT(security), "OPTION", "no-new-privileges, seccomp=unconfined" },          \
-	{ 0, "shm-size", OPT_BYTES, RUN_AT(shm), "BYTES", "Size of /dev/shm" },                                        \
-	{ 0, "stop-signal", OPT_STR, RUN_AT(stop_signal), "SIGNAL", "Signal that stops it (default SIGTERM)" },        \
-	{ 0, "stop-timeout", OPT_SECONDS, RUN_AT(stop_timeout_ms), "SECONDS", "Wait before killing (default 10)" },    \
-	{ 0, "tmpfs", OPT_STRV, RUN_AT(tmpfs), "PATH[:OPTIONS]", "Mount a tmpfs" },                                    \
-	{ 't', "tty", OPT_BOOL, RUN_AT(tty), NULL, "Give it a terminal" },                                             \
-	{ 0, "ulimit", OPT_STRV, RUN_AT(ulimits), "NAME=SOFT[:HARD]", "Set a resource limit" },                        \
-	{ 'u', "user", OPT_STR, RUN_AT(user), "USER[:GROUP]", "User to run as" },                                      \
-	{ 'v', "volume", OPT_STRV, RUN_AT(volumes), "HOST:PATH[:ro]", "Bind a file or directory of the host" },        \
-	{ 'w', "workdir", OPT_STR, RUN_AT(workdir), "DIR", "Working directory inside" }
+#define RUN_SPEC_OPTS                                                                                   \
+	{                                                                                               \
+		0,                                                                                      \
+		"add-host",                                                                             \
+		OPT_STRV,                                                                               \
+		RUN_AT(add_hosts),                                                                      \
+		"NAME:ADDRESS",                                                                         \
+		"Add a line to /etc/hosts"                                                              \
+	},                                                                                              \
+		{ 0, "cap-add", OPT_STRV, RUN_AT(cap_add), "CAP", "Add a capability" },                 \
+		{ 0, "cap-drop", OPT_STRV, RUN_AT(cap_drop), "CAP", "Drop a capability" },              \
+		{ 0,       "cidfile",                                                                   \
+		  OPT_STR, RUN_AT(cidfile),                                                             \
+		  "FILE",  "Write the container's ID to a file" },                                      \
+		{ 0,         "entrypoint",                                                              \
+		  OPT_STR,   RUN_AT(entrypoint),                                                        \
+		  "COMMAND", "Replace the image's ENTRYPOINT" },                                        \
+		{ 'e', "env", OPT_STRV, RUN_AT(env), "NAME[=VALUE]", "Set an environment variable" },   \
+		{ 0,        "env-file",                                                                 \
+		  OPT_STRV, RUN_AT(env_files),                                                          \
+		  "FILE",   "Read environment variables from a file" },                                 \
+		{ 'h', "hostname", OPT_STR, RUN_AT(hostname), "NAME", "Host name inside" },             \
+		{ 0, "init", OPT_BOOL, RUN_AT(init), NULL, "Run a reaper as process 1" },               \
+		{ 'i', "interactive", OPT_BOOL, RUN_AT(interactive), NULL, "Keep stdin open" },         \
+		{ 'l', "label", OPT_STRV, RUN_AT(labels), "KEY=VALUE", "Set a label" },                 \
+		{ 'm', "memory", OPT_BYTES, RUN_AT(memory), "BYTES", "Memory limit" },                  \
+		{ 0, "name", OPT_STR, RUN_AT(name), "NAME", "Name of the container" },                  \
+		{ 0, "network", OPT_STR, RUN_AT(network), "host|none", "Network (default host)" },      \
+		{ 0, "net", OPT_STR, RUN_AT(network), "host|none", NULL },                              \
+		{ 0, "pids-limit", OPT_INT, RUN_AT(pids), "N", "Limit of processes" },                  \
+		{ 0,        "privileged",                                                               \
+		  OPT_BOOL, RUN_AT(privileged),                                                         \
+		  NULL,     "All capabilities and devices, no seccomp" },                               \
+		{ 0, "read-only", OPT_BOOL, RUN_AT(read_only), NULL, "Root file system read-only" },    \
+		{ 0, "rm", OPT_BOOL, RUN_AT(rm), NULL, "Remove the container when it ends" },           \
+		{ 0,        "security-opt",                                                             \
+		  OPT_STRV, RUN_AT(security),                                                           \
+		  "OPTION", "no-new-privileges, seccomp=unconfined" },                                  \
+		{ 0, "shm-size", OPT_BYTES, RUN_AT(shm), "BYTES", "Size of /dev/shm" },                 \
+		{ 0,        "stop-signal",                                                              \
+		  OPT_STR,  RUN_AT(stop_signal),                                                        \
+		  "SIGNAL", "Signal that stops it (default SIGTERM)" },                                 \
+		{ 0,           "stop-timeout",                                                          \
+		  OPT_SECONDS, RUN_AT(stop_timeout_ms),                                                 \
+		  "SECONDS",   "Wait before killing (default 10)" },                                    \
+		{ 0, "tmpfs", OPT_STRV, RUN_AT(tmpfs), "PATH[:OPTIONS]", "Mount a tmpfs" },             \
+		{ 't', "tty", OPT_BOOL, RUN_AT(tty), NULL, "Give it a terminal" },                      \
+		{ 0, "ulimit", OPT_STRV, RUN_AT(ulimits), "NAME=SOFT[:HARD]", "Set a resource limit" }, \
+		{ 'u', "user", OPT_STR, RUN_AT(user), "USER[:GROUP]", "User to run as" },               \
+		{ 'v',                                                                                  \
+		  "volume",                                                                             \
+		  OPT_STRV,                                                                             \
+		  RUN_AT(volumes),                                                                      \
+		  "HOST:PATH[:ro]",                                                                     \
+		  "Bind a file or directory of the host" },                                             \
+	{                                                                                               \
+		'w', "workdir", OPT_STR, RUN_AT(workdir), "DIR", "Working directory inside"             \
+	}
 
 /* argv: IMAGE [COMMAND [ARG...]]. */
-int run_spec_make(const struct run_args *a, int argc, char **argv, struct container_spec *ret, struct err *err);
+int run_spec_make(const struct run_args *a, int argc, char **argv, struct container_spec *ret,
+		  struct err *err);
 /* --cidfile: -EEXIST when the file is there already; called before anything is made. */
 int run_cidfile_check(const struct run_args *a, struct err *err);
 int run_cidfile_write(const struct run_args *a, const char *id, struct err *err);

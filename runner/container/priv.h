@@ -10,7 +10,8 @@
 #include <shale/sandbox.h>
 #include <shale/snap.h>
 
-/* --- words (parse.c, name.c, spec.c): pure ------------------------------------------------------------------- */
+/* --- words (parse.c, name.c, spec.c): pure
+ * ------------------------------------------------------------------- */
 
 struct container_volume {
 	char *source, *target;
@@ -28,7 +29,8 @@ int container_host_parse(const char *text, char **ret_line, struct err *err);
 struct container_security {
 	bool no_new_privs, seccomp_unconfined;
 };
-int container_security_parse(const struct strv *opts, struct container_security *ret, struct err *err);
+int container_security_parse(const struct strv *opts, struct container_security *ret,
+			     struct err *err);
 
 bool container_name_valid(const char *name);
 char *container_name_random(void); /* "brave_otter" */
@@ -39,19 +41,21 @@ char *container_spec_text(const struct container_spec *s); /* JSON */
 int container_spec_parse(const char *text, struct container_spec *ret, struct err *err);
 void container_spec_copy(struct container_spec *to, const struct container_spec *from);
 
-/* --- rows (record.c, state.c) -------------------------------------------------------------------------------- */
+/* --- rows (record.c, state.c)
+ * -------------------------------------------------------------------------------- */
 
 int container_load(struct runtime *rt, const char *id, struct container **ret, struct err *err);
 int container_insert(const struct container *c, struct err *err);
-/* Sets the state when the present one may become it, and the keeper is the one that c says: 1, or 0 when not so. */
+/* Sets the state when the present one may become it, and the keeper is the one that c says: 1, or 0
+ * when not so. */
 int container_move(struct container *c, enum container_state to, struct err *err);
 /* This process becomes the keeper of a created or exited container. -EBUSY when it runs. */
 int container_claim(struct container *c, struct err *err);
 int container_record_pid(struct container *c, struct err *err);
 int container_record_exit(struct container *c, int exit_code, const char *error, struct err *err);
 /* Back to what it was before the claim. */
-int container_record_failure(struct container *c, enum container_state before, int exit_code, const char *error,
-			     struct err *err);
+int container_record_failure(struct container *c, enum container_state before, int exit_code,
+			     const char *error, struct err *err);
 /* Row and snapshot row in one transaction, then the files. */
 int container_delete(struct container *c, struct err *err);
 /* For one that is running: until its pid is known. It may not be running any more then. */
@@ -63,14 +67,16 @@ int container_process_open(pid_t pid, uint64_t start_time, int *ret_fd, struct e
 /* Notices that a keeper is gone. -ENOENT: so is the container now. */
 int container_reconcile(struct container *c, struct err *err);
 
-int container_create_as(struct runtime *rt, const struct container_spec *s, bool claim, struct container **ret,
-			struct err *err);
+int container_create_as(struct runtime *rt, const struct container_spec *s, bool claim,
+			struct container **ret, struct err *err);
 struct image_config;
 /* Pure but for "K" in env, the host's name and the directory we stand in. */
-int container_resolve(struct container_spec *r, const struct image_config *img, const char *id, struct err *err);
+int container_resolve(struct container_spec *r, const struct image_config *img, const char *id,
+		      struct err *err);
 void container_env_apply(struct strv *env, const struct strv *from);
 
-/* --- files (files.c) ----------------------------------------------------------------------------------------- */
+/* --- files (files.c)
+ * ----------------------------------------------------------------------------------------- */
 
 /* O_PATH fd of containers/<id>. */
 int container_dir(const struct container *c, int *ret_fd, struct err *err);
@@ -79,65 +85,82 @@ char *container_path(const struct container *c, const char *name);
 /* Those that are bound over names in /etc. fds, -1: not bound. */
 enum { CONTAINER_ETC_N = 3 };
 extern const char *const container_etc[CONTAINER_ETC_N]; /* "hosts", … */
-int container_etc_write(const struct container *c, int dir_fd, int ret_fds[CONTAINER_ETC_N], struct err *err);
+int container_etc_write(const struct container *c, int dir_fd, int ret_fds[CONTAINER_ETC_N],
+			struct err *err);
 int container_exit_write(int exit_fd, int code, struct err *err);
 /* 1 and the status, or 0. */
 int container_exit_read(int exit_fd, int *ret_code);
 
-/* --- the box (box.c) ------------------------------------------------------------------------------------------ */
+/* --- the box (box.c)
+ * ------------------------------------------------------------------------------------------ */
 
 struct container_box {
 	struct sandbox *sb;
 	int lock_fd; /* of the snapshot */
 };
-#define CONTAINER_BOX_INIT { NULL, -1 }
+#define CONTAINER_BOX_INIT                                                                         \
+	{                                                                                          \
+		NULL, -1                                                                           \
+	}
 void container_box_close(struct container_box *b);
 #define auto_container_box cleanup(container_box_close)
 /* stdio: what the program gets (-1: /dev/null), ignored with a terminal. Held before exec. */
-int container_box_spawn(struct container *c, const int stdio[3], bool want_cgroup, struct container_box *ret,
-			struct err *err);
+int container_box_spawn(struct container *c, const int stdio[3], bool want_cgroup,
+			struct container_box *ret, struct err *err);
 /* What container and exec have in common. */
-int container_security_apply(const struct container_spec *s, struct sandbox_spec *to, struct err *err);
+int container_security_apply(const struct container_spec *s, struct sandbox_spec *to,
+			     struct err *err);
 void container_env_home(struct strv *env, const struct sandbox_user *user);
 char *container_cache_dir(struct runtime *rt); /* of compiled seccomp filters; caller owns it */
 /* sandbox_release, and what a failure means. */
 int container_box_release(struct container_box *b, int *ret_exit, struct err *err);
 void container_cgroup_name(const struct container *c, char buf[CONTAINER_ID_LEN + 8]);
 
-/* --- the log (log.c) ------------------------------------------------------------------------------------------ */
+/* --- the log (log.c)
+ * ------------------------------------------------------------------------------------------ */
 
 struct container_log {
 	int fd;
 	struct str part[2]; /* of stdout, stderr: a line without its end yet */
 	struct str out;
 };
-#define CONTAINER_LOG_INIT { .fd = -1 }
+#define CONTAINER_LOG_INIT                                                                         \
+	{                                                                                          \
+		.fd = -1                                                                           \
+	}
 void container_log_close(struct container_log *l);
 #define auto_container_log cleanup(container_log_close)
 int container_log_open(int dir_fd, struct container_log *ret, struct err *err);
-int container_log_add(struct container_log *l, int stream, const char *p, size_t n, struct err *err);
+int container_log_add(struct container_log *l, int stream, const char *p, size_t n,
+		      struct err *err);
 int container_log_end(struct container_log *l, struct err *err);
 /* One line of the file: {"log":…,"stream":…,"time":…} and a newline, added to out. */
 void container_log_format(struct str *out, const char *p, size_t n, int stream, int64_t time_ns);
 char *container_time_text(int64_t ns); /* RFC 3339 with nanoseconds, UTC */
 
-/* --- the relay (relay.c, stdio.c) ------------------------------------------------------------------------------ */
+/* --- the relay (relay.c, stdio.c)
+ * ------------------------------------------------------------------------------ */
 
 /* What flows between the outside and the program. */
 struct container_stdio {
-	int child[3];  /* for the program; -1: /dev/null */
-	int from[2];   /* our ends of its stdout and stderr; -1: it has ours */
-	int to;        /* our end of its stdin; -1 */
-	int outer[3];  /* our own: where from[] goes and to comes from; -1: nowhere (borrowed) */
-	int sig_fd;    /* signals to pass on, -1 */
+	int child[3]; /* for the program; -1: /dev/null */
+	int from[2];  /* our ends of its stdout and stderr; -1: it has ours */
+	int to;       /* our end of its stdin; -1 */
+	int outer[3]; /* our own: where from[] goes and to comes from; -1: nowhere (borrowed) */
+	int sig_fd;   /* signals to pass on, -1 */
 	bool tty, raw;
 };
-#define CONTAINER_STDIO_INIT { { -1, -1, -1 }, { -1, -1 }, -1, { -1, -1, -1 }, -1, false, false }
+#define CONTAINER_STDIO_INIT                                                                       \
+	{                                                                                          \
+		{ -1, -1, -1 }, { -1, -1 }, -1, { -1, -1, -1 }, -1, false, false                   \
+	}
 void container_stdio_close(struct container_stdio *io);
 #define auto_container_stdio cleanup(container_stdio_close)
 /* want_log: what the program writes must pass through us. */
-int container_stdio_foreground(bool tty, bool with_stdin, bool want_log, struct container_stdio *ret, struct err *err);
-int container_stdio_monitor(bool tty, bool with_stdin, struct container_stdio *ret, struct err *err);
+int container_stdio_foreground(bool tty, bool with_stdin, bool want_log,
+			       struct container_stdio *ret, struct err *err);
+int container_stdio_monitor(bool tty, bool with_stdin, struct container_stdio *ret,
+			    struct err *err);
 /* For the program: what our own parent had ignored. */
 void container_signals_default(void);
 /* After the spawn: the ends that are the program's are closed here. */
@@ -147,7 +170,8 @@ struct container_relay {
 	struct sandbox *sb;
 	struct container_stdio *io;
 	struct container_log *log; /* or NULL */
-	/* Called once when the program has lived for settle_ms (0: never): short ones cost no transaction. */
+	/* Called once when the program has lived for settle_ms (0: never): short ones cost no
+	 * transaction. */
 	int settle_ms;
 	int (*settled)(void *arg, struct err *err);
 	void *arg;
@@ -155,7 +179,8 @@ struct container_relay {
 /* Until the program has ended and all it wrote has gone out. */
 int container_relay_run(struct container_relay *r, int *ret_exit, struct err *err);
 
-/* --- from start to end (start.c) ------------------------------------------------------------------------------- */
+/* --- from start to end (start.c)
+ * ------------------------------------------------------------------------------- */
 
 struct container_keep {
 	struct container *c;
@@ -166,15 +191,21 @@ struct container_keep {
 	struct container_log log;
 	struct container_box box;
 };
-#define CONTAINER_KEEP_INIT { NULL, false, false, -1, CONTAINER_STDIO_INIT, CONTAINER_LOG_INIT, CONTAINER_BOX_INIT }
+#define CONTAINER_KEEP_INIT                                                                        \
+	{                                                                                          \
+		NULL, false, false, -1, CONTAINER_STDIO_INIT, CONTAINER_LOG_INIT,                  \
+			CONTAINER_BOX_INIT                                                         \
+	}
 void container_keep_close(struct container_keep *k);
 #define auto_container_keep cleanup(container_keep_close)
 int container_keep_open(struct container_keep *k, struct err *err);
 /* Until the program runs. */
-int container_keep_spawn(struct container_keep *k, bool want_cgroup, int *ret_exit, struct err *err);
+int container_keep_spawn(struct container_keep *k, bool want_cgroup, int *ret_exit,
+			 struct err *err);
 /* Until it has ended. */
 int container_keep_relay(struct container_keep *k, int *ret_exit, struct err *err);
 int container_finish(struct container *c, int exit_code, struct err *err);
-void container_finish_failed(struct container *c, enum container_state before, int exit_code, const struct err *err);
+void container_finish_failed(struct container *c, enum container_state before, int exit_code,
+			     const struct err *err);
 
 #endif

@@ -274,7 +274,7 @@ int db_query(struct db *db, const char *sql, const struct db_arg *args, struct d
 	auto_db_stmt struct db_stmt *st = NULL;
 	int rc = prepare(db, sql, &st, err);
 
-	if (rc >= 0)
+	if (rc >= 0 && st)
 		rc = bind(st, args, err);
 	if (rc < 0)
 		return rc;

@@ -52,17 +52,16 @@ const char *digest_format_hex(const struct digest *d, char buf[DIGEST_HEX_MAX])
 {
 	static const char digits[] = "0123456789abcdef";
 
-	for (size_t i = 0; i < DIGEST_LEN; i++) {
+	for (size_t i = 0; i < (size_t)DIGEST_LEN; i++) {
 		buf[2 * i] = digits[d->b[i] >> 4];
 		buf[2 * i + 1] = digits[d->b[i] & 15];
 	}
-	buf[2 * DIGEST_LEN] = 0;
+	buf[DIGEST_HEX_MAX - 1] = 0;
 	return buf;
 }
 
 const char *digest_format(const struct digest *d, char buf[DIGEST_STR_MAX])
 {
-	memcpy(buf, "sha256:", 7);
-	digest_format_hex(d, buf + 7);
+	snprintf(buf, DIGEST_STR_MAX, "sha256:%s", digest_hex(d));
 	return buf;
 }

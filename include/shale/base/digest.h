@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * digest: "sha256:" + 64 lower-case hex digits, and nothing else (OCI image-spec descriptor.md "Digests").
- * digest_parse is strict, so that a digest can become a file name (TRAPS T19). Hashing is in hash.h, which needs libcrypto;
- * this file does not.
+ * digest: "sha256:" + 64 lower-case hex digits, and nothing else (OCI image-spec descriptor.md
+ * "Digests"). digest_parse is strict, so that a digest can become a file name (TRAPS T19). Hashing
+ * is in hash.h, which needs libcrypto; this file does not.
  */
 #ifndef SHALE_BASE_DIGEST_H
 #define SHALE_BASE_DIGEST_H

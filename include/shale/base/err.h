@@ -2,11 +2,11 @@
 /*
  * err: a failure as a value that tells its story.
  *
- * Plain data, owned by the outermost caller, passed down as the last argument. It never allocates and is
- * smaller than PIPE_BUF, so a child hands it to its parent in one write. What can fail returns >= 0 on
- * success and -code on failure; err is filled if and only if the result is negative. Codes are errno
- * values: ENOENT no such thing, EEXIST name taken, EBUSY in use, EBADMSG damaged or wrong digest, EPROTO odd
- * peer, EINVAL bad input, ENOTSUP understood but refused.
+ * Plain data, owned by the outermost caller, passed down as the last argument. It never allocates
+ * and is smaller than PIPE_BUF, so a child hands it to its parent in one write. What can fail
+ * returns >= 0 on success and -code on failure; err is filled if and only if the result is
+ * negative. Codes are errno values: ENOENT no such thing, EEXIST name taken, EBUSY in use, EBADMSG
+ * damaged or wrong digest, EPROTO odd peer, EINVAL bad input, ENOTSUP understood but refused.
  */
 #ifndef SHALE_BASE_ERR_H
 #define SHALE_BASE_ERR_H
@@ -25,7 +25,8 @@ int err_set(struct err *err, int code, const char *fmt, ...) __attribute__((form
 int err_sys(struct err *err, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
 /* The same for a library that returns an errno value instead of setting it. */
-int err_errno(struct err *err, int errnum, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+int err_errno(struct err *err, int errnum, const char *fmt, ...)
+	__attribute__((format(printf, 3, 4)));
 
 /* The context: puts "text: " before what is there already. Returns -code. */
 int err_ctx(struct err *err, const char *fmt, ...) __attribute__((format(printf, 2, 3)));

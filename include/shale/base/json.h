@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * json: jansson with limits (4 MiB, depth 64 by JANSSON's parser limit) and our error idiom. Getters return NULL, 0 or the
- * default when a key is missing or of another type; they never fail.
+ * json: jansson with limits (4 MiB, depth 64 by JANSSON's parser limit) and our error idiom.
+ * Getters return NULL, 0 or the default when a key is missing or of another type; they never fail.
  */
 #ifndef SHALE_BASE_JSON_H
 #define SHALE_BASE_JSON_H

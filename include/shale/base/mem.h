@@ -2,8 +2,8 @@
 /*
  * mem: memory with visible ownership.
  *
- * mem_* end the process when memory is out: any line may be the last one, so nothing is lost by it. A size that
- * comes from input is checked against a limit before it gets here.
+ * mem_* end the process when memory is out: any line may be the last one, so nothing is lost by it.
+ * A size that comes from input is checked against a limit before it gets here.
  */
 #ifndef SHALE_BASE_MEM_H
 #define SHALE_BASE_MEM_H
@@ -11,7 +11,7 @@
 #include <stddef.h>
 
 #define cleanup(fn) __attribute__((cleanup(fn)))
-#define auto_free cleanup(mem_cleanup)
+#define auto_free   cleanup(mem_cleanup)
 
 /* Ownership leaves here: evaluates to p and sets p to NULL. */
 #define take(p)                                                                                    \
@@ -23,10 +23,10 @@
 
 #define ARRAY_LEN(a) (sizeof(a) / sizeof((a)[0]))
 
-void *mem_alloc(size_t size);              /* zeroed */
-void *mem_array(size_t n, size_t size);    /* zeroed, the product is checked */
+void *mem_alloc(size_t size);                   /* zeroed */
+void *mem_array(size_t n, size_t size);         /* zeroed, the product is checked */
 void *mem_grow(void *p, size_t n, size_t size); /* realloc to n elements, not zeroed */
-char *mem_str(const char *s);              /* NULL gives NULL */
+char *mem_str(const char *s);                   /* NULL gives NULL */
 char *mem_strn(const char *s, size_t n);
 void *mem_dup(const void *p, size_t n);
 char *mem_fmt(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
@@ -38,7 +38,7 @@ void mem_cleanup(void *pp);
 #define mem_room(p, n, cap)                                                                        \
 	do {                                                                                       \
 		if ((n) >= (cap)) {                                                                \
-			(cap) = (cap) ? (cap) * 2 : 8;                                             \
+			(cap) = (cap) ? (cap)*2 : 8;                                               \
 			(p) = mem_grow((p), (cap), sizeof(*(p)));                                  \
 		}                                                                                  \
 	} while (0)

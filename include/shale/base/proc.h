@@ -9,7 +9,8 @@
 
 #include <shale/base/err.h>
 
-/* Field 22 of /proc/PID/stat (clock ticks since boot): with the pid it names a process for good. 0 when gone. */
+/* Field 22 of /proc/PID/stat (clock ticks since boot): with the pid it names a process for good. 0
+ * when gone. */
 uint64_t proc_start_time(pid_t pid);
 /* Is this very process (pid and start time, same boot) still there and no zombie? */
 bool proc_is_alive(pid_t pid, uint64_t start_time);
@@ -24,10 +25,12 @@ int proc_wait(pid_t pid, int *ret_code, struct err *err);
 int proc_exit_code(int wait_status);
 
 /*
- * fork + exec of one of shale's own programs, all fds but 0, 1, 2 closed at exec. detach: a new session, double-forked, std fds
- * on /dev/null unless given. fds[3] may hold -1 for /dev/null. Returns the pid (0 when detached).
+ * fork + exec of one of shale's own programs, all fds but 0, 1, 2 closed at exec. detach: a new
+ * session, double-forked, std fds on /dev/null unless given. fds[3] may hold -1 for /dev/null.
+ * Returns the pid (0 when detached).
  */
-pid_t proc_spawn(const char *file, char *const argv[], const int fds[3], bool detach, struct err *err);
+pid_t proc_spawn(const char *file, char *const argv[], const int fds[3], bool detach,
+		 struct err *err);
 
 /* Random lower-case hex, n characters (n even, <= 64) and a NUL. */
 void proc_random_hex(char *buf, unsigned n);

@@ -24,11 +24,12 @@ void str_addn(struct str *b, const void *p, size_t n);
 void str_addc(struct str *b, char c);
 void str_addf(struct str *b, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 void str_vaddf(struct str *b, const char *fmt, va_list ap) __attribute__((format(printf, 2, 0)));
-void str_reset(struct str *b);           /* empty again, memory kept */
-char *str_take(struct str *b);           /* the string ("" if empty), owned by the caller; b is empty */
+void str_reset(struct str *b); /* empty again, memory kept */
+char *str_take(struct str *b); /* the string ("" if empty), owned by the caller; b is empty */
 const char *str_get(const struct str *b); /* "" if empty */
 
-/* A list of owned strings; v is NULL-terminated as soon as n > 0 (strv_args() gives an argv in any case). */
+/* A list of owned strings; v is NULL-terminated as soon as n > 0 (strv_args() gives an argv in any
+ * case). */
 struct strv {
 	char **v;
 	size_t n, cap;
@@ -52,7 +53,7 @@ void strv_env_set(struct strv *l, const char *name, const char *value);
 bool str_eq(const char *a, const char *b); /* two NULLs are equal */
 bool str_starts(const char *s, const char *prefix);
 bool str_ends(const char *s, const char *suffix);
-char *str_trim(char *s); /* in place: blanks at both ends */
+char *str_trim(char *s);                           /* in place: blanks at both ends */
 size_t str_distance(const char *a, const char *b); /* Levenshtein, for "did you mean" */
 
 /* The nearest of list (NULL-terminated) within a third of its length, or NULL. */

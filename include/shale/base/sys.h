@@ -23,7 +23,8 @@ int sys_fsmount(int fd, unsigned flags, unsigned attr_flags);
 int sys_fspick(int dir_fd, const char *path, unsigned flags);
 int sys_open_tree(int dir_fd, const char *path, unsigned flags);
 int sys_move_mount(int from_fd, const char *from, int to_fd, const char *to, unsigned flags);
-int sys_mount_setattr(int dir_fd, const char *path, unsigned flags, struct mount_attr *attr, size_t size);
+int sys_mount_setattr(int dir_fd, const char *path, unsigned flags, struct mount_attr *attr,
+		      size_t size);
 int sys_pivot_root(const char *new_root, const char *put_old);
 int sys_seccomp(unsigned op, unsigned flags, void *args);
 int sys_capset(void *hdr, const void *data);
@@ -31,7 +32,8 @@ int sys_execveat(int dir_fd, const char *path, char *const argv[], char *const e
 int sys_memfd_create(const char *name, unsigned flags);
 int sys_ioprio_set(int which, int who, int ioprio);
 long sys_keyctl_join(const char *name);
-/* The bare calls, for a child of clone3: libc's tell all threads it remembers, of which there are none. */
+/* The bare calls, for a child of clone3: libc's tell all threads it remembers, of which there are
+ * none. */
 int sys_setgroups(size_t n, const gid_t *groups);
 int sys_setresuid(uid_t uid);
 int sys_setresgid(gid_t gid);

@@ -21,7 +21,7 @@ struct undo {
 
 #define auto_undo cleanup(undo_run)
 void undo_push(struct undo *u, undo_fn fn, void *arg); /* right after that step has succeeded */
-void undo_done(struct undo *u);                       /* all is durable: keep it */
+void undo_done(struct undo *u);                        /* all is durable: keep it */
 void undo_run(struct undo *u);
 
 #endif

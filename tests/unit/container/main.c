@@ -93,7 +93,7 @@ static void test_volumes(void **state)
 		const char *text;
 		int code;
 	} bad[] = {
-		{ "", EINVAL },        { "/b", ENOTSUP },           { "name:/b", ENOTSUP },
+		{ "", EINVAL },         { "/b", ENOTSUP },           { "name:/b", ENOTSUP },
 		{ "/a:b", EINVAL },     { "/a:", EINVAL },           { ":/b", EINVAL },
 		{ "/a:/b:x", ENOTSUP }, { "/a:/b:ro:x", EINVAL },    { "/a:/", EINVAL },
 		{ "/a:/b/..", EINVAL }, { "/a:/b:shared", ENOTSUP },
