@@ -32,7 +32,8 @@ static int version_main(struct cli *c, void *args, int argc, char **argv)
 		out_row_set(v, "Arch", host.machine);
 		out_row_set(v, "KernelVersion", host.release);
 	}
-	/* Scripts ask docker for {{.Server.Version}}: there is no server, but there is an answer. */
+	/* Scripts ask docker for {{.Server.Version}}: there is no server, but there is an answer.
+	 */
 	json_object_set_new(v, "Client", json_deep_copy(v));
 	json_object_set_new(v, "Server", json_deep_copy(json_object_get(v, "Client")));
 	if (out_value(a->format, v, &err) < 0)

@@ -40,6 +40,8 @@ static int make_durable(struct finish *f, struct err *err)
 		rc = db_run(db, update[i], DB_ARGS(DB_I(last), DB_I(now)), err);
 	if (rc >= 0)
 		rc = db_commit(db, err);
+	if (rc >= 0)
+		rc = db_checkpoint(db, err);
 	db_close(db);
 	return rc;
 }

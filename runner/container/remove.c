@@ -130,13 +130,7 @@ static int move_garbage(struct runtime *rt, struct err *err)
 
 static int shorten_log(struct runtime *rt, struct err *err)
 {
-	auto_db_stmt struct db_stmt *st = NULL;
-	int rc;
-
-	if (!is_log_long(rt->root_fd))
-		return 0;
-	rc = db_query(rt->db, "PRAGMA wal_checkpoint(TRUNCATE)", NULL, &st, err);
-	return rc < 0 ? rc : db_step(st, err);
+	return is_log_long(rt->root_fd) ? db_checkpoint(rt->db, err) : 0;
 }
 
 int container_tidy(struct runtime *rt, struct err *err)

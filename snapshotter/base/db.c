@@ -15,7 +15,7 @@
 
 #include "schema.h"
 
-enum { CACHED_MAX = 32, BUSY_MS = 30000 };
+enum { CACHED_MAX = 32, BUSY_MS = 30000, WAL_PAGES_MAX = 4000 };
 
 struct db_stmt {
 	sqlite3_stmt *s;
@@ -106,7 +106,12 @@ static int configure(struct db *db, struct err *err)
 	int rc;
 
 	sqlite3_busy_timeout(db->h, BUSY_MS);
-	/* The closing checkpoint costs more than the transaction: it is done after the prompt. */
+	/*
+	 * A checkpoint costs more than the transaction, and one inside a commit holds up every
+	 * writer for two fsyncs: it is done after the prompt (db_checkpoint). The limit is for a
+	 * store where that never happens.
+	 */
+	sqlite3_wal_autocheckpoint(db->h, WAL_PAGES_MAX);
 	sqlite3_db_config(db->h, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
 	sqlite3_extended_result_codes(db->h, 1);
 	rc = db_get_int(db, "PRAGMA user_version", NULL, &wal, err);
@@ -139,6 +144,14 @@ int db_open(int root_fd, struct db **ret, struct err *err)
 	}
 	*ret = db;
 	return 0;
+}
+
+int db_checkpoint(struct db *db, struct err *err)
+{
+	auto_db_stmt struct db_stmt *st = NULL;
+	int rc = db_query(db, "PRAGMA wal_checkpoint(TRUNCATE)", NULL, &st, err);
+
+	return rc < 0 || !st ? rc : db_step(st, err);
 }
 
 void db_close(struct db *db)

@@ -18,7 +18,7 @@ cleanup() {
 	for c in $("$SHALE" ps -aq 2>/dev/null); do
 		"$SHALE" rm -f "$c" >/dev/null 2>&1 || true
 	done
-	[ -z "${undo:-}" ] || eval "$undo"
+	[ -z "${undo:-}" ] || eval "$undo" || true
 	rm -rf "$T" 2>/dev/null || { sleep 1; rm -rf "$T"; }
 }
 trap cleanup EXIT

@@ -28,6 +28,9 @@ enum db_sync {
  */
 int db_open(int root_fd, struct db **ret, struct err *err);
 void db_close(struct db *db);
+/* Moves the WAL into the database; where others read or write, as much as can be. For after the
+ * prompt. */
+int db_checkpoint(struct db *db, struct err *err);
 
 /* Write transactions nest by count; the outermost one locks and commits. */
 int db_begin(struct db *db, enum db_sync sync, struct err *err);
