@@ -165,7 +165,11 @@ print-%:
 	@echo '$($*)'
 
 V ?= 0
-ifeq ($(V),0)
+ifneq ($(findstring s,$(filter-out --%,$(firstword -$(MAKEFLAGS)))),)
+QUIET_CC = @
+QUIET_AR = @
+QUIET_LD = @
+else ifeq ($(V),0)
 QUIET_CC = @echo "  CC   $<";
 QUIET_AR = @echo "  AR   $@";
 QUIET_LD = @echo "  LD   $@";
