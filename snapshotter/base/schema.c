@@ -25,8 +25,9 @@ static const char version_1[] =
 	" image_name TEXT, snapshot INTEGER REFERENCES snapshots(id), state INTEGER NOT NULL, pid INTEGER, start_time INTEGER,"
 	" monitor INTEGER, monitor_start INTEGER, boot TEXT, exit_code INTEGER, error TEXT, created_ns INTEGER NOT NULL,"
 	" started_ns INTEGER, finished_ns INTEGER, command TEXT, auto_remove INTEGER NOT NULL DEFAULT 0,"
-	" spec TEXT NOT NULL);"
-	"CREATE INDEX containers_image ON containers(image);"
+	" spec TEXT NOT NULL) WITHOUT ROWID;"
+	/* No index on image: each one is a page more to write at every start, and only rmi would
+	   use it. */
 	"CREATE INDEX containers_snapshot ON containers(snapshot);"
 	"CREATE TABLE steps (id TEXT PRIMARY KEY, parent TEXT, snapshot INTEGER REFERENCES snapshots(id),"
 	" instruction TEXT NOT NULL, config TEXT NOT NULL, ingredients TEXT NOT NULL,"
