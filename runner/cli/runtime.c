@@ -18,8 +18,9 @@
 
 #include "priv.h"
 
-static const char *const subdirs[] = { "snap", "blobs", "blobs/sha256", "containers", "logs",
-				       "tmp",  "trash", "context",      "cache",      "volumes" };
+static const char *const subdirs[] = { "snap",  "blobs",         "blobs/sha256", "containers",
+				       "logs",  "tmp",           "trash",        "context",
+				       "cache", "cache/seccomp", "volumes" };
 
 /*
  * Where overlayfs cannot have its upper, or where its marks get lost. Tried, not probed: the
