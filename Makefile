@@ -149,6 +149,16 @@ lint: all
 format:
 	clang-format -i $$(git ls-files '*.c' '*.h' | grep -v '^tests/bench/')
 
+# libFuzzer over the Dockerfile front end, for FUZZ_SECONDS; needs clang and its runtime.
+FUZZ_SECONDS ?= 60
+FUZZ_SRC := $(addprefix runner/build/,chmod.c dockerfile.c expand.c expose.c flag.c glob.c ignore.c inst.c pattern.c plan.c utf8.c word.c) \
+	$(addprefix snapshotter/base/,err.c mem.c str.c strv.c num.c json.c path.c fd.c sys.c)
+fuzz:
+	@mkdir -p build/fuzz/corpus
+	clang -std=gnu17 -g -O1 -fsanitize=fuzzer,address,undefined $(DEFS) -o build/fuzz/dockerfile tests/fuzz/fuzz_dockerfile.c \
+		$(FUZZ_SRC) -ljansson
+	build/fuzz/dockerfile -max_total_time=$(FUZZ_SECONDS) -max_len=4096 -print_final_stats=0 build/fuzz/corpus tests/data/dockerfile
+
 bench: all
 	sh tests/bench/run
 
@@ -176,4 +186,4 @@ QUIET_LD = @echo "  LD   $@";
 endif
 
 -include $(shell find $(B) -name '*.d' 2>/dev/null)
-.PHONY: all check check-root lint format bench install clean FORCE
+.PHONY: fuzz all check check-root lint format bench install clean FORCE
