@@ -17,9 +17,9 @@
 
 #include "priv.h"
 
-/* An attribute block of its own counts as a block of the file: only above this do blocks tell a
- * file without data. */
-enum { ATTR_BLOCKS = 8, SMALL = ATTR_BLOCKS * 512, FDS_HELD = 128 };
+/* An attribute block of its own (1 to 4 KiB) counts as a block of the file: only above this do blocks
+ * tell a file without data. */
+enum { ATTR_BLOCKS = 8, FDS_HELD = 128 };
 
 struct level {
 	int fd; /* -1 while a deep walk is beneath it */
@@ -58,8 +58,8 @@ static int cut(int dir_fd, const char *name, int64_t mtime_s, struct err *err)
 
 static bool may_be_metacopy(const struct stat *st)
 {
-	return st->st_size > 0 && (st->st_blocks * 512 < st->st_size ||
-				   (st->st_size <= SMALL && st->st_blocks == ATTR_BLOCKS));
+	return st->st_size > 0 &&
+	       (st->st_blocks * 512 < st->st_size || st->st_blocks <= ATTR_BLOCKS);
 }
 
 static int look_for_metacopy(struct freeze *z, int dir_fd, const char *name, struct err *err)
