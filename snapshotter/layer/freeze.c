@@ -17,8 +17,8 @@
 
 #include "priv.h"
 
-/* An attribute block of its own (1 to 4 KiB) counts as a block of the file: only above this do blocks
- * tell a file without data. */
+/* An attribute block of its own (1 to 4 KiB) counts as a block of the file: only above this do
+ * blocks tell a file without data. */
 enum { ATTR_BLOCKS = 8, FDS_HELD = 128 };
 
 struct level {
