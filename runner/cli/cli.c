@@ -72,6 +72,21 @@ bool cli_confirm(const char *question)
 	return answer[0] == 'y' || answer[0] == 'Y';
 }
 
+/* Said once, by the first command of a boot. */
+static void tell_lost(const struct db_lost *lost)
+{
+	if (!lost->images && !lost->containers && !lost->steps)
+		return;
+	fprintf(stderr,
+		"shale: the machine went down before all was on the disk: dropped %d images, %d containers and "
+		"%d build steps\n",
+		lost->images, lost->containers, lost->steps);
+	if (lost->tags_back || lost->tags_gone)
+		fprintf(stderr,
+			"shale: %d tags name the image before again, %d are gone; build again what is missing\n",
+			lost->tags_back, lost->tags_gone);
+}
+
 int cli_open(struct cli *c, struct err *err)
 {
 	int rc;
@@ -82,6 +97,7 @@ int cli_open(struct cli *c, struct err *err)
 	if (rc < 0)
 		return rc;
 	c->opened = true;
+	tell_lost(db_lost(c->rt.db));
 	return 0;
 }
 

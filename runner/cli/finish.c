@@ -2,6 +2,7 @@
 #include "finish.h"
 
 #include <fcntl.h>
+#include <stdlib.h>
 #include <unistd.h>
 
 #include <shale/base/fd.h>
@@ -18,30 +19,55 @@ int finish_begin(struct finish *f, struct cli *c, struct err *err)
 	return f->store_fd < 0 ? err_sys(err, "open the store") : 0;
 }
 
-/* Rows that stood before the sync are on disk after it: a row comes after its files. */
-static int make_durable(struct finish *f, struct err *err)
-{
-	static const char *const update[] = {
-		"UPDATE snapshots SET durable=1 WHERE durable=0 AND kind=3 AND id<=?1",
-		"UPDATE images SET durable=1 WHERE durable=0 AND stored<?2 AND (snapshot IS NULL OR snapshot<=?1)",
-		"UPDATE steps SET durable=1 WHERE durable=0 AND created<?2 AND (snapshot IS NULL OR snapshot<=?1)",
-	};
-	struct db *db = NULL;
-	int64_t last = 0, now = proc_now_ns() / 1000000000 + 1;
-	int rc = db_open(f->store_fd, &db, err);
+/*
+ * What a sync makes durable is what stood before it: rows come after their files, a layer's own row
+ * after its file table. A row made during the sync is the next one's.
+ */
+static const struct {
+	const char *find, *mark;
+} durable[] = {
+	{ "SELECT json_group_array(id) FROM snapshots WHERE durable=0 AND kind=3 AND id IN"
+	  " (SELECT snapshot FROM layers WHERE diff_id IS NOT NULL)",
+	  "UPDATE snapshots SET durable=1 WHERE id IN (SELECT value FROM json_each(?1))" },
+	{ "SELECT json_group_array(id) FROM images WHERE durable=0",
+	  "UPDATE images SET durable=1 WHERE id IN (SELECT value FROM json_each(?1)) AND"
+	  " (snapshot IS NULL OR snapshot IN (SELECT id FROM snapshots WHERE durable=1))" },
+	{ "SELECT json_group_array(id) FROM steps WHERE durable=0",
+	  "UPDATE steps SET durable=1 WHERE id IN (SELECT value FROM json_each(?1)) AND"
+	  " (snapshot IS NULL OR snapshot IN (SELECT id FROM snapshots WHERE durable=1))" },
+};
 
-	if (rc >= 0)
-		rc = db_get_int(db, "SELECT max(id) FROM snapshots WHERE kind=3", NULL, &last, err);
+static void free_ids(char *(*ids)[ARRAY_LEN(durable)])
+{
+	for (size_t i = 0; i < ARRAY_LEN(durable); i++)
+		free((*ids)[i]);
+}
+
+static int sync_and_mark(struct finish *f, struct db *db, struct err *err)
+{
+	cleanup(free_ids) char *ids[ARRAY_LEN(durable)] = { NULL };
+	int rc = 0;
+
+	for (size_t i = 0; i < ARRAY_LEN(durable) && rc >= 0; i++)
+		rc = db_get_str(db, durable[i].find, NULL, &ids[i], err);
 	if (rc >= 0 && syncfs(f->store_fd) < 0)
 		rc = err_sys(err, "sync the store");
 	if (rc >= 0)
 		rc = db_begin(db, DB_FULL, err);
-	for (size_t i = 0; i < ARRAY_LEN(update) && rc >= 0; i++)
-		rc = db_run(db, update[i], DB_ARGS(DB_I(last), DB_I(now)), err);
+	for (size_t i = 0; i < ARRAY_LEN(durable) && rc >= 0; i++)
+		rc = db_run(db, durable[i].mark, DB_ARGS(DB_T(ids[i])), err);
 	if (rc >= 0)
 		rc = db_commit(db, err);
+	return rc < 0 ? rc : db_checkpoint(db, err);
+}
+
+static int make_durable(struct finish *f, struct err *err)
+{
+	struct db *db = NULL;
+	int rc = db_open(f->store_fd, &db, err);
+
 	if (rc >= 0)
-		rc = db_checkpoint(db, err);
+		rc = sync_and_mark(f, db, err);
 	db_close(db);
 	return rc;
 }

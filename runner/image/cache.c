@@ -6,16 +6,12 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <sys/file.h>
-#include <time.h>
 #include <unistd.h>
 
 #include <shale/base/fd.h>
 #include <shale/snap.h>
 
 #include "priv.h"
-
-/* A container's snapshot is there a moment before its row. */
-enum { YOUNG_S = 60 };
 
 /*
  * A step is kept when its result is a layer of an image or of a container, or when an image's
@@ -56,12 +52,14 @@ static void id_list_free(struct id_list *l)
 
 /*
  * The topmost of every chain that nothing needs. One with a name of its own belongs to whoever gave
- * it (containerd, by the proxy); those of builds and images are called by their id.
+ * it (containerd, by the proxy; a container); those of builds and images are called by their id,
+ * and whoever makes one holds the lease until something needs it: what is found here was left by a
+ * kill.
  */
 static int find_tops(struct runtime *rt, struct id_list *ret, struct err *err)
 {
 	static const char sql[] =
-		"SELECT id FROM snapshots s WHERE key=CAST(id AS TEXT) AND (kind=3 OR created<?1)"
+		"SELECT id FROM snapshots s WHERE key=CAST(id AS TEXT)"
 		" AND NOT EXISTS(SELECT 1 FROM snapshots c WHERE c.parent=s.id)"
 		" AND NOT EXISTS(SELECT 1 FROM images WHERE snapshot=s.id)"
 		" AND NOT EXISTS(SELECT 1 FROM containers WHERE snapshot=s.id)"
@@ -69,7 +67,7 @@ static int find_tops(struct runtime *rt, struct id_list *ret, struct err *err)
 	auto_db_stmt struct db_stmt *st = NULL;
 	int rc;
 
-	rc = db_query(rt->db, sql, DB_ARGS(DB_I(time(NULL) - YOUNG_S)), &st, err);
+	rc = db_query(rt->db, sql, NULL, &st, err);
 	while (rc >= 0 && (rc = db_step(st, err)) > 0) {
 		mem_room(ret->v, ret->n, ret->cap);
 		ret->v[ret->n++] = db_col_int(st, 0);

@@ -11,6 +11,7 @@
 #include <sqlite3.h>
 
 #include <shale/base/fd.h>
+#include <shale/base/proc.h>
 #include <shale/base/str.h>
 
 #include "schema.h"
@@ -30,6 +31,7 @@ struct db {
 	enum db_sync sync;
 	struct db_stmt cached[CACHED_MAX];
 	size_t n_cached;
+	struct db_lost lost;
 };
 
 /* SQLite's code in errno's words. */
@@ -100,6 +102,56 @@ static int migrate(struct db *db, struct err *err)
 	return rc < 0 ? rc : db_tx_commit(&tx, err);
 }
 
+static int settle_locked(struct db *db, struct db_lost *lost, struct err *err)
+{
+	for (const struct schema_settle *s = schema_settle; s->sql; s++) {
+		bool asks = strstr(s->sql, "?1");
+		int rc = db_run(db, s->sql, asks ? DB_ARGS(DB_T(proc_boot_id())) : NULL, err);
+
+		if (rc < 0)
+			return err_ctx(err, "after a crash");
+		if (s->counts != SIZE_MAX)
+			*(int *)((char *)lost + s->counts) += rc;
+	}
+	return 0;
+}
+
+/*
+ * Once per boot. db.lock holds the boot in which that was done: it is open anyway, and reading it
+ * costs one call. Losing that mark means to do it once more.
+ */
+static int settle(struct db *db, struct err *err)
+{
+	auto_db_tx struct db *tx = NULL;
+	struct db_lost lost = { 0 };
+	const char *boot = proc_boot_id();
+	char seen[PROC_BOOT_ID_LEN + 1] = "";
+	int rc;
+
+	if (pread(db->lock_fd, seen, PROC_BOOT_ID_LEN, 0) < 0)
+		return err_sys(err, "read db.lock");
+	if (str_eq(seen, boot) || strlen(boot) != PROC_BOOT_ID_LEN) /* no /proc: every row would
+								       look old */
+		return 0;
+	rc = db_tx_begin(db, DB_FULL, &tx, err);
+	if (rc >= 0)
+		rc = settle_locked(db, &lost, err);
+	if (rc >= 0)
+		rc = db_tx_commit(&tx, err);
+	if (rc < 0)
+		return rc;
+	db->lost = lost;
+	/* On a full or read-only disk the next command does it again. */
+	rc = (int)pwrite(db->lock_fd, boot, PROC_BOOT_ID_LEN, 0);
+	(void)rc;
+	return 0;
+}
+
+const struct db_lost *db_lost(const struct db *db)
+{
+	return &db->lost;
+}
+
 static int configure(struct db *db, struct err *err)
 {
 	int64_t wal = 0;
@@ -119,7 +171,9 @@ static int configure(struct db *db, struct err *err)
 		rc = simple(db, "PRAGMA journal_mode=WAL", err);
 	if (rc >= 0)
 		rc = simple(db, "PRAGMA foreign_keys=ON;PRAGMA synchronous=NORMAL", err);
-	return rc < 0 ? rc : migrate(db, err);
+	if (rc >= 0)
+		rc = migrate(db, err);
+	return rc < 0 ? rc : settle(db, err);
 }
 
 /*

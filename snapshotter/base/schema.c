@@ -1,6 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "schema.h"
 
+#include <stdint.h>
+
+#include <shale/base/db.h>
+
 /*
  * snapshots: module snap. layers, images, image_layers: module image. tags: module store.
  * containers: module container. steps: module build. A step's result is named by its id; key is
@@ -41,3 +45,30 @@ static const char version_1[] =
 	"CREATE INDEX steps_snapshot ON steps(snapshot);";
 
 const char *const schema_step[SCHEMA_VERSION] = { version_1 };
+
+/* Kind 0 marks the snapshots that are lost, for the statements that follow in the transaction. */
+#define LOST_SNAPSHOT "SELECT id FROM snapshots WHERE kind=0"
+#define LOST_IMAGE                                                                                 \
+	"SELECT id FROM images WHERE (durable=0 AND boot<>?1) OR snapshot IN (" LOST_SNAPSHOT ")"
+#define COUNT(field) offsetof(struct db_lost, field)
+
+const struct schema_settle schema_settle[] = {
+	{ "UPDATE snapshots SET kind=0 WHERE kind=3 AND durable=0 AND boot<>?1", SIZE_MAX },
+	{ "WITH RECURSIVE lost(id) AS (" LOST_SNAPSHOT
+	  " UNION SELECT s.id FROM snapshots s JOIN lost ON s.parent=lost.id)"
+	  " UPDATE snapshots SET kind=0 WHERE id IN (SELECT id FROM lost)",
+	  SIZE_MAX },
+	{ "DELETE FROM containers WHERE snapshot IN (" LOST_SNAPSHOT ") OR image IN (" LOST_IMAGE
+	  ")",
+	  COUNT(containers) },
+	{ "DELETE FROM steps WHERE (durable=0 AND boot<>?1) OR snapshot IN (" LOST_SNAPSHOT ")",
+	  COUNT(steps) },
+	{ "UPDATE tags SET image=previous,previous=NULL WHERE image IN (" LOST_IMAGE ")"
+	  " AND previous IN (SELECT id FROM images) AND previous NOT IN (" LOST_IMAGE ")",
+	  COUNT(tags_back) },
+	{ "DELETE FROM tags WHERE image IN (" LOST_IMAGE ")", COUNT(tags_gone) },
+	{ "DELETE FROM images WHERE id IN (" LOST_IMAGE ")", COUNT(images) },
+	{ "DELETE FROM layers WHERE snapshot IN (" LOST_SNAPSHOT ")", SIZE_MAX },
+	{ "DELETE FROM snapshots WHERE kind=0", SIZE_MAX },
+	{ NULL, 0 },
+};

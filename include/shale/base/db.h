@@ -28,6 +28,16 @@ enum db_sync {
  */
 int db_open(int root_fd, struct db **ret, struct err *err);
 void db_close(struct db *db);
+
+/*
+ * What db_open dropped because the machine went down before it was on the disk: whoever opens the
+ * store first in a boot drops it, and tells. All 0 otherwise.
+ */
+struct db_lost {
+	int images, containers, steps, tags_back, tags_gone; /* tags that name an older image now;
+								tags that had none */
+};
+const struct db_lost *db_lost(const struct db *db);
 /* Moves the WAL into the database; where others read or write, as much as can be. For after the
  * prompt. */
 int db_checkpoint(struct db *db, struct err *err);
