@@ -37,6 +37,7 @@ NEED_cli       := build container image layer store snap sandbox base
 PKG_base    := sqlite3 jansson libcrypto mount
 PKG_layer   := libarchive libdeflate libisal libzstd libxxhash
 PKG_sandbox := libseccomp libcap
+PKG_cli     := inih
 
 # A program is a main and the archives it needs; what of them is not used is not linked, nor are the libraries.
 PROGRAMS         := shale shale-build
@@ -46,10 +47,10 @@ USE_shale        := cli container image snap sandbox layer store base
 USE_shale-build  := cli build image layer store snap sandbox base
 # What is started most is linked statically: loading four libraries costs more than the program's own work.
 STATIC           := shale
-PKG_static_shale := sqlite3 jansson libseccomp libcap libxxhash
+PKG_static_shale := sqlite3 jansson libseccomp libcap libxxhash inih
 # DT_NEEDED that each may have besides libc (make lint compares).
 LIBS_shale       :=
-LIBS_shale-build := libsqlite3 libseccomp libcap libjansson libcrypto libarchive libdeflate libisal libzstd libxxhash libmount
+LIBS_shale-build := libsqlite3 libseccomp libcap libjansson libcrypto libarchive libdeflate libisal libzstd libxxhash libmount libinih
 
 # --- how it is compiled ------------------------------------------------------------------------------------------
 WARN := -Wall -Wextra -Wshadow -Wvla -Wundef -Wformat=2 -Wstrict-prototypes -Wmissing-prototypes -Wcast-qual \
@@ -166,6 +167,10 @@ install: all
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(LIBEXEC)
 	install -m 755 $(B)/shale $(DESTDIR)$(PREFIX)/bin/shale
 	install -m 755 $(B)/shale-build $(DESTDIR)$(LIBEXEC)/shale-build
+	install -d $(DESTDIR)$(PREFIX)/lib/systemd/system $(DESTDIR)$(PREFIX)/share/doc/shale
+	sed 's|@PREFIX@|$(PREFIX)|' scripts/systemd/shale-gc.service >$(DESTDIR)$(PREFIX)/lib/systemd/system/shale-gc.service
+	install -m 644 scripts/systemd/shale-gc.timer $(DESTDIR)$(PREFIX)/lib/systemd/system/shale-gc.timer
+	install -m 644 scripts/shale.conf $(DESTDIR)$(PREFIX)/share/doc/shale/shale.conf
 
 clean:
 	rm -rf build

@@ -139,8 +139,13 @@ int container_signal_find(const char *name);
 int container_wait(struct container *c, int *ret_exit, struct err *err);
 /* -EBUSY while it runs, unless force. The disk is freed after the return. */
 int container_remove(struct container *c, bool force, struct err *err);
+struct container_prune_opts {
+	int64_t before_s; /* only what was created earlier; 0 = any time */
+	bool dry_run;
+};
 /* Those that do not run: ids are added to ret. */
-int container_prune(struct runtime *rt, struct strv *ret_ids, uint64_t *ret_bytes, struct err *err);
+int container_prune(struct runtime *rt, const struct container_prune_opts *o, struct strv *ret_ids,
+		    uint64_t *ret_bytes, struct err *err);
 
 /* Shortens the database's log when it has become long. For the process that container_remove leaves
  * behind. */

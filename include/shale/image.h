@@ -110,28 +110,143 @@ struct image_removal {
 	struct strv untagged; /* familiar names */
 	struct strv deleted;  /* "sha256:…" image id first, then layers' DiffIDs, topmost first */
 	uint64_t freed_bytes; /* disk */
+	uint64_t trash_bytes; /* content of what went to the trash and is freed when that is emptied
+			       */
 	uint64_t kept_bytes;  /* disk of layers that stay as build cache */
 	size_t kept_layers;
 };
 void image_removal_free(struct image_removal *r);
 #define auto_image_removal cleanup(image_removal_free)
+enum image_remove_flag {
+	IMAGE_FORCE = 1,
+	IMAGE_NOW = 2, /* not by way of the trash: df shows the space when it returns */
+};
 /*
  * docker rmi: a name untags, and removes the image with its last tag; an id removes with all its
  * tags (force when several). -EBUSY names the container that uses it: such an image is never
  * deleted. With force its last name is taken away and it stays dangling; by id force does not help.
- * Layers that build steps refer to stay as cache (kept_*).
+ * Layers that build steps refer to stay as cache (kept_*). The image goes to the trash: its row and
+ * its names, while the layers stay where they are.
  */
-int image_remove(struct runtime *rt, const char *name, bool force, struct image_removal *ret,
+int image_remove(struct runtime *rt, const char *name, unsigned flags, struct image_removal *ret,
 		 struct err *err);
-/* Untagged images that no container uses; all: also tagged unused ones. */
-int image_prune(struct runtime *rt, bool all, struct image_removal *ret, struct err *err);
-/* builder prune: step records that no image or container rests on go, and the snapshots that
- * nothing needs then. deleted: the steps' ids, then DiffIDs. -EBUSY while a lease is held. */
-int image_prune_cache(struct runtime *rt, struct image_removal *ret, struct err *err);
+
+struct image_prune_opts {
+	bool all; /* also tagged ones that no container uses */
+	bool now;
+	int64_t before_s;                           /* only what is older; 0 = any age */
+	const struct strv *labels, *without_labels; /* "k" or "k=v"; NULL */
+};
+/* What a prune would take, and why. */
+struct image_victim {
+	char *id, *name, *reason; /* name may be NULL */
+	uint64_t bytes;           /* of content (images), of disk (steps): what going frees */
+	int64_t snapshot;         /* of a step */
+};
+struct image_victims {
+	struct image_victim *v;
+	size_t n, cap;
+	uint64_t bytes;
+	size_t steps_left; /* image_cache_plan: what stays */
+	uint64_t bytes_left;
+};
+void image_victims_free(struct image_victims *l);
+#define auto_image_victims cleanup(image_victims_free)
+/* Untagged images that no container uses, or all such; never pinned ones. */
+int image_prune_plan(struct runtime *rt, const struct image_prune_opts *o,
+		     struct image_victims *ret, struct err *err);
+/* Each looked at again under the lock. */
+int image_prune(struct runtime *rt, const struct image_prune_opts *o, struct image_removal *ret,
+		struct err *err);
+
+/*
+ * The build cache: steps that no image or container rests on. A policy of all zeros takes all of
+ * them; otherwise the least recently used go first: those not used for keep_s, those above
+ * max_used_bytes, and as long as the file system has less than min_free_bytes. The last
+ * reserved_bytes stay in any case. Pinned steps and what they rest on stay.
+ */
+struct image_cache_policy {
+	int64_t keep_s;
+	uint64_t reserved_bytes, max_used_bytes, min_free_bytes;
+	int64_t before_s; /* only what was not used since; 0 = any */
+};
+int image_cache_plan(struct runtime *rt, const struct image_cache_policy *p,
+		     struct image_victims *ret, struct err *err);
+/* deleted: the steps' ids, then DiffIDs. Also what killed builds left. -EBUSY while a lease is
+ * held. */
+int image_cache_prune(struct runtime *rt, const struct image_cache_policy *p,
+		      struct image_removal *ret, struct err *err);
+
+/*
+ * For a build whose step found the disk full: the trash goes, and if no other build runs all of the
+ * cache but what this build stands on. lease_fd is the build's own; in_use are the snapshots that
+ * its stages stand on.
+ */
+struct image_room {
+	int lease_fd;
+	int64_t now_s;
+	const int64_t *in_use;
+	size_t n_in_use;
+};
+int image_make_room(struct runtime *rt, const struct image_room *o, struct image_removal *ret,
+		    struct err *err);
+
+/* --- trash: removed images, newest first --- */
+
+struct image_trashed {
+	const char *id;
+	struct strv tags; /* familiar */
+	int64_t removed_ns, created_s;
+	uint64_t size_bytes, unique_bytes; /* content; what going for good frees of it */
+};
+typedef int image_trash_fn(const struct image_trashed *t, void *arg, struct err *err);
+int image_trash_walk(struct runtime *rt, image_trash_fn *fn, void *arg, struct err *err);
+/* Back with those of its names that nobody took meanwhile. which: a name, an id or the beginning of
+ * one; NULL: what was removed last. ret_lines: "name" or "sha256:…". -ENOENT. */
+int image_trash_restore(struct runtime *rt, const char *which, struct strv *ret_lines,
+			struct err *err);
+/* What is older than keep_s goes for good, then the oldest until at most max_bytes are left. */
+int image_trash_empty(struct runtime *rt, int64_t keep_s, uint64_t max_bytes,
+		      struct image_removal *ret, struct err *err);
+
+/* Never pruned. which: an image's name or id, or a step's id. */
+int image_pin(struct runtime *rt, const char *which, bool pinned, struct err *err);
+
+/* --- du: every byte of the store and whose it is --- */
+
+enum image_part {
+	IMAGE_PART_IMAGES,     /* layers and configs of images */
+	IMAGE_PART_CONTAINERS, /* writable layers, logs, records */
+	IMAGE_PART_VOLUMES,
+	IMAGE_PART_CACHE,      /* layers of build steps that are no image's */
+	IMAGE_PART_MOUNTS,     /* cache mounts */
+	IMAGE_PART_LOGS,       /* of builds */
+	IMAGE_PART_TRASH,      /* removed images that can be brought back */
+	IMAGE_PART_UNFINISHED, /* what a running build makes or a killed one left, and what is being
+				  deleted */
+	IMAGE_PART_OTHER,      /* database, context indexes, locks, directories */
+	IMAGE_PART_ORPHANS,    /* what no row knows */
+	IMAGE_PART_COUNT
+};
+struct image_audit_part {
+	size_t count, active, layers;
+	uint64_t bytes, oci_bytes, reclaimable_bytes; /* disk; content of the layers; disk */
+};
+struct image_audit {
+	struct image_audit_part part[IMAGE_PART_COUNT];
+	uint64_t total_bytes; /* of all parts: what du(1) counts */
+	struct strv orphans;  /* paths within the store */
+};
+void image_audit_free(struct image_audit *a);
+#define auto_image_audit cleanup(image_audit_free)
+int image_audit(struct runtime *rt, struct image_audit *ret, struct err *err);
+
+/* Disk use of a layer's directory: walked once, then known. */
+int image_layer_disk(struct runtime *rt, int64_t snapshot, uint64_t *ret_bytes, struct err *err);
 
 /*
  * Held (an fd, closed to let go) by whoever makes snapshots that no row refers to yet, as a build
- * does from its first step to image_write: image_prune_cache is -EBUSY meanwhile. Shared; waits for
+ * does from its first step to image_write: image_cache_prune is -EBUSY meanwhile. Shared; waits for
  * a running prune.
  */
 int image_lease(struct runtime *rt, struct err *err);

@@ -167,6 +167,7 @@ int build_run(struct runtime *rt, const struct build_opts *o, struct build_resul
 	lease = image_lease(rt, err);
 	if (lease < 0)
 		return fd_take(&lease);
+	b.lease_fd = lease;
 	b.d = d;
 	b.plan = plan;
 	warn(&b);

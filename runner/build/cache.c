@@ -14,10 +14,11 @@ void step_free(struct step *s)
 int cache_find(struct runtime *rt, const struct key *k, struct step *ret, struct err *err)
 {
 	auto_db_stmt struct db_stmt *st = NULL;
-	int rc = db_query(rt->db,
-			  "SELECT s.id, s.snapshot, s.size, s.created, s.config FROM step_keys k"
-			  " JOIN steps s ON s.id=k.step WHERE k.key=?1",
-			  DB_ARGS(DB_B(k->digest.b, DIGEST_LEN)), &st, err);
+	int rc = db_query(
+		rt->db,
+		"SELECT s.id, s.snapshot, s.size, s.created, s.config, s.used FROM step_keys k"
+		" JOIN steps s ON s.id=k.step WHERE k.key=?1",
+		DB_ARGS(DB_B(k->digest.b, DIGEST_LEN)), &st, err);
 
 	if (rc >= 0)
 		rc = db_step(st, err);
@@ -28,6 +29,7 @@ int cache_find(struct runtime *rt, const struct key *k, struct step *ret, struct
 	ret->size_bytes = (uint64_t)db_col_int(st, 2);
 	ret->created_s = db_col_int(st, 3);
 	ret->config = mem_str(db_col_str(st, 4));
+	ret->used_s = db_col_int(st, 5);
 	return 1;
 }
 

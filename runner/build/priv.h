@@ -220,7 +220,7 @@ struct step {
 	char id[STEP_ID_LEN + 1];
 	int64_t snapshot;
 	uint64_t size_bytes;
-	int64_t created_s;
+	int64_t created_s, used_s;
 	char *config;
 };
 void step_free(struct step *s);
@@ -281,7 +281,7 @@ struct build {
 	struct strv build_args;
 	size_t step, total, cached;
 	int64_t now_s;
-	int self_exe;
+	int self_exe, lease_fd;
 };
 int stage_build(struct build *b, size_t index, struct err *err);
 void stage_state_free(struct stage_state *s);
@@ -297,6 +297,7 @@ struct step_run {
 	struct key *key, *content_key; /* content_key: NULL or a second key to look under */
 	const char *text;
 	int64_t started_ns;
+	bool was_full; /* the file system, when the work went wrong */
 };
 int run_step(struct build *b, struct stage_state *st, const struct df_inst *i, struct err *err);
 int copy_step(struct build *b, struct stage_state *st, const struct df_inst *i, struct err *err);

@@ -2,14 +2,20 @@
 /* The moments of a step: found in the cache, or worked, frozen, committed and recorded. */
 #include <errno.h>
 #include <string.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
+#include <shale/base/fs.h>
 #include <shale/base/proc.h>
 #include <shale/base/undo.h>
+#include <shale/image.h>
 
 #include "priv.h"
 
-enum { TOUCH_AGE_S = 3600 };
+enum {
+	TOUCH_S = 3600,
+	FULL_BYTES = 1 << 20, /* where a write is likely to have failed */
+};
 
 void build_emit(struct build *b, struct build_event *e)
 {
@@ -85,7 +91,8 @@ static int use_record(struct step_run *r, bool has_layer, struct err *err)
 		return rc;
 	add_history(r, &s, has_layer);
 	config = image_config_text(r->st->config);
-	if (strcmp(config, s.config) != 0) {
+	/* For the least recently used to go first; at most once an hour, as each is a write. */
+	if (strcmp(config, s.config) != 0 || s.used_s + TOUCH_S < r->b->now_s) {
 		rc = cache_touch(r->b->rt, s.id, config, err);
 		if (rc < 0)
 			return rc;
@@ -133,9 +140,16 @@ struct drop {
 static void drop_snapshot(void *arg)
 {
 	struct drop *d = arg;
-	struct err ignored;
+	struct err e = { 0 };
+	int dir = -1;
 
-	snap_remove(d->snap, d->id, &ignored);
+	if (snap_remove(d->snap, d->id, &e) != -ENOSPC || snap_dir_fd(d->snap, d->id, &dir, &e) < 0)
+		return;
+	/* A row that goes needs room as well: here, where nobody will ever read them, the files may
+	 * go before it. */
+	fs_remove_tree(dir, "fs", &e);
+	close(dir);
+	snap_remove(d->snap, d->id, &e);
 }
 
 /* The upper becomes a layer: nothing is copied, the next step mounts over it at once. */
@@ -158,19 +172,25 @@ static int work_on(struct step_run *r, int64_t id, step_work_fn *work, void *arg
 	return rc < 0 ? rc : work(m.root_fd, id, arg, err);
 }
 
-int step_layer(struct step_run *r, step_work_fn *work, void *arg, struct err *err)
+/* A program says of a full disk what it likes, so the file system is asked. */
+static bool is_full(const struct step_run *r)
+{
+	struct statvfs vfs;
+
+	return fstatvfs(r->b->rt->root_fd, &vfs) == 0 &&
+	       (uint64_t)vfs.f_bavail * vfs.f_frsize < FULL_BYTES;
+}
+
+static int attempt(struct step_run *r, step_work_fn *work, void *arg, struct step *s,
+		   struct err *err)
 {
 	struct snap_new n = { .parent = r->st->snapshot, .kind = SNAP_ACTIVE };
-	auto_step struct step s = { 0 };
 	auto_undo struct undo undo = { 0 };
 	struct layer_info info = { 0 };
 	struct drop drop;
 	struct snap_info snap;
-	int rc = use_record(r, true, err);
+	int rc = snap_prepare(r->b->rt->snap, &n, &snap, err);
 
-	if (rc)
-		return rc < 0 ? rc : 0;
-	rc = snap_prepare(r->b->rt->snap, &n, &snap, err);
 	if (rc < 0)
 		return rc;
 	drop = (struct drop){ r->b->rt->snap, snap.id };
@@ -178,16 +198,46 @@ int step_layer(struct step_run *r, step_work_fn *work, void *arg, struct err *er
 	rc = work_on(r, snap.id, work, arg, err);
 	if (rc >= 0)
 		rc = freeze(r, snap.id, &info, err);
+	r->was_full = rc < 0 && is_full(r); /* before the undo frees what it wrote */
 	if (rc < 0)
 		return rc;
-	proc_random_hex(s.id, STEP_ID_LEN);
-	s.snapshot = snap.id;
-	s.size_bytes = info.size_bytes;
-	rc = record(r, &s, true, err);
+	proc_random_hex(s->id, STEP_ID_LEN);
+	s->snapshot = snap.id;
+	s->size_bytes = info.size_bytes;
+	rc = record(r, s, true, err);
+	if (rc >= 0)
+		undo_done(&undo);
+	return rc;
+}
+
+static bool make_room(struct step_run *r)
+{
+	auto_image_removal struct image_removal gone = { 0 };
+	size_t n = r->b->plan->n;
+	auto_free int64_t *in_use = mem_array(n, sizeof(*in_use));
+	struct image_room o = { r->b->lease_fd, r->b->now_s, in_use, n };
+	struct err ignored = { 0 };
+
+	for (size_t i = 0; i < n; i++)
+		in_use[i] = r->b->stages[i].snapshot;
+	return image_make_room(r->b->rt, &o, &gone, &ignored) >= 0 && gone.freed_bytes > 0;
+}
+
+int step_layer(struct step_run *r, step_work_fn *work, void *arg, struct err *err)
+{
+	auto_step struct step s = { 0 };
+	int rc = use_record(r, true, err);
+
+	if (rc)
+		return rc < 0 ? rc : 0;
+	rc = attempt(r, work, arg, &s, err);
+	if (rc < 0 && rc != -EINTR && r->was_full && make_room(r)) {
+		err_clear(err);
+		rc = attempt(r, work, arg, &s, err);
+	}
 	if (rc < 0)
 		return rc;
-	undo_done(&undo);
 	stand_on(r, &s, true);
 	announce(r, &s, false, true);
-	return workers_add(r->b->workers, snap.id, err);
+	return workers_add(r->b->workers, s.snapshot, err);
 }

@@ -36,5 +36,8 @@ const struct alias cli_aliases[] = {
 	{ "buildx", "build", "build" },
 	{ "buildx", "prune", "builder-prune" },
 	{ "system", "info", "info" },
+	{ "system", "df", "du" },
+	{ "system", "prune", "prune" },
+	{ "buildx", "du", "du" },
 	{ 0 },
 };

@@ -10,7 +10,6 @@
 #include <shale/base/fd.h>
 #include <shale/base/path.h>
 
-#define ROOT_DEFAULT  "/var/lib/shale"
 #define HEAVY_PROGRAM "shale-build"
 
 enum { EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_SHALE = 125 };
@@ -22,7 +21,7 @@ struct globals {
 
 #define OFF(field) offsetof(struct globals, field)
 const struct opt cli_globals[] = {
-	{ 0, "root", OPT_STR, OFF(root), "DIR", "the store (SHALE_ROOT, else " ROOT_DEFAULT ")" },
+	{ 0, "root", OPT_STR, OFF(root), "DIR", "the store (SHALE_ROOT, else /var/lib/shale)" },
 	{ 'D', "debug", OPT_BOOL, OFF(debug), NULL, "say more about failures" },
 	{ 'v', "version", OPT_BOOL, OFF(version), NULL, "print the version" },
 	{ 0 },
@@ -98,6 +97,8 @@ int cli_open(struct cli *c, struct err *err)
 		return rc;
 	c->opened = true;
 	tell_lost(db_lost(c->rt.db));
+	if (c->command && c->command->flags & CMD_FREES)
+		gc_reserve(c->rt.root_fd, true);
 	return 0;
 }
 
@@ -315,9 +316,11 @@ int cli_main(const struct command *const *commands, int argc, char **argv)
 	}
 	if (opt_parse(&p, &argc, argv, &err) < 0)
 		return cli_usage(&c, &err);
-	c.root = g.root ? g.root : secure_getenv("SHALE_ROOT");
-	if (!c.root || !*c.root)
-		c.root = ROOT_DEFAULT;
+	if (settings_load(&c.settings, &err) < 0)
+		return cli_fail(&c, &err);
+	if (g.root)
+		settings_set(&c.settings, SETTING_ROOT, g.root, "--root");
+	c.root = c.settings.v[SETTING_ROOT].value;
 	c.debug = g.debug;
 	if (p.help) {
 		help_all(commands, NULL);

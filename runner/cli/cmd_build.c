@@ -127,7 +127,7 @@ static int build_main(struct cli *c, void *args, int argc, char **argv)
 		return rc == -EINTR && interrupted ? 128 + interrupted : 1;
 	}
 	rc = cli_done(c);
-	finish_end(&finish, c, a->sync);
+	finish_end(&finish, c, a->sync || settings_bool(&c->settings, SETTING_SYNC));
 	return rc;
 }
 

@@ -87,7 +87,7 @@ static int import_main(struct cli *c, void *args, int argc, char **argv)
 		puts(id);
 		code = cli_done(c);
 	}
-	finish_end(&finish, c, a->sync);
+	finish_end(&finish, c, a->sync || settings_bool(&c->settings, SETTING_SYNC));
 	return code;
 }
 

@@ -139,6 +139,17 @@ static void set_space(json_t *o, int root_fd)
 			     out_size((uint64_t)sfs.f_bavail * (uint64_t)sfs.f_bsize));
 }
 
+static void print_settings(const json_t *list)
+{
+	size_t i;
+	json_t *row;
+
+	puts("Settings");
+	json_array_foreach(list, i, row)
+		printf("  %-22s %-16s %s\n", json_get_str(row, "Name"), json_get_str(row, "Value"),
+		       json_get_str(row, "Source"));
+}
+
 static void print_info(const json_t *o)
 {
 	static const struct {
@@ -171,6 +182,23 @@ static void print_info(const json_t *o)
 			template_print(v, &text);
 		printf("%-16s %s\n", rows[i].label, str_get(&text));
 	}
+	print_settings(json_object_get(o, "Settings"));
+}
+
+static void set_settings(const struct cli *c, json_t *o)
+{
+	json_t *list = json_array();
+
+	for (int i = 0; i < SETTING_COUNT; i++) {
+		json_t *row = json_object();
+
+		out_row_set(row, "Name", setting_name((enum setting)i));
+		out_row_set(row, "Value", c->settings.v[i].value);
+		out_row_set(row, "Source", c->settings.v[i].source);
+		out_row_set(row, "Help", setting_help((enum setting)i));
+		json_array_append_new(list, row);
+	}
+	json_object_set_new(o, "Settings", list);
 }
 
 static int collect(struct cli *c, json_t *o, struct err *err)
@@ -182,6 +210,7 @@ static int collect(struct cli *c, json_t *o, struct err *err)
 	json_object_set_new(o, "OverlayOptions", overlay_features());
 	out_row_set(o, "DefaultNetwork", "host");
 	set_space(o, c->rt.root_fd);
+	set_settings(c, o);
 	set_host(o);
 	return set_counts(c, o, err);
 }

@@ -58,7 +58,7 @@ static int load_main(struct cli *c, void *args, int argc, char **argv)
 		puts(lines.v[i]);
 	if (!code)
 		code = cli_done(c);
-	finish_end(&finish, c, a->sync);
+	finish_end(&finish, c, a->sync || settings_bool(&c->settings, SETTING_SYNC));
 	return code;
 }
 

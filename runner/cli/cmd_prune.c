@@ -1,39 +1,94 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* image prune and builder prune */
+/* image prune, builder prune and prune (system prune) */
+#include <errno.h>
+
+#include <shale/container.h>
 #include <shale/image.h>
 
 #include "priv.h"
 
-extern const struct command cmd_image_prune, cmd_builder_prune;
+extern const struct command cmd_image_prune, cmd_builder_prune, cmd_prune;
 
 struct prune_args {
-	bool all, force;
+	bool all, force, dry_run, now, verbose, volumes;
+	struct strv filters;
+	const char *reserved, *max_used, *min_free;
 };
 
 #define OFF(field) offsetof(struct prune_args, field)
+#define OPT_COMMON                                                                                   \
+	{ 'f', "force", OPT_BOOL, OFF(force), NULL, "do not ask" },                                  \
+		{ 0, "dry-run", OPT_BOOL, OFF(dry_run), NULL, "only print what would go, and why" }, \
+	{                                                                                            \
+		0, "filter", OPT_STRV, OFF(filters), "FILTER",                                       \
+			"until=24h or a time, label=KEY[=VALUE], label!=KEY[=VALUE]"                 \
+	}
+#define OPT_NOW                                                                                    \
+	{                                                                                          \
+		0, "now", OPT_BOOL, OFF(now), NULL,                                                \
+			"delete at once instead of by way of the trash"                            \
+	}
+
 static const struct opt image_opts[] = {
 	{ 'a', "all", OPT_BOOL, OFF(all), NULL, "also images with a name that no container uses" },
-	{ 'f', "force", OPT_BOOL, OFF(force), NULL, "do not ask" },
+	OPT_COMMON,
+	OPT_NOW,
 	{ 0 },
 };
 static const struct opt builder_opts[] = {
 	{ 'a', "all", OPT_BOOL, OFF(all), NULL, "the same: all that no image needs goes" },
-	{ 'f', "force", OPT_BOOL, OFF(force), NULL, "do not ask" },
+	OPT_COMMON,
+	{ 0, "reserved-space", OPT_STR, OFF(reserved), "SPACE",
+	  "so much stays in any case: bytes (10GB) or a share (10%)" },
+	{ 0, "max-used-space", OPT_STR, OFF(max_used), "SPACE", "only what is above this goes" },
+	{ 0, "min-free-space", OPT_STR, OFF(min_free), "SPACE",
+	  "only until the file system has so much" },
+	{ 0, "keep-storage", OPT_STR, OFF(reserved), "SPACE", NULL },
+	{ 0, "verbose", OPT_BOOL, OFF(verbose), NULL, NULL },
+	{ 0 },
+};
+static const struct opt system_opts[] = {
+	{ 'a', "all", OPT_BOOL, OFF(all), NULL, "also images with a name that no container uses" },
+	OPT_COMMON,
+	OPT_NOW,
 	{ 0 },
 };
 
-static int print_removal(struct cli *c, const struct image_removal *r)
-{
-	auto_free char *size = out_size(r->freed_bytes);
+/* --- image prune --- */
 
+static void print_images(const struct image_removal *r, bool now)
+{
 	if (r->untagged.n || r->deleted.n)
 		puts("Deleted Images:");
 	removal_lines(r, "untagged", "deleted");
 	if (r->untagged.n || r->deleted.n)
 		putchar('\n');
-	removal_kept(r);
+	removal_kept(r, !now);
+	removal_trash(r);
+}
+
+static void print_total(uint64_t bytes)
+{
+	auto_free char *size = out_size(bytes);
+
 	printf("Total reclaimed space: %s\n", size);
-	return cli_done(c);
+}
+
+static int prune_images(struct cli *c, const struct prune_args *a, const struct prune_limits *l,
+			struct image_removal *r, struct err *err)
+{
+	struct image_prune_opts o = { .all = a->all,
+				      .now = a->now,
+				      .before_s = l->before_s,
+				      .labels = &l->labels,
+				      .without_labels = &l->without };
+	auto_image_victims struct image_victims victims = { 0 };
+	int rc;
+
+	if (!a->dry_run)
+		return image_prune(&c->rt, &o, r, err);
+	rc = image_prune_plan(&c->rt, &o, &victims, err);
+	return rc < 0 ? rc : removal_plan(&victims, "images", err);
 }
 
 static int image_prune_main(struct cli *c, void *args, int argc, char **argv)
@@ -43,34 +98,138 @@ static int image_prune_main(struct cli *c, void *args, int argc, char **argv)
 		"WARNING! This will remove all images without at least one container associated to them.",
 	};
 	auto_image_removal struct image_removal r = { 0 };
+	cleanup(prune_limits_free) struct prune_limits l = { 0 };
 	const struct prune_args *a = args;
 	struct err err = { 0 };
 
 	(void)argc;
 	(void)argv;
-	if (!a->force && !cli_confirm(questions[a->all]))
+	if (prune_limits_parse(&a->filters, &l, &err) < 0)
+		return cli_usage(c, &err);
+	if (!a->force && !a->dry_run && !cli_confirm(questions[a->all]))
 		return 0;
-	if (cli_open(c, &err) < 0 || image_prune(&c->rt, a->all, &r, &err) < 0)
+	if (cli_open(c, &err) < 0 || prune_images(c, a, &l, &r, &err) < 0)
 		return cli_fail(c, &err);
-	return print_removal(c, &r);
+	if (!a->dry_run) {
+		print_images(&r, a->now);
+		print_total(r.freed_bytes);
+		gc_later(c);
+	}
+	return cli_done(c);
+}
+
+/* --- builder prune --- */
+
+static int set_space(struct cli *c, const char *text, uint64_t *to, struct err *err)
+{
+	return text ? settings_parse_space(text, c->rt.root_fd, to, err) : 0;
+}
+
+static int prune_cache(struct cli *c, const struct prune_args *a, const struct prune_limits *l,
+		       struct image_removal *r, struct err *err)
+{
+	struct image_cache_policy p = { .before_s = l->before_s };
+	auto_image_victims struct image_victims victims = { 0 };
+	int rc;
+
+	if (l->labels.n || l->without.n)
+		return err_set(err, EINVAL, "build steps have no labels: only until= filters them");
+	rc = set_space(c, a->reserved, &p.reserved_bytes, err);
+	if (rc >= 0)
+		rc = set_space(c, a->max_used, &p.max_used_bytes, err);
+	if (rc >= 0)
+		rc = set_space(c, a->min_free, &p.min_free_bytes, err);
+	if (rc >= 0 && !a->dry_run)
+		return image_cache_prune(&c->rt, &p, r, err);
+	if (rc >= 0)
+		rc = image_cache_plan(&c->rt, &p, &victims, err);
+	return rc < 0 ? rc : removal_plan(&victims, "build steps", err);
 }
 
 static int builder_prune_main(struct cli *c, void *args, int argc, char **argv)
 {
 	auto_image_removal struct image_removal r = { 0 };
+	cleanup(prune_limits_free) struct prune_limits l = { 0 };
 	const struct prune_args *a = args;
 	struct err err = { 0 };
 
 	(void)argc;
 	(void)argv;
-	if (!a->force &&
+	if (prune_limits_parse(&a->filters, &l, &err) < 0)
+		return cli_usage(c, &err);
+	if (!a->force && !a->dry_run &&
 	    !cli_confirm("WARNING! This will remove the build cache that no image needs."))
 		return 0;
-	if (cli_open(c, &err) < 0 || image_prune_cache(&c->rt, &r, &err) < 0)
+	if (cli_open(c, &err) < 0 || prune_cache(c, a, &l, &r, &err) < 0)
 		return cli_fail(c, &err);
-	auto_free char *size = out_size(r.freed_bytes);
-	printf("Total reclaimed space: %s\n", size);
+	if (!a->dry_run)
+		print_total(r.freed_bytes);
 	return cli_done(c);
+}
+
+/* --- prune --- */
+
+static int prune_containers(struct cli *c, const struct prune_args *a, const struct prune_limits *l,
+			    uint64_t *ret_bytes, struct err *err)
+{
+	auto_strv struct strv ids = { 0 };
+	struct container_prune_opts o = { .before_s = l->before_s, .dry_run = a->dry_run };
+	int rc = container_prune(&c->rt, &o, &ids, ret_bytes, err);
+
+	if (rc < 0)
+		return rc;
+	if (ids.n)
+		puts(a->dry_run ? "Containers that do not run:" : "Deleted Containers:");
+	for (size_t i = 0; i < ids.n; i++)
+		puts(ids.v[i]);
+	if (ids.n)
+		putchar('\n');
+	return 0;
+}
+
+static int prune_all(struct cli *c, const struct prune_args *a, const struct prune_limits *l,
+		     struct err *err)
+{
+	auto_image_removal struct image_removal images = { 0 }, cache = { 0 };
+	struct prune_limits age = { .before_s = l->before_s };
+	uint64_t bytes = 0;
+	int rc = cli_open(c, err);
+
+	if (rc >= 0 && !l->labels.n && !l->without.n)
+		rc = prune_containers(c, a, l, &bytes, err);
+	if (rc >= 0)
+		rc = prune_images(c, a, l, &images, err);
+	if (rc >= 0)
+		rc = prune_cache(c, a, &age, &cache, err);
+	if (rc < 0 || a->dry_run)
+		return rc;
+	images.kept_layers = 0; /* they went with the cache */
+	print_images(&images, a->now);
+	if (cache.deleted.n)
+		printf("Deleted build steps: %zu\n\n", cache.deleted.n);
+	print_total(bytes + images.freed_bytes + cache.freed_bytes);
+	gc_later(c);
+	return 0;
+}
+
+static int prune_main(struct cli *c, void *args, int argc, char **argv)
+{
+	static const char *const questions[] = {
+		"WARNING! This will remove:\n  - all stopped containers\n  - all dangling images\n  - unused build cache\n",
+		"WARNING! This will remove:\n  - all stopped containers\n  - all images without at least one container associated to them\n"
+		"  - unused build cache\n",
+	};
+	cleanup(prune_limits_free) struct prune_limits l = { 0 };
+	const struct prune_args *a = args;
+	struct err err = { 0 };
+
+	(void)argc;
+	(void)argv;
+	if (prune_limits_parse(&a->filters, &l, &err) < 0)
+		return cli_usage(c, &err);
+	if (!a->force && !a->dry_run && !cli_confirm(questions[a->all]))
+		return 0;
+	return prune_all(c, a, &l, &err) < 0 ? cli_fail(c, &err) : cli_done(c);
 }
 
 const struct command cmd_image_prune = {
@@ -80,7 +239,7 @@ const struct command cmd_image_prune = {
 	.opts = image_opts,
 	.args_size = sizeof(struct prune_args),
 	.main = image_prune_main,
-	.flags = CMD_HIDDEN,
+	.flags = CMD_HIDDEN | CMD_FREES,
 };
 
 const struct command cmd_builder_prune = {
@@ -90,5 +249,15 @@ const struct command cmd_builder_prune = {
 	.opts = builder_opts,
 	.args_size = sizeof(struct prune_args),
 	.main = builder_prune_main,
-	.flags = CMD_HIDDEN,
+	.flags = CMD_HIDDEN | CMD_FREES,
+};
+
+const struct command cmd_prune = {
+	.name = "prune",
+	.args = "",
+	.summary = "Remove stopped containers, dangling images and unused build cache",
+	.opts = system_opts,
+	.args_size = sizeof(struct prune_args),
+	.main = prune_main,
+	.flags = CMD_FREES,
 };

@@ -57,4 +57,5 @@ const struct command cmd_rm = {
 	.min_args = 1,
 	.max_args = -1,
 	.complete = complete_containers,
+	.flags = CMD_FREES,
 };

@@ -8,38 +8,42 @@
 extern const struct command cmd_rmi;
 
 struct rmi_args {
-	bool force, no_prune;
+	bool force, now, no_prune;
 };
 
 static const struct opt rmi_opts[] = {
 	{ 'f', "force", OPT_BOOL, offsetof(struct rmi_args, force), NULL,
 	  "also with several names, or only the name of an image in use; a missing image is fine" },
+	{ 0, "now", OPT_BOOL, offsetof(struct rmi_args, now), NULL,
+	  "delete at once instead of by way of the trash: df shows the space when it returns" },
 	{ 0, "no-prune", OPT_BOOL, offsetof(struct rmi_args, no_prune), NULL, NULL },
 	{ 0 },
 };
 
-static void print_removal(const struct image_removal *r)
+static void print_removal(const struct image_removal *r, bool now)
 {
 	auto_free char *size = out_size(r->freed_bytes);
 
 	removal_lines(r, "Untagged", "Deleted");
-	if (r->deleted.n)
+	if (r->freed_bytes)
 		printf("Freed %s\n", size);
-	removal_kept(r);
+	removal_kept(r, !now);
+	removal_trash(r);
 }
 
-static int remove_one(struct cli *c, const char *name, bool force)
+static int remove_one(struct cli *c, const char *name, const struct rmi_args *a)
 {
 	auto_image_removal struct image_removal r = { 0 };
 	struct err err = { 0 };
-	int rc = image_remove(&c->rt, name, force, &r, &err);
+	unsigned flags = (a->force ? IMAGE_FORCE : 0) | (a->now ? IMAGE_NOW : 0);
+	int rc = image_remove(&c->rt, name, flags, &r, &err);
 
 	if (rc >= 0) {
-		print_removal(&r);
+		print_removal(&r, a->now);
 		return 0;
 	}
 	cli_fail(c, &err);
-	return force && rc == -ENOENT ? 0 : 1;
+	return a->force && rc == -ENOENT ? 0 : 1;
 }
 
 static int rmi_main(struct cli *c, void *args, int argc, char **argv)
@@ -51,7 +55,8 @@ static int rmi_main(struct cli *c, void *args, int argc, char **argv)
 	if (cli_open(c, &err) < 0)
 		return cli_fail(c, &err);
 	for (int i = 0; i < argc; i++)
-		code |= remove_one(c, argv[i], a->force);
+		code |= remove_one(c, argv[i], a);
+	gc_later(c);
 	return code ? code : cli_done(c);
 }
 
@@ -65,4 +70,5 @@ const struct command cmd_rmi = {
 	.min_args = 1,
 	.max_args = -1,
 	.complete = complete_images,
+	.flags = CMD_FREES,
 };

@@ -2,10 +2,11 @@
 /* commands: what shale can do, in the order of --help. */
 #include "priv.h"
 
-extern const struct command cmd_builder_prune, cmd_complete, cmd_container_inspect,
-	cmd_container_prune, cmd_create, cmd_diff, cmd_exec, cmd_history, cmd_image_inspect,
-	cmd_image_prune, cmd_images, cmd_info, cmd_inspect, cmd_kill, cmd_logs, cmd_monitor, cmd_ps,
-	cmd_rm, cmd_rmi, cmd_run, cmd_start, cmd_stop, cmd_tag, cmd_tidy, cmd_version, cmd_wait;
+extern const struct command cmd_builder_prune, cmd_du, cmd_gc, cmd_pin, cmd_prune, cmd_trash,
+	cmd_undo, cmd_unpin, cmd_complete, cmd_container_inspect, cmd_container_prune, cmd_create,
+	cmd_diff, cmd_exec, cmd_history, cmd_image_inspect, cmd_image_prune, cmd_images, cmd_info,
+	cmd_inspect, cmd_kill, cmd_logs, cmd_monitor, cmd_ps, cmd_rm, cmd_rmi, cmd_run, cmd_start,
+	cmd_stop, cmd_tag, cmd_tidy, cmd_version, cmd_wait;
 
 /* shale-build has their options. */
 #define HEAVY(id, word, text)                                                                      \
@@ -24,7 +25,9 @@ const struct command *const cli_commands[] = {
 	&cmd_container_prune,
 	&cmd_create,
 	&cmd_diff,
+	&cmd_du,
 	&cmd_exec,
+	&cmd_gc,
 	&cmd_history,
 	&cmd_image_inspect,
 	&cmd_image_prune,
@@ -35,6 +38,8 @@ const struct command *const cli_commands[] = {
 	&cmd_kill,
 	&heavy_load,
 	&cmd_logs,
+	&cmd_pin,
+	&cmd_prune,
 	&cmd_ps,
 	&cmd_rm,
 	&cmd_rmi,
@@ -43,6 +48,9 @@ const struct command *const cli_commands[] = {
 	&cmd_start,
 	&cmd_stop,
 	&cmd_tag,
+	&cmd_trash,
+	&cmd_undo,
+	&cmd_unpin,
 	&cmd_version,
 	&cmd_wait,
 	&cmd_complete,

@@ -9,6 +9,7 @@
 #include <shale/base/fs.h>
 #include <shale/base/proc.h>
 #include <shale/base/sys.h>
+#include <shale/image.h>
 
 /* A build that follows at once is not slowed down, and its layers are synced along. */
 enum { SETTLE_US = 200000 };
@@ -76,9 +77,10 @@ static int make_durable(struct finish *f, struct err *err)
  * One syncs, one waits its turn, and the rest may go: who waits begins after their rows stood and
  * syncs for them too. So many builds at once cost two syncs, not one each.
  */
-static void in_turn(struct finish *f)
+static void in_turn(struct finish *f, struct cli *c)
 {
 	auto_fd int waiting = -1, running = -1;
+	auto_image_removal struct image_removal r = { 0 };
 	struct err ignored;
 
 	waiting = fs_lock(f->store_fd, "tmp/sync.waiting", false, &ignored);
@@ -87,11 +89,16 @@ static void in_turn(struct finish *f)
 	running = fs_lock(f->store_fd, "tmp/sync.running", true, &ignored);
 	usleep(SETTLE_US);
 	fd_close(&waiting);
-	if (running >= 0)
-		make_durable(f, &ignored);
+	if (running < 0)
+		return;
+	make_durable(f, &ignored);
+	sys_ioprio_set(IOPRIO_WHO_PROCESS, 0, IOPRIO_IDLE);
+	gc_run(c, &r, &ignored);
+	if (c->opened)
+		runtime_close(&c->rt);
 }
 
-static void detached(struct finish *f)
+static void detached(struct finish *f, struct cli *c)
 {
 	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
 
@@ -99,7 +106,7 @@ static void detached(struct finish *f)
 	for (int i = 0; i < 3; i++)
 		dup2(null, i);
 	if (fork() == 0)
-		in_turn(f);
+		in_turn(f, c);
 	_exit(0);
 }
 
@@ -120,7 +127,7 @@ void finish_end(struct finish *f, struct cli *c, bool wait)
 	} else {
 		pid = fork();
 		if (pid == 0)
-			detached(f);
+			detached(f, c);
 		if (pid > 0)
 			proc_wait(pid, &code, &ignored);
 	}

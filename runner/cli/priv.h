@@ -21,6 +21,8 @@
 #include <shale/base/str.h>
 #include <shale/runtime.h>
 
+#include "settings.h"
+
 /* --- opt: one table feeds the parser, --help and completion
  * ------------------------------------------------------- */
 
@@ -75,6 +77,7 @@ enum command_flag {
 	CMD_HIDDEN = 4, /* not in help and completion */
 	CMD_ANYONE = 8, /* needs no root */
 	CMD_HEAVY = 16, /* a row of name and summary only: shale-build runs it */
+	CMD_FREES = 32, /* makes room: may use what is kept in reserve for that on a full disk */
 };
 
 struct command {
@@ -113,7 +116,8 @@ struct cli {
 	bool opened;
 	const struct command *const *commands; /* of this program */
 	const struct command *command;
-	const char *root; /* --root, SHALE_ROOT or the default */
+	struct settings settings;
+	const char *root; /* of settings */
 	bool debug;
 	char **words; /* the command's words as given, without its name; for cli_exec_heavy */
 };
@@ -277,9 +281,31 @@ int inspect_image(struct cli *c, const char *name, json_t **ret, struct err *err
  * where there is none. */
 int steps_of(struct cli *c, const char *step, size_t n, json_t **ret, struct err *err);
 
+/* prune_limits.c: what --filter narrows a prune to. */
+struct prune_limits {
+	struct strv labels, without; /* "k" or "k=v" */
+	int64_t before_s;            /* until=; 0: any time */
+};
+void prune_limits_free(struct prune_limits *l);
+int prune_limits_parse(const struct strv *filters, struct prune_limits *ret, struct err *err);
+
 /* removal.c: what rmi and the prunes say. */
 struct image_removal;
+struct image_victims;
 void removal_lines(const struct image_removal *r, const char *untagged, const char *deleted);
-void removal_kept(const struct image_removal *r);
+void removal_kept(const struct image_removal *r, bool trashed);
+void removal_trash(const struct image_removal *r);
+/* --dry-run: a table of what would go, its size and why. */
+int removal_plan(const struct image_victims *l, const char *what, struct err *err);
+
+/* gc.c: what keeps the store within its limits, after a build and from a timer. */
+struct image_cache_policy;
+void gc_policy(const struct cli *c, struct image_cache_policy *ret);
+int gc_run(struct cli *c, struct image_removal *ret, struct err *err);
+/* After a removal: a detached gc when the trash holds what is due. */
+void gc_later(struct cli *c);
+/* The file that a full disk's rm and prune live on: made where there is room, given up where there
+ * is none. */
+void gc_reserve(int root_fd, bool give_up);
 
 #endif

@@ -21,7 +21,6 @@
 
 #include "priv.h"
 
-enum { IOPRIO_WHO_PROCESS = 1, IOPRIO_IDLE = 3 << 13 };
 enum { INLINE_ENTRIES = 64, INLINE_DEPTH = 8, LOG_LONG_BYTES = 512 << 10, NAME_BYTES = 128 };
 
 static bool is_dot(const char *name)
@@ -203,6 +202,7 @@ int container_remove(struct container *c, bool force, struct err *err)
 }
 
 struct prune {
+	const struct container_prune_opts *o;
 	struct strv *ids;
 	uint64_t bytes;
 };
@@ -215,11 +215,13 @@ static int prune_one(struct container *c, void *arg, struct err *err)
 
 	if (c->state != CONTAINER_CREATED && c->state != CONTAINER_EXITED)
 		return 0;
+	if (p->o->before_s && c->created_ns / 1000000000 >= p->o->before_s)
+		return 0;
 	rc = container_usage(c, &bytes, err);
 	if (rc < 0 && rc != -ENOENT)
 		return rc;
 	err_clear(err);
-	rc = container_delete(c, err);
+	rc = p->o->dry_run ? 0 : container_delete(c, err);
 	if (rc == -EBUSY) {
 		err_clear(err);
 		return 0;
@@ -231,9 +233,10 @@ static int prune_one(struct container *c, void *arg, struct err *err)
 	return 0;
 }
 
-int container_prune(struct runtime *rt, struct strv *ret_ids, uint64_t *ret_bytes, struct err *err)
+int container_prune(struct runtime *rt, const struct container_prune_opts *o, struct strv *ret_ids,
+		    uint64_t *ret_bytes, struct err *err)
 {
-	struct prune p = { .ids = ret_ids };
+	struct prune p = { .o = o, .ids = ret_ids };
 	int rc = container_walk(rt, prune_one, &p, err);
 
 	if (rc < 0)

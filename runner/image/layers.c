@@ -6,6 +6,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include <shale/base/fd.h>
+#include <shale/base/fs.h>
 #include <shale/snap.h>
 
 #include "priv.h"
@@ -67,4 +69,28 @@ int64_t image_layer_find(struct runtime *rt, const struct digest *chain)
 
 	db_get_int(rt->db, sql, DB_ARGS(DB_T(digest_str(chain))), &id, &ignored);
 	return id;
+}
+
+int image_layer_disk(struct runtime *rt, int64_t snapshot, uint64_t *ret_bytes, struct err *err)
+{
+	auto_fd int dir = -1;
+	uint64_t bytes = 0;
+	int64_t known = 0;
+	int rc;
+
+	rc = db_get_int(rt->db, "SELECT disk FROM layers WHERE snapshot=?1 AND disk NOTNULL",
+			DB_ARGS(DB_I(snapshot)), &known, err);
+	if (rc == 0)
+		rc = snap_dir_fd(rt->snap, snapshot, &dir, err);
+	if (rc >= 0 && dir >= 0) {
+		rc = fs_usage(dir, ".", &bytes, NULL, err);
+		known = (int64_t)bytes;
+		if (rc >= 0) /* a layer never changes */
+			rc = db_run(rt->db, "UPDATE layers SET disk=?2 WHERE snapshot=?1",
+				    DB_ARGS(DB_I(snapshot), DB_I(known)), err);
+	}
+	if (rc < 0)
+		return rc;
+	*ret_bytes = (uint64_t)known;
+	return 0;
 }

@@ -36,17 +36,38 @@ int image_lease_exclusive(struct runtime *rt, struct err *err);
 struct image_gone {
 	struct image_gone_layer {
 		int64_t snapshot;
+		uint64_t size_bytes;
 		char diff_id[DIGEST_STR_MAX];
 	} * v;
 	size_t n, cap;
 };
 void image_gone_free(struct image_gone *g);
+/* What image_forget_chain would take if the image `trashed` (NULL: none) had left the trash. */
+int image_unneeded_chain(struct runtime *rt, int64_t snapshot, const char *trashed,
+			 struct image_gone *g, struct err *err);
 /* Inside a transaction: the rows of snapshot and of those beneath it, up to the first that an
  * image, container, step or other snapshot needs. */
 int image_forget_chain(struct runtime *rt, int64_t snapshot, struct image_gone *g, struct err *err);
 /* After its commit: their files go to the trash. r may be NULL. */
 int image_discard(struct runtime *rt, const struct image_gone *g, struct image_removal *r,
 		  struct err *err);
+/* The same with the config of an image that left, unless it was written anew meanwhile. */
+int image_discard_image(struct runtime *rt, const char *id, const struct image_gone *g,
+			struct image_removal *r, struct err *err);
+
+struct image_victim *image_victims_add(struct image_victims *l, const char *id, const char *name,
+				       uint64_t bytes);
+
+/* One image a transaction: a long list does not keep others from writing. */
+struct image_remove_if {
+	bool now;
+	int64_t removed_ns;
+	int (*is_unused)(struct runtime *rt, const char *id, const void *arg, struct err *err);
+	const void *arg;
+};
+int image_remove_if(struct runtime *rt, const char *id, const struct image_remove_if *o,
+		    struct image_removal *ret, struct err *err);
+
 /* Both for one chain. */
 int image_release(struct runtime *rt, int64_t snapshot, struct err *err);
 

@@ -8,12 +8,15 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <unistd.h>
 
 #include <shale/base/fd.h>
 #include <shale/base/fs.h>
 #include <shale/snap.h>
 
 #include "priv.h"
+
+enum { PATIENCE = 20 };
 
 static const char lease_name[] = "lease.lock";
 
@@ -39,10 +42,14 @@ int image_lease(struct runtime *rt, struct err *err)
 int image_lease_exclusive(struct runtime *rt, struct err *err)
 {
 	auto_fd int fd = lease_open(rt, err);
+	int rc = -1;
 
 	if (fd < 0)
 		return fd;
-	if (flock(fd, LOCK_EX | LOCK_NB) < 0)
+	/* Another prune is through in a moment; a build may take an hour. */
+	for (int i = 0; i < PATIENCE && (rc = flock(fd, LOCK_EX | LOCK_NB)) < 0; i++)
+		usleep(50000);
+	if (rc < 0)
 		return errno == EWOULDBLOCK
 			       ? err_set(err, EBUSY,
 					 "a build, import or load is running: try again when it has ended")
@@ -56,57 +63,82 @@ void image_gone_free(struct image_gone *g)
 	*g = (struct image_gone){ 0 };
 }
 
-static int is_needed(struct runtime *rt, int64_t snapshot, struct err *err)
+/* Apart from what rests on it and goes too (child), and from the image in the trash that is about
+ * to (trashed). */
+static int is_needed(struct runtime *rt, int64_t snapshot, int64_t child, const char *trashed,
+		     struct err *err)
 {
-	static const char sql[] = "SELECT EXISTS(SELECT 1 FROM snapshots WHERE parent=?1)"
-				  " OR EXISTS(SELECT 1 FROM images WHERE snapshot=?1)"
-				  " OR EXISTS(SELECT 1 FROM containers WHERE snapshot=?1)"
-				  " OR EXISTS(SELECT 1 FROM steps WHERE snapshot=?1)";
+	static const char sql[] =
+		"SELECT EXISTS(SELECT 1 FROM snapshots WHERE parent=?1 AND id<>?2)"
+		" OR EXISTS(SELECT 1 FROM images WHERE snapshot=?1)"
+		" OR EXISTS(SELECT 1 FROM containers WHERE snapshot=?1)"
+		" OR EXISTS(SELECT 1 FROM steps WHERE snapshot=?1)"
+		" OR EXISTS(SELECT 1 FROM trash WHERE snapshot=?1 AND id IS NOT ?3)";
 	int64_t needed = 0;
-	int rc = db_get_int(rt->db, sql, DB_ARGS(DB_I(snapshot)), &needed, err);
+	int rc = db_get_int(rt->db, sql, DB_ARGS(DB_I(snapshot), DB_I(child), DB_T(trashed)),
+			    &needed, err);
 
 	return rc < 0 ? rc : needed != 0;
 }
 
-static int forget(struct runtime *rt, int64_t snapshot, struct image_gone *g, struct err *err)
+static int note(struct runtime *rt, int64_t snapshot, struct image_gone *g, struct err *err)
 {
-	auto_free char *diff = NULL;
+	auto_db_stmt struct db_stmt *st = NULL;
+	struct image_gone_layer *l;
+	const char *diff = NULL;
 	int rc;
 
-	rc = db_get_str(rt->db, "SELECT diff_id FROM layers WHERE snapshot=?1",
-			DB_ARGS(DB_I(snapshot)), &diff, err);
+	rc = db_query(rt->db, "SELECT diff_id,size FROM layers WHERE snapshot=?1",
+		      DB_ARGS(DB_I(snapshot)), &st, err);
 	if (rc >= 0)
-		rc = db_run(rt->db, "DELETE FROM layers WHERE snapshot=?1", DB_ARGS(DB_I(snapshot)),
-			    err);
-	if (rc >= 0)
-		rc = snap_forget(rt->snap, snapshot, err);
+		rc = db_step(st, err);
 	if (rc < 0)
 		return rc;
 	mem_room(g->v, g->n, g->cap);
-	g->v[g->n].snapshot = snapshot;
-	snprintf(g->v[g->n].diff_id, sizeof(g->v[g->n].diff_id), "%s", diff ? diff : "");
-	g->n++;
+	l = &g->v[g->n++];
+	*l = (struct image_gone_layer){ .snapshot = snapshot };
+	if (rc) {
+		diff = db_col_str(st, 0);
+		l->size_bytes = (uint64_t)db_col_int(st, 1);
+	}
+	snprintf(l->diff_id, sizeof(l->diff_id), "%s", diff ? diff : "");
+	return 0;
+}
+
+int image_unneeded_chain(struct runtime *rt, int64_t snapshot, const char *trashed,
+			 struct image_gone *g, struct err *err)
+{
+	int64_t child = 0;
+
+	while (snapshot) {
+		struct snap_info info;
+		int rc = is_needed(rt, snapshot, child, trashed, err);
+
+		if (rc)
+			return rc < 0 ? rc : 0;
+		rc = snap_stat(rt->snap, snapshot, &info, err);
+		if (rc >= 0)
+			rc = note(rt, snapshot, g, err);
+		if (rc < 0)
+			return rc;
+		child = snapshot;
+		snapshot = info.parent;
+	}
 	return 0;
 }
 
 int image_forget_chain(struct runtime *rt, int64_t snapshot, struct image_gone *g, struct err *err)
 {
-	int rc = 0;
+	size_t from = g->n;
+	int rc = image_unneeded_chain(rt, snapshot, NULL, g, err);
 
-	while (snapshot) {
-		struct snap_info info;
-
-		rc = is_needed(rt, snapshot, err);
-		if (rc)
-			return rc < 0 ? rc : 0;
-		rc = snap_stat(rt->snap, snapshot, &info, err);
+	for (size_t i = from; rc >= 0 && i < g->n; i++) {
+		rc = db_run(rt->db, "DELETE FROM layers WHERE snapshot=?1",
+			    DB_ARGS(DB_I(g->v[i].snapshot)), err);
 		if (rc >= 0)
-			rc = forget(rt, snapshot, g, err);
-		if (rc < 0)
-			return rc;
-		snapshot = info.parent;
+			rc = snap_forget(rt->snap, g->v[i].snapshot, err);
 	}
-	return 0;
+	return rc < 0 ? rc : 0;
 }
 
 /* Blocks of fs/, work/, the file table and the directory itself; nothing if a sweeper was faster.
@@ -149,6 +181,36 @@ int image_discard(struct runtime *rt, const struct image_gone *g, struct image_r
 		}
 	}
 	return first;
+}
+
+/* The same image may have been written anew since its row went: looked up under the lock that
+ * image_put takes. */
+static int drop_config(struct runtime *rt, const char *id, struct image_removal *r, struct err *err)
+{
+	auto_db_tx struct db *tx = NULL;
+	struct digest d;
+	int64_t one;
+	int rc;
+
+	rc = digest_parse(id, &d, err);
+	if (rc >= 0)
+		rc = db_tx_begin(rt->db, DB_LAZY, &tx, err);
+	if (rc >= 0)
+		rc = db_get_int(
+			rt->db,
+			"SELECT 1 FROM images WHERE id=?1 UNION SELECT 1 FROM trash WHERE id=?1",
+			DB_ARGS(DB_T(id)), &one, err);
+	if (rc == 0)
+		rc = image_blob_remove(rt, &d, &r->freed_bytes, err);
+	return rc < 0 ? rc : db_tx_commit(&tx, err);
+}
+
+int image_discard_image(struct runtime *rt, const char *id, const struct image_gone *g,
+			struct image_removal *r, struct err *err)
+{
+	int rc = drop_config(rt, id, r, err);
+
+	return rc < 0 ? rc : image_discard(rt, g, r, err);
 }
 
 int image_release(struct runtime *rt, int64_t snapshot, struct err *err)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * rmi and prune. An image that a container uses is never deleted. Rows go in one transaction, files
+ * rmi. An image that a container uses is never deleted. Rows go in one transaction, files
  * after it.
  *
  * A name untags; with the last name the image goes, and the layers that no other image, container
@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <shale/base/proc.h>
 #include <shale/snap.h>
 #include <shale/store.h>
 
@@ -69,9 +70,10 @@ struct job {
 	struct runtime *rt;
 	const char *id;
 	struct strv untag; /* normalised */
-	bool is_deleted;
-	struct image_gone gone;
-	int64_t *kept; /* layers that stay as build cache */
+	bool is_deleted, now;
+	struct image_gone gone; /* into the trash: what will go */
+	int64_t removed_ns;     /* one command's removals are undone together */
+	int64_t *kept;          /* layers that stay as build cache */
 	size_t n_kept;
 };
 
@@ -94,6 +96,18 @@ static int check_user(struct job *j, const char *name, bool by_name, struct err 
 	if (by_name)
 		return err_hint(err, "shale rm %s, or force to take only the name away", u.name);
 	return err_hint(err, "shale rm %s", u.name);
+}
+
+static int check_pin(struct job *j, const char *name, struct err *err)
+{
+	int64_t one;
+	int rc = db_get_int(j->rt->db, "SELECT 1 FROM images WHERE id=?1 AND pinned",
+			    DB_ARGS(DB_T(j->id)), &one, err);
+
+	if (rc <= 0)
+		return rc;
+	err_set(err, EBUSY, "image %.80s is pinned", name);
+	return err_hint(err, "shale unpin %.80s", name);
 }
 
 /* Which names go, and whether the image goes with them. */
@@ -123,6 +137,9 @@ static int decide(struct job *j, const char *name, const char *tag, bool force, 
 	}
 	if (!j->is_deleted)
 		return 0;
+	rc = check_pin(j, name, err);
+	if (rc < 0)
+		return rc;
 	rc = check_user(j, name, tag && !force, err);
 	if (rc == -EBUSY && tag && force) {
 		err_clear(err);
@@ -158,6 +175,31 @@ static int find_kept(struct job *j, const struct image_layer *l, size_t n, struc
 	return 0;
 }
 
+/* The row moves over with its names; the layers stay where they are. */
+static int to_trash(struct job *j, int64_t snapshot, struct err *err)
+{
+	static const char sql[] =
+		"INSERT OR REPLACE INTO trash(id,snapshot,size,created,stored,history,boot,durable,tags,removed_ns)"
+		" SELECT id,snapshot,size,created,stored,history,boot,durable,?2,?3 FROM images WHERE id=?1";
+	auto_json json_t *names = json_object();
+	auto_free char *text = NULL;
+	int rc;
+
+	json_set_strv(names, "tags", &j->untag);
+	text = json_text(names);
+	rc = db_run(j->rt->db, sql, DB_ARGS(DB_T(j->id), DB_T(text), DB_I(j->removed_ns)), err);
+	if (rc >= 0)
+		rc = db_run(j->rt->db, "DELETE FROM images WHERE id=?1", DB_ARGS(DB_T(j->id)), err);
+	return rc < 0 ? rc : image_unneeded_chain(j->rt, snapshot, j->id, &j->gone, err);
+}
+
+static int for_good(struct job *j, int64_t snapshot, struct err *err)
+{
+	int rc = db_run(j->rt->db, "DELETE FROM images WHERE id=?1", DB_ARGS(DB_T(j->id)), err);
+
+	return rc < 0 ? rc : image_forget_chain(j->rt, snapshot, &j->gone, err);
+}
+
 static int delete_rows(struct job *j, struct err *err)
 {
 	auto_free struct image_layer *l = NULL;
@@ -170,9 +212,7 @@ static int delete_rows(struct job *j, struct err *err)
 	if (rc >= 0)
 		rc = image_layers(j->rt, snapshot, &l, &n, err);
 	if (rc >= 0)
-		rc = db_run(j->rt->db, "DELETE FROM images WHERE id=?1", DB_ARGS(DB_T(j->id)), err);
-	if (rc >= 0)
-		rc = image_forget_chain(j->rt, snapshot, &j->gone, err);
+		rc = j->now ? for_good(j, snapshot, err) : to_trash(j, snapshot, err);
 	return rc < 0 ? rc : find_kept(j, l, n, err);
 }
 
@@ -183,26 +223,6 @@ static int apply_rows(struct job *j, struct err *err)
 	for (size_t i = 0; rc >= 0 && i < j->untag.n; i++)
 		rc = store_tag_remove(j->rt->store, j->untag.v[i], err);
 	return rc < 0 || !j->is_deleted ? rc : delete_rows(j, err);
-}
-
-/* The same image may have been written anew since its row went: looked up under the lock that
- * image_put takes. */
-static int drop_config(struct job *j, struct image_removal *r, struct err *err)
-{
-	auto_db_tx struct db *tx = NULL;
-	struct digest d;
-	int64_t one;
-	int rc;
-
-	rc = digest_parse(j->id, &d, err);
-	if (rc >= 0)
-		rc = db_tx_begin(j->rt->db, DB_LAZY, &tx, err);
-	if (rc >= 0)
-		rc = db_get_int(j->rt->db, "SELECT 1 FROM images WHERE id=?1", DB_ARGS(DB_T(j->id)),
-				&one, err);
-	if (rc == 0)
-		rc = image_blob_remove(j->rt, &d, &r->freed_bytes, err);
-	return rc < 0 ? rc : db_tx_commit(&tx, err);
 }
 
 static int apply_files(struct job *j, struct image_removal *r, struct err *err)
@@ -216,27 +236,35 @@ static int apply_files(struct job *j, struct image_removal *r, struct err *err)
 		struct err ignored = { 0 };
 		uint64_t bytes = 0;
 
-		snap_usage(j->rt->snap, j->kept[i], &bytes, NULL, &ignored);
+		image_layer_disk(j->rt, j->kept[i], &bytes, &ignored);
 		r->kept_bytes += bytes;
 		r->kept_layers++;
 	}
-	if (drop_config(j, r, err) < 0)
-		return -err->code;
-	return image_discard(j->rt, &j->gone, r, err);
+	if (j->now)
+		return image_discard_image(j->rt, j->id, &j->gone, r, err);
+	for (size_t i = 0; i < j->gone.n; i++) {
+		r->trash_bytes += j->gone.v[i].size_bytes;
+		if (j->gone.v[i].diff_id[0])
+			strv_add(&r->deleted, j->gone.v[i].diff_id);
+	}
+	return 0;
 }
 
+/* Only what went for good left files. */
 static int sweep(struct runtime *rt, const struct image_removal *r, struct err *err)
 {
-	int rc = r->deleted.n ? snap_sweep(rt->snap, err) : 0;
+	int rc = r->freed_bytes ? snap_sweep(rt->snap, err) : 0;
 
 	return rc < 0 ? rc : 0;
 }
 
-int image_remove(struct runtime *rt, const char *name, bool force, struct image_removal *ret,
+int image_remove(struct runtime *rt, const char *name, unsigned flags, struct image_removal *ret,
 		 struct err *err)
 {
 	auto_free char *id = NULL, *tag = NULL;
-	cleanup(job_free) struct job j = { .rt = rt };
+	cleanup(job_free) struct job j = { .rt = rt,
+					   .now = flags & IMAGE_NOW,
+					   .removed_ns = proc_now_ns() };
 	auto_db_tx struct db *tx = NULL;
 	int rc;
 
@@ -245,7 +273,7 @@ int image_remove(struct runtime *rt, const char *name, bool force, struct image_
 		rc = image_resolve(rt, name, &id, &tag, err);
 	j.id = id;
 	if (rc >= 0)
-		rc = decide(&j, name, tag, force, err);
+		rc = decide(&j, name, tag, flags & IMAGE_FORCE, err);
 	if (rc >= 0)
 		rc = apply_rows(&j, err);
 	if (rc >= 0)
@@ -255,50 +283,25 @@ int image_remove(struct runtime *rt, const char *name, bool force, struct image_
 	return rc < 0 ? rc : sweep(rt, ret, err);
 }
 
-/* --- prune --- */
-
-static int find_unused(struct runtime *rt, bool all, struct strv *ret, struct err *err)
+/* For prune: the image and its names, unless still_wanted says otherwise under the lock. */
+int image_remove_if(struct runtime *rt, const char *id, const struct image_remove_if *o,
+		    struct image_removal *ret, struct err *err)
 {
-	static const char sql[] =
-		"SELECT id FROM images i WHERE NOT EXISTS(SELECT 1 FROM containers WHERE image=i.id)"
-		" AND (?1 OR NOT EXISTS(SELECT 1 FROM tags WHERE image=i.id)) ORDER BY created DESC,id";
-	auto_db_stmt struct db_stmt *st = NULL;
-	int rc;
-
-	rc = db_query(rt->db, sql, DB_ARGS(DB_I(all)), &st, err);
-	while (rc >= 0 && (rc = db_step(st, err)) > 0)
-		strv_add(ret, db_col_str(st, 0));
-	return rc;
-}
-
-/* One image a transaction: a long list does not keep others from writing. */
-static int prune_one(struct runtime *rt, const char *id, bool all, struct image_removal *ret,
-		     struct err *err)
-{
-	cleanup(job_free) struct job j = { .rt = rt, .id = id, .is_deleted = true };
-	auto_strv struct strv unused = { 0 };
+	cleanup(job_free) struct job j = {
+		.rt = rt, .id = id, .is_deleted = true, .now = o->now, .removed_ns = o->removed_ns
+	};
 	auto_db_tx struct db *tx = NULL;
 	int rc;
 
 	rc = db_tx_begin(rt->db, DB_FULL, &tx, err);
 	if (rc >= 0)
-		rc = find_unused(rt, all, &unused, err);
-	if (rc < 0 || !strv_has(&unused, id))
-		return rc < 0 ? rc : 0;
+		rc = o->is_unused(rt, id, o->arg, err);
+	if (rc <= 0)
+		return rc;
 	rc = image_tags(rt, id, &j.untag, err);
 	if (rc >= 0)
 		rc = apply_rows(&j, err);
 	if (rc >= 0)
 		rc = db_tx_commit(&tx, err);
 	return rc < 0 ? rc : apply_files(&j, ret, err);
-}
-
-int image_prune(struct runtime *rt, bool all, struct image_removal *ret, struct err *err)
-{
-	auto_strv struct strv unused = { 0 };
-	int rc = find_unused(rt, all, &unused, err);
-
-	for (size_t i = 0; rc >= 0 && i < unused.n; i++)
-		rc = prune_one(rt, unused.v[i], all, ret, err);
-	return rc < 0 ? rc : sweep(rt, ret, err);
 }

@@ -73,6 +73,9 @@ static void unlock_writers(struct db *db)
 	flock(db->lock_fd, LOCK_UN);
 }
 
+#define TEXT_OF_(x) #x
+#define TEXT_OF(x)  TEXT_OF_(x)
+
 static int migrate_locked(struct db *db, struct err *err)
 {
 	int64_t have = 0;
@@ -80,7 +83,7 @@ static int migrate_locked(struct db *db, struct err *err)
 
 	for (; rc >= 0 && have < SCHEMA_VERSION; have++)
 		rc = simple(db, schema_step[have], err);
-	return rc < 0 ? rc : simple(db, "PRAGMA user_version=1", err);
+	return rc < 0 ? rc : simple(db, "PRAGMA user_version=" TEXT_OF(SCHEMA_VERSION), err);
 }
 
 static int migrate(struct db *db, struct err *err)
@@ -89,7 +92,6 @@ static int migrate(struct db *db, struct err *err)
 	int64_t have = 0;
 	int rc = db_get_int(db, "PRAGMA user_version", NULL, &have, err);
 
-	_Static_assert(SCHEMA_VERSION == 1, "migrate_locked sets user_version");
 	if (rc < 0 || have == SCHEMA_VERSION)
 		return rc < 0 ? rc : 0;
 	if (have > SCHEMA_VERSION)

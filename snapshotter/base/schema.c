@@ -44,7 +44,21 @@ static const char version_1[] =
 	"CREATE INDEX step_keys_step ON step_keys(step);"
 	"CREATE INDEX steps_snapshot ON steps(snapshot);";
 
-const char *const schema_step[SCHEMA_VERSION] = { version_1 };
+/*
+ * trash: images that were removed, with what they were called, until they go for good: a row of
+ * images with its tags (JSON). layers.disk: st_blocks of snap/<id>, found when first asked for. A
+ * pinned image or step is never pruned.
+ */
+static const char version_2[] =
+	"CREATE TABLE trash (id TEXT PRIMARY KEY, snapshot INTEGER REFERENCES snapshots(id), size INTEGER NOT NULL,"
+	" created INTEGER NOT NULL, stored INTEGER NOT NULL, history TEXT, boot TEXT NOT NULL,"
+	" durable INTEGER NOT NULL DEFAULT 0, tags TEXT NOT NULL, removed_ns INTEGER NOT NULL);"
+	"CREATE INDEX trash_snapshot ON trash(snapshot);"
+	"ALTER TABLE layers ADD COLUMN disk INTEGER;"
+	"ALTER TABLE images ADD COLUMN pinned INTEGER NOT NULL DEFAULT 0;"
+	"ALTER TABLE steps ADD COLUMN pinned INTEGER NOT NULL DEFAULT 0;";
+
+const char *const schema_step[SCHEMA_VERSION] = { version_1, version_2 };
 
 /* Kind 0 marks the snapshots that are lost, for the statements that follow in the transaction. */
 #define LOST_SNAPSHOT "SELECT id FROM snapshots WHERE kind=0"
@@ -68,6 +82,8 @@ const struct schema_settle schema_settle[] = {
 	  COUNT(tags_back) },
 	{ "DELETE FROM tags WHERE image IN (" LOST_IMAGE ")", COUNT(tags_gone) },
 	{ "DELETE FROM images WHERE id IN (" LOST_IMAGE ")", COUNT(images) },
+	{ "DELETE FROM trash WHERE (durable=0 AND boot<>?1) OR snapshot IN (" LOST_SNAPSHOT ")",
+	  SIZE_MAX },
 	{ "DELETE FROM layers WHERE snapshot IN (" LOST_SNAPSHOT ")", SIZE_MAX },
 	{ "DELETE FROM snapshots WHERE kind=0", SIZE_MAX },
 	{ NULL, 0 },

@@ -74,7 +74,7 @@ done
 is "the tag runs after each of $rounds kills" "" "$bad"
 ok "and a build" build -t swept
 is "right" 50 "$(shale run --rm --network none swept cat /out/all | wc -l)"
-ok "what the killed ones left goes" shale image prune -a -f
+ok "what the killed ones left goes" shale image prune -a -f --now
 ok "and the cache" shale builder prune -f
 left=$(find "$SHALE_ROOT/snap" -mindepth 1 -maxdepth 1 | wc -l)
 

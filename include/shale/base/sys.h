@@ -30,6 +30,8 @@ int sys_seccomp(unsigned op, unsigned flags, void *args);
 int sys_capset(void *hdr, const void *data);
 int sys_execveat(int dir_fd, const char *path, char *const argv[], char *const envp[], int flags);
 int sys_memfd_create(const char *name, unsigned flags);
+/* linux/ioprio.h is not in every libc-dev. */
+enum { IOPRIO_WHO_PROCESS = 1, IOPRIO_IDLE = 3 << 13 };
 int sys_ioprio_set(int which, int who, int ioprio);
 long sys_keyctl_join(const char *name);
 /* The bare calls, for a child of clone3: libc's tell all threads it remembers, of which there are

@@ -301,14 +301,14 @@ static void test_foreign(void **state)
 		save_to(g, IMAGE_DOCKER_ARCHIVE, "them/app:9", "d.tar");
 		ok(h, load_from(g, "d.tar", h, &lines));
 		same_image(g, h, img->id);
-		ok(h, image_remove(&h->rt, "them/app:9", false, &r, &h->err));
+		ok(h, image_remove(&h->rt, "them/app:9", IMAGE_NOW, &r, &h->err));
 		save_to(g, IMAGE_OCI_ARCHIVE, "them/app:9", "o.tar");
 		ok(h, load_from(g, "o.tar", h, &lines));
 		same_image(g, h, img->id);
 
 		before = disk_use(h);
 		image_removal_free(&r);
-		ok(h, image_remove(&h->rt, "them/app:9", false, &r, &h->err));
+		ok(h, image_remove(&h->rt, "them/app:9", IMAGE_NOW, &r, &h->err));
 		assert_int_equal(before - disk_use(h), r.freed_bytes);
 		assert_int_equal(files_in(h, "blobs/sha256"), 0);
 		fix_teardown((void **)&g);

@@ -159,7 +159,7 @@ static void test_remove_frees(void **state)
 	top = new_layer(f, new_layer(f, 0, "a", big), "b", "two");
 	new_image(f, top, "x", "docker.io/library/app:latest", id);
 	before = disk_use(f);
-	ok(f, image_remove(&f->rt, "app", false, &r, &f->err));
+	ok(f, image_remove(&f->rt, "app", IMAGE_NOW, &r, &f->err));
 	assert_int_equal(r.untagged.n, 1);
 	assert_string_equal(r.untagged.v[0], "app:latest");
 	assert_int_equal(r.deleted.n, 3);
@@ -172,7 +172,7 @@ static void test_remove_frees(void **state)
 	assert_int_equal(files_in(f, "blobs/sha256"), 0);
 	assert_int_equal(count(f, "SELECT count(*) FROM snapshots"), 0);
 	assert_int_equal(count(f, "SELECT count(*) FROM layers"), 0);
-	fails(f, ENOENT, image_remove(&f->rt, "app", false, &r, &f->err));
+	fails(f, ENOENT, image_remove(&f->rt, "app", IMAGE_NOW, &r, &f->err));
 }
 
 static void test_remove_shared(void **state)
@@ -185,12 +185,12 @@ static void test_remove_shared(void **state)
 	new_image(f, base, "a", "docker.io/library/base:latest", a);
 	new_image(f, top, "b", "docker.io/library/top:latest", b);
 	/* The base is needed by top. */
-	ok(f, image_remove(&f->rt, "base", false, &r, &f->err));
+	ok(f, image_remove(&f->rt, "base", IMAGE_NOW, &r, &f->err));
 	assert_int_equal(r.deleted.n, 1);
 	assert_int_equal(r.kept_layers, 0);
 	assert_int_equal(count(f, "SELECT count(*) FROM snapshots"), 2);
 	has(f, top, "a", "one");
-	ok(f, image_remove(&f->rt, b, false, &r, &f->err));
+	ok(f, image_remove(&f->rt, b, IMAGE_NOW, &r, &f->err));
 	assert_int_equal(count(f, "SELECT count(*) FROM snapshots"), 0);
 }
 
@@ -203,15 +203,19 @@ static void test_remove_names(void **state)
 	new_image(f, new_layer(f, 0, "a", "one"), "a", "docker.io/library/app:1", id);
 	ok(f, image_tag(&f->rt, id, "docker.io/library/app:2", &f->err));
 	ok(f, image_tag(&f->rt, id, "docker.io/library/app:3", &f->err));
-	ok(f, image_remove(&f->rt, "app:3", false, &r, &f->err));
+	ok(f, image_remove(&f->rt, "app:3", IMAGE_NOW, &r, &f->err));
 	assert_int_equal(r.untagged.n, 1);
 	assert_int_equal(r.deleted.n, 0);
-	fails(f, EBUSY, image_remove(&f->rt, id, false, &r, &f->err));
+	fails(f, EBUSY, image_remove(&f->rt, id, IMAGE_NOW, &r, &f->err));
 	assert_int_equal(count(f, "SELECT count(*) FROM tags"), 2);
-	ok(f, image_remove(&f->rt, id, true, &forced, &f->err));
+	ok(f, image_remove(&f->rt, id, IMAGE_FORCE | IMAGE_NOW, &forced, &f->err));
 	assert_int_equal(forced.untagged.n, 2);
 	assert_int_equal(count(f, "SELECT count(*) FROM images"), 0);
 }
+
+static const struct image_prune_opts prune_dangling = { .now = true },
+				     prune_all = { .now = true, .all = true };
+static const struct image_cache_policy any = { 0 };
 
 static void test_remove_used(void **state)
 {
@@ -222,16 +226,16 @@ static void test_remove_used(void **state)
 
 	new_image(f, top, "a", "docker.io/library/app:latest", id);
 	new_container(f, "abcdef0123456789", id, 0);
-	assert_int_equal(image_remove(&f->rt, "app", false, &r, &f->err), -EBUSY);
+	assert_int_equal(image_remove(&f->rt, "app", IMAGE_NOW, &r, &f->err), -EBUSY);
 	assert_non_null(strstr(f->err.msg, "container web (abcdef012345, exited)"));
 	/* An ID is refused also with force; a name is taken away. */
-	fails(f, EBUSY, image_remove(&f->rt, id, true, &r, &f->err));
+	fails(f, EBUSY, image_remove(&f->rt, id, IMAGE_FORCE | IMAGE_NOW, &r, &f->err));
 	assert_int_equal(count(f, "SELECT count(*) FROM tags"), 1);
-	ok(f, image_remove(&f->rt, "app", true, &r, &f->err));
+	ok(f, image_remove(&f->rt, "app", IMAGE_FORCE | IMAGE_NOW, &r, &f->err));
 	assert_int_equal(r.deleted.n, 0);
 	assert_int_equal(count(f, "SELECT count(*) FROM tags"), 0);
 	assert_int_equal(count(f, "SELECT count(*) FROM images"), 1);
-	ok(f, image_prune(&f->rt, true, &r, &f->err));
+	ok(f, image_prune(&f->rt, &prune_all, &r, &f->err));
 	assert_int_equal(count(f, "SELECT count(*) FROM images"), 1);
 	has(f, top, "a", "one");
 }
@@ -253,19 +257,19 @@ static void test_cache(void **state)
 	new_image(f, over, "a", "docker.io/library/app:latest", id);
 	new_image(f, other, "b", "docker.io/library/kept:latest", kept);
 	new_step(f, "dddd", other);
-	ok(f, image_remove(&f->rt, "app", false, &r, &f->err));
+	ok(f, image_remove(&f->rt, "app", IMAGE_NOW, &r, &f->err));
 	assert_int_equal(r.deleted.n, 2); /* the image and the layer over the steps' */
 	assert_int_equal(r.kept_layers, 2);
-	ok(f, snap_usage(f->rt.snap, base, &bytes, NULL, &f->err));
+	ok(f, image_layer_disk(&f->rt, base, &bytes, &f->err));
 	usage += bytes;
-	ok(f, snap_usage(f->rt.snap, top, &bytes, NULL, &f->err));
+	ok(f, image_layer_disk(&f->rt, top, &bytes, &f->err));
 	assert_int_equal(r.kept_bytes, usage + bytes);
 
 	lease = ok(f, image_lease(&f->rt, &f->err));
-	fails(f, EBUSY, image_prune_cache(&f->rt, &pruned, &f->err));
+	fails(f, EBUSY, image_cache_prune(&f->rt, &any, &pruned, &f->err));
 	close(lease);
 	before = disk_use(f);
-	ok(f, image_prune_cache(&f->rt, &pruned, &f->err));
+	ok(f, image_cache_prune(&f->rt, &any, &pruned, &f->err));
 	assert_int_equal(before - disk_use(f), pruned.freed_bytes);
 	assert_int_equal(count(f, "SELECT count(*) FROM steps"), 1);
 	assert_int_equal(count(f, "SELECT count(*) FROM snapshots"), 1);
@@ -287,12 +291,88 @@ static void test_cache_orphans(void **state)
 	ok(f, snap_prepare(f->rt.snap, &n, &mounted, &f->err));
 	ok(f, snap_prepare(f->rt.snap, &named, &other, &f->err));
 	ok(f, snap_mount(f->rt.snap, mounted.id, 0, &m, &f->err));
-	ok(f, image_prune_cache(&f->rt, &r, &f->err));
+	ok(f, image_cache_prune(&f->rt, &any, &r, &f->err));
 	snap_mount_close(&m);
 	assert_int_equal(count(f, "SELECT count(*) FROM snapshots"), 2);
 	fails(f, ENOENT, snap_stat(f->rt.snap, killed.id, &killed, &f->err));
 	ok(f, snap_stat(f->rt.snap, mounted.id, &mounted, &f->err));
 	ok(f, snap_stat(f->rt.snap, other.id, &other, &f->err));
+}
+
+/* To the trash and back; a name that was taken meanwhile stays where it is. */
+static void test_trash(void **state)
+{
+	struct fix *f = *state;
+	auto_image_removal struct image_removal r = { 0 }, gone = { 0 };
+	auto_strv struct strv back = { 0 }, again = { 0 };
+	char id[DIGEST_STR_MAX], other[DIGEST_STR_MAX];
+	int64_t layer = new_layer(f, 0, "a", "one");
+	uint64_t before;
+
+	new_image(f, layer, "a", "docker.io/library/app:latest", id);
+	ok(f, image_tag(&f->rt, id, "docker.io/library/app:2", &f->err));
+	ok(f, image_remove(&f->rt, id, IMAGE_FORCE, &r, &f->err));
+	assert_int_equal(r.untagged.n, 2);
+	assert_int_equal(r.deleted.n, 2);
+	assert_int_equal(r.freed_bytes, 0);
+	assert_int_equal(r.trash_bytes, 3);
+	fails(f, ENOENT, image_remove(&f->rt, "app", 0, &r, &f->err));
+	new_image(f, new_layer(f, 0, "b", "two"), "b", "docker.io/library/app:2", other);
+	fails(f, ENOENT, image_trash_restore(&f->rt, "nosuch", &back, &f->err));
+	ok(f, image_trash_restore(&f->rt, NULL, &back, &f->err));
+	assert_int_equal(back.n, 1);
+	assert_string_equal(back.v[0], "app:latest");
+	has(f, layer, "a", "one");
+	fails(f, ENOENT, image_trash_restore(&f->rt, NULL, &back, &f->err));
+	assert_int_equal(count(f, "SELECT count(*) FROM tags"), 2);
+
+	ok(f, image_remove(&f->rt, "app", 0, &r, &f->err));
+	ok(f, image_trash_empty(&f->rt, 3600, 1 << 20, &gone, &f->err));
+	assert_int_equal(gone.deleted.n, 0);
+	ok(f, image_trash_restore(&f->rt, "app", &again, &f->err));
+	ok(f, image_remove(&f->rt, "app", 0, &r, &f->err));
+	before = disk_use(f);
+	ok(f, image_trash_empty(&f->rt, 3600, 0, &gone, &f->err)); /* too much of it */
+	assert_int_equal(gone.deleted.n, 2);
+	assert_int_equal(before - disk_use(f), gone.freed_bytes);
+	assert_int_equal(count(f, "SELECT count(*) FROM snapshots"), 1);
+	fails(f, ENOENT, image_trash_restore(&f->rt, "app", &again, &f->err));
+}
+
+/* Which steps a policy takes: the least recently used first, never below what is reserved. */
+static void test_cache_policy(void **state)
+{
+	struct fix *f = *state;
+	auto_image_victims struct image_victims old = { 0 }, big = { 0 }, spare = { 0 },
+						pinned = { 0 };
+	uint64_t each = 0;
+	struct image_cache_policy p = { .keep_s = 1000 };
+
+	for (int i = 0; i < 4; i++) {
+		char name[8];
+		int64_t layer;
+
+		snprintf(name, sizeof(name), "s%d", i);
+		layer = new_layer(f, 0, name, "one");
+		new_step(f, name, layer);
+		ok(f, db_run(f->rt.db, "UPDATE steps SET used=?2 WHERE id=?1",
+			     DB_ARGS(DB_T(name), DB_I(i < 2 ? i : time(NULL) + i)), &f->err));
+		ok(f, image_layer_disk(&f->rt, layer, &each, &f->err));
+	}
+	ok(f, image_cache_plan(&f->rt, &p, &old, &f->err));
+	assert_int_equal(old.n, 2);
+	assert_string_equal(old.v[0].id, "s0");
+	assert_int_equal(old.bytes, 2 * each);
+	assert_int_equal(old.steps_left, 2);
+	p = (struct image_cache_policy){ .max_used_bytes = each };
+	ok(f, image_cache_plan(&f->rt, &p, &big, &f->err));
+	assert_int_equal(big.n, 3);
+	p = (struct image_cache_policy){ .min_free_bytes = UINT64_MAX, .reserved_bytes = 3 * each };
+	ok(f, image_cache_plan(&f->rt, &p, &spare, &f->err));
+	assert_int_equal(spare.n, 1);
+	ok(f, image_pin(&f->rt, "s0", true, &f->err));
+	ok(f, image_cache_plan(&f->rt, &any, &pinned, &f->err));
+	assert_int_equal(pinned.n, 3);
 }
 
 static void test_prune(void **state)
@@ -305,11 +385,11 @@ static void test_prune(void **state)
 	new_image(f, new_layer(f, 0, "a", "one"), "a", "docker.io/library/app:latest", a);
 	new_image(f, new_layer(f, 0, "b", "two"), "b", "docker.io/library/app:latest", b);
 	before = disk_use(f);
-	ok(f, image_prune(&f->rt, false, &r, &f->err));
+	ok(f, image_prune(&f->rt, &prune_dangling, &r, &f->err));
 	assert_int_equal(r.deleted.n, 2);
 	assert_string_equal(r.deleted.v[0], a);
 	assert_int_equal(before - disk_use(f), r.freed_bytes);
-	ok(f, image_prune(&f->rt, true, &all, &f->err));
+	ok(f, image_prune(&f->rt, &prune_all, &all, &f->err));
 	assert_int_equal(all.untagged.n, 1);
 	assert_string_equal(all.deleted.v[0], b);
 	assert_int_equal(count(f, "SELECT count(*) FROM snapshots"), 0);
@@ -344,7 +424,8 @@ const struct CMUnitTest store_tests[] = {
 	IMAGE_TEST(test_tags),           IMAGE_TEST(test_remove_frees),
 	IMAGE_TEST(test_remove_shared),  IMAGE_TEST(test_remove_names),
 	IMAGE_TEST(test_remove_used),    IMAGE_TEST(test_cache),
-	IMAGE_TEST(test_cache_orphans),  IMAGE_TEST(test_prune),
+	IMAGE_TEST(test_cache_orphans),  IMAGE_TEST(test_trash),
+	IMAGE_TEST(test_cache_policy),   IMAGE_TEST(test_prune),
 	IMAGE_TEST(test_walk),
 };
 const size_t store_tests_n = ARRAY_LEN(store_tests);
