@@ -135,6 +135,15 @@ $(B)/tests/unit-$(1): $$(patsubst %.c,$(B)/%.o,$$(wildcard tests/unit/$(1)/*.c))
 		$$(call libs,$(1) $(NEED_$(1))) -lcmocka
 endef
 $(foreach m,$(UNITS),$(eval $(call unit_rules,$(m))))
+# Layers as a property goes through layer and snap together: a program across modules, of no module's table row.
+NEED_property := layer snap base
+$(B)/tests/run-property: $(patsubst %.c,$(B)/%.o,$(wildcard tests/property/*.c)) $(call archives,$(NEED_property))
+	@mkdir -p $(@D)
+	$(QUIET_LD)$(CC) $(ALL_LDFLAGS) -o $@ $(filter %.o,$^) -Wl,--start-group $(call archives,$(NEED_property)) -Wl,--end-group \
+		$(call libs,$(NEED_property))
+property: $(B)/tests/run-property
+	$< $(SEQUENCES)
+
 unit-%: $(B)/tests/unit-%
 	$<
 
@@ -191,4 +200,4 @@ QUIET_LD = @echo "  LD   $@";
 endif
 
 -include $(shell find $(B) -name '*.d' 2>/dev/null)
-.PHONY: fuzz all check check-root lint format bench install clean FORCE
+.PHONY: fuzz property all check check-root lint format bench install clean FORCE

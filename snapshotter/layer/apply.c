@@ -11,7 +11,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/statfs.h>
+#include <sys/xattr.h>
 #include <unistd.h>
+
+#include <xxhash.h>
 
 #include <shale/base/fd.h>
 #include <shale/base/fs.h>
@@ -31,6 +34,7 @@ static void apply_free(struct layer_apply *a)
 	str_free(&a->path);
 	str_free(&a->target);
 	str_free(&a->dir_path);
+	layer_inodes_free(&a->dropped);
 	fd_close(&a->dir_fd);
 	fd_close(&a->root_fd);
 }
@@ -55,7 +59,12 @@ int layer_clean(const struct str *path, struct str *ret, struct err *err)
 			ret->s[ret->len] = 0;
 			depth--;
 		} else if (n && (n != 1 || *p != '.')) {
-			if (n > NAME_MAX || ++depth > LAYER_DEPTH_MAX)
+			/* The name that a whiteout hides may be of full length. */
+			size_t max = str_starts(p, LAYER_WH_PREFIX)
+					     ? NAME_MAX + strlen(LAYER_WH_PREFIX)
+					     : NAME_MAX;
+
+			if (n > max || ++depth > LAYER_DEPTH_MAX)
 				return err_set(err, ENAMETOOLONG, "name too long or too deep");
 			str_addf(ret, "%s%.*s", ret->len ? "/" : "", (int)n, p);
 		}
@@ -68,6 +77,26 @@ void layer_time_add(struct layer_apply *a, const char *path, int64_t mtime_s)
 {
 	mem_room(a->times, a->n_times, a->times_cap);
 	a->times[a->n_times++] = (struct layer_time){ mem_str(path), mtime_s };
+}
+
+static struct stat path_id(const char *path)
+{
+	return (struct stat){ .st_ino = XXH3_64bits(path, strlen(path)) };
+}
+
+int layer_drop(struct layer_apply *a, const char *path)
+{
+	struct stat id = path_id(path);
+
+	layer_inodes_first(&a->dropped, &id, "");
+	return 0;
+}
+
+bool layer_is_dropped(const struct layer_apply *a, const char *path)
+{
+	struct stat id = path_id(path);
+
+	return layer_inodes_has(&a->dropped, &id);
 }
 
 /* --- directories that the archive does not have --- */
@@ -97,7 +126,7 @@ static int copy_dir_attrs(struct layer_apply *a, int dir_fd, const char *name, c
 		e.xattrs = attrs.kept;
 	}
 	if (rc >= 0)
-		rc = layer_write_attrs(fd, &e, err);
+		rc = layer_write_attrs(a, fd, &e, true, err);
 	/* 1970 where nothing tells: the same archive gives the same tree. */
 	if (rc >= 0)
 		layer_time_add(a, path, e.mtime_s);
@@ -231,7 +260,7 @@ int layer_enter(struct layer_apply *a, struct err *err)
 
 /* --- whiteouts --- */
 
-static int apply_whiteout(struct layer_apply *a, const char *name, struct err *err)
+static int apply_whiteout(int dir_fd, const char *name, struct err *err)
 {
 	auto_fd int fd = -1;
 	struct stat st;
@@ -239,14 +268,13 @@ static int apply_whiteout(struct layer_apply *a, const char *name, struct err *e
 	/* ".wh.." would be this directory and ".wh..." the one above. */
 	if (!*name || !strcmp(name, ".") || !strcmp(name, ".."))
 		return err_set(err, EPERM, "a whiteout of nothing");
-	if (fstatat(a->dir_fd, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
-		return errno == ENOENT ? layer_whiteout(a->dir_fd, name, err)
-				       : err_sys(err, "stat");
+	if (fstatat(dir_fd, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+		return errno == ENOENT ? layer_whiteout(dir_fd, name, err) : err_sys(err, "stat");
 	/* What this layer has put there hides the parents' already; but a directory would be merged
 	 * with theirs. */
 	if (!S_ISDIR(st.st_mode))
 		return 0;
-	fd = openat(a->dir_fd, name, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	fd = openat(dir_fd, name, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	if (fd < 0)
 		return err_sys(err, "open");
 	return layer_set_opaque(fd, err);
@@ -263,10 +291,12 @@ static int apply_mark(struct layer_apply *a, const char *name, struct err *err)
 		return err_set(err, EINVAL, "a whiteout in what is no layer");
 	if (!str_starts(name, LAYER_WH_META) || !strcmp(name, LAYER_WH_OPAQUE))
 		rc = layer_enter(a, err);
-	if (rc >= 0 && !strcmp(name, LAYER_WH_OPAQUE))
+	if (rc >= 0 && !strcmp(name, LAYER_WH_OPAQUE)) {
+		a->is_root_cut |= !a->dir_path.len;
 		rc = layer_set_opaque(a->dir_fd, err);
-	else if (rc >= 0 && !str_starts(name, LAYER_WH_META))
-		rc = apply_whiteout(a, name + strlen(LAYER_WH_PREFIX), err);
+	}
+	if (rc >= 0 && !str_starts(name, LAYER_WH_META))
+		rc = apply_whiteout(a->dir_fd, name + strlen(LAYER_WH_PREFIX), err);
 	return rc < 0 ? rc : 1;
 }
 
@@ -294,7 +324,7 @@ static int apply_root(struct layer_apply *a, struct err *err)
 	/* A plain tree's root is the directory it is put into, as docker import and ADD have it. */
 	if (a->o->rootfs)
 		return 0;
-	rc = layer_write_attrs(a->root_fd, &a->tar.e, err);
+	rc = layer_write_attrs(a, a->root_fd, &a->tar.e, false, err);
 	if (rc >= 0)
 		layer_time_add(a, "", a->tar.e.mtime_s);
 	return rc;
@@ -322,9 +352,29 @@ static int apply_entry(struct layer_apply *a, struct err *err)
 		return rc < 0 ? rc : 0;
 	/* A 0:0 device is a whiteout in disguise. */
 	if (e->kind == LAYER_CHAR && !e->major && !e->minor)
-		return a->o->foreign ? 0 : err_set(err, EPERM, "a device 0:0");
+		return a->o->foreign ? layer_drop(a, a->path.s)
+				     : err_set(err, EPERM, "a device 0:0");
 	rc = layer_enter(a, err);
 	return rc < 0 ? rc : layer_write(a, name, err);
+}
+
+/* overlayfs merges the roots of its layers whatever mark they have: each name of the parents' is
+ * hidden by its own. */
+static int cut_root(struct layer_apply *a, struct err *err)
+{
+	auto_layer_names struct layer_names names = { 0 };
+	auto_fd int parent = -1;
+	int rc;
+
+	if (!a->is_root_cut || a->o->parent_fd < 0)
+		return 0;
+	parent = openat(a->o->parent_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (parent < 0)
+		return err_sys(err, "open parent");
+	rc = layer_names_read(parent, false, &names, err);
+	for (size_t i = 0; i < names.n && rc >= 0; i++)
+		rc = apply_whiteout(a->root_fd, names.v[i].s, err);
+	return rc;
 }
 
 /* Creating entries changes the times of the directory they are in: theirs come last. */
@@ -368,6 +418,7 @@ static int prepare(struct layer_apply *a, int tar_fd, int dir_fd, struct err *er
 	if (a->root_fd < 0 || fstat(a->root_fd, &st) < 0 || fstatfs(a->root_fd, &fs) < 0)
 		return err_sys(err, "open the directory to unpack into");
 	a->limit = a->o->max_bytes ? a->o->max_bytes : (uint64_t)fs.f_bavail * (uint64_t)fs.f_bsize;
+	a->has_default_acl = fgetxattr(a->root_fd, LAYER_ACL_DEFAULT, NULL, 0) >= 0;
 	/* Unless an entry says otherwise, the root keeps the time it had. */
 	layer_time_add(a, "", st.st_mtim.tv_sec);
 	return layer_stream_new(tar_fd, true, &a->tar.from, err);
@@ -383,6 +434,8 @@ int layer_apply(int tar_fd, int dir_fd, const struct layer_apply_opts *o, struct
 		rc = run(&a, err);
 	if (rc >= 0)
 		rc = layer_stream_end(a.tar.from, a.limit, &a.info, err);
+	if (rc >= 0)
+		rc = cut_root(&a, err);
 	if (rc >= 0)
 		rc = set_times(&a, err);
 	if (rc < 0)

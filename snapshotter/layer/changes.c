@@ -155,8 +155,11 @@ static int is_same(struct changes *c, const struct level *l, const char *name, c
 
 	if (!layer_same_stat(a, b))
 		return 0;
-	if (S_ISLNK(a->st_mode))
-		return same_link(l, name, err);
+	if (S_ISLNK(a->st_mode)) {
+		rc = same_link(l, name, err);
+		if (rc <= 0)
+			return rc;
+	}
 	rc = layer_attrs_read_at(l->fd[MERGED], name, &c->ours, err);
 	if (rc >= 0)
 		rc = layer_attrs_read_at(l->fd[PARENT], name, &c->theirs, err);

@@ -227,10 +227,12 @@ static int put_content(struct diff *d, int fd, struct layer_row *row, bool is_sp
 
 /* --- entries --- */
 
-/* The parent has something of that name in a directory that shows through. */
+/* The parent has something of that name in a directory that shows through. A socket is in no layer.
+ */
 static bool parent_has(const struct level *l, const char *name, struct stat *ret)
 {
-	return l->parent_fd >= 0 && fstatat(l->parent_fd, name, ret, AT_SYMLINK_NOFOLLOW) == 0;
+	return l->parent_fd >= 0 && fstatat(l->parent_fd, name, ret, AT_SYMLINK_NOFOLLOW) == 0 &&
+	       !S_ISSOCK(ret->st_mode);
 }
 
 /* Is the entry what the parent has there already (mv foo tmp && mv tmp foo)? fd -1: not a regular
@@ -243,18 +245,19 @@ static int is_unchanged(struct diff *d, const struct level *l, const char *name,
 	struct stat below;
 	int rc;
 
-	/* Another name of it may be new, and must not link into a lower layer. */
-	if (st->st_nlink > 1 || !parent_has(l, name, &below) || !layer_same_stat(st, &below))
+	/* Another name of it may be new, and must not link into a lower layer; one that the
+	 * parent's has is not of this file any more. */
+	if (st->st_nlink > 1 || !parent_has(l, name, &below) || below.st_nlink > 1 ||
+	    !layer_same_stat(st, &below))
 		return 0;
-	if (S_ISLNK(st->st_mode)) {
+	if (fd < 0) {
+		rc = layer_attrs_read_at(l->parent_fd, name, &d->theirs, err);
+		if (rc < 0 || !layer_same_attrs(&d->attrs, &d->theirs) || !S_ISLNK(st->st_mode))
+			return rc < 0 ? rc : layer_same_attrs(&d->attrs, &d->theirs);
 		rc = layer_readlink(l->upper_fd, name, ours, err);
 		if (rc >= 0)
 			rc = layer_readlink(l->parent_fd, name, theirs, err);
 		return rc < 0 ? rc : !strcmp(ours, theirs);
-	}
-	if (fd < 0) {
-		rc = layer_attrs_read_at(l->parent_fd, name, &d->theirs, err);
-		return rc < 0 ? rc : layer_same_attrs(&d->attrs, &d->theirs);
 	}
 	parent = layer_open(l->parent_fd, name, 0);
 	if (parent < 0)
@@ -354,17 +357,15 @@ static int visit_file(struct diff *d, const struct level *l, const char *name, s
 /* Symlinks, devices, fifos. */
 static int visit_node(struct diff *d, const struct level *l, const char *name, struct err *err)
 {
-	int dir_fd = l->is_merged ? l->merged_fd : l->upper_fd, rc = 0;
+	int dir_fd = l->is_merged ? l->merged_fd : l->upper_fd, rc;
 	char target[PATH_MAX];
 	const char *first;
 	struct layer_row row;
 	struct stat st;
 
-	layer_attrs_reset(&d->attrs);
 	if (fstatat(dir_fd, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
 		return err_sys(err, "stat %s", str_get(&d->path));
-	if (!S_ISLNK(st.st_mode))
-		rc = layer_attrs_read_at(dir_fd, name, &d->attrs, err);
+	rc = layer_attrs_read_at(dir_fd, name, &d->attrs, err);
 	if (rc >= 0 && !l->is_merged)
 		rc = is_unchanged(d, l, name, &st, -1, err);
 	if (rc)
@@ -595,7 +596,10 @@ static int enter(struct diff *d, const char *name, struct err *err)
 	if (rc < 0)
 		return err_ctx(err, "%s", str_get(&d->path));
 	is_cut = l.is_over && (l.is_merged || l.attrs.opaque == 'y');
+	/* Its time alone counts too: make, fontconfig and others compare it. Not that of "/", which
+	 * every mountpoint changes. */
 	is_changed = !l.is_over || is_cut || !layer_same_stat(&l.st, &below) ||
+		     l.st.st_mtim.tv_sec != below.st_mtim.tv_sec ||
 		     !layer_same_attrs(&l.attrs, &d->theirs);
 	park(d);
 	rc = push(d, &l, err);

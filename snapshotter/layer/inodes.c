@@ -13,7 +13,7 @@ void layer_inodes_free(struct layer_inodes *l)
 	*l = (struct layer_inodes){ 0 };
 }
 
-static struct layer_inode *slot(struct layer_inodes *l, dev_t dev, ino_t ino)
+static struct layer_inode *slot(const struct layer_inodes *l, dev_t dev, ino_t ino)
 {
 	uint64_t h = ((uint64_t)ino ^ ((uint64_t)dev << 40)) * 0x9e3779b97f4a7c15u;
 	size_t i = (size_t)(h >> 20) & (l->cap - 1);
@@ -47,4 +47,9 @@ const char *layer_inodes_first(struct layer_inodes *l, const struct stat *st, co
 	*s = (struct layer_inode){ st->st_dev, st->st_ino, mem_str(path) };
 	l->n++;
 	return NULL;
+}
+
+bool layer_inodes_has(const struct layer_inodes *l, const struct stat *st)
+{
+	return l->n && slot(l, st->st_dev, st->st_ino)->path;
 }

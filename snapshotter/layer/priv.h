@@ -17,6 +17,8 @@
 #define LAYER_WH_OPAQUE ".wh..wh..opq"
 #define LAYER_WH_META   ".wh..wh." /* what aufs kept for itself */
 
+#define LAYER_ACL_DEFAULT "system.posix_acl_default"
+
 enum {
 	LAYER_PATH_MAX = 4096,
 	LAYER_DEPTH_MAX = 1024,
@@ -114,6 +116,7 @@ struct layer_inodes {
 void layer_inodes_free(struct layer_inodes *l);
 /* The first path of that inode, or NULL when path is the first. */
 const char *layer_inodes_first(struct layer_inodes *l, const struct stat *st, const char *path);
+bool layer_inodes_has(const struct layer_inodes *l, const struct stat *st);
 
 /* --- entry.c: one thing in a directory --- */
 
@@ -231,8 +234,11 @@ struct layer_apply {
 	struct str path, target; /* of the entry, cleaned */
 	int dir_fd;              /* its parent, O_PATH; -1 when it must be looked up again */
 	struct str dir_path;
-	unsigned n_links; /* symlinks copied up for this entry */
-	bool is_stale;    /* dir_fd may no longer be what dir_path leads to */
+	unsigned n_links;            /* symlinks copied up for this entry */
+	struct layer_inodes dropped; /* by hash of the path */
+	bool has_default_acl;        /* some directory has one: what is made in it inherits */
+	bool is_root_cut;            /* the root is opaque */
+	bool is_stale;               /* dir_fd may no longer be what dir_path leads to */
 	struct layer_time {
 		char *path;
 		int64_t mtime_s;
@@ -250,8 +256,13 @@ int layer_enter(struct layer_apply *a, struct err *err);
 void layer_time_add(struct layer_apply *a, const char *path, int64_t mtime_s);
 /* Makes a->tar.e as a->dir_fd/name. */
 int layer_write(struct layer_apply *a, const char *name, struct err *err);
-/* Owner, attributes, mode of an entry that is a directory or file, through its fd. */
-int layer_write_attrs(int fd, const struct layer_entry *e, struct err *err);
+/* Owner, attributes, mode of an entry that is a directory or file, through its fd. is_new: nobody
+ * gave it attributes before. */
+int layer_write_attrs(struct layer_apply *a, int fd, const struct layer_entry *e, bool is_new,
+		      struct err *err);
+/* An entry that was passed over, so that links to it are as well. */
+int layer_drop(struct layer_apply *a, const char *path);
+bool layer_is_dropped(const struct layer_apply *a, const char *path);
 /* Version 3 of security.capability to 2, in place: the new length. */
 size_t layer_plain_capability(char *value, size_t len);
 

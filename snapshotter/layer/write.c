@@ -17,6 +17,8 @@
 
 #include "priv.h"
 
+enum { HOLE_BLOCK = 4096 };
+
 static int clear_way(struct layer_apply *a, const char *name, struct err *err)
 {
 	int rc = fs_remove_tree(a->dir_fd, name, err);
@@ -27,7 +29,7 @@ static int clear_way(struct layer_apply *a, const char *name, struct err *err)
 }
 
 /* fd may be O_PATH. */
-static int set_xattrs(int fd, const struct layer_entry *e, struct err *err)
+static int set_xattrs(struct layer_apply *a, int fd, const struct layer_entry *e, struct err *err)
 {
 	bool takes_user = e->kind == LAYER_FILE || e->kind == LAYER_DIR;
 	const char *name;
@@ -51,17 +53,43 @@ static int set_xattrs(int fd, const struct layer_entry *e, struct err *err)
 		rc = fs_xattr_set(fd, name, value, len, err);
 		if (rc < 0)
 			return rc;
+		a->has_default_acl |= !strcmp(name, LAYER_ACL_DEFAULT);
 	}
 	return 0;
 }
 
-int layer_write_attrs(int fd, const struct layer_entry *e, struct err *err)
+/* What an earlier entry of the same path had, and what a directory's default ACL gave to a new one.
+ */
+static int drop_xattrs(int fd, struct err *err)
+{
+	auto_free char *names = NULL;
+	char path[FD_PATH_MAX];
+	size_t len = 0;
+	int rc = fs_xattr_list(fd, &names, &len, err);
+
+	for (char *p = names; rc >= 0 && p < names + len; p += strlen(p) + 1)
+		if (layer_attr_is_kept(p) && removexattr(fd_path(fd, path), p) < 0 &&
+		    errno != ENODATA)
+			rc = err_sys(err, "remove xattr %s", p);
+	return rc;
+}
+
+static int replace_xattrs(struct layer_apply *a, int fd, const struct layer_entry *e, bool is_new,
+			  struct err *err)
+{
+	int rc = is_new && !a->has_default_acl ? 0 : drop_xattrs(fd, err);
+
+	return rc >= 0 && e->xattrs.len ? set_xattrs(a, fd, e, err) : rc;
+}
+
+int layer_write_attrs(struct layer_apply *a, int fd, const struct layer_entry *e, bool is_new,
+		      struct err *err)
 {
 	int rc;
 
 	if (fchown(fd, e->uid, e->gid) < 0)
 		return err_sys(err, "chown");
-	rc = e->xattrs.len ? set_xattrs(fd, e, err) : 0;
+	rc = replace_xattrs(a, fd, e, is_new, err);
 	if (rc < 0)
 		return rc;
 	return fchmod(fd, e->mode) < 0 ? err_sys(err, "chmod") : 0;
@@ -94,6 +122,34 @@ static int pwrite_all(int fd, const char *p, size_t n, uint64_t at, struct err *
 	return 0;
 }
 
+static bool is_zero(const char *p, size_t n)
+{
+	return !p[0] && !memcmp(p, p + 1, n - 1);
+}
+
+/* A layer's tar has zeros where the file has holes: blocks of zeros become holes again. *end is
+ * where the last of the rest ends. */
+static int write_blocks(int fd, const char *p, size_t n, uint64_t at, uint64_t *end,
+			struct err *err)
+{
+	size_t from = 0, i = 0;
+	int rc = 0;
+
+	while (i < n && rc >= 0) {
+		size_t k = HOLE_BLOCK - (at + i) % HOLE_BLOCK;
+
+		k = k < n - i ? k : n - i;
+		if (is_zero(p + i, k)) {
+			rc = pwrite_all(fd, p + from, i - from, at + from, err);
+			from = i + k;
+		} else {
+			*end = at + i + k;
+		}
+		i += k;
+	}
+	return rc < 0 ? rc : pwrite_all(fd, p + from, n - from, at + from, err);
+}
+
 static int write_data(struct layer_apply *a, int fd, struct err *err)
 {
 	uint64_t at = 0, end = 0;
@@ -107,10 +163,9 @@ static int write_data(struct layer_apply *a, int fd, struct err *err)
 			       a->o->max_bytes ? "limit" : "free space");
 	a->bytes += a->tar.e.size;
 	while ((n = layer_untar_data(&a->tar, &p, &at, err)) > 0) {
-		rc = pwrite_all(fd, p, (size_t)n, at, err);
+		rc = write_blocks(fd, p, (size_t)n, at, &end, err);
 		if (rc < 0)
 			return rc;
-		end = at + (uint64_t)n;
 	}
 	if (n < 0)
 		return (int)n;
@@ -140,28 +195,13 @@ static int write_file(struct layer_apply *a, const char *name, struct err *err)
 	int rc = fd < 0 ? fd : write_data(a, fd, err);
 
 	if (rc >= 0)
-		rc = layer_write_attrs(fd, &a->tar.e, err);
+		rc = layer_write_attrs(a, fd, &a->tar.e, true, err);
 	if (rc >= 0 && futimens(fd, ts) < 0)
 		rc = err_sys(err, "set time");
 	return rc;
 }
 
 /* --- directories --- */
-
-/* What an earlier entry of the same path had. */
-static int drop_xattrs(int fd, struct err *err)
-{
-	auto_free char *names = NULL;
-	char path[FD_PATH_MAX];
-	size_t len = 0;
-	int rc = fs_xattr_list(fd, &names, &len, err);
-
-	for (char *p = names; rc >= 0 && p < names + len; p += strlen(p) + 1)
-		if (layer_attr_is_kept(p) && removexattr(fd_path(fd, path), p) < 0 &&
-		    errno != ENODATA)
-			rc = err_sys(err, "remove xattr %s", p);
-	return rc;
-}
 
 /* 1 when it was there, 0 when it was made. is_replaced: it took the place of something else. */
 static int make_dir(struct layer_apply *a, const char *name, bool *is_replaced, struct err *err)
@@ -196,13 +236,11 @@ static int write_dir(struct layer_apply *a, const char *name, struct err *err)
 	fd = openat(a->dir_fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	if (fd < 0)
 		return err_sys(err, "open directory");
-	if (was_there)
-		rc = drop_xattrs(fd, err);
 	/* A whiteout or a file in its place hid the parent's directory: it stays hidden. */
-	if (rc >= 0 && is_replaced)
+	if (is_replaced)
 		rc = layer_set_opaque(fd, err);
 	if (rc >= 0)
-		rc = layer_write_attrs(fd, &a->tar.e, err);
+		rc = layer_write_attrs(a, fd, &a->tar.e, !was_there, err);
 	if (rc >= 0)
 		layer_time_add(a, a->path.s, a->tar.e.mtime_s);
 	return rc;
@@ -226,7 +264,12 @@ static int write_symlink(struct layer_apply *a, const char *name, struct err *er
 		return rc;
 	if (fchownat(a->dir_fd, name, e->uid, e->gid, AT_SYMLINK_NOFOLLOW) < 0)
 		return err_sys(err, "chown");
-	return set_time(a->dir_fd, name, e->mtime_s, err);
+	if (e->xattrs.len) {
+		auto_fd int fd = openat(a->dir_fd, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+
+		rc = fd < 0 ? err_sys(err, "open symlink") : set_xattrs(a, fd, e, err);
+	}
+	return rc < 0 ? rc : set_time(a->dir_fd, name, e->mtime_s, err);
 }
 
 /* The target is looked up as a chrooted process would, its last component not followed: a link to a
@@ -246,8 +289,12 @@ static int write_hardlink(struct layer_apply *a, const char *name, struct err *e
 	if (slash)
 		*slash = 0;
 	dir = path_try_in(a->root_fd, slash ? a->target.s : "", O_PATH | O_DIRECTORY, 0);
-	if (dir < 0 || fstatat(dir, base, &to, AT_SYMLINK_NOFOLLOW) < 0)
-		return err_sys(err, "link to %.200s", a->tar.e.target.s);
+	if (dir < 0 || fstatat(dir, base, &to, AT_SYMLINK_NOFOLLOW) < 0) {
+		rc = err_sys(err, "link to %.200s", a->tar.e.target.s);
+		if (slash)
+			*slash = '/';
+		return layer_is_dropped(a, a->target.s) ? layer_drop(a, a->path.s) : rc;
+	}
 	if (S_ISDIR(to.st_mode) || layer_is_whiteout(&to))
 		return err_set(err, EPERM, "link to %.200s, which is no file", a->tar.e.target.s);
 	if (linkat(dir, base, a->dir_fd, name, 0) == 0)
@@ -289,7 +336,7 @@ static int write_node(struct layer_apply *a, const char *name, struct err *err)
 		return err_set(err, EPERM, "another thing is in its place");
 	if (fchownat(fd, "", e->uid, e->gid, AT_EMPTY_PATH) < 0)
 		return err_sys(err, "chown");
-	rc = e->xattrs.len ? set_xattrs(fd, e, err) : 0;
+	rc = replace_xattrs(a, fd, e, true, err);
 	if (rc >= 0 && chmod(fd_path(fd, path), e->mode) < 0)
 		rc = err_sys(err, "chmod");
 	return rc < 0 ? rc : set_time(a->dir_fd, name, e->mtime_s, err);
