@@ -53,7 +53,7 @@ void layer_attrs_free(struct layer_attrs *a)
 bool layer_attr_is_kept(const char *name)
 {
 	static const char *const whole[] = { "security.capability", "security.ima",
-					     "system.posix_acl_access", LAYER_ACL_DEFAULT };
+					     LAYER_ACL_ACCESS, LAYER_ACL_DEFAULT };
 
 	for (size_t i = 0; i < ARRAY_LEN(whole); i++)
 		if (!strcmp(name, whole[i]))

@@ -19,6 +19,8 @@ void layer_pax_free(struct layer_pax *x)
 	str_free(&x->target);
 	str_free(&x->xattrs);
 	str_free(&x->sparse_name);
+	str_free(&x->acl_access);
+	str_free(&x->acl_default);
 	free(x->parts);
 }
 
@@ -198,6 +200,10 @@ static int set_record(struct layer_pax *x, const char *key, const char *value, s
 		return 0;
 	if (strlen(value) != len)
 		return -EINVAL;
+	if (!strcmp(key, "SCHILY.acl.access"))
+		return layer_acl_parse(value, &x->acl_access);
+	if (!strcmp(key, "SCHILY.acl.default"))
+		return layer_acl_parse(value, &x->acl_default);
 	if (!strcmp(key, "mtime"))
 		return set_time(x, value);
 	if (!strcmp(key, "GNU.sparse.map"))
@@ -245,12 +251,29 @@ static void replace(struct str *to, const struct str *from)
 	str_addn(to, from->s, from->len);
 }
 
+/* The xattr's own record goes before the text that says the same. */
+static void add_acl(struct layer_entry *e, const char *acl, const struct str *value)
+{
+	const char *name;
+	const void *v;
+	uint32_t len;
+	size_t at = 0;
+
+	while (layer_attrs_next(e->xattrs.s, e->xattrs.len, &at, &name, &v, &len))
+		if (!strcmp(name, acl))
+			return;
+	if (value->len)
+		layer_attrs_pack(&e->xattrs, acl, value->s, value->len);
+}
+
 void layer_pax_apply(const struct layer_pax *x, struct layer_entry *e)
 {
 	replace(&e->path, &x->path);
 	replace(&e->path, &x->sparse_name);
 	replace(&e->target, &x->target);
 	replace(&e->xattrs, &x->xattrs);
+	add_acl(e, LAYER_ACL_ACCESS, &x->acl_access);
+	add_acl(e, LAYER_ACL_DEFAULT, &x->acl_default);
 	if (x->has & PAX_SIZE)
 		e->size = x->size;
 	if (x->has & PAX_UID)

@@ -17,6 +17,7 @@
 #define LAYER_WH_OPAQUE ".wh..wh..opq"
 #define LAYER_WH_META   ".wh..wh." /* what aufs kept for itself */
 
+#define LAYER_ACL_ACCESS  "system.posix_acl_access"
 #define LAYER_ACL_DEFAULT "system.posix_acl_default"
 
 enum {
@@ -75,6 +76,13 @@ void layer_attrs_pack(struct str *to, const char *name, const void *value, size_
 /* The next of a packed list: false at the end or when it is damaged (*at < len then). */
 bool layer_attrs_next(const void *packed, size_t len, size_t *at, const char **ret_name,
 		      const void **ret_value, uint32_t *ret_len);
+
+/* --- acl.c: ACLs as the kernel has them and as tar programs write them --- */
+
+/* False for bytes that are no ACL. */
+bool layer_acl_text(const void *acl, size_t len, struct str *ret);
+/* Empty when nothing is left of it; -EINVAL, -E2BIG. */
+int layer_acl_parse(const char *text, struct str *ret);
 
 /* --- tar.c: rows to tar bytes, hashed on the way --- */
 
@@ -209,6 +217,7 @@ enum layer_pax_has {
 };
 struct layer_pax {
 	struct str path, target, xattrs, sparse_name;
+	struct str acl_access, acl_default; /* as xattrs */
 	unsigned has; /* enum layer_pax_has */
 	uint64_t size, uid, gid, major, minor, realsize, sparse_version;
 	int64_t mtime_s;

@@ -186,12 +186,52 @@ static void path_cut(struct header *h, const char *path, size_t len)
 	memcpy(h->name, path, len < NAME_LEN ? len : NAME_LEN);
 }
 
+/* Long forms, surrogates and what is beyond Unicode are none. */
+static bool is_utf8(const char *s, size_t n)
+{
+	static const uint32_t least[] = { 0, 0x80, 0x800, 0x10000 };
+	const unsigned char *p = (const unsigned char *)s, *end = p + n;
+
+	while (p < end) {
+		unsigned char c = *p++;
+		unsigned more = c < 0x80       ? 0
+				: c >> 5 == 6  ? 1
+				: c >> 4 == 14 ? 2
+				: c >> 3 == 30 ? 3
+					       : 4;
+		uint32_t v = c & (0xff >> (more + 2));
+
+		if (more > 3 || more > (size_t)(end - p))
+			return false;
+		for (unsigned i = 0; i < more; i++, p++) {
+			if (*p >> 6 != 2)
+				return false;
+			v = v << 6 | (*p & 0x3f);
+		}
+		if (more && (v < least[more] || v > 0x10ffff || (v >= 0xd800 && v < 0xe000)))
+			return false;
+	}
+	return true;
+}
+
 static uint64_t or_pax(struct str *pax, const char *key, uint64_t v, uint64_t max)
 {
 	if (v <= max)
 		return v;
 	pax_number(pax, key, (int64_t)v);
 	return 0;
+}
+
+/* tar programs read ACLs from records of their own, container engines from the xattr's. */
+static void pax_acl(struct str *pax, const char *name, const void *value, uint32_t len)
+{
+	auto_str struct str text = { 0 };
+	const char *key = !strcmp(name, LAYER_ACL_ACCESS)    ? "SCHILY.acl.access"
+			  : !strcmp(name, LAYER_ACL_DEFAULT) ? "SCHILY.acl.default"
+							     : NULL;
+
+	if (key && layer_acl_text(value, len, &text))
+		pax_add(pax, key, text.s, text.len);
 }
 
 static int pax_xattrs(struct str *pax, const struct layer_row *row, struct err *err)
@@ -210,6 +250,7 @@ static int pax_xattrs(struct str *pax, const struct layer_row *row, struct err *
 				       name);
 		snprintf(key, sizeof(key), "SCHILY.xattr.%s", name);
 		pax_add(pax, key, value, len);
+		pax_acl(pax, name, value, len);
 	}
 	return 0;
 }
@@ -270,9 +311,28 @@ static char type_flag(char kind)
 	return '0';
 }
 
+/* Those that fit no header. A PAX text is UTF-8 unless the header says otherwise, for readers who
+ * convert it. */
+static void put_names(struct layer_tar *t, struct header *h, const char *target)
+{
+	size_t link_len = strlen(target);
+	bool path_is_long = !path_fits(h, t->path.s, t->path.len),
+	     link_is_long = link_len > NAME_LEN;
+
+	memcpy(h->linkname, target, link_is_long ? NAME_LEN : link_len);
+	if ((path_is_long && !is_utf8(t->path.s, t->path.len)) ||
+	    (link_is_long && !is_utf8(target, link_len)))
+		pax_add(&t->pax, "hdrcharset", "BINARY", 6);
+	if (path_is_long) {
+		path_cut(h, t->path.s, t->path.len);
+		pax_add(&t->pax, "path", t->path.s, t->path.len);
+	}
+	if (link_is_long)
+		pax_add(&t->pax, "linkpath", target, link_len);
+}
+
 int layer_tar_header(struct layer_tar *t, const struct layer_row *row, struct err *err)
 {
-	size_t link_len = row->target ? strlen(row->target) : 0;
 	uint64_t size = row->kind == LAYER_FILE ? row->size : 0;
 	struct header h;
 	int rc;
@@ -280,14 +340,7 @@ int layer_tar_header(struct layer_tar *t, const struct layer_row *row, struct er
 	common(&h, type_flag(row->kind));
 	str_reset(&t->pax);
 	stream_path(&t->path, row);
-	if (!path_fits(&h, t->path.s, t->path.len)) {
-		path_cut(&h, t->path.s, t->path.len);
-		pax_add(&t->pax, "path", t->path.s, t->path.len);
-	}
-	memcpy(h.linkname, row->target ? row->target : "",
-	       link_len < NAME_LEN ? link_len : NAME_LEN);
-	if (link_len > NAME_LEN)
-		pax_add(&t->pax, "linkpath", row->target, link_len);
+	put_names(t, &h, row->target ? row->target : "");
 	octal(h.mode, sizeof(h.mode), row->mode & 07777);
 	octal(h.uid, sizeof(h.uid), or_pax(&t->pax, "uid", row->uid, ID_MAX));
 	octal(h.gid, sizeof(h.gid), or_pax(&t->pax, "gid", row->gid, ID_MAX));

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * One entry of an archive to one thing on disk, beneath a directory fd, the last component never
- * followed. The order is create, data, chown, xattrs, chmod, times: writing and chown take
- * capabilities and setuid bits away, chmod comes after both.
+ * followed. The order is create, data, chown, chmod, xattrs, times: writing and chown take
+ * capabilities and setuid bits away; chmod would change an ACL's mask, which libarchive's headers
+ * do not have in the mode.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -85,14 +86,11 @@ static int replace_xattrs(struct layer_apply *a, int fd, const struct layer_entr
 int layer_write_attrs(struct layer_apply *a, int fd, const struct layer_entry *e, bool is_new,
 		      struct err *err)
 {
-	int rc;
-
 	if (fchown(fd, e->uid, e->gid) < 0)
 		return err_sys(err, "chown");
-	rc = replace_xattrs(a, fd, e, is_new, err);
-	if (rc < 0)
-		return rc;
-	return fchmod(fd, e->mode) < 0 ? err_sys(err, "chmod") : 0;
+	if (fchmod(fd, e->mode) < 0)
+		return err_sys(err, "chmod");
+	return replace_xattrs(a, fd, e, is_new, err);
 }
 
 static int set_time(int dir_fd, const char *name, int64_t mtime_s, struct err *err)
@@ -336,9 +334,9 @@ static int write_node(struct layer_apply *a, const char *name, struct err *err)
 		return err_set(err, EPERM, "another thing is in its place");
 	if (fchownat(fd, "", e->uid, e->gid, AT_EMPTY_PATH) < 0)
 		return err_sys(err, "chown");
+	if (chmod(fd_path(fd, path), e->mode) < 0)
+		return err_sys(err, "chmod");
 	rc = replace_xattrs(a, fd, e, true, err);
-	if (rc >= 0 && chmod(fd_path(fd, path), e->mode) < 0)
-		rc = err_sys(err, "chmod");
 	return rc < 0 ? rc : set_time(a->dir_fd, name, e->mtime_s, err);
 }
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* property [-kv] [-s SEED] [SEQUENCES]: SHALE_LONG=1 goes on for hours. */
+/* property [-ktv] [-s SEED] [SEQUENCES]: SHALE_LONG=1 goes on for hours, -k also after a
+ * failure, -t takes every sequence through the other programs. */
 #include "prop.h"
 
 #include <errno.h>
@@ -251,14 +252,14 @@ static int sequence(struct prop *p, uint64_t seed, bool with_tools, struct str *
 	if (rc >= 0 && with_tools)
 		rc = tools_check(p, m, n, err);
 	if (rc >= 0 && with_tools)
-		rc = tools_back(p, m, n, seed, err);
+		rc = tools_back(p, m, n, err);
 	forget(p, m, n);
 	return rc < 0 ? rc : 0;
 }
 
 struct args {
 	uint64_t seed, sequences;
-	bool verbose, keep_going;
+	bool verbose, keep_going, with_tools;
 };
 
 static int run(struct prop *p, const struct args *a, struct err *err)
@@ -271,7 +272,7 @@ static int run(struct prop *p, const struct args *a, struct err *err)
 		uint64_t seed = a->seed + i;
 
 		str_reset(&log);
-		rc = sequence(p, seed, seed % TOOLS_EACH == 0, &log, err);
+		rc = sequence(p, seed, a->with_tools || seed % TOOLS_EACH == 0, &log, err);
 		if (rc < 0 || a->verbose)
 			fputs(str_get(&log), stderr);
 		if (rc < 0) {
@@ -295,11 +296,13 @@ static bool parse(int argc, char **argv, struct args *ret)
 {
 	int c;
 
-	while ((c = getopt(argc, argv, "kvs:")) != -1) {
+	while ((c = getopt(argc, argv, "ktvs:")) != -1) {
 		if (c == 'v')
 			ret->verbose = true;
 		else if (c == 'k')
 			ret->keep_going = true;
+		else if (c == 't')
+			ret->with_tools = true;
 		else if (c != 's' || str_to_u64(optarg, 10, INT64_MAX, &ret->seed) < 0)
 			return false;
 	}
@@ -317,7 +320,7 @@ int main(int argc, char **argv)
 	int rc;
 
 	if (!parse(argc, argv, &a)) {
-		fprintf(stderr, "usage: property [-kv] [-s SEED] [SEQUENCES]\n");
+		fprintf(stderr, "usage: property [-ktv] [-s SEED] [SEQUENCES]\n");
 		return 2;
 	}
 	if (geteuid() != 0) {
@@ -325,6 +328,7 @@ int main(int argc, char **argv)
 		return 0;
 	}
 	umask(0);
+	setenv("LC_ALL", "C.UTF-8", 1); /* bsdtar converts names */
 	/* Whatever is mounted goes away with the process. */
 	if (unshare(CLONE_NEWNS) < 0 || mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0) {
 		perror("unshare");

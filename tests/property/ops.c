@@ -241,6 +241,12 @@ static int op_there_and_back(const struct op_args *o)
 
 static int op_link(const struct op_args *o)
 {
+	struct stat st;
+
+	/* GNU tar writes links of files and symlinks only. */
+	if (o->d->for_tools && (fstatat(o->root, o->a, &st, AT_SYMLINK_NOFOLLOW) < 0 ||
+				(!S_ISREG(st.st_mode) && !S_ISLNK(st.st_mode))))
+		return -1;
 	return linkat(o->root, o->a, o->root, o->b, 0);
 }
 
@@ -295,8 +301,11 @@ static int op_chown_tree(const struct op_args *o)
 
 static int op_utimes(const struct op_args *o)
 {
-	static const int64_t seconds[] = { 0, -7, 1, 1000000000, 1700000000, 5000000000 };
-	struct timespec t = { .tv_sec = seconds[dice_roll(o->d, ARRAY_LEN(seconds))],
+	static const int64_t seconds[] = { -7, 0, 1, 1000000000, 1700000000, 5000000000 };
+	/* bsdtar writes no times before 1970 to GNU archives. */
+	unsigned first = o->d->for_tools ? 1 : 0;
+	struct timespec t = { .tv_sec =
+				      seconds[first + dice_roll(o->d, ARRAY_LEN(seconds) - first)],
 			      .tv_nsec = dice_roll(o->d, 2) ? 0 : dice_roll(o->d, 1000000000) };
 
 	return utimensat(o->root, o->a, (struct timespec[2]){ t, t }, AT_SYMLINK_NOFOLLOW);
@@ -314,7 +323,9 @@ static int op_xattr(const struct op_args *o)
 					     "trusted.overlay.redirect",
 					     "trusted.overlay.metacopy" };
 	unsigned n_names = o->d->is_plain ? ARRAY_LEN(names) - 3 : ARRAY_LEN(names);
-	const char *name = names[dice_roll(o->d, n_names)];
+	unsigned which = dice_roll(o->d, n_names);
+	/* GNU tar reads "%25" in a name as "%", bsdtar writes it for "%". */
+	const char *name = o->d->for_tools && which == 2 ? "user.c" : names[which];
 	auto_str struct str at = { 0 };
 	size_t n = dice_roll(o->d, 3) ? dice_roll(o->d, 40) : dice_roll(o->d, 1500);
 
@@ -385,7 +396,8 @@ static int op_device(const struct op_args *o)
 {
 	return mknodat(o->root, o->a,
 		       (dice_roll(o->d, 2) ? S_IFCHR : S_IFBLK) | dice_roll(o->d, 01000),
-		       makedev(1 + dice_roll(o->d, 4094), dice_roll(o->d, 1 << 20)));
+		       makedev(1 + dice_roll(o->d, 4094),
+			       dice_roll(o->d, o->d->for_tools ? 1 << 18 : 1 << 20)));
 }
 
 static int op_socket(const struct op_args *o)

@@ -39,7 +39,8 @@ enum tree_flag {
 	TREE_COMPACT = 2,       /* so is a block of zeros that takes room */
 	TREE_RAW = 4,           /* an upper, where char 0:0 is a whiteout: left out */
 	TREE_NO_ACL = 8,
-	TREE_NO_USER = 16, /* user.* that is empty */
+	TREE_NO_XATTRS = 16,
+	TREE_NO_ROOT = 32, /* the root itself */
 };
 /* The tree as text, one line a thing with all that a layer carries, so that two are compared as
  * strings. */
@@ -72,6 +73,6 @@ int prop_same(const char *want, const char *got, const char *what, struct err *e
 /* Those of a sequence that made n layers. */
 int tools_check(struct prop *p, const struct made *m, unsigned n, struct err *err);
 /* Archives that they make of its last tree, through us. */
-int tools_back(struct prop *p, const struct made *m, unsigned n, uint64_t seed, struct err *err);
+int tools_back(struct prop *p, const struct made *m, unsigned n, struct err *err);
 
 #endif

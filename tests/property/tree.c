@@ -47,8 +47,8 @@ static void tree_free(struct tree *t)
 
 static bool is_compared(const struct tree *t, const char *name)
 {
-	if (str_starts(name, "trusted.") || str_starts(name, "user.overlay.") ||
-	    !strcmp(name, "security.selinux"))
+	if ((t->flags & TREE_NO_XATTRS) || str_starts(name, "trusted.") ||
+	    str_starts(name, "user.overlay.") || !strcmp(name, "security.selinux"))
 		return false;
 	return !(t->flags & TREE_NO_ACL) || !str_starts(name, "system.posix_acl");
 }
@@ -99,8 +99,7 @@ static int add_xattrs(struct tree *t, const char *at, struct err *err)
 		n = lgetxattr(at, names[i], t->buf + NAMES, NAMES);
 		if (n < 0)
 			return err_sys(err, "xattr %s", names[i]);
-		if (n || !(t->flags & TREE_NO_USER))
-			add_value(t, names[i], (unsigned char *)t->buf + NAMES, n);
+		add_value(t, names[i], (unsigned char *)t->buf + NAMES, n);
 	}
 	return 0;
 }
@@ -211,12 +210,31 @@ static int add_details(struct tree *t, int dir, const char *name, const struct s
 	return add_xattrs(t, at, err);
 }
 
+static int add_line(struct tree *t, int dir, const char *name, const struct stat *st,
+		    struct err *err)
+{
+	const char *first = NULL;
+	int rc;
+
+	str_addf(t->text, "%s %o %u:%u", str_get(&t->path), st->st_mode, st->st_uid, st->st_gid);
+	if (S_ISCHR(st->st_mode) || S_ISBLK(st->st_mode))
+		str_addf(t->text, " %u,%u", major(st->st_rdev), minor(st->st_rdev));
+	if (*str_get(&t->path)) /* "/" changes with every mountpoint: its time is nobody's */
+		str_addf(t->text, " @%lld", (long long)st->st_mtim.tv_sec);
+	if (!S_ISDIR(st->st_mode) && st->st_nlink > 1)
+		first = first_name(t, st);
+	if (first)
+		str_addf(t->text, " = %s", first);
+	rc = first ? 0 : add_details(t, dir, name, st, err);
+	str_addc(t->text, '\n');
+	return rc;
+}
+
 static int add_dir(struct tree *t, int dir, struct err *err);
 
 static int add_one(struct tree *t, int dir, const char *name, struct err *err)
 {
 	bool is_root = !strcmp(name, ".");
-	const char *first = NULL;
 	struct stat st;
 	int rc;
 
@@ -228,17 +246,7 @@ static int add_one(struct tree *t, int dir, const char *name, struct err *err)
 	if ((t->flags & TREE_WHOLE_SECONDS) && st.st_mtim.tv_nsec)
 		return err_set(err, EBADMSG, "%s: its mtime has %ld ns", str_get(&t->path),
 			       st.st_mtim.tv_nsec);
-	str_addf(t->text, "%s %o %u:%u", str_get(&t->path), st.st_mode, st.st_uid, st.st_gid);
-	if (S_ISCHR(st.st_mode) || S_ISBLK(st.st_mode))
-		str_addf(t->text, " %u,%u", major(st.st_rdev), minor(st.st_rdev));
-	if (!is_root) /* "/" changes with every mountpoint: its time is nobody's */
-		str_addf(t->text, " @%lld", (long long)st.st_mtim.tv_sec);
-	if (!S_ISDIR(st.st_mode) && st.st_nlink > 1)
-		first = first_name(t, &st);
-	if (first)
-		str_addf(t->text, " = %s", first);
-	rc = first ? 0 : add_details(t, dir, name, &st, err);
-	str_addc(t->text, '\n');
+	rc = is_root && (t->flags & TREE_NO_ROOT) ? 0 : add_line(t, dir, name, &st, err);
 	if (rc >= 0 && S_ISDIR(st.st_mode)) {
 		auto_fd int sub =
 			openat(dir, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
