@@ -142,7 +142,7 @@ $(B)/tests/run-property: $(patsubst %.c,$(B)/%.o,$(wildcard tests/property/*.c))
 	$(QUIET_LD)$(CC) $(ALL_LDFLAGS) -o $@ $(filter %.o,$^) -Wl,--start-group $(call archives,$(NEED_property)) -Wl,--end-group \
 		$(call libs,$(NEED_property))
 property: $(B)/tests/run-property
-	$< $(SEQUENCES)
+	sh tests/property/run $< $(SEQUENCES)
 
 unit-%: $(B)/tests/unit-%
 	$<
@@ -152,6 +152,7 @@ check: all $(UNITS:%=$(B)/tests/unit-%)
 
 check-root: all
 	sh scripts/test --only integration
+	sh scripts/test --only property
 
 lint: all
 	@sh scripts/lint/run $(B) $(CC)

@@ -67,7 +67,9 @@ int prop_view(struct prop *p, int64_t id, unsigned flags, struct str *ret, struc
 	int rc = snap_mount(p->snap, id, SNAP_RDONLY, &m, err);
 
 	/* A layer without parents is seen as it is. */
-	return rc < 0 ? rc : tree_text(m.root_fd, flags | TREE_RAW, ret, err);
+	return rc < 0 ? rc
+		      : tree_text(m.root_fd, flags | TREE_RAW,
+				  flags & TREE_BY_LAYER ? &p->origins : NULL, ret, err);
 }
 
 int prop_same(const char *want, const char *got, const char *what, struct err *err)
@@ -137,7 +139,7 @@ static int make(struct prop *p, struct dice *d, const struct made *below, struct
 		struct err *err)
 {
 	auto_snap_mount struct snap_mount root = SNAP_MOUNT_INIT;
-	auto_str struct str got = { 0 };
+	auto_str struct str want = { 0 }, got = { 0 };
 	int rc = prepare(p, below ? below->ours : 0, &m->ours, err);
 
 	if (rc >= 0)
@@ -146,13 +148,13 @@ static int make(struct prop *p, struct dice *d, const struct made *below, struct
 	if (rc >= 0)
 		rc = ops_run(root.root_fd, d, 1 + dice_roll(d, below ? OPS_STEP : OPS_BASE), err);
 	if (rc >= 0)
-		rc = tree_text(root.root_fd, 0, &m->want, err);
+		rc = tree_text(root.root_fd, 0, NULL, &want, err);
 	snap_mount_close(&root);
 	if (rc >= 0)
 		rc = freeze(p, m->ours, err);
 	if (rc >= 0)
 		rc = prop_view(p, m->ours, TREE_WHOLE_SECONDS, &got, err);
-	return rc < 0 ? rc : prop_same(m->want.s, str_get(&got), "after commit", err);
+	return rc < 0 ? rc : prop_same(want.s, str_get(&got), "after commit", err);
 }
 
 static int unpack(struct prop *p, const struct made *below, struct made *m, struct err *err)
@@ -181,10 +183,36 @@ static int unpack(struct prop *p, const struct made *below, struct made *m, stru
 	return rc < 0 ? rc : freeze(p, m->theirs, err);
 }
 
+struct layer_rows {
+	struct origins *to;
+	unsigned layer;
+};
+
+static int add_row(const struct layer_row *row, void *arg, struct err *err)
+{
+	struct layer_rows *r = arg;
+
+	(void)err;
+	origins_add(r->to, row->path, r->layer);
+	return 0;
+}
+
+static int learn_origins(struct prop *p, const struct made *m, struct err *err)
+{
+	auto_fd int dir = -1;
+	int rc = snap_dir_fd(p->snap, m->ours, &dir, err);
+
+	return rc < 0 ? rc
+		      : layer_table_walk(dir, add_row,
+					 &(struct layer_rows){ &p->origins, (unsigned)m->ours },
+					 err);
+}
+
 static int check(struct prop *p, const struct made *below, struct made *m, struct err *err)
 {
-	auto_str struct str got = { 0 };
+	auto_str struct str want = { 0 }, got = { 0 };
 	struct layer_info again = { 0 };
+	unsigned flags = TREE_WHOLE_SECONDS | TREE_BY_LAYER;
 	int rc;
 
 	m->tar_fd = memfd_create("layer", MFD_CLOEXEC);
@@ -194,10 +222,13 @@ static int check(struct prop *p, const struct made *below, struct made *m, struc
 	if (rc >= 0)
 		rc = unpack(p, below, m, err);
 	if (rc >= 0)
-		rc = prop_view(p, m->theirs, TREE_WHOLE_SECONDS | (below ? 0 : TREE_COMPACT), &got,
-			       err);
+		rc = learn_origins(p, m, err);
 	if (rc >= 0)
-		rc = prop_same(m->want.s, str_get(&got), "unpacked", err);
+		rc = prop_view(p, m->ours, flags, &want, err);
+	if (rc >= 0) /* what the kernel copied up is not as tight */
+		rc = prop_view(p, m->theirs, flags | (below ? 0 : TREE_COMPACT), &got, err);
+	if (rc >= 0)
+		rc = prop_same(want.s, str_get(&got), "unpacked", err);
 	if (rc >= 0)
 		rc = diff(p, m->theirs, below ? below->theirs : 0, -1, &again, err);
 	if (rc >= 0 && !digest_eq(&again.diff_id, &m->info.diff_id))
@@ -219,9 +250,9 @@ static void forget(struct prop *p, struct made *m, unsigned n)
 			snap_remove(p->snap, m[i].theirs, &ignored);
 		if (m[i].ours)
 			snap_remove(p->snap, m[i].ours, &ignored);
-		str_free(&m[i].want);
 		fd_close(&m[i].tar_fd);
 	}
+	origins_free(&p->origins);
 	snap_sweep(p->snap, &ignored);
 }
 

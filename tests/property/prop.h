@@ -40,11 +40,23 @@ enum tree_flag {
 	TREE_RAW = 4,           /* an upper, where char 0:0 is a whiteout: left out */
 	TREE_NO_ACL = 8,
 	TREE_NO_XATTRS = 16,
-	TREE_NO_ROOT = 32, /* the root itself */
+	TREE_NO_ROOT = 32,  /* the root itself */
+	TREE_BY_LAYER = 64, /* see struct origins */
 };
+/* Which layer has a path last: names of one file are linked in an archive only within a layer. */
+struct origins {
+	struct origin {
+		char *path;
+		unsigned layer;
+	} * v;
+	size_t n, cap;
+};
+void origins_add(struct origins *o, const char *path, unsigned layer);
+void origins_free(struct origins *o);
+
 /* The tree as text, one line a thing with all that a layer carries, so that two are compared as
- * strings. */
-int tree_text(int root, unsigned flags, struct str *ret, struct err *err);
+ * strings. o may be NULL. */
+int tree_text(int root, unsigned flags, const struct origins *o, struct str *ret, struct err *err);
 /* The first lines in which two trees differ. */
 void tree_differences(const char *a, const char *b, struct str *ret);
 
@@ -55,12 +67,12 @@ struct prop {
 	int fd;
 	struct db *db;
 	struct snap *snap;
-	uint64_t layers, entries, things, bytes; /* what was gone through */
+	struct origins origins;
+	uint64_t layers, entries, bytes; /* what was gone through */
 };
 
 struct made {
 	int64_t ours, theirs; /* snapshots: as it was made, and as it was unpacked */
-	struct str want;      /* the tree as the step left it */
 	int tar_fd;
 	struct layer_info info;
 };

@@ -60,7 +60,7 @@ static int compare(struct prop *p, int64_t id, int dir, unsigned flags, const ch
 	int rc = prop_view(p, id, flags, &want, err);
 
 	if (rc >= 0)
-		rc = tree_text(dir, flags, &got, err);
+		rc = tree_text(dir, flags, flags & TREE_BY_LAYER ? &p->origins : NULL, &got, err);
 	return rc < 0 ? rc : prop_same(str_get(&want), str_get(&got), what, err);
 }
 
@@ -116,7 +116,7 @@ struct program {
 
 static const struct program gnu_unpack = {
 	"/usr/bin/tar --xattrs --xattrs-include=* --acls --numeric-owner -p -x --exclude=.wh.* -f - -C out",
-	0
+	TREE_BY_LAYER
 };
 
 static int check_gnu(struct prop *p, const struct made *m, unsigned n, struct err *err)
@@ -159,9 +159,9 @@ static int check_bsd(struct prop *p, const struct made *m, struct err *err)
 	if (rc >= 0)
 		rc = snap_fs_fd(p->snap, m->theirs, &fs, err);
 	if (rc >= 0)
-		rc = tree_text(fs, bsd_unpack.flags, &want, err);
+		rc = tree_text(fs, bsd_unpack.flags, NULL, &want, err);
 	if (rc >= 0)
-		rc = tree_text(out, bsd_unpack.flags, &got, err);
+		rc = tree_text(out, bsd_unpack.flags, NULL, &got, err);
 	return rc < 0 ? err_ctx(err, "bsdtar")
 		      : prop_same(str_get(&want), str_get(&got), "bsdtar", err);
 }
@@ -237,7 +237,7 @@ static int check_umoci(struct prop *p, const struct made *m, unsigned n, struct 
 		return err_ctx(err, "umoci");
 	out = openat(p->fd, "bundle/rootfs", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	return out < 0 ? err_sys(err, "umoci's rootfs")
-		       : compare(p, m[n - 1].ours, out, 0, "umoci", err);
+		       : compare(p, m[n - 1].ours, out, TREE_BY_LAYER, "umoci", err);
 }
 
 int tools_check(struct prop *p, const struct made *m, unsigned n, struct err *err)

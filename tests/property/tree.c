@@ -21,11 +21,13 @@ enum { BLOCK = 4096, CHUNK = 256 << 10 };
 struct inode_name {
 	dev_t dev;
 	ino_t ino;
+	unsigned layer;
 	char *path;
 };
 
 struct tree {
 	unsigned flags;
+	const struct origins *origins;
 	struct str *text;
 	struct str path;
 	struct inode_name *v;
@@ -175,13 +177,25 @@ static int add_content(struct tree *t, int fd, uint64_t size, struct err *err)
 
 /* --- things --- */
 
+static unsigned layer_of(const struct origins *o, const char *path)
+{
+	for (size_t i = o ? o->n : 0; i-- > 0;)
+		if (!strcmp(o->v[i].path, path))
+			return o->v[i].layer;
+	return 0;
+}
+
 static const char *first_name(struct tree *t, const struct stat *st)
 {
+	unsigned layer = layer_of(t->origins, str_get(&t->path));
+
 	for (size_t i = 0; i < t->n; i++)
-		if (t->v[i].ino == st->st_ino && t->v[i].dev == st->st_dev)
+		if (t->v[i].ino == st->st_ino && t->v[i].dev == st->st_dev &&
+		    t->v[i].layer == layer)
 			return t->v[i].path;
 	mem_room(t->v, t->n, t->cap);
-	t->v[t->n++] = (struct inode_name){ st->st_dev, st->st_ino, mem_str(str_get(&t->path)) };
+	t->v[t->n++] =
+		(struct inode_name){ st->st_dev, st->st_ino, layer, mem_str(str_get(&t->path)) };
 	return NULL;
 }
 
@@ -273,14 +287,28 @@ static int add_dir(struct tree *t, int dir, struct err *err)
 	return rc;
 }
 
-int tree_text(int root, unsigned flags, struct str *ret, struct err *err)
+int tree_text(int root, unsigned flags, const struct origins *o, struct str *ret, struct err *err)
 {
-	auto_tree struct tree t = { .flags = flags, .text = ret };
+	auto_tree struct tree t = { .flags = flags, .origins = o, .text = ret };
 
 	str_reset(ret);
 	str_add(&t.path, "");
 	t.buf = mem_alloc(CHUNK);
 	return add_one(&t, root, ".", err);
+}
+
+void origins_add(struct origins *o, const char *path, unsigned layer)
+{
+	mem_room(o->v, o->n, o->cap);
+	o->v[o->n++] = (struct origin){ mem_fmt("/%s", path), layer };
+}
+
+void origins_free(struct origins *o)
+{
+	for (size_t i = 0; i < o->n; i++)
+		free(o->v[i].path);
+	free(o->v);
+	*o = (struct origins){ 0 };
 }
 
 static void add_missing(const struct strv *from, const struct strv *in, char sign, struct str *ret)
