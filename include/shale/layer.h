@@ -46,7 +46,6 @@ struct layer_source {
 };
 
 struct layer_diff_opts {
-	int64_t epoch;    /* SOURCE_DATE_EPOCH: clamp mtimes to it; 0 = none */
 	struct sink *to;  /* receives the stream, or NULL */
 	int table_dir_fd; /* write the file table "table" here (atomically), or -1 */
 	bool writeback;   /* start writeback of what was read (sync_file_range) */
@@ -79,9 +78,11 @@ int layer_apply(int tar_fd, int dir_fd, const struct layer_apply_opts *o, struct
  * error. Offset is reset. */
 int layer_is_tar(int fd, struct err *err);
 
-/* After a step: truncate the mtimes of everything new in the upper to whole seconds; finds the
- * flags and sums size_bytes (content, metacopied files count in full) in the same pass. */
-int layer_freeze(int upper_fd, struct layer_info *ret, struct err *err);
+/* After a step: truncate the mtimes of everything new in the upper to whole seconds, and set those
+ * after *epoch (SOURCE_DATE_EPOCH; NULL: none) to it, so that the layer is the same here and where
+ * it is unpacked; finds the flags and sums size_bytes (content, metacopied files count in full) in
+ * the same pass. */
+int layer_freeze(int upper_fd, const int64_t *epoch, struct layer_info *ret, struct err *err);
 
 /* One row of a file table, valid during the callback. */
 enum layer_kind {

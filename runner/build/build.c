@@ -53,6 +53,42 @@ static void take_build_args(struct build *b)
 	}
 }
 
+/* As buildx: the variable counts as the build argument. Nothing of the image is newer than it says.
+ */
+static int take_epoch(struct build *b, struct err *err)
+{
+	static const char name[] = "SOURCE_DATE_EPOCH";
+	const char *env = getenv(name), *v = strv_env_get(&b->build_args, name);
+	uint64_t s;
+
+	if (!v && env && *env) {
+		strv_addf(&b->build_args, "%s=%s", name, env);
+		v = env;
+	}
+	if (!v || !*v)
+		return 0;
+	if (str_to_u64(v, 10, INT64_MAX / 1000000000, &s) < 0)
+		return err_set(err, EINVAL, "%s=%s: want seconds since 1970", name, v);
+	b->epoch_s = (int64_t)s;
+	b->epoch = &b->epoch_s;
+	b->epoch_text = strv_env_get(&b->build_args, name);
+	return 0;
+}
+
+static void clamp(const struct build *b, int64_t *s)
+{
+	if (b->epoch && *s > *b->epoch)
+		*s = *b->epoch;
+}
+
+/* The base's dates too, as BuildKit has it. */
+static void clamp_dates(const struct build *b, struct image_config *c)
+{
+	clamp(b, &c->created_s);
+	for (size_t i = 0; i < c->n_history; i++)
+		clamp(b, &c->history[i].created_s);
+}
+
 static void count_steps(struct build *b)
 {
 	for (size_t i = 0; i < b->plan->n; i++)
@@ -96,6 +132,7 @@ static int finish(struct build *b, const struct strv *tags, struct build_result 
 		rc = add_labels(b, st->config, err);
 	if (rc < 0)
 		return rc;
+	clamp_dates(b, st->config);
 	ret->steps = b->total;
 	ret->cached = b->cached;
 	return image_write(b->rt, st->config, st->snapshot, tags, ret->image_id, err);
@@ -126,6 +163,7 @@ static int run_plan(struct build *b, const char *ignore_base, struct build_resul
 	b->stages = mem_array(b->plan->n, sizeof(*b->stages));
 	b->workers = workers_new(b->rt);
 	b->now_s = proc_now_ns() / 1000000000;
+	clamp(b, &b->now_s);
 	b->target_name = b->plan->stages[b->plan->target].name;
 	count_steps(b);
 	rc = stage_build(b, b->plan->target, err);
@@ -156,6 +194,9 @@ int build_run(struct runtime *rt, const struct build_opts *o, struct build_resul
 	if (rc < 0)
 		return rc;
 	take_build_args(&b);
+	rc = take_epoch(&b, err);
+	if (rc < 0)
+		return rc;
 	po.file_name = b.file_name =
 		o->file && strcmp(o->file, "-") != 0 ? path_base(o->file) : "Dockerfile";
 	rc = dockerfile_parse(b.file_name, text, len, &d, err);

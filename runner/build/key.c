@@ -8,12 +8,15 @@
 
 #include "priv.h"
 
-void key_begin(struct key *k, const char *kind, const char *parent)
+void key_begin(struct key *k, const struct build *b, const char *kind, const char *parent)
 {
 	*k = (struct key){ .h = hash_new(), .ingredients = json_object() };
 	key_add(k, "key", "1"); /* raise it when the meaning of a key changes */
 	key_add(k, "kind", kind);
 	key_add(k, "parent", parent);
+	/* Times in the layer depend on it. */
+	if (b->epoch)
+		key_add(k, "epoch", b->epoch_text);
 }
 
 void key_add(struct key *k, const char *name, const char *value)

@@ -230,7 +230,8 @@ struct key {
 	struct hash *h;
 	json_t *ingredients;
 };
-void key_begin(struct key *k, const char *kind, const char *parent);
+struct build;
+void key_begin(struct key *k, const struct build *b, const char *kind, const char *parent);
 void key_add(struct key *k, const char *name, const char *value); /* NULL differs from "" */
 void key_addv(struct key *k, const char *name, const struct strv *v);
 void key_end(struct key *k);
@@ -281,6 +282,9 @@ struct build {
 	struct strv build_args;
 	size_t step, total, cached;
 	int64_t now_s;
+	const int64_t *epoch; /* SOURCE_DATE_EPOCH: nothing is newer; NULL: it is not set */
+	int64_t epoch_s;
+	const char *epoch_text;
 	int self_exe, lease_fd;
 };
 int stage_build(struct build *b, size_t index, struct err *err);

@@ -255,7 +255,7 @@ int run_step(struct build *b, struct stage_state *st, const struct df_inst *i, s
 	scope_env(&st->scope, &r.env, &r.visible);
 	run_text(&r, i, &text);
 	s.text = str_get(&text);
-	key_begin(&key, "run", st->fs_parent);
+	key_begin(&key, b, "run", st->fs_parent);
 	key_addv(&key, "argv", &r.argv);
 	key_add(&key, "script", r.script);
 	key_addv(&key, "env", &r.visible);

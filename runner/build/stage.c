@@ -33,7 +33,7 @@ static int arg_step(struct build *b, struct stage_state *st, const struct df_ins
 		str_addf(&what, " %s", pair);
 	}
 	r.text = str_get(&what);
-	key_begin(&key, "config", st->parent);
+	key_begin(&key, b, "config", st->parent);
 	key_add(&key, "instruction", r.text);
 	key_end(&key);
 	step_begin(&r);

@@ -159,7 +159,7 @@ static int freeze(struct step_run *r, int64_t id, struct layer_info *ret, struct
 
 	if (rc < 0)
 		return rc;
-	rc = layer_freeze(fs_fd, ret, err);
+	rc = layer_freeze(fs_fd, r->b->epoch, ret, err);
 	close(fs_fd);
 	return rc < 0 ? rc : snap_commit(r->b->rt->snap, id, NULL, ret->flags, err);
 }

@@ -22,7 +22,7 @@ int meta_step(struct build *b, struct stage_state *st, const struct df_inst *i, 
 	if (rc < 0)
 		return rc;
 	r.text = str_get(&what);
-	key_begin(&key, "config", st->parent);
+	key_begin(&key, b, "config", st->parent);
 	key_add(&key, "instruction", r.text);
 	key_end(&key);
 	step_begin(&r);
@@ -65,7 +65,7 @@ int workdir_step(struct build *b, struct stage_state *st, const struct df_inst *
 	if (rc < 0)
 		return rc;
 	r.text = str_get(&what);
-	key_begin(&key, "workdir", st->fs_parent);
+	key_begin(&key, b, "workdir", st->fs_parent);
 	key_add(&key, "dir", st->config->workdir);
 	key_end(&key);
 	step_begin(&r);
@@ -80,7 +80,7 @@ int workdir_step(struct build *b, struct stage_state *st, const struct df_inst *
 	if (rc > 0)
 		return step_layer(&r, make_workdir, st->config->workdir, err);
 	key_free(&key);
-	key_begin(&key, "config", st->parent);
+	key_begin(&key, b, "config", st->parent);
 	key_add(&key, "instruction", r.text);
 	key_end(&key);
 	return step_config(&r, err);
@@ -216,7 +216,7 @@ static int copy_work(int root_fd, int64_t snapshot, void *arg, struct err *err)
 static void copy_key(struct key *k, const struct step_run *r, const struct copy_job *j,
 		     const char *from, const struct digest *content)
 {
-	key_begin(k, "copy", r->st->fs_parent);
+	key_begin(k, r->b, "copy", r->st->fs_parent);
 	key_add(k, "instruction", r->text);
 	key_add(k, "workdir", j->workdir);
 	key_add(k, "from", from);

@@ -33,7 +33,7 @@ static int unpack(struct runtime *rt, int64_t snapshot, int tar_fd, struct layer
 	if (rc >= 0)
 		rc = layer_apply(tar_fd, fs, &o, NULL, err);
 	if (rc >= 0)
-		rc = layer_freeze(fs, ret, err);
+		rc = layer_freeze(fs, NULL, ret, err);
 	return rc;
 }
 

@@ -101,7 +101,7 @@ static int apply(struct runtime *rt, int64_t snapshot, int64_t parent, int tar_f
 		return rc;
 	o.parent_fd = below.root_fd;
 	rc = layer_apply(tar_fd, fs, &o, &u->stream, err);
-	return rc < 0 ? rc : layer_freeze(fs, &u->frozen, err);
+	return rc < 0 ? rc : layer_freeze(fs, NULL, &u->frozen, err);
 }
 
 /* The file as a blob, by which save can give back what was loaded. */

@@ -77,13 +77,6 @@ static void diff_free(struct diff *d)
 }
 #define auto_diff cleanup(diff_free)
 
-static int64_t clamp(const struct diff *d, const struct stat *st)
-{
-	int64_t s = st->st_mtim.tv_sec;
-
-	return d->o->epoch && s > d->o->epoch ? d->o->epoch : s;
-}
-
 static struct layer_row row_of(const struct diff *d, const struct stat *st,
 			       const struct layer_attrs *a)
 {
@@ -95,7 +88,7 @@ static struct layer_row row_of(const struct diff *d, const struct stat *st,
 				   .rdev = S_ISCHR(st->st_mode) || S_ISBLK(st->st_mode)
 						   ? st->st_rdev
 						   : 0,
-				   .mtime_s = clamp(d, st),
+				   .mtime_s = st->st_mtim.tv_sec,
 				   .xattrs = a->kept.s,
 				   .xattrs_len = (uint32_t)a->kept.len };
 }

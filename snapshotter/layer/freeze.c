@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * After a step, on the critical path: mtimes to whole seconds, and what kind of layer it is. Files
- * are not opened: a stat each, and more only where it can matter.
+ * After a step, on the critical path: mtimes to whole seconds and none after the epoch, and what
+ * kind of layer it is. Files are not opened: a stat each, and more only where it can matter.
  */
 #include <dirent.h>
 #include <errno.h>
@@ -25,11 +25,12 @@ struct level {
 	int fd; /* -1 while a deep walk is beneath it */
 	struct layer_names names;
 	size_t next;
-	bool is_late; /* its own mtime has a fraction: cut when its entries are done */
+	bool is_late; /* its own mtime must be cut: when its entries are done */
 	int64_t mtime_s;
 };
 
 struct freeze {
+	const int64_t *epoch;
 	struct level *v;
 	size_t n, cap;
 	struct layer_inodes inodes;
@@ -46,6 +47,15 @@ static void freeze_free(struct freeze *z)
 	layer_inodes_free(&z->inodes);
 }
 #define auto_freeze cleanup(freeze_free)
+
+/* Must it be changed, and to what? */
+static bool is_cut(const struct freeze *z, const struct stat *st, int64_t *ret_s)
+{
+	bool is_after = z->epoch && st->st_mtim.tv_sec >= *z->epoch;
+
+	*ret_s = is_after ? *z->epoch : st->st_mtim.tv_sec;
+	return st->st_mtim.tv_nsec || *ret_s != st->st_mtim.tv_sec;
+}
 
 static int cut(int dir_fd, const char *name, int64_t mtime_s, struct err *err)
 {
@@ -79,6 +89,7 @@ static int look_for_metacopy(struct freeze *z, int dir_fd, const char *name, str
 static int one_file(struct freeze *z, int dir_fd, const char *name, struct err *err)
 {
 	struct stat st;
+	int64_t mtime_s;
 	int rc = 0;
 
 	if (fstatat(dir_fd, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
@@ -86,8 +97,8 @@ static int one_file(struct freeze *z, int dir_fd, const char *name, struct err *
 	if (layer_is_whiteout(&st))
 		return 0;
 	z->info.entries++;
-	if (st.st_mtim.tv_nsec)
-		rc = cut(dir_fd, name, st.st_mtim.tv_sec, err);
+	if (is_cut(z, &st, &mtime_s))
+		rc = cut(dir_fd, name, mtime_s, err);
 	if (rc < 0 || !S_ISREG(st.st_mode))
 		return rc;
 	/* A file counts once, whatever its names. */
@@ -113,8 +124,7 @@ static int enter(struct freeze *z, int dir_fd, const char *name, struct err *err
 		return rc;
 	}
 	z->info.entries++;
-	l.is_late = st.st_mtim.tv_nsec != 0;
-	l.mtime_s = st.st_mtim.tv_sec;
+	l.is_late = is_cut(z, &st, &l.mtime_s);
 	if (!(z->info.flags & LAYER_NEEDS_REDIRECT) &&
 	    fgetxattr(l.fd, "trusted.overlay.redirect", NULL, 0) >= 0)
 		z->info.flags |= LAYER_NEEDS_REDIRECT;
@@ -148,9 +158,9 @@ static int leave(struct freeze *z, struct err *err)
 	return rc;
 }
 
-int layer_freeze(int upper_fd, struct layer_info *ret, struct err *err)
+int layer_freeze(int upper_fd, const int64_t *epoch, struct layer_info *ret, struct err *err)
 {
-	auto_freeze struct freeze z = { 0 };
+	auto_freeze struct freeze z = { .epoch = epoch };
 	int rc = enter(&z, upper_fd, ".", err);
 
 	while (rc >= 0 && z.n) {

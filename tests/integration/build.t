@@ -129,5 +129,17 @@ hasnt "and nothing else" "| eth"
 ok "--iidfile and -q" build -q --iidfile "$T/iid" -f Dockerfile.step .
 is "-q prints the ID, which the file holds too" "$(cat "$T/iid")" "$(cat "$T/out")"
 ok "a Dockerfile from standard input" sh -c "printf 'FROM busybox\nCOPY a.txt /\n' | $SHALE build -f - -t stdin ."
+printf 'FROM busybox\nARG SOURCE_DATE_EPOCH\nRUN echo "$SOURCE_DATE_EPOCH" >/e; mkdir -p /d/e; touch -d \"2001-01-01 00:00:00\" /d/old\nCOPY a.txt /\nWORKDIR /w\n' >Dockerfile.epoch
+SOURCE_DATE_EPOCH=1234567890 shale build -q --no-cache -f Dockerfile.epoch -t epoch . >"$T/epoch1"
+sleep 1.1
+touch a.txt
+ok "--build-arg SOURCE_DATE_EPOCH" build -q --no-cache --build-arg SOURCE_DATE_EPOCH=1234567890 -f Dockerfile.epoch .
+is "twice the same image with SOURCE_DATE_EPOCH" "$(cat "$T/epoch1")" "$(cat "$T/out")"
+is "its date" "2009-02-13T23:31:30Z" "$(shale inspect --format '{{.Created}}' epoch)"
+is "mtimes on disk are clamped" "1234567890 1234567890 1234567890 978307200" "$(echo $(run epoch stat -c %Y /e /d/e /w /d/old))"
+is "ARG sees it" 1234567890 "$(run epoch cat /e)"
+ok "another epoch" build -f Dockerfile.epoch --build-arg SOURCE_DATE_EPOCH=1234567891 .
+hasnt "is another cache" CACHED
+code 1 "an odd SOURCE_DATE_EPOCH" build -f Dockerfile.epoch --build-arg SOURCE_DATE_EPOCH=yesterday .
 no_leaks
 done_testing

@@ -131,7 +131,7 @@ static int freeze(struct prop *p, int64_t id, struct err *err)
 	int rc = snap_fs_fd(p->snap, id, &fs, err);
 
 	if (rc >= 0)
-		rc = layer_freeze(fs, &info, err);
+		rc = layer_freeze(fs, NULL, &info, err);
 	return rc < 0 ? rc : snap_commit(p->snap, id, NULL, info.flags, err);
 }
 

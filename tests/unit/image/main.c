@@ -76,7 +76,7 @@ int64_t new_snapshot(struct fix *f, int64_t parent, const char *name, const char
 	ok(f, snap_fs_fd(f->rt.snap, info.id, &fs, &f->err));
 	ok(f, fd_write_file(fs, name, text, strlen(text), 0644, &f->err));
 	dir = openat(fs, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	ok(f, layer_freeze(dir, &frozen, &f->err));
+	ok(f, layer_freeze(dir, NULL, &frozen, &f->err));
 	ok(f, snap_commit(f->rt.snap, info.id, NULL, frozen.flags, &f->err));
 	return info.id;
 }

@@ -108,12 +108,24 @@ static void call(int root, void *arg)
 	((const struct one *)arg)->fn(root);
 }
 
+/* But for the time of etc, which would count. */
 static void nothing(int root)
 {
+	struct stat st;
+
+	assert_int_equal(fstatat(root, "etc", &st, 0), 0);
 	put(root, "tmp", "x");
 	assert_int_equal(unlinkat(root, "tmp", 0), 0);
 	assert_int_equal(renameat(root, "etc/passwd", root, "etc/p"), 0);
 	assert_int_equal(renameat(root, "etc/p", root, "etc/passwd"), 0);
+	assert_int_equal(utimensat(root, "etc", (struct timespec[2]){ st.st_atim, st.st_mtim }, 0),
+			 0);
+}
+
+static void dir_time(int root)
+{
+	assert_int_equal(
+		utimensat(root, "etc", (struct timespec[2]){ { 0 }, { .tv_sec = 1000 } }, 0), 0);
 }
 
 static void removed(int root)
@@ -252,6 +264,7 @@ static const struct one steps[] = {
 	  LAYER_NEEDS_REDIRECT | LAYER_NEEDS_METACOPY },
 	{ root_mode, "./\n", 0 },
 	{ xattrs, "etc/\n", LAYER_NEEDS_METACOPY },
+	{ dir_time, "etc/\n", 0 },
 };
 
 void test_steps(void **state)
@@ -303,26 +316,40 @@ static void test_reserved_names(void **state)
 	fails(f, EINVAL, layer_diff(&(struct layer_source){ upper, -1, -1 }, &o, &info, &f->err));
 }
 
+static void set_mtime(struct fix *f, int64_t s)
+{
+	const struct timespec t[2] = { { .tv_sec = s }, { .tv_sec = s, .tv_nsec = 5 } };
+
+	assert_int_equal(utimensat(f->fd, "o0/fs/a/one", t, 0), 0);
+}
+
+/* On disk as well as in the stream. */
 static void test_epoch(void **state)
 {
 	struct fix *f = *state;
-	struct layer_diff_opts o = { .table_dir_fd = -1, .epoch = 1000 };
-	struct layer_info a, b;
+	struct layer_diff_opts o = { .table_dir_fd = -1 };
+	struct layer_info a, b, frozen;
 	auto_fd int upper = -1;
+	int64_t epoch = 1000;
+	struct stat st;
 
 	add_layer(f, base, NULL);
 	upper = open_layer(f, 'o', 0);
+	ok(f, layer_freeze(upper, &epoch, &frozen, &f->err));
 	ok(f, layer_diff(&(struct layer_source){ upper, -1, -1 }, &o, &a, &f->err));
-	assert_int_equal(utimensat(f->fd, "o0/fs/a/one",
-				   (struct timespec[2]){ { 0 }, { .tv_sec = 5000 } }, 0),
-			 0);
+	assert_int_equal(fstatat(f->fd, "o0/fs/a", &st, 0), 0);
+	assert_int_equal(st.st_mtim.tv_sec, 1000);
+	set_mtime(f, 5000);
+	ok(f, layer_freeze(upper, &epoch, &frozen, &f->err));
 	ok(f, layer_diff(&(struct layer_source){ upper, -1, -1 }, &o, &b, &f->err));
 	assert_memory_equal(&a.diff_id, &b.diff_id, sizeof(a.diff_id));
-	assert_int_equal(utimensat(f->fd, "o0/fs/a/one",
-				   (struct timespec[2]){ { 0 }, { .tv_sec = 500 } }, 0),
-			 0);
+	set_mtime(f, 500);
+	ok(f, layer_freeze(upper, &epoch, &frozen, &f->err));
 	ok(f, layer_diff(&(struct layer_source){ upper, -1, -1 }, &o, &b, &f->err));
 	assert_memory_not_equal(&a.diff_id, &b.diff_id, sizeof(a.diff_id));
+	assert_int_equal(fstatat(f->fd, "o0/fs/a/one", &st, 0), 0);
+	assert_int_equal(st.st_mtim.tv_sec, 500);
+	assert_int_equal(st.st_mtim.tv_nsec, 0);
 }
 
 static void deep(int root, void *arg)

@@ -147,7 +147,7 @@ void add_layer(struct fix *f, step_fn *fn, void *arg)
 	fn(m, arg);
 	unview(f, &m, "step");
 	fs = open_layer(f, 'o', f->n - 1);
-	ok(f, layer_freeze(fs, &f->frozen[f->n - 1], &f->err));
+	ok(f, layer_freeze(fs, NULL, &f->frozen[f->n - 1], &f->err));
 }
 
 struct file_sink {

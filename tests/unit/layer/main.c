@@ -17,6 +17,5 @@ int main(void)
 	rc += _cmocka_run_group_tests("layer.diff", diff_tests, n_diff_tests, NULL, NULL);
 	rc += _cmocka_run_group_tests("layer.format", format_tests, n_format_tests, NULL, NULL);
 	rc += _cmocka_run_group_tests("layer.evil", evil_tests, n_evil_tests, NULL, NULL);
-	rc += _cmocka_run_group_tests("layer.random", random_tests, n_random_tests, NULL, NULL);
 	return rc ? 1 : 0;
 }

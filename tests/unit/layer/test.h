@@ -67,7 +67,7 @@ bool has_text(int root, const char *path, const char *text);
 bool is_there(int root, const char *path);
 
 void test_steps(void **state);
-extern const struct CMUnitTest diff_tests[], evil_tests[], random_tests[], format_tests[];
-extern const size_t n_diff_tests, n_evil_tests, n_random_tests, n_format_tests;
+extern const struct CMUnitTest diff_tests[], evil_tests[], format_tests[];
+extern const size_t n_diff_tests, n_evil_tests, n_format_tests;
 
 #endif
