@@ -144,6 +144,11 @@ $(B)/tests/run-property: $(patsubst %.c,$(B)/%.o,$(wildcard tests/property/*.c))
 property: $(B)/tests/run-property
 	sh tests/property/run $< $(SEQUENCES)
 
+# What tests/bench/run measures a layer's digest with.
+$(B)/tests/bench/layer: $(B)/tests/bench/layer.o $(call archives,layer base)
+	$(QUIET_LD)$(CC) $(ALL_LDFLAGS) -o $@ $(filter %.o,$^) -Wl,--start-group $(call archives,layer base) -Wl,--end-group \
+		$(call libs,layer base)
+
 unit-%: $(B)/tests/unit-%
 	$<
 

@@ -22,7 +22,7 @@
 
 #include "priv.h"
 
-enum { FDS_HELD = 64, WRITEBACK_MIN = 256 << 10, DONE = 0xff };
+enum { FDS_HELD = 64, WRITEBACK_MIN = 256 << 10, RUN_MIN = 8, DONE = 0xff };
 
 /* A directory on the way down. */
 struct level {
@@ -47,6 +47,8 @@ struct diff {
 	struct str path;
 	struct layer_inodes inodes;
 	struct layer_attrs attrs, theirs; /* of the entry at hand and its parent's */
+	struct layer_ahead *ahead;
+	struct layer_file file;
 	XXH3_state_t *xxh;
 	char *buf; /* LAYER_CHUNK */
 	struct layer_info info;
@@ -70,6 +72,8 @@ static void diff_free(struct diff *d)
 	layer_inodes_free(&d->inodes);
 	layer_attrs_free(&d->attrs);
 	layer_attrs_free(&d->theirs);
+	layer_ahead_free(&d->ahead);
+	layer_file_free(&d->file);
 	layer_tar_free(&d->tar);
 	layer_table_free(&d->table);
 	XXH3_freeState(d->xxh);
@@ -194,17 +198,40 @@ static int put_sparse(struct diff *d, int fd, uint64_t size, struct err *err)
 	return rc;
 }
 
-static int put_content(struct diff *d, int fd, struct layer_row *row, bool is_sparse,
-		       struct err *err)
+/* A file's content: small ones are in memory, of metacopies it is in another file. */
+struct content {
+	const char *data; /* or NULL */
+	int fd;
+	bool is_sparse;
+};
+
+static int put_read(struct diff *d, const struct content *c, const struct layer_row *row,
+		    XXH128_hash_t *ret, struct err *err)
 {
-	XXH128_hash_t h;
 	int rc;
 
+	if (c->data) {
+		if (d->table)
+			*ret = XXH3_128bits(c->data, row->size);
+		return layer_tar_data(d->tar, c->data, row->size, err);
+	}
 	if (d->table)
 		XXH3_128bits_reset(d->xxh);
 	if (row->size > LAYER_CHUNK)
-		posix_fadvise(fd, 0, 0, POSIX_FADV_SEQUENTIAL);
-	rc = is_sparse ? put_sparse(d, fd, row->size, err) : put_bytes(d, fd, 0, row->size, err);
+		posix_fadvise(c->fd, 0, 0, POSIX_FADV_SEQUENTIAL);
+	rc = c->is_sparse ? put_sparse(d, c->fd, row->size, err)
+			  : put_bytes(d, c->fd, 0, row->size, err);
+	if (rc >= 0 && d->table)
+		*ret = XXH3_128bits_digest(d->xxh);
+	return rc;
+}
+
+static int put_content(struct diff *d, const struct content *c, struct layer_row *row,
+		       struct err *err)
+{
+	XXH128_hash_t h = { 0 };
+	int rc = put_read(d, c, row, &h, err);
+
 	if (rc >= 0)
 		rc = layer_tar_pad(d->tar, row->size, err);
 	if (rc < 0)
@@ -212,7 +239,6 @@ static int put_content(struct diff *d, int fd, struct layer_row *row, bool is_sp
 	d->info.size_bytes += row->size;
 	if (!d->table)
 		return 0;
-	h = XXH3_128bits_digest(d->xxh);
 	row->content[0] = h.low64;
 	row->content[1] = h.high64;
 	return layer_table_add(d->table, row, err);
@@ -289,8 +315,8 @@ static int write_hardlink(struct diff *d, const struct stat *st, const char *tar
 	return write_row(d, &row, err);
 }
 
-static int write_file(struct diff *d, const struct level *l, const char *name, int fd,
-		      const struct stat *st, struct err *err)
+static int write_file(struct diff *d, const struct level *l, const char *name,
+		      const struct content *c, const struct stat *st, struct err *err)
 {
 	struct layer_row row = row_of(d, st, &d->attrs);
 	const char *first = first_name(d, l, name, st);
@@ -302,9 +328,7 @@ static int write_file(struct diff *d, const struct level *l, const char *name, i
 		return write_hardlink(d, st, first, err);
 	row.size = (uint64_t)st->st_size;
 	rc = write_row(d, &row, err);
-	if (rc >= 0)
-		rc = put_content(d, fd, &row, st->st_blocks * 512 < st->st_size, err);
-	return rc;
+	return rc < 0 ? rc : put_content(d, c, &row, err);
 }
 
 static int open_merged(const struct diff *d, int flags, struct err *err)
@@ -319,31 +343,58 @@ static int open_merged(const struct diff *d, int flags, struct err *err)
 	return fd < 0 ? err_ctx(err, "merged view") : fd;
 }
 
-static int visit_file(struct diff *d, const struct level *l, const char *name, struct err *err)
+/* The file at hand. When more of its directory follow, they are read ahead from here on. */
+static struct layer_file *next_file(struct diff *d, struct level *l, const char *name)
 {
 	int dir_fd = l->is_merged ? l->merged_fd : l->upper_fd;
-	auto_fd int fd = layer_open(dir_fd, name, 0), data = -1;
-	struct stat st;
+	/* Only what the parent might have as well is compared with it. */
+	bool keep_fd = l->parent_fd >= 0 && !l->is_merged;
+	size_t n = 1;
+
+	if (d->ahead && layer_ahead_has(d->ahead))
+		return layer_ahead_next(d->ahead);
+	while (l->next - 1 + n < l->names.n && l->names.v[l->next - 1 + n].type == DT_REG)
+		n++;
+	if (n >= RUN_MIN) {
+		if (!d->ahead)
+			d->ahead = layer_ahead_new();
+		layer_ahead_begin(d->ahead, dir_fd, &l->names.v[l->next - 1], n, keep_fd);
+		return layer_ahead_next(d->ahead);
+	}
+	err_clear(&d->file.err);
+	layer_file_load(&d->file, dir_fd, name, keep_fd, &d->file.err);
+	return &d->file;
+}
+
+static int visit_file(struct diff *d, struct level *l, const char *name, struct err *err)
+{
+	struct layer_file *f = next_file(d, l, name);
+	struct content c = { f->has_data ? f->data : NULL, f->fd,
+			     f->st.st_blocks * 512 < f->st.st_size };
+	auto_fd int data = -1;
+	struct layer_attrs attrs;
 	int rc;
 
-	if (fd < 0 || fstat(fd, &st) < 0)
-		return err_sys(err, "open %s", str_get(&d->path));
-	if (!S_ISREG(st.st_mode))
-		return err_set(err, EBADMSG, "%s: changed while it was read", str_get(&d->path));
-	rc = layer_attrs_read(fd, &d->attrs, err);
-	if (rc < 0)
+	if (f->err.code) {
+		*err = f->err;
 		return err_ctx(err, "%s", str_get(&d->path));
+	}
+	/* A swap, so that nothing is copied. */
+	attrs = d->attrs;
+	d->attrs = f->attrs;
+	f->attrs = attrs;
 	if (d->attrs.is_metacopy && !l->is_merged) {
-		data = open_merged(d, 0, err);
+		c.fd = data = open_merged(d, 0, err);
 		if (data < 0)
 			return fd_take(&data);
 	}
-	rc = l->is_merged ? 0 : is_unchanged(d, l, name, &st, data < 0 ? fd : data, err);
+	rc = l->is_merged || l->parent_fd < 0 ? 0 : is_unchanged(d, l, name, &f->st, c.fd, err);
 	if (rc)
 		return rc < 0 ? rc : 0;
-	rc = write_file(d, l, name, data < 0 ? fd : data, &st, err);
-	if (rc >= 0 && d->o->writeback && data < 0 && !l->is_merged && st.st_size >= WRITEBACK_MIN)
-		sync_file_range(fd, 0, 0, SYNC_FILE_RANGE_WRITE);
+	rc = write_file(d, l, name, &c, &f->st, err);
+	if (rc >= 0 && d->o->writeback && data < 0 && !l->is_merged &&
+	    f->st.st_size >= WRITEBACK_MIN)
+		sync_file_range(c.fd, 0, 0, SYNC_FILE_RANGE_WRITE);
 	return rc;
 }
 
@@ -664,11 +715,11 @@ static int walk(struct diff *d, struct err *err)
 int layer_diff(const struct layer_source *src, const struct layer_diff_opts *o,
 	       struct layer_info *ret, struct err *err)
 {
-	auto_diff struct diff d = { .src = src, .o = o };
+	auto_diff struct diff d = { .src = src, .o = o, .file = { .fd = -1 } };
 	int rc = 0;
 
 	d.tar = layer_tar_new(o->to);
-	d.buf = mem_alloc(LAYER_CHUNK);
+	d.buf = mem_grow(NULL, LAYER_CHUNK, 1);
 	if (o->table_dir_fd >= 0) {
 		d.xxh = XXH3_createState();
 		rc = layer_table_new(o->table_dir_fd, &d.table, err);

@@ -67,7 +67,7 @@ static uint64_t next_data(int a_fd, int b_fd, uint64_t at, uint64_t size)
 int layer_same_data(int a_fd, int b_fd, uint64_t size, struct err *err)
 {
 	enum { HALF = 128 << 10 };
-	auto_free char *buf = mem_alloc(2 * (size_t)HALF);
+	auto_free char *buf = mem_grow(NULL, 2 * (size_t)HALF, 1);
 	uint64_t at = 0;
 
 	/* Common holes are not read. */

@@ -77,6 +77,39 @@ void layer_attrs_pack(struct str *to, const char *name, const void *value, size_
 bool layer_attrs_next(const void *packed, size_t len, size_t *at, const char **ret_name,
 		      const void **ret_value, uint32_t *ret_len);
 
+/* --- ahead.c: files, opened and read ahead of their turn --- */
+
+enum { LAYER_SMALL = 32 << 10 };
+
+struct layer_file {
+	int fd; /* -1: all that is needed of it is here */
+	struct stat st;
+	struct layer_attrs attrs;
+	char *data; /* LAYER_SMALL bytes */
+	bool has_data;
+	struct err err;
+};
+
+#define auto_layer_file cleanup(layer_file_free)
+void layer_file_free(struct layer_file *f);
+void layer_file_reset(struct layer_file *f);
+/* A regular file, its attributes and, when it is small, its content; then its fd is closed unless
+ * keep_fd. */
+int layer_file_load(struct layer_file *f, int dir_fd, const char *name, bool keep_fd,
+		    struct err *err);
+
+struct layer_ahead;
+
+struct layer_ahead *layer_ahead_new(void);
+void layer_ahead_free(struct layer_ahead **a);
+/* A run of regular files. The one before must be at its end; dir_fd and names stay until this one
+ * is. */
+void layer_ahead_begin(struct layer_ahead *a, int dir_fd, const struct layer_name *names, size_t n,
+		       bool keep_fd);
+bool layer_ahead_has(const struct layer_ahead *a);
+/* In order, valid until the next call; err tells whether it failed. */
+struct layer_file *layer_ahead_next(struct layer_ahead *a);
+
 /* --- acl.c: ACLs as the kernel has them and as tar programs write them --- */
 
 /* False for bytes that are no ACL. */
@@ -218,7 +251,7 @@ enum layer_pax_has {
 struct layer_pax {
 	struct str path, target, xattrs, sparse_name;
 	struct str acl_access, acl_default; /* as xattrs */
-	unsigned has; /* enum layer_pax_has */
+	unsigned has;                       /* enum layer_pax_has */
 	uint64_t size, uid, gid, major, minor, realsize, sparse_version;
 	int64_t mtime_s;
 	bool is_sparse;

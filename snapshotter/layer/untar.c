@@ -302,7 +302,7 @@ int layer_untar_next(struct layer_untar *u, struct err *err)
 	int rc;
 
 	if (!u->buf)
-		u->buf = mem_alloc(LAYER_CHUNK + LAYER_TAR_BLOCK);
+		u->buf = mem_grow(NULL, LAYER_CHUNK + LAYER_TAR_BLOCK, 1);
 	rc = skip_rest(u, err);
 	entry_reset(u);
 	if (rc >= 0)
