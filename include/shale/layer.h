@@ -103,7 +103,8 @@ struct layer_row {
 	uint32_t mode, uid, gid;
 	uint64_t size, rdev;
 	int64_t mtime_s;
-	uint64_t content[2]; /* XXH3-128 of a regular file: locates damage, is no proof */
+	uint64_t content[2]; /* XXH3-128 of a regular file: locates damage, is no proof; 0 where a
+				layer beneath has the data (metacopy) */
 	const void *xattrs;  /* name NUL u32-length value …; xattrs_len bytes */
 	uint32_t xattrs_len;
 };

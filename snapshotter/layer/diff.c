@@ -202,7 +202,7 @@ static int put_sparse(struct diff *d, int fd, uint64_t size, struct err *err)
 struct content {
 	const char *data; /* or NULL */
 	int fd;
-	bool is_sparse;
+	bool is_sparse, is_elsewhere; /* a layer beneath has it, and its hash */
 };
 
 static int put_read(struct diff *d, const struct content *c, const struct layer_row *row,
@@ -239,8 +239,10 @@ static int put_content(struct diff *d, const struct content *c, struct layer_row
 	d->info.size_bytes += row->size;
 	if (!d->table)
 		return 0;
-	row->content[0] = h.low64;
-	row->content[1] = h.high64;
+	if (!c->is_elsewhere) {
+		row->content[0] = h.low64;
+		row->content[1] = h.high64;
+	}
 	return layer_table_add(d->table, row, err);
 }
 
@@ -369,8 +371,9 @@ static struct layer_file *next_file(struct diff *d, struct level *l, const char 
 static int visit_file(struct diff *d, struct level *l, const char *name, struct err *err)
 {
 	struct layer_file *f = next_file(d, l, name);
-	struct content c = { f->has_data ? f->data : NULL, f->fd,
-			     f->st.st_blocks * 512 < f->st.st_size };
+	struct content c = { .data = f->has_data ? f->data : NULL,
+			     .fd = f->fd,
+			     .is_sparse = f->st.st_blocks * 512 < f->st.st_size };
 	auto_fd int data = -1;
 	struct layer_attrs attrs;
 	int rc;
@@ -387,6 +390,7 @@ static int visit_file(struct diff *d, struct level *l, const char *name, struct 
 		c.fd = data = open_merged(d, 0, err);
 		if (data < 0)
 			return fd_take(&data);
+		c.is_elsewhere = true;
 	}
 	rc = l->is_merged || l->parent_fd < 0 ? 0 : is_unchanged(d, l, name, &f->st, c.fd, err);
 	if (rc)

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The file table of a layer: "SHLT", version; rows; a row of length 0, the number of rows, XXH3-64
- * of all before. All numbers little endian. It is written once and renamed into place, so it is
- * whole or absent.
+ * The file table of a layer: "SHLT", version; a zstd frame of rows, a row of length 0 and the
+ * number of rows; XXH3-64 of all before. All numbers little endian. It is written once and renamed
+ * into place, so it is whole or absent. Compressed, since a chown -R of many files leaves little
+ * else on disk.
  */
 #include <endian.h>
 #include <errno.h>
@@ -14,6 +15,7 @@
 #include <unistd.h>
 
 #include <xxhash.h>
+#include <zstd.h>
 
 #include <shale/base/fd.h>
 #include <shale/base/proc.h>
@@ -21,12 +23,13 @@
 #include "priv.h"
 
 enum {
-	VERSION = 1,
+	VERSION = 2,
+	LEVEL = 1,
+	WINDOW_LOG_MAX = 24,
 	BUF_BYTES = 128 << 10,
 	FIXED = 1 + 3 * 4 + 5 * 8 +
 		3 * 4, /* kind; mode uid gid; size rdev mtime content; lengths */
 	ROW_MAX = FIXED + 2 * LAYER_PATH_MAX + 2 + 2 * LAYER_PAX_MAX,
-	TAIL = 4 + 8 + 8,
 };
 #define NO_TARGET UINT32_MAX
 
@@ -39,15 +42,24 @@ struct layer_table {
 	int dir_fd, fd;
 	char name[32];
 	XXH3_state_t *sum;
+	ZSTD_CCtx *zstd;
 	uint64_t rows;
-	struct str buf;
+	struct str buf; /* rows that are not compressed yet */
+	char out[BUF_BYTES];
 };
+
+static int put(struct layer_table *t, const void *p, size_t n, struct err *err)
+{
+	XXH3_64bits_update(t->sum, p, n);
+	return n ? fd_write_all(t->fd, p, n, err) : 0;
+}
 
 int layer_table_new(int dir_fd, struct layer_table **ret, struct err *err)
 {
 	auto_layer_table struct layer_table *t = mem_alloc(sizeof(*t));
 	struct file_header h = { "SHLT", htole32(VERSION) };
 	char random[17];
+	int rc;
 
 	proc_random_hex(random, 16);
 	snprintf(t->name, sizeof(t->name), "table.%s", random);
@@ -56,12 +68,15 @@ int layer_table_new(int dir_fd, struct layer_table **ret, struct err *err)
 	t->fd = openat(dir_fd, t->name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
 	if (t->fd < 0)
 		return err_sys(err, "create %s", t->name);
-	if (!t->sum)
+	t->zstd = ZSTD_createCCtx();
+	if (!t->sum || !t->zstd)
 		return err_set(err, ENOMEM, "file table");
 	XXH3_64bits_reset(t->sum);
-	str_addn(&t->buf, &h, sizeof(h));
-	*ret = take(t);
-	return 0;
+	ZSTD_CCtx_setParameter(t->zstd, ZSTD_c_compressionLevel, LEVEL);
+	rc = put(t, &h, sizeof(h), err);
+	if (rc >= 0)
+		*ret = take(t);
+	return rc < 0 ? rc : 0;
 }
 
 void layer_table_free(struct layer_table **tp)
@@ -75,20 +90,31 @@ void layer_table_free(struct layer_table **tp)
 		unlinkat(t->dir_fd, t->name, 0);
 	fd_close(&t->fd);
 	XXH3_freeState(t->sum);
+	ZSTD_freeCCtx(t->zstd);
 	str_free(&t->buf);
 	free(t);
 	*tp = NULL;
 	errno = saved;
 }
 
-static int flush(struct layer_table *t, struct err *err)
+static int flush(struct layer_table *t, ZSTD_EndDirective how, struct err *err)
 {
-	int rc;
+	ZSTD_inBuffer in = { t->buf.s, t->buf.len, 0 };
+	size_t left;
 
-	XXH3_64bits_update(t->sum, t->buf.s, t->buf.len);
-	rc = fd_write_all(t->fd, t->buf.s, t->buf.len, err);
+	do {
+		ZSTD_outBuffer out = { t->out, sizeof(t->out), 0 };
+		int rc;
+
+		left = ZSTD_compressStream2(t->zstd, &out, &in, how);
+		if (ZSTD_isError(left))
+			return err_set(err, EIO, "file table: %s", ZSTD_getErrorName(left));
+		rc = put(t, t->out, out.pos, err);
+		if (rc < 0)
+			return err_ctx(err, "file table");
+	} while (in.pos < in.size || (how == ZSTD_e_end && left));
 	str_reset(&t->buf);
-	return rc < 0 ? err_ctx(err, "file table") : 0;
+	return 0;
 }
 
 static void add32(struct str *b, uint32_t v)
@@ -130,7 +156,7 @@ int layer_table_add(struct layer_table *t, const struct layer_row *row, struct e
 	if (row->xattrs_len)
 		str_addn(b, row->xattrs, row->xattrs_len);
 	t->rows++;
-	return b->len < BUF_BYTES ? 0 : flush(t, err);
+	return b->len < BUF_BYTES ? 0 : flush(t, ZSTD_e_continue, err);
 }
 
 int layer_table_commit(struct layer_table *t, struct err *err)
@@ -140,7 +166,7 @@ int layer_table_commit(struct layer_table *t, struct err *err)
 
 	add32(&t->buf, 0);
 	add64(&t->buf, t->rows);
-	rc = flush(t, err);
+	rc = flush(t, ZSTD_e_end, err);
 	if (rc < 0)
 		return rc;
 	sum = htole64(XXH3_64bits_digest(t->sum));
@@ -159,8 +185,22 @@ struct reader {
 	int fd;
 	uint64_t left; /* of the file, up to the checksum */
 	uint64_t rows;
-	char *row; /* ROW_MAX + 1 bytes */
+	ZSTD_DCtx *zstd;
+	ZSTD_inBuffer in;
+	bool is_at_end; /* of the frame */
+	char *row;      /* ROW_MAX + 1 bytes */
+	char buf[BUF_BYTES];
 };
+
+static void reader_free(struct reader **r)
+{
+	if (!*r)
+		return;
+	ZSTD_freeDCtx((*r)->zstd);
+	free((*r)->row);
+	free(*r);
+}
+#define auto_reader cleanup(reader_free)
 
 static int damaged(struct err *err, const char *why)
 {
@@ -192,7 +232,7 @@ static int check_sum(int fd, uint64_t size, struct err *err)
 	return n == sizeof(want) && le64toh(want) == have ? 0 : damaged(err, "wrong checksum");
 }
 
-static int next_bytes(struct reader *r, void *p, size_t n, struct err *err)
+static int read_raw(struct reader *r, void *p, size_t n, struct err *err)
 {
 	ssize_t got = n <= r->left ? fd_read_full(r->fd, p, n, err) : 0;
 
@@ -201,6 +241,30 @@ static int next_bytes(struct reader *r, void *p, size_t n, struct err *err)
 	if ((size_t)got != n)
 		return damaged(err, "cut short");
 	r->left -= n;
+	return 0;
+}
+
+static int next_bytes(struct reader *r, void *p, size_t n, struct err *err)
+{
+	ZSTD_outBuffer out = { p, n, 0 };
+
+	while (out.pos < n) {
+		size_t rc;
+
+		if (r->is_at_end)
+			return damaged(err, "cut short");
+		if (r->in.pos == r->in.size) {
+			size_t k = r->left < BUF_BYTES ? (size_t)r->left : (size_t)BUF_BYTES;
+
+			if (k == 0 || read_raw(r, r->buf, k, err) < 0)
+				return k ? -err->code : damaged(err, "cut short");
+			r->in = (ZSTD_inBuffer){ r->buf, k, 0 };
+		}
+		rc = ZSTD_decompressStream(r->zstd, &out, &r->in);
+		if (ZSTD_isError(rc))
+			return damaged(err, ZSTD_getErrorName(rc));
+		r->is_at_end = rc == 0;
+	}
 	return 0;
 }
 
@@ -281,7 +345,7 @@ static int next_row(struct reader *r, struct layer_row *ret, struct err *err)
 		rc = next_bytes(r, &rows, sizeof(rows), err);
 		if (rc < 0)
 			return rc;
-		return le64toh(rows) == r->rows && !r->left ? 0 : damaged(err, "rows are missing");
+		return le64toh(rows) == r->rows ? 0 : damaged(err, "rows are missing");
 	}
 	if (len <= FIXED || len > ROW_MAX)
 		return damaged(err, "a row's length");
@@ -296,33 +360,46 @@ static int next_row(struct reader *r, struct layer_row *ret, struct err *err)
 	return rc < 0 ? rc : 1;
 }
 
+static int reader_new(int fd, uint64_t size, struct reader **ret, struct err *err)
+{
+	auto_reader struct reader *r = mem_alloc(sizeof(*r));
+	struct file_header h;
+	int rc;
+
+	r->fd = fd;
+	r->left = size - sizeof(uint64_t);
+	r->row = mem_alloc((size_t)ROW_MAX + 1);
+	r->zstd = ZSTD_createDCtx();
+	if (!r->zstd)
+		return err_set(err, ENOMEM, "file table");
+	ZSTD_DCtx_setParameter(r->zstd, ZSTD_d_windowLogMax, WINDOW_LOG_MAX);
+	rc = read_raw(r, &h, sizeof(h), err);
+	if (rc >= 0 && (memcmp(h.magic, "SHLT", 4) != 0 || le32toh(h.version) != VERSION))
+		rc = damaged(err, "not of this version");
+	if (rc >= 0)
+		*ret = take(r);
+	return rc;
+}
+
 int layer_table_walk(int dir_fd, layer_row_fn *fn, void *arg, struct err *err)
 {
-	auto_free char *row = NULL;
+	auto_reader struct reader *rd = NULL;
 	auto_fd int fd = openat(dir_fd, "table", O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
-	struct file_header h;
 	struct layer_row r = { 0 };
-	struct reader rd;
 	struct stat st;
 	int rc;
 
 	if (fd < 0 || fstat(fd, &st) < 0)
 		return err_sys(err, "file table");
-	if (!S_ISREG(st.st_mode) || (uint64_t)st.st_size < sizeof(h) + TAIL)
+	if (!S_ISREG(st.st_mode) ||
+	    (uint64_t)st.st_size < sizeof(struct file_header) + sizeof(uint64_t))
 		return damaged(err, "too short");
 	rc = check_sum(fd, (uint64_t)st.st_size, err);
-	if (rc < 0)
-		return rc;
-	if (lseek(fd, 0, SEEK_SET) < 0)
-		return err_sys(err, "file table");
-	row = mem_alloc((size_t)ROW_MAX + 1);
-	rd = (struct reader){ .fd = fd,
-			      .left = (uint64_t)st.st_size - sizeof(uint64_t),
-			      .row = row };
-	rc = next_bytes(&rd, &h, sizeof(h), err);
-	if (rc >= 0 && (memcmp(h.magic, "SHLT", 4) != 0 || le32toh(h.version) != VERSION))
-		rc = damaged(err, "not of this version");
-	while (rc >= 0 && (rc = next_row(&rd, &r, err)) > 0)
+	if (rc >= 0 && lseek(fd, 0, SEEK_SET) < 0)
+		rc = err_sys(err, "file table");
+	if (rc >= 0)
+		rc = reader_new(fd, (uint64_t)st.st_size, &rd, err);
+	while (rc >= 0 && (rc = next_row(rd, &r, err)) > 0)
 		rc = fn(&r, arg, err);
 	return rc < 0 ? rc : 0;
 }

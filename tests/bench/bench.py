@@ -164,6 +164,50 @@ def floor_loop(i):
     return lambda: trun("sh", "-c", floor_text(i))[0]
 
 
+def layer_digest():
+    """The digest and file table of a layer, against the least that reads and hashes the same bytes."""
+    one, many = FS + "/l1/d", FS + "/l2/d"
+    os.makedirs(one)
+    sh("dd", "if=/dev/urandom", "of=%s/f" % one, "bs=1M", "count=1024")
+    rnd = random.Random(2)
+    for d in range(100):
+        os.makedirs("%s/d%02d" % (many, d))
+        for f in range(500):
+            with open("%s/d%02d/f%03d" % (many, d, f), "wb") as out:
+                out.write(rnd.randbytes(4096))
+    wait_quiet()
+
+    def layer(what, path):
+        return lambda: float(sh(BIN + "/layer", what, path).stdout) / 1e3
+    (a, b), _ = interleave(max(5, RUNS // 3), layer("diff", one), lambda: trun("openssl", "dgst", "-sha256", one + "/f")[0])
+    row("DiffID and table of 1 GiB / openssl dgst -sha256", a / b, 1.15, 1.05, "%.2f s / %.2f s" % (a, b))
+    (a, b), _ = interleave(max(5, RUNS // 3), layer("diff", many), layer("read", many))
+    row("the same of 50,000 files of 4 KiB / read and hash, 1 thread", a / b, 1.3, 0.8, "%s / %s" % (ms(a), ms(b)))
+    shutil.rmtree(FS + "/l1")
+    chown(many)
+    shutil.rmtree(FS + "/l2")
+
+
+def used():
+    os.sync()
+    s = os.statvfs(FS)
+    return (s.f_blocks - s.f_bfree) * s.f_frsize
+
+
+def chown(many):
+    ctx = os.path.dirname(many)
+    dockerfile(ctx, "FROM busybox\nCOPY d /d\nRUN chown -R 5:5 /d\n")
+    data = int(sh("du", "-s", "--apparent-size", "-B1", many).stdout.split()[0])
+    dockerfile(ctx + "/base", "FROM busybox\nCOPY d /d\n")
+    sh(SHALE, "build", "-q", "-f", ctx + "/base/Dockerfile", ctx)
+    time.sleep(2)
+    before = used()
+    t = trun(SHALE, "build", "-q", ctx)[0]
+    time.sleep(2)
+    row("disk of a chown -R over 50,000 files / the data", (used() - before) / data, 0.02, 0.01,
+        "%.2f MB, build %.2f s" % ((used() - before) / 1e6, t))
+
+
 def many_builds():
     ctxs = []
     for i in range(16):
@@ -214,7 +258,7 @@ def memory():
 
 def main():
     sh(SHALE, "import", BASE, "busybox")
-    for f in (run_true, run_step, cached, big_step, many_builds, version, memory):
+    for f in (run_true, run_step, cached, big_step, layer_digest, many_builds, version, memory):
         if not ONLY or f.__name__ in ONLY:
             f()
     time.sleep(1)
