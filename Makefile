@@ -152,8 +152,15 @@ $(B)/tests/bench/layer: $(B)/tests/bench/layer.o $(call archives,layer base)
 unit-%: $(B)/tests/unit-%
 	$<
 
-check: all $(UNITS:%=$(B)/tests/unit-%)
+# Inputs that fuzzing has found, once more.
+$(B)/tests/replay-tar: $(B)/tests/fuzz/replay.o $(B)/tests/fuzz/fuzz_tar.o $(call archives,layer base)
+	@mkdir -p $(@D)
+	$(QUIET_LD)$(CC) $(ALL_LDFLAGS) -o $@ $(filter %.o,$^) -Wl,--start-group $(call archives,layer base) -Wl,--end-group \
+		$(call libs,layer base)
+
+check: all $(UNITS:%=$(B)/tests/unit-%) $(B)/tests/replay-tar
 	@set -e; for t in $(UNITS:%=$(B)/tests/unit-%); do $$t; done
+	@$(B)/tests/replay-tar tests/data/tar/*
 
 check-root: all
 	sh scripts/test --only integration
@@ -165,15 +172,23 @@ lint: all
 format:
 	clang-format -i $$(git ls-files '*.c' '*.h' | grep -v '^tests/bench/')
 
-# libFuzzer over the Dockerfile front end, for FUZZ_SECONDS; needs clang and its runtime.
+# libFuzzer over the Dockerfile front end and the tar reader, for FUZZ_SECONDS each; needs clang and its runtime. What it
+# finds goes into tests/data, from where make check runs it.
 FUZZ_SECONDS ?= 60
-FUZZ_SRC := $(addprefix runner/build/,chmod.c dockerfile.c expand.c expose.c flag.c glob.c ignore.c inst.c pattern.c plan.c utf8.c word.c) \
-	$(addprefix snapshotter/base/,err.c mem.c str.c strv.c num.c json.c path.c fd.c sys.c)
-fuzz:
-	@mkdir -p build/fuzz/corpus
-	clang -std=gnu17 -g -O1 -fsanitize=fuzzer,address,undefined $(DEFS) -o build/fuzz/dockerfile tests/fuzz/fuzz_dockerfile.c \
-		$(FUZZ_SRC) -ljansson
-	build/fuzz/dockerfile -max_total_time=$(FUZZ_SECONDS) -max_len=4096 -print_final_stats=0 build/fuzz/corpus tests/data/dockerfile
+FUZZ_SRC_dockerfile := $(addprefix runner/build/,chmod.c dockerfile.c expand.c expose.c flag.c glob.c ignore.c inst.c pattern.c plan.c \
+	utf8.c word.c) $(addprefix snapshotter/base/,err.c mem.c str.c strv.c num.c json.c path.c fd.c sys.c)
+FUZZ_SRC_tar := $(SRC_layer) $(filter-out %/db.c %/schema.c %/mount.c %/mount_list.c %/undo.c,$(SRC_base))
+FUZZ_LIB_dockerfile := -ljansson
+FUZZ_LIB_tar := $(call libs,layer) -lcrypto -ljansson
+FUZZ_LEN_dockerfile := 4096
+FUZZ_LEN_tar := 16384
+fuzz: fuzz-dockerfile fuzz-tar
+fuzz-%:
+	@mkdir -p build/fuzz/corpus-$*
+	clang -std=gnu17 -g -O1 -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=undefined $(DEFS) -o build/fuzz/$* \
+		tests/fuzz/fuzz_$*.c $(FUZZ_SRC_$*) $(FUZZ_LIB_$*) -pthread
+	build/fuzz/$* -max_total_time=$(FUZZ_SECONDS) -max_len=$(FUZZ_LEN_$*) -print_final_stats=0 -artifact_prefix=build/fuzz/ \
+		build/fuzz/corpus-$* tests/data/$*
 
 bench: all
 	sh tests/bench/run

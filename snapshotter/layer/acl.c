@@ -10,7 +10,7 @@
 
 #include "priv.h"
 
-enum { VERSION = 2, ENTRIES_MAX = 1024, FIELDS_MAX = 4 };
+enum { VERSION = 2, ENTRIES_MAX = LAYER_XATTR_MAX / 8, FIELDS_MAX = 4 };
 
 struct entry {
 	uint16_t tag, perm;
@@ -48,7 +48,8 @@ bool layer_acl_text(const void *acl, size_t len, struct str *ret)
 	struct entry e;
 
 	str_reset(ret);
-	if (len < sizeof(version) + sizeof(e) || (len - sizeof(version)) % sizeof(e))
+	if (len < sizeof(version) + sizeof(e) || len > LAYER_XATTR_MAX ||
+	    (len - sizeof(version)) % sizeof(e))
 		return false;
 	memcpy(&version, p, sizeof(version));
 	if (le32toh(version) != VERSION)

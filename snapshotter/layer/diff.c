@@ -632,7 +632,7 @@ static int enter(struct diff *d, const char *name, struct err *err)
 	auto_level struct level l = { .upper_fd = -1, .parent_fd = -1, .merged_fd = -1 };
 	const struct level *up = &d->v[d->n - 1];
 	bool is_changed, is_cut;
-	struct stat below;
+	struct stat below = { 0 };
 	int rc;
 
 	rc = up->is_merged ? level_open_merged(&l, up, name, err)
@@ -664,7 +664,7 @@ static int begin_root(struct diff *d, struct err *err)
 {
 	auto_level struct level l = { .upper_fd = -1, .parent_fd = -1, .merged_fd = -1 };
 	bool is_changed;
-	struct stat below;
+	struct stat below = { 0 };
 	int rc;
 
 	str_add(&d->path, "");

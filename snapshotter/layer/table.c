@@ -189,16 +189,14 @@ struct reader {
 	ZSTD_inBuffer in;
 	bool is_at_end; /* of the frame */
 	char *row;      /* ROW_MAX + 1 bytes */
-	char buf[BUF_BYTES];
+	char *buf;      /* BUF_BYTES */
 };
 
-static void reader_free(struct reader **r)
+static void reader_free(struct reader *r)
 {
-	if (!*r)
-		return;
-	ZSTD_freeDCtx((*r)->zstd);
-	free((*r)->row);
-	free(*r);
+	ZSTD_freeDCtx(r->zstd);
+	free(r->row);
+	free(r->buf);
 }
 #define auto_reader cleanup(reader_free)
 
@@ -334,8 +332,8 @@ static int check_xattrs(const struct layer_row *row, struct err *err)
 /* 1 a row, 0 the end. */
 static int next_row(struct reader *r, struct layer_row *ret, struct err *err)
 {
-	uint32_t len;
-	uint64_t rows;
+	uint32_t len = 0;
+	uint64_t rows = 0;
 	int rc = next_bytes(r, &len, sizeof(len), err);
 
 	if (rc < 0)
@@ -360,15 +358,15 @@ static int next_row(struct reader *r, struct layer_row *ret, struct err *err)
 	return rc < 0 ? rc : 1;
 }
 
-static int reader_new(int fd, uint64_t size, struct reader **ret, struct err *err)
+static int reader_open(struct reader *r, int fd, uint64_t size, struct err *err)
 {
-	auto_reader struct reader *r = mem_alloc(sizeof(*r));
 	struct file_header h;
 	int rc;
 
 	r->fd = fd;
 	r->left = size - sizeof(uint64_t);
-	r->row = mem_alloc((size_t)ROW_MAX + 1);
+	r->row = mem_grow(NULL, (size_t)ROW_MAX + 1, 1);
+	r->buf = mem_grow(NULL, BUF_BYTES, 1);
 	r->zstd = ZSTD_createDCtx();
 	if (!r->zstd)
 		return err_set(err, ENOMEM, "file table");
@@ -376,14 +374,12 @@ static int reader_new(int fd, uint64_t size, struct reader **ret, struct err *er
 	rc = read_raw(r, &h, sizeof(h), err);
 	if (rc >= 0 && (memcmp(h.magic, "SHLT", 4) != 0 || le32toh(h.version) != VERSION))
 		rc = damaged(err, "not of this version");
-	if (rc >= 0)
-		*ret = take(r);
 	return rc;
 }
 
 int layer_table_walk(int dir_fd, layer_row_fn *fn, void *arg, struct err *err)
 {
-	auto_reader struct reader *rd = NULL;
+	auto_reader struct reader rd = { 0 };
 	auto_fd int fd = openat(dir_fd, "table", O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
 	struct layer_row r = { 0 };
 	struct stat st;
@@ -398,8 +394,10 @@ int layer_table_walk(int dir_fd, layer_row_fn *fn, void *arg, struct err *err)
 	if (rc >= 0 && lseek(fd, 0, SEEK_SET) < 0)
 		rc = err_sys(err, "file table");
 	if (rc >= 0)
-		rc = reader_new(fd, (uint64_t)st.st_size, &rd, err);
-	while (rc >= 0 && (rc = next_row(rd, &r, err)) > 0)
+		rc = reader_open(&rd, fd, (uint64_t)st.st_size, err);
+	if (rc < 0)
+		return rc;
+	while (rc >= 0 && (rc = next_row(&rd, &r, err)) > 0)
 		rc = fn(&r, arg, err);
 	return rc < 0 ? rc : 0;
 }

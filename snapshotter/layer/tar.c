@@ -186,29 +186,35 @@ static void path_cut(struct header *h, const char *path, size_t len)
 	memcpy(h->name, path, len < NAME_LEN ? len : NAME_LEN);
 }
 
+/* How many bytes more belong to it; 4 where none may begin so. */
+static unsigned utf8_more(unsigned char lead)
+{
+	if (lead < 0x80)
+		return 0;
+	return lead >> 5 == 6 ? 1 : lead >> 4 == 14 ? 2 : lead >> 3 == 30 ? 3 : 4;
+}
+
 /* Long forms, surrogates and what is beyond Unicode are none. */
-static bool is_utf8(const char *s, size_t n)
+static bool is_code_point(uint32_t v, unsigned more)
 {
 	static const uint32_t least[] = { 0, 0x80, 0x800, 0x10000 };
+
+	return v >= least[more] && v <= 0x10ffff && (v < 0xd800 || v >= 0xe000);
+}
+
+static bool is_utf8(const char *s, size_t n)
+{
 	const unsigned char *p = (const unsigned char *)s, *end = p + n;
 
 	while (p < end) {
-		unsigned char c = *p++;
-		unsigned more = c < 0x80       ? 0
-				: c >> 5 == 6  ? 1
-				: c >> 4 == 14 ? 2
-				: c >> 3 == 30 ? 3
-					       : 4;
-		uint32_t v = c & (0xff >> (more + 2));
+		unsigned more = utf8_more(*p), left = more;
+		uint32_t v = more ? *p & (0x3fu >> more) : *p;
 
-		if (more > 3 || more > (size_t)(end - p))
+		if (more > 3 || more >= (size_t)(end - p))
 			return false;
-		for (unsigned i = 0; i < more; i++, p++) {
-			if (*p >> 6 != 2)
-				return false;
+		for (p++; left && *p >> 6 == 2; p++, left--)
 			v = v << 6 | (*p & 0x3f);
-		}
-		if (more && (v < least[more] || v > 0x10ffff || (v >= 0xd800 && v < 0xe000)))
+		if (left || !is_code_point(v, more))
 			return false;
 	}
 	return true;

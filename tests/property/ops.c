@@ -481,30 +481,35 @@ static const struct op *any_op(struct dice *d)
 	}
 }
 
+static void any_paths(int root, struct dice *d, bool is_new, char a[PATH_BYTES], char b[PATH_BYTES])
+{
+	any_thing(root, d, false, a);
+	any_thing(root, d, false, b);
+	if (is_new || !*a || !dice_roll(d, 5))
+		any_path(root, d, a);
+	if (!*b || dice_roll(d, 2))
+		any_path(root, d, b);
+}
+
+static void note(struct dice *d, const struct op *op, const char *a, const char *b, int code)
+{
+	if (d->log)
+		str_addf(d->log, "%s %.60s %.60s%s%s\n", op->name, a, b, code ? ": " : "",
+			 code ? strerror(code) : "");
+}
+
 int ops_run(int root, struct dice *d, unsigned n, struct err *err)
 {
 	char a[PATH_BYTES], b[PATH_BYTES];
 
 	for (unsigned i = 0; i < n; i++) {
 		const struct op *op = any_op(d);
-		int rc, code;
+		int code;
 
-		if (op->is_new || !dice_roll(d, 5))
-			any_path(root, d, a);
-		else
-			any_thing(root, d, false, a);
-		if (dice_roll(d, 2))
-			any_path(root, d, b);
-		else
-			any_thing(root, d, false, b);
-		if (!*a || !*b)
-			any_path(root, d, *a ? b : a);
+		any_paths(root, d, op->is_new, a, b);
 		errno = 0;
-		rc = op->fn(&(struct op_args){ root, d, a, b });
-		code = rc < 0 ? errno : 0;
-		if (d->log)
-			str_addf(d->log, "%s %.60s %.60s%s%s\n", op->name, a, b, rc < 0 ? ": " : "",
-				 rc < 0 ? strerror(code) : "");
+		code = op->fn(&(struct op_args){ root, d, a, b }) < 0 ? errno : 0;
+		note(d, op, a, b, code);
 		/* These are not the sequence's doing. */
 		if (code == ENOSPC || code == EIO || code == EROFS || code == EMFILE)
 			return err_errno(err, code, "%s %.100s", op->name, a);

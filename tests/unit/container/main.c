@@ -475,9 +475,9 @@ static void test_words(void **state)
 		{ 59, "59 seconds" },         { 60, "About a minute" },
 		{ 119, "About a minute" },    { 120, "2 minutes" },
 		{ 3599, "59 minutes" },       { 3600, "About an hour" },
-		{ 7200, "2 hours" },          { 47 * 3600, "47 hours" },
-		{ 48 * 3600, "2 days" },      { 14 * 86400, "2 weeks" },
-		{ 60 * 86400, "2 months" },   { 730 * 86400, "2 years" },
+		{ 7200, "2 hours" },          { 47LL * 3600, "47 hours" },
+		{ 48LL * 3600, "2 days" },    { 14LL * 86400, "2 weeks" },
+		{ 60LL * 86400, "2 months" }, { 730LL * 86400, "2 years" },
 		{ -5, "Less than a second" },
 	};
 	struct container c = { .state = CONTAINER_EXITED, .exit_code = 3, .finished_ns = 1 };

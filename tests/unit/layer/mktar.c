@@ -26,7 +26,8 @@ static void header(char h[BLOCK], const struct mk *m, uint64_t size)
 	snprintf(h + 136, 12, "%011o", 1000);
 	h[156] = m->type;
 	snprintf(h + 157, 100, "%s", m->target ? m->target : "");
-	memcpy(h + 257, "ustar\00000", 8);
+	snprintf(h + 257, 6, "ustar");
+	h[263] = h[264] = '0';
 	snprintf(h + 329, 8, "%07o", m->major);
 	snprintf(h + 337, 8, "%07o", m->minor);
 	memset(h + 148, ' ', 8);
