@@ -101,8 +101,6 @@ bool layer_is_dropped(const struct layer_apply *a, const char *path)
 
 /* --- directories that the archive does not have --- */
 
-static int make_parents(struct layer_apply *a, char *path, struct err *err);
-
 static int copy_dir_attrs(struct layer_apply *a, int dir_fd, const char *name, const char *path,
 			  struct err *err)
 {
@@ -163,7 +161,7 @@ static int copy_symlink(struct layer_apply *a, int dir_fd, const char *name, con
 	dir = mem_strn(path, strlen(path) - strlen(name));
 	rooted = mem_fmt("/%s", dir);
 	to = path_join(rooted, target);
-	made = make_parents(a, to + 1, err);
+	made = layer_make_parents(a, to + 1, err);
 	return made < 0 ? made : 1;
 }
 
@@ -200,7 +198,7 @@ static int make_parent(struct layer_apply *a, int dir_fd, const char *name, cons
 
 /* From the top, each time from the root, so that symlinks on the way are seen as a chrooted process
  * sees them. */
-static int make_parents(struct layer_apply *a, char *path, struct err *err)
+int layer_make_parents(struct layer_apply *a, char *path, struct err *err)
 {
 	auto_fd int dir = path_try_in(a->root_fd, "", O_PATH | O_DIRECTORY, 0);
 	char *name = *path ? path : NULL;
@@ -245,7 +243,7 @@ int layer_enter(struct layer_apply *a, struct err *err)
 	a->n_links = 0;
 	fd = path_try_in(a->root_fd, dir, O_PATH | O_DIRECTORY, 0);
 	if (fd < 0 && (errno == ENOENT || errno == ENOTDIR))
-		fd = make_parents(a, dir, err);
+		fd = layer_make_parents(a, dir, err);
 	else if (fd < 0)
 		return err_sys(err, "open directory");
 	if (fd < 0)

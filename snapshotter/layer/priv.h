@@ -294,6 +294,11 @@ struct layer_apply {
 int layer_clean(const struct str *path, struct str *ret, struct err *err);
 /* Opens the parent of a->path in a->dir_fd, making what is missing of it. */
 int layer_enter(struct layer_apply *a, struct err *err);
+/* mkdir -p of a path, which is changed meanwhile: an O_PATH fd of the directory. */
+int layer_make_parents(struct layer_apply *a, char *path, struct err *err);
+/* A regular file of the parents' at path, if this layer lets it show, into this layer: 1, or 0 when
+ * there is none. */
+int layer_copy_up(struct layer_apply *a, char *path, struct err *err);
 /* Remembers the mtime of a directory until the end. */
 void layer_time_add(struct layer_apply *a, const char *path, int64_t mtime_s);
 /* Makes a->tar.e as a->dir_fd/name. */

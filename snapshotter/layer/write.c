@@ -270,42 +270,76 @@ static int write_symlink(struct layer_apply *a, const char *name, struct err *er
 	return rc < 0 ? rc : set_time(a->dir_fd, name, e->mtime_s, err);
 }
 
-/* The target is looked up as a chrooted process would, its last component not followed: a link to a
- * symlink links that. */
-static int write_hardlink(struct layer_apply *a, const char *name, struct err *err)
-{
-	auto_fd int dir = -1;
-	struct stat to, here;
-	char *slash;
+struct target {
+	int dir_fd;
 	const char *base;
+	struct stat st;
+};
+
+static void target_free(struct target *t)
+{
+	fd_close(&t->dir_fd);
+}
+#define auto_target cleanup(target_free)
+
+/* As a chrooted process would find it, its last component not followed: a link to a symlink links
+ * that. */
+static int look_up(struct layer_apply *a, struct target *t)
+{
+	char *slash = strrchr(a->target.s, '/');
+
+	t->base = slash ? slash + 1 : a->target.s;
+	if (slash)
+		*slash = 0;
+	fd_close(&t->dir_fd);
+	t->dir_fd = path_try_in(a->root_fd, slash ? a->target.s : "", O_PATH | O_DIRECTORY, 0);
+	if (slash)
+		*slash = '/';
+	return t->dir_fd < 0 ? -1 : fstatat(t->dir_fd, t->base, &t->st, AT_SYMLINK_NOFOLLOW);
+}
+
+/* 1 found, 0 it was dropped, and the link is too. */
+static int find_target(struct layer_apply *a, struct target *t, struct err *err)
+{
 	int rc = layer_clean(&a->tar.e.target, &a->target, err);
 
 	if (rc < 0)
 		return rc;
-	slash = strrchr(str_get(&a->target), '/');
-	base = slash ? slash + 1 : str_get(&a->target);
-	if (slash)
-		*slash = 0;
-	dir = path_try_in(a->root_fd, slash ? a->target.s : "", O_PATH | O_DIRECTORY, 0);
-	if (dir < 0 || fstatat(dir, base, &to, AT_SYMLINK_NOFOLLOW) < 0) {
-		rc = err_sys(err, "link to %.200s", a->tar.e.target.s);
-		if (slash)
-			*slash = '/';
-		return layer_is_dropped(a, a->target.s) ? layer_drop(a, a->path.s) : rc;
+	if (look_up(a, t) < 0) {
+		if (errno != ENOENT)
+			return err_sys(err, "link to %.200s", a->target.s);
+		if (layer_is_dropped(a, a->target.s))
+			return layer_drop(a, a->path.s);
+		rc = layer_copy_up(a, a->target.s, err);
+		if (rc < 0)
+			return rc;
+		if (look_up(a, t) < 0)
+			return err_sys(err, "link to %.200s", a->target.s);
 	}
-	if (S_ISDIR(to.st_mode) || layer_is_whiteout(&to))
-		return err_set(err, EPERM, "link to %.200s, which is no file", a->tar.e.target.s);
-	if (linkat(dir, base, a->dir_fd, name, 0) == 0)
+	if (S_ISDIR(t->st.st_mode) || layer_is_whiteout(&t->st))
+		return err_set(err, EPERM, "link to %.200s, which is no file", a->target.s);
+	return 1;
+}
+
+static int write_hardlink(struct layer_apply *a, const char *name, struct err *err)
+{
+	auto_target struct target t = { .dir_fd = -1 };
+	struct stat here;
+	int rc = find_target(a, &t, err);
+
+	if (rc <= 0)
+		return rc;
+	if (linkat(t.dir_fd, t.base, a->dir_fd, name, 0) == 0)
 		return 0;
 	if (errno != EEXIST)
-		return err_sys(err, "link to %.200s", a->tar.e.target.s);
+		return err_sys(err, "link to %.200s", a->target.s);
 	/* A link to itself must not take the only name away. */
-	if (fstatat(a->dir_fd, name, &here, AT_SYMLINK_NOFOLLOW) == 0 && here.st_ino == to.st_ino &&
-	    here.st_dev == to.st_dev)
+	if (fstatat(a->dir_fd, name, &here, AT_SYMLINK_NOFOLLOW) == 0 &&
+	    here.st_ino == t.st.st_ino && here.st_dev == t.st.st_dev)
 		return 0;
 	rc = clear_way(a, name, err);
-	if (rc >= 0 && linkat(dir, base, a->dir_fd, name, 0) < 0)
-		rc = err_sys(err, "link to %.200s", a->tar.e.target.s);
+	if (rc >= 0 && linkat(t.dir_fd, t.base, a->dir_fd, name, 0) < 0)
+		rc = err_sys(err, "link to %.200s", a->target.s);
 	return rc;
 }
 

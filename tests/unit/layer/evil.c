@@ -228,6 +228,92 @@ static void test_whiteouts_any_order(void **state)
 	}
 }
 
+static void make(struct fix *f, int i, const struct item *v)
+{
+	auto_str struct str tar = { 0 };
+
+	add_items(&tar, f, v);
+	mktar_end(&tar);
+	mktar_save(f, "t", &tar);
+	ok(f, apply(f, "t", 'o', i, &(struct layer_apply_opts){ .foreign = true }, NULL));
+}
+
+/* overlayfs knows no opaque root. */
+static void test_opaque_root(void **state)
+{
+	static const struct item lower[] = {
+		{ '5', "a" }, { '0', "a/old" }, { '0', "b" }, { '5', "c" }, { 0 }
+	};
+	static const struct item upper[] = {
+		{ '5', "a" }, { '0', "a/new" }, { '0', ".wh..wh..opq" }, { '0', "b" }, { 0 }
+	};
+	struct fix *f = *state;
+	int m;
+
+	make(f, 0, lower);
+	make(f, 1, upper);
+	m = view(f, 'o', 2, false, "a");
+	assert_true(has_text(m, "a/new", "evil"));
+	assert_true(has_text(m, "b", "evil"));
+	assert_false(is_there(m, "a/old"));
+	assert_false(is_there(m, "c"));
+	unview(f, &m, "a");
+}
+
+static void test_links_to_what_is_dropped(void **state)
+{
+	static const struct item v[] = { { '5', "d" },          { '3', "d/dev" },
+					 { '1', "l", "d/dev" }, { '1', "m", "/l" },
+					 { '0', "f" },          { 0 } };
+	struct fix *f = *state;
+	auto_str struct str tar = { 0 };
+	auto_fd int root = -1;
+
+	for (const struct item *i = v; i->name; i++)
+		mktar(&tar, &(struct mk){ .type = i->type,
+					  .name = i->name,
+					  .target = i->target,
+					  .mode = 0755,
+					  .data = "" });
+	mktar_end(&tar);
+	mktar_save(f, "t", &tar);
+	ok(f, apply(f, "t", 'o', 0, &(struct layer_apply_opts){ .foreign = true }, NULL));
+	root = open_layer(f, 'o', 0);
+	assert_true(is_there(root, "f"));
+	assert_false(is_there(root, "d/dev") || is_there(root, "l") || is_there(root, "m"));
+}
+
+/* Some builders write links to files of layers beneath. */
+static void test_links_to_lower_files(void **state)
+{
+	static const struct item lower[] = {
+		{ '5', "a" }, { '0', "a/f" }, { '5', "b" }, { '0', "b/f" }, { 0 }
+	};
+	static const struct item upper[] = { { '1', "l", "a/f" }, { 0 } };
+	static const struct item hidden[] = {
+		{ '5', "b" }, { '0', "b/.wh..wh..opq" }, { '1', "l", "b/f" }, { 0 }
+	};
+	struct fix *f = *state;
+	auto_str struct str tar = { 0 };
+	struct stat a, l;
+	int m;
+
+	make(f, 0, lower);
+	make(f, 1, upper);
+	m = view(f, 'o', 2, false, "a");
+	assert_int_equal(fstatat(m, "a/f", &a, 0), 0);
+	assert_int_equal(fstatat(m, "l", &l, 0), 0);
+	assert_int_equal(a.st_ino, l.st_ino);
+	assert_int_equal(a.st_uid, 12);
+	assert_int_equal(a.st_mode & 07777, 0777);
+	assert_true(has_text(m, "l", "evil"));
+	unview(f, &m, "a");
+	add_items(&tar, f, hidden);
+	mktar_end(&tar);
+	mktar_save(f, "t", &tar);
+	fails(f, ENOENT, apply(f, "t", 'o', 1, &(struct layer_apply_opts){ 0 }, NULL));
+}
+
 static void test_plain_trees_have_no_whiteouts(void **state)
 {
 	struct fix *f = *state;
@@ -367,6 +453,9 @@ const struct CMUnitTest evil_tests[] = { T(test_attacks),
 					 T(test_inside),
 					 T(test_foreign_marks),
 					 T(test_whiteouts_any_order),
+					 T(test_opaque_root),
+					 T(test_links_to_what_is_dropped),
+					 T(test_links_to_lower_files),
 					 T(test_plain_trees_have_no_whiteouts),
 					 T(test_limits),
 					 T(test_damage),
