@@ -129,7 +129,7 @@ hasnt "and nothing else" "| eth"
 ok "--iidfile and -q" build -q --iidfile "$T/iid" -f Dockerfile.step .
 is "-q prints the ID, which the file holds too" "$(cat "$T/iid")" "$(cat "$T/out")"
 ok "a Dockerfile from standard input" sh -c "printf 'FROM busybox\nCOPY a.txt /\n' | $SHALE build -f - -t stdin ."
-printf 'FROM busybox\nARG SOURCE_DATE_EPOCH\nRUN echo "$SOURCE_DATE_EPOCH" >/e; mkdir -p /d/e; touch -d \"2001-01-01 00:00:00\" /d/old\nCOPY a.txt /\nWORKDIR /w\n' >Dockerfile.epoch
+printf 'FROM busybox\nARG SOURCE_DATE_EPOCH\nRUN echo "$SOURCE_DATE_EPOCH" >/e; mkdir -p /d/e; touch -d @978307200 /d/old\nCOPY a.txt /\nWORKDIR /w\n' >Dockerfile.epoch
 SOURCE_DATE_EPOCH=1234567890 shale build -q --no-cache -f Dockerfile.epoch -t epoch . >"$T/epoch1"
 sleep 1.1
 touch a.txt
