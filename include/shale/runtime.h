@@ -15,6 +15,7 @@ struct runtime {
 	struct db *db;
 	struct store *store;
 	struct snap *snap;
+	unsigned driver; /* enum snap_driver, which snap was told to use */
 };
 
 #endif

@@ -32,6 +32,14 @@ enum snap_flag { /* stored with the row; the first two equal enum layer_flag */
 		 SNAP_NEEDS_REDIRECT = 2,
 };
 
+/*
+ * How snapshots are mounted. The layers are the same: an overlayfs upper each. fuse-overlayfs is the
+ * program of that name, with a mount as detached as the kernel's. copy binds plain directories: an
+ * active snapshot is a full copy of its parent, a layer what differs from it when it is read
+ * (snap_fs_fd) or committed. One driver may go on where another stopped.
+ */
+enum snap_driver { SNAP_OVERLAY, SNAP_FUSE, SNAP_COPY, SNAP_DRIVERS };
+
 struct snap;
 
 struct snap_info {
@@ -53,6 +61,12 @@ struct snap_new {
 /* store_fd stays the caller's and open as long as the handle. */
 int snap_open(struct db *db, int store_fd, struct snap **ret, struct err *err);
 void snap_close(struct snap *s);
+void snap_use(struct snap *s, enum snap_driver d); /* SNAP_OVERLAY until then */
+/* "overlay", "fuse-overlayfs", "copy". -EINVAL. */
+const char *snap_driver_name(enum snap_driver d);
+int snap_driver_find(const char *name, enum snap_driver *ret, struct err *err);
+/* What is missing here for the driver to work, or NULL. */
+const char *snap_driver_missing(enum snap_driver d);
 
 /* A new active snapshot or view. -EEXIST for a key in use, -ENOENT for a missing parent, -EINVAL
  * for one not committed. */
@@ -79,8 +93,7 @@ int snap_usage(struct snap *s, int64_t id, uint64_t *ret_disk_bytes, uint64_t *r
 typedef int snap_fn(const struct snap_info *info, void *arg, struct err *err);
 int snap_walk(struct snap *s, snap_fn *fn, void *arg, struct err *err);
 
-/* The chain of id, topmost (id itself) first. The caller owns *ret_ids. -ELOOP beyond 500 lowers.
- */
+/* The chain of id, topmost (id itself) first. The caller owns *ret_ids. -ELOOP beyond 10000. */
 int snap_chain(struct snap *s, int64_t id, int64_t **ret_ids, size_t *ret_n, struct err *err);
 /* What a mount(8) would need: one overlay entry, or a bind of fs/ (containerd's types.Mount). */
 int snap_mounts(struct snap *s, int64_t id, struct mount_list *ret, struct err *err);
@@ -105,7 +118,8 @@ enum snap_mount_flag {
 			      a parent or of an earlier boot */
 };
 /*
- * Mounts id over its chain. id 0 gives an empty read-only directory. -EBUSY when it is mounted
+ * Mounts id over its chain; more than 500 layers: the lowest of them merged in a directory that is
+ * made once and goes with the layers. id 0 gives an empty read-only directory. -EBUSY when it is mounted
  * already; an overlay that only lingers after its last process is waited for, up to five seconds.
  * -EBADMSG when a machine crash caught it volatile, or it refers to layers that it does not rest
  * on. A snapshot without layers beneath it is a private bind of its fs/, without nosuid, nodev and
@@ -119,9 +133,13 @@ int snap_mount(struct snap *s, int64_t id, unsigned flags, struct snap_mount *re
  */
 int snap_unmounted(struct snap *s, int64_t id, struct err *err);
 
-/* O_PATH fds of snap/<id> and snap/<id>/fs. */
+/* O_PATH fds of snap/<id> and snap/<id>/fs, where fs/ of an active snapshot is made to hold all its
+ * changes first (while it is mounted: those of now). */
 int snap_dir_fd(struct snap *s, int64_t id, int *ret_dir_fd, struct err *err);
 int snap_fs_fd(struct snap *s, int64_t id, int *ret_fs_fd, struct err *err);
+/* An O_PATH fd of where a mount of id that is open for writing has its changes: fs/, or the copy
+ * driver's whole tree. */
+int snap_work_fd(struct snap *s, int64_t id, int *ret_fd, struct err *err);
 /* "<store root>/snap/<id>/fs" for inspect. Caller owns it. */
 char *snap_path(struct snap *s, int64_t id);
 

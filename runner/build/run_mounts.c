@@ -186,7 +186,7 @@ int run_stubs_remove(struct run_stubs *s, struct snap *snap, int64_t snapshot, s
 
 	if (!s->n)
 		return 0;
-	rc = snap_fs_fd(snap, snapshot, &fd, err);
+	rc = snap_work_fd(snap, snapshot, &fd, err);
 	for (size_t i = s->n; rc >= 0 && i-- > 0;)
 		remove_one(fd, &s->v[i]);
 	return rc < 0 ? rc : 0;

@@ -9,19 +9,22 @@
 
 #include <shale/base/fd.h>
 #include <shale/base/path.h>
+#include <shale/snap.h>
 
 #define HEAVY_PROGRAM "shale-build"
 
 enum { EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_SHALE = 125 };
 
 struct globals {
-	const char *root;
+	const char *root, *driver;
 	bool debug, version;
 };
 
 #define OFF(field) offsetof(struct globals, field)
 const struct opt cli_globals[] = {
 	{ 0, "root", OPT_STR, OFF(root), "DIR", "the store (SHALE_ROOT, else /var/lib/shale)" },
+	{ 0, "driver", OPT_STR, OFF(driver), "DRIVER",
+	  "overlay, fuse-overlayfs or copy (SHALE_DRIVER, else overlay)" },
 	{ 'D', "debug", OPT_BOOL, OFF(debug), NULL, "say more about failures" },
 	{ 'v', "version", OPT_BOOL, OFF(version), NULL, "print the version" },
 	{ 0 },
@@ -99,6 +102,8 @@ int cli_open(struct cli *c, struct err *err)
 	tell_lost(db_lost(c->rt.db));
 	if (c->command && c->command->flags & CMD_FREES)
 		gc_reserve(c->rt.root_fd, true);
+	c->rt.driver = c->driver;
+	snap_use(c->rt.snap, c->driver);
 	return 0;
 }
 
@@ -303,6 +308,25 @@ static int run_words(struct cli *c, const struct globals *g, int argc, char **ar
 	return run_command(c, argc - found.n_words, argv + found.n_words);
 }
 
+/* Those that we start, the monitor and shale-build, find it in the environment. */
+/* --driver goes to the programs that this one starts by way of the environment. */
+static int take_settings(struct cli *c, const struct globals *g, struct err *err)
+{
+	struct settings *s = &c->settings;
+	int rc = settings_load(s, err);
+
+	if (rc < 0)
+		return rc;
+	if (g->root)
+		settings_set(s, SETTING_ROOT, g->root, "--root");
+	if (g->driver) {
+		settings_set(s, SETTING_DRIVER, g->driver, "--driver");
+		setenv("SHALE_DRIVER", g->driver, 1);
+	}
+	c->root = s->v[SETTING_ROOT].value;
+	return snap_driver_find(s->v[SETTING_DRIVER].value, &c->driver, err);
+}
+
 int cli_main(const struct command *const *commands, int argc, char **argv)
 {
 	struct cli c = { .commands = commands, .rt.root_fd = -1 };
@@ -316,11 +340,8 @@ int cli_main(const struct command *const *commands, int argc, char **argv)
 	}
 	if (opt_parse(&p, &argc, argv, &err) < 0)
 		return cli_usage(&c, &err);
-	if (settings_load(&c.settings, &err) < 0)
+	if (take_settings(&c, &g, &err) < 0)
 		return cli_fail(&c, &err);
-	if (g.root)
-		settings_set(&c.settings, SETTING_ROOT, g.root, "--root");
-	c.root = c.settings.v[SETTING_ROOT].value;
 	c.debug = g.debug;
 	if (p.help) {
 		help_all(commands, NULL);

@@ -204,7 +204,7 @@ static void set_settings(const struct cli *c, json_t *o)
 static int collect(struct cli *c, json_t *o, struct err *err)
 {
 	out_row_set(o, "ServerVersion", shale_version);
-	out_row_set(o, "Driver", "overlayfs");
+	out_row_set(o, "Driver", c->driver ? snap_driver_name(c->driver) : "overlayfs");
 	out_row_set(o, "DockerRootDir", c->rt.root);
 	out_row_take(o, "BackingFilesystem", file_system(c->rt.root_fd));
 	json_object_set_new(o, "OverlayOptions", overlay_features());

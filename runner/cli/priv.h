@@ -20,6 +20,7 @@
 #include <shale/base/json.h>
 #include <shale/base/str.h>
 #include <shale/runtime.h>
+#include <shale/snap.h>
 
 #include "settings.h"
 
@@ -118,6 +119,7 @@ struct cli {
 	const struct command *command;
 	struct settings settings;
 	const char *root; /* of settings */
+	enum snap_driver driver;
 	bool debug;
 	char **words; /* the command's words as given, without its name; for cli_exec_heavy */
 };

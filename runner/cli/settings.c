@@ -14,7 +14,7 @@
 #define CONF_DEFAULT "/etc/shale/shale.conf"
 #define DAY          "24h"
 
-enum setting_type { TYPE_PATH, TYPE_BOOL, TYPE_DURATION, TYPE_SPACE };
+enum setting_type { TYPE_TEXT, TYPE_PATH, TYPE_BOOL, TYPE_DURATION, TYPE_SPACE };
 
 static const struct {
 	const char *section, *name, *env, *fallback;
@@ -23,6 +23,8 @@ static const struct {
 } defs[SETTING_COUNT] = {
 	[SETTING_ROOT] = { "store", "root", "SHALE_ROOT", "/var/lib/shale", TYPE_PATH,
 			   "where the store is" },
+	[SETTING_DRIVER] = { "store", "driver", "SHALE_DRIVER", "overlay", TYPE_TEXT,
+			     "overlay, fuse-overlayfs or copy" },
 	[SETTING_SYNC] = { "store", "sync", NULL, "no", TYPE_BOOL,
 			   "build, import and load wait until all is on the disk" },
 	/* BuildKit's defaults, but for the duration: layers here cost what they change. */
@@ -121,6 +123,8 @@ static bool fits(enum setting_type type, const char *value)
 	bool yes;
 
 	switch (type) {
+	case TYPE_TEXT:
+		return *value;
 	case TYPE_PATH:
 		return value[0] == '/';
 	case TYPE_BOOL:

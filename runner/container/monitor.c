@@ -88,7 +88,11 @@ static int reopen_store(struct runtime *rt, struct err *err)
 {
 	int rc = db_open(rt->root_fd, &rt->db, err);
 
-	return rc < 0 ? rc : snap_open(rt->db, rt->root_fd, &rt->snap, err);
+	if (rc >= 0)
+		rc = snap_open(rt->db, rt->root_fd, &rt->snap, err);
+	if (rc >= 0)
+		snap_use(rt->snap, (enum snap_driver)rt->driver);
+	return rc;
 }
 
 static int start(struct container_keep *k, enum container_state before, int *ret_exit,

@@ -127,7 +127,7 @@ static int make_options(const struct snap_plan *p, struct str *ret, struct err *
 	}
 	str_add(ret, "lowerdir=");
 	for (size_t i = 0; i < p->n_lower; i++)
-		str_addf(ret, "%s%s", i ? ":" : "", SNAP_NAME(p->lower[i], "fs"));
+		str_addf(ret, "%s%s", i ? ":" : "", SNAP_LOWER(p, i));
 	if (ret->len >= OPTION_PAGE)
 		return err_set(err, ENAMETOOLONG,
 			       "%zu layers are more than mount(2) takes on a kernel before 6.7",

@@ -17,7 +17,7 @@
 #include <shale/base/proc.h>
 #include <shale/base/str.h>
 
-#include "priv.h"
+#include "driver.h"
 
 /*
  * The id comes from the row, the directory must be there before the row is seen, and nobody else
@@ -40,34 +40,6 @@ static int make_dirs(struct snap *s, int64_t id, bool work, struct err *err)
 	return 0;
 }
 
-/* What the overlay keeps for itself, and the host's label, do not pass from one upper to the next.
- */
-static bool is_kept_xattr(const char *name)
-{
-	return !str_starts(name, "trusted.overlay.") && !str_starts(name, "user.overlay.") &&
-	       strcmp(name, "security.selinux") != 0;
-}
-
-static int copy_xattrs(int from_fd, int to_fd, struct err *err)
-{
-	auto_free char *names = NULL;
-	size_t len = 0;
-	int rc;
-
-	rc = fs_xattr_list(from_fd, &names, &len, err);
-	for (size_t at = 0; rc >= 0 && at < len; at += strlen(names + at) + 1) {
-		auto_free char *value = NULL;
-		size_t n = 0;
-
-		if (!is_kept_xattr(names + at))
-			continue;
-		rc = fs_xattr_get(from_fd, names + at, &value, &n, err);
-		if (rc >= 0)
-			rc = fs_xattr_set(to_fd, names + at, value, n, err);
-	}
-	return rc < 0 ? rc : 0;
-}
-
 /* The merged root has the attributes of the upper's, so a new upper takes over those of its parent
  * (TRAPS a). */
 static int copy_root_attrs(struct snap *s, int64_t parent, int64_t id, struct err *err)
@@ -84,17 +56,8 @@ static int copy_root_attrs(struct snap *s, int64_t parent, int64_t id, struct er
 		    O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	if (to < 0)
 		return err_sys(err, "root of snapshot %" PRId64, id);
-	if ((st.st_uid || st.st_gid) && fchown(to, st.st_uid, st.st_gid) < 0)
-		return err_sys(err, "owner of the root");
-	rc = copy_xattrs(from, to, err);
-	if (rc < 0)
-		return err_ctx(err, "attributes of the root");
-	/* chmod after chown, which may clear bits. It also makes up for the umask. */
-	if (fchmod(to, st.st_mode & 07777) < 0)
-		return err_sys(err, "mode of the root");
-	if (futimens(to, (struct timespec[]){ st.st_atim, st.st_mtim }) < 0)
-		return err_sys(err, "times of the root");
-	return 0;
+	rc = snap_copy_attrs(from, to, &st, err);
+	return rc < 0 ? err_ctx(err, "attributes of the root") : 0;
 }
 
 static int fill_dirs(struct snap *s, const struct snap_info *info, struct err *err)
@@ -219,6 +182,9 @@ int snap_commit(struct snap *s, int64_t id, const char *name, unsigned flags, st
 		return err_set(err, ENOENT, "no snapshot %" PRId64, id);
 	if (lock < 0)
 		return lock;
+	rc = snap_settle_commit(s, id, err);
+	if (rc < 0)
+		return rc;
 	rc = db_run(s->db, update, DB_ARGS(DB_I(id), DB_T(name), DB_I(flags), DB_T(proc_boot_id())),
 		    err);
 	if (rc < 0)

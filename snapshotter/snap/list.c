@@ -6,14 +6,14 @@
 #include "priv.h"
 
 /* mount(2) splits at ':' and ',' unless they are escaped. */
-static void add_path(struct str *to, const char *root, int64_t id, const char *sub)
+static void add_path(struct str *to, const char *root, const char *name)
 {
 	for (const char *p = root; *p; p++) {
 		if (*p == ':' || *p == ',' || *p == '\\')
 			str_addc(to, '\\');
 		str_addc(to, *p);
 	}
-	str_addf(to, "/%s", SNAP_NAME(id, sub));
+	str_addf(to, "/%s", name);
 }
 
 static void add_overlay(struct mount_list *ret, const char *root, const struct snap_plan *p)
@@ -25,10 +25,10 @@ static void add_overlay(struct mount_list *ret, const char *root, const struct s
 		strv_addf(&m->options, "%s=%s", o->key, o->value);
 	if (p->upper) {
 		str_add(&dir, "workdir=");
-		add_path(&dir, root, p->upper, "work");
+		add_path(&dir, root, SNAP_NAME(p->upper, "work"));
 		strv_add_take(&m->options, str_take(&dir));
 		str_add(&dir, "upperdir=");
-		add_path(&dir, root, p->upper, "fs");
+		add_path(&dir, root, SNAP_NAME(p->upper, "fs"));
 		strv_add_take(&m->options, str_take(&dir));
 	} else {
 		strv_add(&m->options, "ro");
@@ -37,7 +37,7 @@ static void add_overlay(struct mount_list *ret, const char *root, const struct s
 	for (size_t i = 0; i < p->n_lower; i++) {
 		if (i)
 			str_addc(&lower, ':');
-		add_path(&lower, root, p->lower[i], "fs");
+		add_path(&lower, root, SNAP_LOWER(p, i));
 	}
 	strv_add_take(&m->options, str_take(&lower));
 }

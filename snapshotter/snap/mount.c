@@ -18,7 +18,7 @@
 #include <shale/base/proc.h>
 #include <shale/base/str.h>
 
-#include "priv.h"
+#include "driver.h"
 
 int snap_plan_make(const struct snap_chain *c, unsigned flags, struct snap_plan *ret,
 		   struct err *err)
@@ -30,10 +30,14 @@ int snap_plan_make(const struct snap_chain *c, unsigned flags, struct snap_plan 
 			       .lower = c->ids + skip,
 			       .n_lower = c->n - skip };
 
-	if (p.n_lower > SNAP_LOWERS_MAX)
-		return err_set(err, ELOOP,
-			       "snapshot %" PRId64 " has %zu layers, overlayfs takes %d", c->ids[0],
-			       p.n_lower, SNAP_LOWERS_MAX);
+	/* The fewest whole steps of the lowest layers that make the rest and their merge fit. */
+	if (p.n_lower > SNAP_LOWERS_MAX) {
+		size_t over = p.n_lower + 1 - SNAP_LOWERS_MAX;
+		size_t steps = (over + SNAP_MERGE_STEP - 1) / SNAP_MERGE_STEP;
+
+		p.n_lower -= steps * SNAP_MERGE_STEP - 1;
+		p.merged = p.lower[p.n_lower - 1];
+	}
 	if (writable && c->n > 1) {
 		p.kind = SNAP_PLAN_OVERLAY;
 		p.upper = c->ids[0];
@@ -59,12 +63,33 @@ int snap_plan_make(const struct snap_chain *c, unsigned flags, struct snap_plan 
 	return 0;
 }
 
+const char *snap_plan_lower(const struct snap_plan *p, size_t i, char buf[SNAP_NAME_MAX])
+{
+	char tree[SNAP_NAME_MAX / 2];
+
+	if (!p->merged || i + 1 < p->n_lower)
+		return snap_name(buf, p->lower[i], "fs");
+	snprintf(tree, sizeof(tree), "tree.%.8s", proc_boot_id());
+	return snap_name(buf, p->merged, tree);
+}
+
+static int plan_chain(struct snap *s, const struct snap_chain *c, unsigned flags,
+		      struct snap_plan *ret, struct err *err)
+{
+	char name[SNAP_NAME_MAX];
+	int rc = snap_plan_make(c, flags, ret, err);
+
+	if (rc < 0 || !ret->merged)
+		return rc;
+	return snap_tree(s, c, (size_t)(ret->lower - c->ids) + ret->n_lower - 1, name, err);
+}
+
 int snap_plan_load(struct snap *s, int64_t id, unsigned flags, struct snap_chain *c,
 		   struct snap_plan *ret, struct err *err)
 {
 	int rc = snap_chain_load(s, id, c, err);
 
-	return rc < 0 ? rc : snap_plan_make(c, flags, ret, err);
+	return rc < 0 ? rc : plan_chain(s, c, flags, ret, err);
 }
 
 void snap_mount_close(struct snap_mount *m)
@@ -104,7 +129,7 @@ static long lock_holder(int fd)
  * those who mount at the same time; it says nothing of a detached container, whose overlay outlives
  * the command that mounted it. settle() does.
  */
-static int lock_dir(struct snap *s, int64_t id, struct err *err)
+int snap_lock_dir(struct snap *s, int64_t id, struct err *err)
 {
 	auto_fd int fd = openat(s->snap_fd, SNAP_NAME(id, NULL),
 				O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
@@ -171,30 +196,63 @@ static int settle(struct snap *s, int64_t id, int dir_fd, bool this_boot, struct
 	return rc < 0 ? err_ctx(err, "snapshot %" PRId64, id) : 0;
 }
 
+static int mount_layers(struct snap *s, const struct snap_chain *c, unsigned flags,
+			struct snap_mount *m, struct err *err)
+{
+	struct snap_plan p = { 0 };
+	int rc = plan_chain(s, c, flags, &p, err);
+
+	if (rc < 0)
+		return rc;
+	if (p.kind == SNAP_PLAN_BIND)
+		return snap_bind(s->snap_fd, SNAP_NAME(p.upper, "fs"), p.rdonly, &m->root_fd, err);
+	m->is_volatile = p.is_volatile;
+	return s->driver == SNAP_FUSE ? snap_fuse(s, c, &p, &m->root_fd, err)
+				      : snap_overlay(s, &p, &m->root_fd, err);
+}
+
+/* The lock of one that is to be written to, and its directories as the driver wants them. */
+static int open_upper(struct snap *s, const struct snap_chain *c, struct snap_mount *m,
+		      struct err *err)
+{
+	int rc = m->lock_fd = snap_lock_dir(s, c->ids[0], err);
+
+	if (rc < 0 || c->n == 1)
+		return rc;
+	rc = settle(s, c->ids[0], m->lock_fd, c->this_boot, err);
+	return rc < 0 ? rc : snap_settle_for(s, c->ids[0], m->lock_fd, err);
+}
+
+static int mount_chain(struct snap *s, int64_t id, unsigned flags, struct snap_mount *m,
+		       struct err *err)
+{
+	auto_snap_chain struct snap_chain c = { 0 };
+	int rc = snap_chain_load(s, id, &c, err);
+	bool writable = c.kind == SNAP_ACTIVE && !(flags & SNAP_RDONLY);
+
+	if (rc >= 0 && writable)
+		rc = open_upper(s, &c, m, err);
+	if (rc < 0)
+		return rc;
+	if (c.n > 1 && (s->driver == SNAP_COPY || (c.kind == SNAP_ACTIVE && snap_has_copy(s, id))))
+		return snap_mount_plain(s, &c, flags, m, err);
+	if (c.kind == SNAP_ACTIVE && !writable)
+		rc = snap_settle(s, id, err);
+	return rc < 0 ? rc : mount_layers(s, &c, flags, m, err);
+}
+
 int snap_mount(struct snap *s, int64_t id, unsigned flags, struct snap_mount *ret, struct err *err)
 {
 	auto_snap_mount struct snap_mount m = SNAP_MOUNT_INIT;
-	auto_snap_chain struct snap_chain c = { 0 };
-	struct snap_plan p = { 0 };
 	int rc;
 
-	if (id == 0) {
+	if (id == 0)
 		rc = snap_bind(s->store_fd, "empty", true, &m.root_fd, err);
-	} else {
-		rc = snap_plan_load(s, id, flags, &c, &p, err);
-		if (rc >= 0 && !p.rdonly)
-			rc = m.lock_fd = lock_dir(s, id, err);
-		if (rc >= 0 && !p.rdonly && p.kind == SNAP_PLAN_OVERLAY)
-			rc = settle(s, id, m.lock_fd, c.this_boot, err);
-		if (rc < 0)
-			return rc;
-		rc = p.kind == SNAP_PLAN_OVERLAY ? snap_overlay(s, &p, &m.root_fd, err)
-						 : snap_bind(s->snap_fd, SNAP_NAME(p.upper, "fs"),
-							     p.rdonly, &m.root_fd, err);
-	}
+	else
+		rc = mount_chain(s, id, flags, &m, err);
 	if (rc < 0)
 		return err_ctx(err, "mount snapshot %" PRId64, id);
-	*ret = (struct snap_mount){ fd_take(&m.root_fd), fd_take(&m.lock_fd), id, p.is_volatile };
+	*ret = (struct snap_mount){ fd_take(&m.root_fd), fd_take(&m.lock_fd), id, m.is_volatile };
 	return 0;
 }
 

@@ -87,7 +87,7 @@ static int set_layers(int dir_fd, int fs_fd, const struct snap_plan *p, set_fn *
 	int rc = 0;
 
 	for (size_t i = 0; rc >= 0 && i < p->n_lower; i++)
-		rc = set(dir_fd, fs_fd, "lowerdir+", SNAP_NAME(p->lower[i], "fs"), err);
+		rc = set(dir_fd, fs_fd, "lowerdir+", SNAP_LOWER(p, i), err);
 	if (rc >= 0 && p->upper)
 		rc = set(dir_fd, fs_fd, "upperdir", SNAP_NAME(p->upper, "fs"), err);
 	if (rc >= 0 && p->upper)

@@ -24,10 +24,14 @@ struct snap {
 	int store_fd, snap_fd; /* store_fd is borrowed */
 	enum snap_how how;
 	bool how_known;
+	enum snap_driver driver;
 	int busy_wait_ms; /* for the superblock of an earlier mount to go */
 };
 
-enum { SNAP_LOWERS_MAX = 500, SNAP_BUSY_WAIT_MS = 5000, SNAP_NAME_MAX = 48 };
+/* Of the kernel: OVL_MAX_STACK. What is beyond is merged in steps of SNAP_MERGE_STEP layers, so that
+ * a growing chain does not need another merge at every layer. */
+enum { SNAP_LOWERS_MAX = 500, SNAP_MERGE_STEP = 250, SNAP_CHAIN_MAX = 10000 };
+enum { SNAP_BUSY_WAIT_MS = 5000, SNAP_NAME_MAX = 48 };
 
 /* "<id>" or "<id>/<sub>", for one expression. */
 const char *snap_name(char buf[SNAP_NAME_MAX], int64_t id, const char *sub);
@@ -38,6 +42,7 @@ char *snap_root(struct snap *s);
 
 struct snap_chain {
 	int64_t *ids; /* topmost first */
+	unsigned *layer_flags;
 	size_t n;
 	enum snap_kind kind; /* of the topmost */
 	unsigned flags;      /* of all */
@@ -54,7 +59,11 @@ struct snap_plan {
 	int64_t upper;        /* overlay: 0 = none; bind: the one directory */
 	const int64_t *lower; /* points into the chain */
 	size_t n_lower;
+	int64_t merged; /* the last lower is the tree of this one, 0: no such */
 };
+/* "<id>/fs", or the merged one's tree. */
+const char *snap_plan_lower(const struct snap_plan *p, size_t i, char buf[SNAP_NAME_MAX]);
+#define SNAP_LOWER(p, i) snap_plan_lower((p), (i), (char[SNAP_NAME_MAX]){ 0 })
 int snap_plan_make(const struct snap_chain *c, unsigned flags, struct snap_plan *ret,
 		   struct err *err);
 /* p points into c. */
@@ -76,6 +85,9 @@ int snap_bind(int dir_fd, const char *name, bool rdonly, int *ret_fd, struct err
  * else 0. The caller holds the directory's flock.
  */
 int snap_upper_in_use(int dir_fd, struct err *err);
+
+/* The flock of snap/<id>; -EBUSY names who has it. */
+int snap_lock_dir(struct snap *s, int64_t id, struct err *err);
 
 /* snap/<id> -> trash/snap-<id>.<random>; fine if it is gone already. */
 int snap_to_trash(struct snap *s, int64_t id, struct err *err);

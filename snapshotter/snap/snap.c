@@ -14,7 +14,7 @@
 #include <shale/base/proc.h>
 #include <shale/base/str.h>
 
-#include "priv.h"
+#include "driver.h"
 
 #define COLUMNS "id,coalesce(parent,0),kind,flags,created,durable,key"
 
@@ -138,6 +138,7 @@ int snap_walk(struct snap *s, snap_fn *fn, void *arg, struct err *err)
 void snap_chain_free(struct snap_chain *c)
 {
 	free(c->ids);
+	free(c->layer_flags);
 	*c = (struct snap_chain){ 0 };
 }
 
@@ -151,34 +152,33 @@ int snap_chain_load(struct snap *s, int64_t id, struct snap_chain *ret, struct e
 		" LIMIT ?2) SELECT id,kind,flags,boot FROM c";
 	auto_snap_chain struct snap_chain c = { 0 };
 	auto_db_stmt struct db_stmt *st = NULL;
-	size_t cap = 0;
+	size_t cap = 0, flags_cap = 0;
 	int rc;
 
-	/* One more than an upper over the most lowers, so that too many are seen. */
-	rc = db_query(s->db, sql, DB_ARGS(DB_I(id), DB_I(SNAP_LOWERS_MAX + 2)), &st, err);
+	/* One more, so that too many are seen. */
+	rc = db_query(s->db, sql, DB_ARGS(DB_I(id), DB_I(SNAP_CHAIN_MAX + 1)), &st, err);
 	if (rc < 0)
 		return rc;
 	while ((rc = db_step(st, err)) > 0) {
 		mem_room(c.ids, c.n, cap);
+		mem_room(c.layer_flags, c.n, flags_cap);
 		if (c.n == 0) {
 			c.kind = (enum snap_kind)db_col_int(st, 1);
 			c.this_boot = str_eq(db_col_str(st, 3), proc_boot_id());
 		}
+		c.layer_flags[c.n] = (unsigned)db_col_int(st, 2);
+		c.flags |= c.layer_flags[c.n];
 		c.ids[c.n++] = db_col_int(st, 0);
-		c.flags |= (unsigned)db_col_int(st, 2);
 	}
 	if (rc < 0)
 		return rc;
 	if (c.n == 0)
 		return err_set(err, ENOENT, "no snapshot %" PRId64, id);
-	/* A committed one is itself a lower; the others lie on top of theirs. */
-	if (c.n - (c.kind == SNAP_COMMITTED ? 0 : 1) > SNAP_LOWERS_MAX)
-		return err_set(err, ELOOP,
-			       "snapshot %" PRId64
-			       " has more than %d layers, the most that overlayfs takes",
-			       id, SNAP_LOWERS_MAX);
+	if (c.n > SNAP_CHAIN_MAX)
+		return err_set(err, ELOOP, "snapshot %" PRId64 " has more than %d layers", id,
+			       SNAP_CHAIN_MAX);
 	*ret = c;
-	ret->ids = take(c.ids);
+	c = (struct snap_chain){ 0 };
 	return 0;
 }
 
@@ -197,8 +197,10 @@ int snap_chain(struct snap *s, int64_t id, int64_t **ret_ids, size_t *ret_n, str
 int snap_usage(struct snap *s, int64_t id, uint64_t *ret_disk_bytes, uint64_t *ret_inodes,
 	       struct err *err)
 {
-	int rc = fs_usage(s->snap_fd, SNAP_NAME(id, "fs"), ret_disk_bytes, ret_inodes, err);
+	int rc = snap_settle(s, id, err);
 
+	if (rc >= 0)
+		rc = fs_usage(s->snap_fd, SNAP_NAME(id, "fs"), ret_disk_bytes, ret_inodes, err);
 	return rc < 0 ? err_ctx(err, "snapshot %" PRId64, id) : 0;
 }
 
@@ -220,7 +222,9 @@ int snap_dir_fd(struct snap *s, int64_t id, int *ret_dir_fd, struct err *err)
 
 int snap_fs_fd(struct snap *s, int64_t id, int *ret_fs_fd, struct err *err)
 {
-	return open_path(s, id, "fs", ret_fs_fd, err);
+	int rc = snap_settle(s, id, err);
+
+	return rc < 0 ? rc : open_path(s, id, "fs", ret_fs_fd, err);
 }
 
 char *snap_root(struct snap *s)
