@@ -137,9 +137,9 @@ int snap_unmounted(struct snap *s, int64_t id, struct err *err);
  * changes first (while it is mounted: those of now). */
 int snap_dir_fd(struct snap *s, int64_t id, int *ret_dir_fd, struct err *err);
 int snap_fs_fd(struct snap *s, int64_t id, int *ret_fs_fd, struct err *err);
-/* An O_PATH fd of where a mount of id that is open for writing has its changes: fs/, or the copy
- * driver's whole tree. */
-int snap_work_fd(struct snap *s, int64_t id, int *ret_fd, struct err *err);
+/* An O_PATH fd through which to take back what was just written to the mount root_fd of id: the
+ * upper where that bears changes beneath a mount, else the mount itself. */
+int snap_work_fd(struct snap *s, int64_t id, int root_fd, int *ret_fd, struct err *err);
 /* "<store root>/snap/<id>/fs" for inspect. Caller owns it. */
 char *snap_path(struct snap *s, int64_t id);
 

@@ -216,7 +216,7 @@ static int work(int root_fd, int64_t snapshot, void *arg, struct err *err)
 	run_stubs_note(&stubs, root_fd, &r->targets);
 	rc = run_box(r, &spec, out, &in, err);
 	if (rc >= 0)
-		rc = run_stubs_remove(&stubs, r->b->rt->snap, snapshot, err);
+		rc = run_stubs_remove(&stubs, r->b->rt->snap, snapshot, root_fd, err);
 	run_stubs_free(&stubs);
 	sandbox_user_free(&user);
 	return rc;

@@ -39,7 +39,8 @@ struct run_stubs {
 	size_t n, cap;
 };
 void run_stubs_note(struct run_stubs *s, int root_fd, const struct strv *targets);
-int run_stubs_remove(struct run_stubs *s, struct snap *snap, int64_t snapshot, struct err *err);
+int run_stubs_remove(struct run_stubs *s, struct snap *snap, int64_t snapshot, int root_fd,
+		     struct err *err);
 void run_stubs_free(struct run_stubs *s);
 
 #endif

@@ -179,14 +179,15 @@ static void remove_one(int fs_fd, const struct run_stub *st)
 		futimens(dir, t);
 }
 
-int run_stubs_remove(struct run_stubs *s, struct snap *snap, int64_t snapshot, struct err *err)
+int run_stubs_remove(struct run_stubs *s, struct snap *snap, int64_t snapshot, int root_fd,
+		     struct err *err)
 {
 	auto_fd int fd = -1;
 	int rc;
 
 	if (!s->n)
 		return 0;
-	rc = snap_work_fd(snap, snapshot, &fd, err);
+	rc = snap_work_fd(snap, snapshot, root_fd, &fd, err);
 	for (size_t i = s->n; rc >= 0 && i-- > 0;)
 		remove_one(fd, &s->v[i]);
 	return rc < 0 ? rc : 0;

@@ -133,23 +133,27 @@ int step_config(struct step_run *r, struct err *err)
 }
 
 struct drop {
-	struct snap *snap;
+	const struct build *b;
 	int64_t id;
 };
 
 static void drop_snapshot(void *arg)
 {
 	struct drop *d = arg;
+	struct snap *snap = d->b->rt->snap;
 	struct err e = { 0 };
-	int dir = -1;
+	int dir = -1, rc = snap_remove(snap, d->id, &e);
 
-	if (snap_remove(d->snap, d->id, &e) != -ENOSPC || snap_dir_fd(d->snap, d->id, &dir, &e) < 0)
-		return;
-	/* A row that goes needs room as well: here, where nobody will ever read them, the files may
-	 * go before it. */
-	fs_remove_tree(dir, "fs", &e);
-	close(dir);
-	snap_remove(d->snap, d->id, &e);
+	if (rc == -ENOSPC && snap_dir_fd(snap, d->id, &dir, &e) >= 0) {
+		/* A row that goes needs room as well: here, where nobody will ever read them, the
+		 * files may go before it. */
+		fs_remove_tree(dir, "fs", &e);
+		close(dir);
+		snap_remove(snap, d->id, &e);
+	}
+	/* It may be what filled the disk. Who interrupts a build wants the prompt. */
+	if (!build_is_interrupted(d->b))
+		snap_sweep(snap, &e);
 }
 
 /* The upper becomes a layer: nothing is copied, the next step mounts over it at once. */
@@ -193,7 +197,7 @@ static int attempt(struct step_run *r, step_work_fn *work, void *arg, struct ste
 
 	if (rc < 0)
 		return rc;
-	drop = (struct drop){ r->b->rt->snap, snap.id };
+	drop = (struct drop){ r->b, snap.id };
 	undo_push(&undo, drop_snapshot, &drop);
 	rc = work_on(r, snap.id, work, arg, err);
 	if (rc >= 0)

@@ -137,14 +137,14 @@ int snap_mount_plain(struct snap *s, const struct snap_chain *c, unsigned flags,
 	return rc < 0 ? rc : snap_bind(s->snap_fd, name, rdonly, &m->root_fd, err);
 }
 
-int snap_work_fd(struct snap *s, int64_t id, int *ret_fd, struct err *err)
+int snap_work_fd(struct snap *s, int64_t id, int root_fd, int *ret_fd, struct err *err)
 {
-	const char *sub = snap_has_copy(s, id) ? "copy" : "fs";
-	int fd = openat(s->snap_fd, SNAP_NAME(id, sub),
+	bool is_raw = s->driver == SNAP_OVERLAY;
+	int fd = openat(is_raw ? s->snap_fd : root_fd, is_raw ? SNAP_NAME(id, "fs") : ".",
 			O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 
 	if (fd < 0)
-		return err_sys(err, "open snap/%s", SNAP_NAME(id, sub));
+		return err_sys(err, "open snap/%s", SNAP_NAME(id, "fs"));
 	*ret_fd = fd;
 	return 0;
 }
