@@ -262,6 +262,7 @@ struct build;
 struct stage_state {
 	bool built;
 	int64_t snapshot;
+	size_t depth; /* layers */
 	char fs_parent[DIGEST_STR_MAX +
 		       8]; /* id of the last result that a file system step rests on */
 	char parent[DIGEST_STR_MAX + 8]; /* id of the last step of any kind */
@@ -281,6 +282,7 @@ struct build {
 	struct stage_state *stages;
 	struct strv build_args;
 	size_t step, total, cached;
+	bool told_depth;
 	int64_t now_s;
 	const int64_t *epoch; /* SOURCE_DATE_EPOCH: nothing is newer; NULL: it is not set */
 	int64_t epoch_s;

@@ -84,6 +84,7 @@ static int base_image(struct build *b, struct stage_state *st, const char *ref,
 	if (rc < 0)
 		return rc;
 	st->snapshot = img->snapshot;
+	st->depth = n;
 	snprintf(st->fs_parent, sizeof(st->fs_parent), "%s",
 		 n ? layers[n - 1].chain_id : "scratch");
 	snprintf(id, DIGEST_STR_MAX, "%s", img->id);
@@ -111,6 +112,7 @@ static int find_base(struct build *b, const struct plan_stage *ps, struct stage_
 	other = &b->stages[ps->base_stage];
 	st->config = image_config_copy(other->config);
 	st->snapshot = other->snapshot;
+	st->depth = other->depth;
 	memcpy(st->fs_parent, other->fs_parent, sizeof(st->fs_parent));
 	for (size_t i = 0; i < other->scope.args.n; i++)
 		strv_add(&st->scope.args, other->scope.args.v[i]);

@@ -14,7 +14,8 @@
 
 enum {
 	TOUCH_S = 3600,
-	FULL_BYTES = 1 << 20, /* where a write is likely to have failed */
+	FULL_BYTES = 1 << 20,  /* where a write is likely to have failed */
+	DEPTH_ELSEWHERE = 127, /* Docker's image store ends there */
 };
 
 void build_emit(struct build *b, struct build_event *e)
@@ -70,6 +71,19 @@ static void stand_on(struct step_run *r, const struct step *s, bool has_layer)
 		return;
 	snprintf(r->st->fs_parent, sizeof(r->st->fs_parent), "%s", s->id);
 	r->st->snapshot = s->snapshot;
+	r->st->depth++;
+}
+
+static void tell_depth(struct step_run *r)
+{
+	struct build_event e = { .kind = BUILD_WARNING,
+				 .text = "more than 127 layers: shale runs the image, "
+					 "Docker and others do not" };
+
+	if (r->st->depth <= DEPTH_ELSEWHERE || r->b->told_depth)
+		return;
+	r->b->told_depth = true;
+	build_emit(r->b, &e);
 }
 
 /* 1 when a record serves. */
@@ -99,6 +113,7 @@ static int use_record(struct step_run *r, bool has_layer, struct err *err)
 	}
 	stand_on(r, &s, has_layer);
 	announce(r, &s, true, has_layer);
+	tell_depth(r);
 	return 1;
 }
 
@@ -243,5 +258,6 @@ int step_layer(struct step_run *r, step_work_fn *work, void *arg, struct err *er
 		return rc;
 	stand_on(r, &s, true);
 	announce(r, &s, false, true);
+	tell_depth(r);
 	return workers_add(r->b->workers, s.snapshot, err);
 }
