@@ -256,9 +256,16 @@ def memory():
     row("peak memory of build, MiB", build / 1024, 24, 16)
 
 
+def depth():
+    path = FS + "/depth"
+    os.makedirs(path)
+    ours, bare = (float(x) / 1e6 for x in sh(BIN + "/depth", path, str(RUNS * 2)).stdout.split())
+    row("mount of 500 layers / the same by bare system calls", ours / bare, 1.5, 1.1, "%s / %s" % (ms(ours), ms(bare)))
+
+
 def main():
     sh(SHALE, "import", BASE, "busybox")
-    for f in (run_true, run_step, cached, big_step, layer_digest, many_builds, version, memory):
+    for f in (run_true, run_step, cached, big_step, layer_digest, many_builds, depth, version, memory):
         if not ONLY or f.__name__ in ONLY:
             f()
     time.sleep(1)
