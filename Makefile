@@ -12,7 +12,7 @@ AR      ?= ar
 PKG_CONFIG ?= pkg-config
 
 # --- the architecture ------------------------------------------------------------------------------------------
-MODULES := base layer snap store sandbox image container build cli
+MODULES := base layer snap store sandbox image container build bench cli
 
 DIR_base      := snapshotter/base
 DIR_layer     := snapshotter/layer
@@ -22,6 +22,7 @@ DIR_sandbox   := runner/sandbox
 DIR_image     := runner/image
 DIR_container := runner/container
 DIR_build     := runner/build
+DIR_bench     := runner/bench
 DIR_cli       := runner/cli
 
 NEED_base      :=
@@ -32,7 +33,8 @@ NEED_sandbox   := base
 NEED_image     := store layer snap base
 NEED_container := image snap sandbox layer store base
 NEED_build     := image layer store snap sandbox base
-NEED_cli       := build container image layer store snap sandbox base
+NEED_bench     := snap layer base
+NEED_cli       := bench build container image layer store snap sandbox base
 
 PKG_base    := sqlite3 jansson libcrypto mount
 PKG_layer   := libarchive libdeflate libisal libzstd libxxhash
@@ -44,7 +46,7 @@ PROGRAMS         := shale shale-build
 MAIN_shale       := runner/cli/main_shale.c
 MAIN_shale-build := runner/cli/main_build.c
 USE_shale        := cli container image snap sandbox layer store base
-USE_shale-build  := cli build image layer store snap sandbox base
+USE_shale-build  := cli bench build image layer store snap sandbox base
 # What is started most is linked statically: loading four libraries costs more than the program's own work.
 STATIC           := shale
 PKG_static_shale := sqlite3 jansson libseccomp libcap libxxhash inih

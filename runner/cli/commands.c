@@ -13,12 +13,14 @@ extern const struct command cmd_builder_prune, cmd_du, cmd_gc, cmd_pin, cmd_prun
 	static const struct command id = {                                                         \
 		.name = (word), .summary = (text), .max_args = -1, .flags = CMD_HEAVY | CMD_ANYONE \
 	}
+HEAVY(heavy_bench, "bench", "Compare the drivers on this host");
 HEAVY(heavy_build, "build", "Build an image from a Dockerfile");
 HEAVY(heavy_import, "import", "Make an image of a root file system's tar archive");
 HEAVY(heavy_load, "load", "Load images from an archive");
 HEAVY(heavy_save, "save", "Save images to an archive");
 
 const struct command *const cli_commands[] = {
+	&heavy_bench,
 	&heavy_build,
 	&cmd_builder_prune,
 	&cmd_container_inspect,
