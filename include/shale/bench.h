@@ -4,9 +4,10 @@
  *
  * Everything happens in a store of its own in tmp/<pid>.<start>.<random>/ of the user's: the same
  * file system, and gone afterwards, also when the user interrupts; what a kill -9 leaves goes with
- * the next load, as all of tmp/. Each sample is a process that works in a mount made for it, attached in a mount
- * namespace of its own. Samples of the drivers alternate; the first round warms up and is not
- * counted. Makes itself the reaper of orphans, since the daemons of fuse-overlayfs count.
+ * the next load, as all of tmp/. Each sample is a process that works in a mount made for it,
+ * attached in a mount namespace of its own. Samples of the drivers alternate; the first round warms
+ * up and is not counted. Makes itself the reaper of orphans, since the daemons of fuse-overlayfs
+ * count.
  */
 #ifndef SHALE_BENCH_H
 #define SHALE_BENCH_H
@@ -25,12 +26,12 @@
 enum { BENCH_RUNS_MAX = 100 };
 
 struct bench_opts {
-	int root_fd;          /* of the user's store */
-	const char *program;  /* shale-build, for whole builds */
-	unsigned drivers;     /* 1 << SNAP_OVERLAY | … */
-	bool is_small;        /* a fortieth of most things */
-	unsigned runs;        /* counted rounds, 1 to BENCH_RUNS_MAX */
-	const char *only;     /* one work's name, or NULL for all */
+	int root_fd;                              /* of the user's store */
+	const char *program;                      /* shale-build, for whole builds */
+	unsigned drivers;                         /* 1 << SNAP_OVERLAY | … */
+	bool is_small;                            /* a fortieth of most things */
+	unsigned runs;                            /* counted rounds, 1 to BENCH_RUNS_MAX */
+	const char *only;                         /* one work's name, or NULL for all */
 	const volatile sig_atomic_t *interrupted; /* or NULL */
 	void (*progress)(unsigned round, const char *work, const char *driver, void *arg);
 	void *progress_arg;
@@ -62,7 +63,8 @@ void bench_report_free(struct bench_report *r);
 int bench_run(const struct bench_opts *o, struct bench_report *ret, struct err *err);
 /* Caller owns it. */
 json_t *bench_json(const struct bench_report *r);
-/* A chart of all in relation to the first driver, drawn by gnuplot. -ENOENT when that is missing. */
+/* A chart of all in relation to the first driver, drawn by gnuplot. -ENOENT when that is missing.
+ */
 int bench_svg(const struct bench_report *r, int out_fd, struct err *err);
 
 #endif

@@ -33,9 +33,9 @@ enum snap_flag { /* stored with the row; the first two equal enum layer_flag */
 };
 
 /*
- * How snapshots are mounted. The layers are the same: an overlayfs upper each. fuse-overlayfs is the
- * program of that name, with a mount as detached as the kernel's. copy binds plain directories: an
- * active snapshot is a full copy of its parent, a layer what differs from it when it is read
+ * How snapshots are mounted. The layers are the same: an overlayfs upper each. fuse-overlayfs is
+ * the program of that name, with a mount as detached as the kernel's. copy binds plain directories:
+ * an active snapshot is a full copy of its parent, a layer what differs from it when it is read
  * (snap_fs_fd) or committed. One driver may go on where another stopped.
  */
 enum snap_driver { SNAP_OVERLAY, SNAP_FUSE, SNAP_COPY, SNAP_DRIVERS };
@@ -119,11 +119,11 @@ enum snap_mount_flag {
 };
 /*
  * Mounts id over its chain; more than 500 layers: the lowest of them merged in a directory that is
- * made once and goes with the layers. id 0 gives an empty read-only directory. -EBUSY when it is mounted
- * already; an overlay that only lingers after its last process is waited for, up to five seconds.
- * -EBADMSG when a machine crash caught it volatile, or it refers to layers that it does not rest
- * on. A snapshot without layers beneath it is a private bind of its fs/, without nosuid, nodev and
- * noexec.
+ * made once and goes with the layers. id 0 gives an empty read-only directory. -EBUSY when it is
+ * mounted already; an overlay that only lingers after its last process is waited for, up to five
+ * seconds. -EBADMSG when a machine crash caught it volatile, or it refers to layers that it does
+ * not rest on. A snapshot without layers beneath it is a private bind of its fs/, without nosuid,
+ * nodev and noexec.
  */
 int snap_mount(struct snap *s, int64_t id, unsigned flags, struct snap_mount *ret, struct err *err);
 /*

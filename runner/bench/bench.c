@@ -65,7 +65,8 @@ static int check_space(struct bench *b, struct err *err)
 		return err_sys(err, "free space");
 	if ((uint64_t)v.f_bavail * v.f_frsize >= b->scale->space_bytes)
 		return 0;
-	err_set(err, ENOSPC, "the store's file system has %" PRIu64 " MiB free, this needs %" PRIu64,
+	err_set(err, ENOSPC,
+		"the store's file system has %" PRIu64 " MiB free, this needs %" PRIu64,
 		(uint64_t)v.f_bavail * v.f_frsize >> 20, b->scale->space_bytes >> 20);
 	return b->o->is_small ? -ENOSPC : err_hint(err, "--size small needs less");
 }
@@ -152,9 +153,14 @@ static void note_missing(const struct bench_work *w, enum snap_driver d, struct 
 			 w->package);
 }
 
+struct slot {
+	struct bench_cell *cell;
+	struct samples *samples;
+};
+
 /* A work that one driver cannot do is told in its cell; being interrupted ends all. */
 static int one(struct bench *b, const struct bench_work *w, unsigned round, enum snap_driver d,
-	       struct bench_cell *c, struct samples *s, struct err *err)
+	       struct slot to, struct err *err)
 {
 	struct bench_sample sample;
 	struct err failed = { 0 };
@@ -166,10 +172,10 @@ static int one(struct bench *b, const struct bench_work *w, unsigned round, enum
 	if (rc == -EINTR || bench_is_interrupted(b))
 		return err_set(err, EINTR, "interrupted");
 	if (rc < 0)
-		snprintf(c->missing, sizeof(c->missing), "%.*s", (int)sizeof(c->missing) - 1,
-			 failed.msg);
+		snprintf(to.cell->missing, sizeof(to.cell->missing), "%.*s",
+			 (int)sizeof(to.cell->missing) - 1, failed.msg);
 	else if (round)
-		s->v[s->n++] = sample;
+		to.samples->v[to.samples->n++] = sample;
 	return 0;
 }
 
@@ -183,7 +189,8 @@ static int round_of(struct bench *b, const struct bench_work *w, unsigned round,
 		unsigned d = (i + round) % SNAP_DRIVERS;
 
 		if (b->o->drivers & 1u << d && !row->cell[d].missing[0])
-			rc = one(b, w, round, (enum snap_driver)d, &row->cell[d], &s[d], err);
+			rc = one(b, w, round, (enum snap_driver)d,
+				 (struct slot){ &row->cell[d], &s[d] }, err);
 	}
 	return rc;
 }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The layers and the source tree that all works share. Nothing is random: every run has the same. */
+/* The layers and the source tree that all works share. Nothing is random: every run has the same.
+ */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -58,7 +59,7 @@ static int fill_tree(int fs_fd, unsigned first, unsigned n, struct err *err)
 		}
 		snprintf(name, sizeof(name), "d%u/f%u", i / PER_DIR, i);
 		if (rc >= 0)
-			rc = write_file(fs_fd, name, text, i * 37 % sizeof(text), err);
+			rc = write_file(fs_fd, name, text, (size_t)i * 37 % sizeof(text), err);
 	}
 	return rc;
 }
@@ -204,7 +205,8 @@ static int pack_sources(struct bench *b, struct err *err)
 	struct layer_source src = { -1, -1, -1 };
 	struct layer_info info;
 	auto_fd int dir = openat(b->dir_fd, "src", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	auto_fd int tar = openat(b->dir_fd, "src.tar", O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
+	auto_fd int tar =
+		openat(b->dir_fd, "src.tar", O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
 	struct file_sink sink = { { to_file }, tar };
 	struct layer_diff_opts o = { .to = &sink.sink, .table_dir_fd = -1 };
 

@@ -16,7 +16,9 @@
 
 static double ms(int64_t ns)
 {
-	return (double)(ns / 1000) / 1e3;
+	int64_t us = ns / 1000; /* as precise as makes sense */
+
+	return (double)us / 1e3;
 }
 
 static json_t *cell_json(const struct bench_row *row, unsigned d)
@@ -124,15 +126,16 @@ static void add_script(struct str *to, const struct bench_report *r)
 	const char *base = snap_driver_name((enum snap_driver)first_driver(r));
 	unsigned column = 2;
 
-	str_addf(to,
-		 "set terminal svg size 1100,520 dynamic font 'sans-serif,13' background '#ffffff'\n"
-		 "set title 'Time on each driver, %s = 1 (median of %u, bars from least to most)'\n"
-		 "set datafile missing '-'\nset style data histograms\n"
-		 "set style histogram errorbars gap 1 lw 1\nset style fill solid 0.9 noborder\n"
-		 "set boxwidth 0.9\nset logscale y\nset grid y lc rgb '#dddddd'\n"
-		 "set ylabel 'times the time of %s'\nset xtics rotate by -30 nomirror\n"
-		 "set key top left\nset yrange [*:*]\nplot ",
-		 base, r->runs, base);
+	str_addf(
+		to,
+		"set terminal svg size 1100,520 dynamic font 'sans-serif,13' background '#ffffff'\n"
+		"set title 'Time on each driver, %s = 1 (median of %u, bars from least to most)'\n"
+		"set datafile missing '-'\nset style data histograms\n"
+		"set style histogram errorbars gap 1 lw 1\nset style fill solid 0.9 noborder\n"
+		"set boxwidth 0.9\nset logscale y\nset grid y lc rgb '#dddddd'\n"
+		"set ylabel 'times the time of %s'\nset xtics rotate by -30 nomirror\n"
+		"set key top left\nset yrange [*:*]\nplot ",
+		base, r->runs, base);
 	for (unsigned d = 0; d < SNAP_DRIVERS; d++) {
 		if (!(r->drivers & 1u << d))
 			continue;

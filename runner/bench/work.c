@@ -205,7 +205,7 @@ static int build(const struct bench_job *j, struct err *err)
 	auto_free char *root = mem_fmt("--root=%s/build%u", j->b->path, j->serial);
 	auto_free char *driver = mem_fmt("--driver=%s", snap_driver_name(j->driver));
 	auto_free char *context = mem_fmt("%s/context", j->b->path);
-	const char *argv[] = { j->b->o->program, root,   driver, "build", "-q",
+	const char *argv[] = { j->b->o->program, root,   driver,  "build", "-q",
 			       "--network",      "none", context, NULL };
 
 	return bench_program(argv, err);
@@ -223,13 +223,12 @@ const struct bench_work bench_works[] = {
 	{ "write-seq", "write # MiB in order, synced", N(io_mib), BASE_EMPTY, NULL, write_seq },
 	{ "write-random", "write # blocks of 4 KiB, synced", N(io_ops), BASE_BIG, copy_io_up,
 	  write_random },
-	{ "copy-up", "first byte written to a file of # MiB", N(big_mib), BASE_BIG, NULL,
-	  copy_up },
+	{ "copy-up", "first byte written to a file of # MiB", N(big_mib), BASE_BIG, NULL, copy_up },
 	{ "untar", "untar # source files", N(sources), BASE_EMPTY, NULL, untar },
 	{ "rm", "rm -rf of # source files", N(sources), BASE_EMPTY, untar, remove_tree },
 	{ "compile", "compile and link # C files", N(units), BASE_EMPTY, untar, compile, false,
 	  false, "/usr/bin/cc", "gcc" },
-	{ "build", "a build of 7 steps, # source files", N(sources), BASE_EMPTY, NULL, build,
-	  false, true, "/bin/busybox", "busybox-static" },
+	{ "build", "a build of 7 steps, # source files", N(sources), BASE_EMPTY, NULL, build, false,
+	  true, "/bin/busybox", "busybox-static" },
 	{ 0 },
 };

@@ -133,7 +133,7 @@ static char *cell_text(const struct bench_cell *c, const struct bench_cell *base
 	str_addf(&t, " \u00b1%.0f%%",
 		 c->median_ns ? (double)(c->max_ns - c->min_ns) * 50 / (double)c->median_ns : 0);
 	if (base != c && base->n && base->median_ns)
-		str_addf(&t, ", %.2fx", (double)c->median_ns / (double)base->median_ns);
+		str_addf(&t, ", %.3gx", (double)c->median_ns / (double)base->median_ns);
 	str_add(&t, ", cpu ");
 	add_time(&t, c->cpu_ns);
 	if (c->daemon_ns) {

@@ -3,8 +3,10 @@
  * compares. */
 #include "priv.h"
 
-extern const struct command cmd_bench, cmd_build, cmd_complete, cmd_import, cmd_load, cmd_save, cmd_tag_step;
+extern const struct command cmd_bench, cmd_build, cmd_complete, cmd_import, cmd_load, cmd_save,
+	cmd_tag_step;
 
 const struct command *const cli_commands_heavy[] = {
-	&cmd_bench, &cmd_build, &cmd_complete, &cmd_import, &cmd_load, &cmd_save, &cmd_tag_step, NULL,
+	&cmd_bench, &cmd_build, &cmd_complete, &cmd_import,
+	&cmd_load,  &cmd_save,  &cmd_tag_step, NULL,
 };

@@ -208,7 +208,8 @@ static int differ(struct snap *s, int64_t id, int dir_fd, int dirs_fd, struct er
 	return to < 0 ? fd_take(&to) : snap_difference(&d, err);
 }
 
-/* The old one is taken away under another name: a harvest that is killed leaves one or the other. */
+/* The old one is taken away under another name: a harvest that is killed leaves one or the other.
+ */
 static int exchange(int dir_fd, bool is_quiet, struct err *err)
 {
 	int rc;

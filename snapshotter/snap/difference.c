@@ -101,7 +101,8 @@ static int link_file(struct difference *f, int from_fd, const char *name, int to
 		     struct err *err)
 {
 	(void)f;
-	if (linkat(from_fd, name, to_fd, name, 0) == 0 || errno == ENOENT) /* it may just have gone */
+	if (linkat(from_fd, name, to_fd, name, 0) == 0 ||
+	    errno == ENOENT) /* it may just have gone */
 		return 0;
 	return snap_copy_entry(from_fd, name, to_fd, -1, err);
 }
@@ -178,16 +179,17 @@ static int put_dir(struct difference *f, const char *name, const struct stat *st
 	t.is_first = f->at.is_first && f->d->dirs &&
 		     str_eq(snap_inodes_find(f->d->dirs, st->st_ino), t.path);
 	push(f, &t);
-	if (told > 0)
-		told = fd = enter(f, t.path, err);
-	return told < 0 ? told : 0;
+	if (told <= 0)
+		return told;
+	fd = enter(f, t.path, err);
+	return fd < 0 ? fd_take(&fd) : 0;
 }
 
 static int put(struct difference *f, const char *name, struct err *err)
 {
 	struct stat st, below;
-	bool has_below = f->parent_fd >= 0 &&
-			 fstatat(f->parent_fd, name, &below, AT_SYMLINK_NOFOLLOW) == 0;
+	bool has_below =
+		f->parent_fd >= 0 && fstatat(f->parent_fd, name, &below, AT_SYMLINK_NOFOLLOW) == 0;
 
 	if (fstatat(f->tree_fd, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
 		return errno == ENOENT ? 0 : err_sys(err, "stat %s", name);

@@ -128,8 +128,8 @@ int snap_mount_plain(struct snap *s, const struct snap_chain *c, unsigned flags,
 		if (rdonly && !snap_has_copy(s, c->ids[0]))
 			rc = lock = snap_lock_dir(s, c->ids[0], err);
 		if (rc >= 0 && (!rdonly || lock >= 0))
-			rc = snap_copy_open(s, c, rdonly ? lock : m->lock_fd,
-					    flags & SNAP_VOLATILE, err);
+			rc = snap_copy_open(s, c, rdonly ? lock : m->lock_fd, flags & SNAP_VOLATILE,
+					    err);
 	} else {
 		/* A view has nothing of its own. */
 		rc = snap_tree(s, c, c->kind == SNAP_VIEW ? 1 : 0, name, err);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The fuse-overlayfs driver. The mount is made here, detached, on a /dev/fuse of our own; the program
- * is handed that open file ("/dev/fd/N") and never mounts anything. So the mount stands in nobody's
- * table, also not in the daemon's: when the last reference to it goes, the kernel cuts the
+ * The fuse-overlayfs driver. The mount is made here, detached, on a /dev/fuse of our own; the
+ * program is handed that open file ("/dev/fd/N") and never mounts anything. So the mount stands in
+ * nobody's table, also not in the daemon's: when the last reference to it goes, the kernel cuts the
  * connection and the daemon ends, whoever was killed and when.
  */
 #include <errno.h>
@@ -49,9 +49,9 @@ static int make_mount(int dev_fd, bool rdonly, int *ret_fd, struct err *err)
 {
 	char number[16];
 	const struct snap_option options[] = {
-		{ "source", "shale" },	 { "subtype", "fuse-overlayfs" },
-		{ "fd", number },	 { "rootmode", "40000" },
-		{ "user_id", "0" },	 { "group_id", "0" },
+		{ "source", "shale" },   { "subtype", "fuse-overlayfs" },
+		{ "fd", number },        { "rootmode", "40000" },
+		{ "user_id", "0" },      { "group_id", "0" },
 		{ "allow_other", NULL }, { "default_permissions", NULL },
 	};
 	auto_fd int fs_fd = sys_fsopen("fuse", FSOPEN_CLOEXEC);
@@ -106,7 +106,8 @@ static int make_options(struct snap *s, const struct snap_chain *c, const struct
 }
 
 /* After fork, of a process that may have threads: system calls only. */
-static void child_main(const char *program, char *const argv[], int snap_fd, int dev_fd, int text_fd)
+static void child_main(const char *program, char *const argv[], int snap_fd, int dev_fd,
+		       int text_fd)
 {
 	static char *const no_env[] = { NULL };
 	int null = open("/dev/null", O_RDWR | O_CLOEXEC);

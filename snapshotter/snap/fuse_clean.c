@@ -20,7 +20,7 @@
 #include "driver.h"
 #include "tree.h"
 
-#define WH	  ".wh."
+#define WH        ".wh."
 #define WH_OPAQUE ".wh..wh..opq"
 
 static int clean_xattrs(int fd, struct err *err)

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Inode number -> path: which name of a file came first, and where a directory was. Open addressing.
+/* Inode number -> path: which name of a file came first, and where a directory was. Open
+ * addressing.
  */
 #include <stdlib.h>
 

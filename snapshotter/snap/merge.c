@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A layer over a plain tree, as overlayfs would show the two. One directory at a time: all entries of
- * one are made before it gets its times, so nothing recurses and no fd is held for what is above.
+ * A layer over a plain tree, as overlayfs would show the two. One directory at a time: all entries
+ * of one are made before it gets its times, so nothing recurses and no fd is held for what is
+ * above.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -70,8 +71,7 @@ static int bring(struct merge *g, const char *name, ino_t ino, struct err *err)
 
 static int put_dir(struct merge *g, const char *name, const struct stat *st, struct err *err)
 {
-	auto_fd int fd =
-		openat(g->from_fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	auto_fd int fd = openat(g->from_fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	struct stat there;
 	int rc;
 

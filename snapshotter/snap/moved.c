@@ -77,8 +77,8 @@ static void see_dir(struct hold *h, const struct dir *d, int fd, const char *nam
 	auto_free char *below = NULL;
 	bool moved = false;
 
-	if (d->below && !(fgetxattr(fd, "trusted.overlay.opaque", opaque, 2) == 1 &&
-			  opaque[0] == 'y'))
+	if (d->below &&
+	    !(fgetxattr(fd, "trusted.overlay.opaque", opaque, 2) == 1 && opaque[0] == 'y'))
 		below = place_below(fd, d->below, name, &moved);
 	if (moved) {
 		mem_room(h->dirs, h->n_dirs, h->cap_dirs);

@@ -28,8 +28,8 @@ struct snap {
 	int busy_wait_ms; /* for the superblock of an earlier mount to go */
 };
 
-/* Of the kernel: OVL_MAX_STACK. What is beyond is merged in steps of SNAP_MERGE_STEP layers, so that
- * a growing chain does not need another merge at every layer. */
+/* Of the kernel: OVL_MAX_STACK. What is beyond is merged in steps of SNAP_MERGE_STEP layers, so
+ * that a growing chain does not need another merge at every layer. */
 enum { SNAP_LOWERS_MAX = 500, SNAP_MERGE_STEP = 250, SNAP_CHAIN_MAX = 10000 };
 enum { SNAP_BUSY_WAIT_MS = 5000, SNAP_NAME_MAX = 48 };
 

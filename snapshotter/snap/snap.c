@@ -178,7 +178,8 @@ int snap_chain_load(struct snap *s, int64_t id, struct snap_chain *ret, struct e
 		return err_set(err, ELOOP, "snapshot %" PRId64 " has more than %d layers", id,
 			       SNAP_CHAIN_MAX);
 	*ret = c;
-	c = (struct snap_chain){ 0 };
+	ret->ids = take(c.ids);
+	ret->layer_flags = take(c.layer_flags);
 	return 0;
 }
 

@@ -191,7 +191,8 @@ static int expand(struct snap *s, const struct snap_chain *c, size_t i, int dir_
 	if (to < 0)
 		return fd_take(&to);
 	return snap_difference(
-		&(struct snap_difference){ .tree_fd = tree, .parent_fd = parent, .to_fd = to }, err);
+		&(struct snap_difference){ .tree_fd = tree, .parent_fd = parent, .to_fd = to },
+		err);
 }
 
 int snap_expand(struct snap *s, const struct snap_chain *c, size_t i, char name[SNAP_NAME_MAX],

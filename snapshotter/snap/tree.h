@@ -37,7 +37,7 @@ struct snap_inodes {
 };
 #define auto_snap_inodes cleanup(snap_inodes_free)
 void snap_inodes_free(struct snap_inodes *m);
-const char *snap_inodes_find(const struct snap_inodes *m, uint64_t ino); /* NULL: not there */
+const char *snap_inodes_find(const struct snap_inodes *m, uint64_t ino);     /* NULL: not there */
 void snap_inodes_add(struct snap_inodes *m, uint64_t ino, const char *path); /* the first stays */
 
 /* --- attrs.c --- */
@@ -79,8 +79,9 @@ int snap_merge_hold(const struct snap_merge *m, struct err *err);
 struct snap_difference {
 	int tree_fd, parent_fd; /* plain trees; parent_fd -1: none */
 	int to_fd;              /* empty: becomes a layer without renames and metacopies */
-	const struct snap_inodes *dirs; /* of the tree as it was made, or NULL: same inode, same file */
-	struct timespec made;           /* when; files of that ctime or later are new */
+	const struct snap_inodes
+		*dirs;        /* of the tree as it was made, or NULL: same inode, same file */
+	struct timespec made; /* when; files of that ctime or later are new */
 };
 int snap_difference(const struct snap_difference *d, struct err *err);
 
@@ -101,7 +102,8 @@ int snap_expand(struct snap *s, const struct snap_chain *c, size_t i, char name[
 /* --- copy.c: an active snapshot of the copy driver --- */
 
 bool snap_has_copy(struct snap *s, int64_t id);
-/* The copy is there, and written to from now on. The caller holds the lock, dir_fd, of snap/<id>. */
+/* The copy is there, and written to from now on. The caller holds the lock, dir_fd, of snap/<id>.
+ */
 int snap_copy_open(struct snap *s, const struct snap_chain *c, int dir_fd, bool is_volatile,
 		   struct err *err);
 /* fs/ becomes what differs. is_quiet: nobody writes, and it holds until the next snap_copy_open. */

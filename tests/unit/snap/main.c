@@ -206,9 +206,8 @@ int main(void)
 
 		fix_driver = (enum snap_driver)d;
 		if (!snap_driver_missing(fix_driver))
-			failed += _cmocka_run_group_tests(name, suite_tests,
-							  suite_tests_n - (d ? FEWER : 0), NULL,
-							  NULL);
+			failed += _cmocka_run_group_tests(
+				name, suite_tests, suite_tests_n - (d ? FEWER : 0), NULL, NULL);
 	}
 	fix_driver = SNAP_OVERLAY;
 	return failed +
