@@ -7,6 +7,7 @@
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 
 #include <shale/base/fd.h>
@@ -18,6 +19,19 @@
 
 #define COLUMNS "id,coalesce(parent,0),kind,flags,created,durable,key"
 
+/* What the host's directory lets inherit is no attribute of a layer. */
+static int drop_default_acl(int store_fd, struct err *err)
+{
+	auto_fd int fd = openat(store_fd, "snap", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	if (fd < 0)
+		return err_sys(err, "open snap");
+	if (fremovexattr(fd, "system.posix_acl_default") < 0 && errno != ENODATA &&
+	    errno != EOPNOTSUPP)
+		return err_sys(err, "default ACL of snap");
+	return 0;
+}
+
 /* "snap" last: as long as it is missing, the next one to open makes all of them. */
 static int make_store_dirs(int store_fd, struct err *err)
 {
@@ -25,7 +39,9 @@ static int make_store_dirs(int store_fd, struct err *err)
 
 	if (rc >= 0)
 		rc = fs_mkdir(store_fd, "empty", 0755, err);
-	return rc < 0 ? rc : fs_mkdir(store_fd, "snap", 0700, err);
+	if (rc >= 0)
+		rc = fs_mkdir(store_fd, "snap", 0700, err);
+	return rc < 0 ? rc : drop_default_acl(store_fd, err);
 }
 
 int snap_open(struct db *db, int store_fd, struct snap **ret, struct err *err)

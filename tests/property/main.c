@@ -290,7 +290,7 @@ static int sequence(struct prop *p, uint64_t seed, bool with_tools, struct str *
 
 struct args {
 	uint64_t seed, sequences;
-	bool verbose, keep_going, with_tools;
+	bool verbose, keep_going, with_tools, is_seeded;
 };
 
 static int run(struct prop *p, const struct args *a, struct err *err)
@@ -336,6 +336,8 @@ static bool parse(int argc, char **argv, struct args *ret)
 			ret->with_tools = true;
 		else if (c != 's' || str_to_u64(optarg, 10, INT64_MAX, &ret->seed) < 0)
 			return false;
+		else
+			ret->is_seeded = true;
 	}
 	if (optind + 1 < argc)
 		return false;
@@ -359,6 +361,10 @@ int main(int argc, char **argv)
 		return 0;
 	}
 	umask(0);
+	setvbuf(stdout, NULL, _IOLBF, 0);
+	/* Hours are for what was not seen before. */
+	if (is_long && *is_long && !a.is_seeded)
+		a.seed = (uint64_t)proc_now_ns() / 1000000 % 1000000000000;
 	setenv("LC_ALL", "C.UTF-8", 1); /* bsdtar converts names */
 	/* Whatever is mounted goes away with the process. */
 	if (unshare(CLONE_NEWNS) < 0 || mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0) {

@@ -27,6 +27,35 @@ static size_t count_in(struct fix *f, const char *dir)
 	return l.n;
 }
 
+/* A store in a directory whose default ACL everything inherits: layers do not. */
+static void test_default_acl(void **state)
+{
+	static const char acl[] = "\2\0\0\0"
+				  "\1\0\7\0\377\377\377\377"
+				  "\2\0\7\0\350\3\0\0"
+				  "\4\0\5\0\377\377\377\377"
+				  "\20\0\7\0\377\377\377\377"
+				  "\40\0\5\0\377\377\377\377";
+	static const char *const names[] = { "system.posix_acl_default",
+					     "system.posix_acl_access" };
+	struct fix *f = *state;
+	auto_fd int fs = -1;
+	int64_t id;
+
+	fix_close(f);
+	ok(f, fs_remove_tree(f->fd, "snap", &f->err));
+	assert_int_equal(fsetxattr(f->fd, names[0], acl, sizeof(acl) - 1, 0), 0);
+	fix_open(f);
+	id = new_active(f, NULL, 0);
+	ok(f, snap_fs_fd(f->s, id, &fs, &f->err));
+	for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+		auto_free char *value = NULL;
+		size_t n;
+
+		fails(f, ENODATA, fs_xattr_get(fs, names[i], &value, &n, &f->err));
+	}
+}
+
 static void test_files(void **state)
 {
 	struct fix *f = *state;
@@ -347,6 +376,7 @@ const struct CMUnitTest life_tests[] = {
 	SNAP_TEST(test_root_attributes),
 	SNAP_TEST(test_usage),
 	SNAP_TEST(test_left_over),
+	SNAP_TEST(test_default_acl),
 	SNAP_TEST(test_sweep),
 	SNAP_TEST(test_sweep_spares_mounted),
 	SNAP_TEST(test_two_sweepers),
