@@ -129,12 +129,12 @@ static void add_script(struct str *to, const struct bench_report *r)
 	str_addf(
 		to,
 		"set terminal svg size 1100,520 dynamic font 'sans-serif,13' background '#ffffff'\n"
-		"set title 'Time on each driver, %s = 1 (median of %u, bars from least to most)'\n"
+		"set title 'Time on each driver, %s = 1 (median of %u, whiskers from least to most)'\n"
 		"set datafile missing '-'\nset style data histograms\n"
 		"set style histogram errorbars gap 1 lw 1\nset style fill solid 0.9 noborder\n"
 		"set boxwidth 0.9\nset logscale y\nset grid y lc rgb '#dddddd'\n"
 		"set ylabel 'times the time of %s'\nset xtics rotate by -30 nomirror\n"
-		"set key top left\nset yrange [*:*]\nplot ",
+		"set key outside right top\nset errorbars small lc rgb '#333333'\nset yrange [*:*]\nplot ",
 		base, r->runs, base);
 	for (unsigned d = 0; d < SNAP_DRIVERS; d++) {
 		if (!(r->drivers & 1u << d))
