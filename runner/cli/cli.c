@@ -308,8 +308,7 @@ static int run_words(struct cli *c, const struct globals *g, int argc, char **ar
 	return run_command(c, argc - found.n_words, argv + found.n_words);
 }
 
-/* Those that we start, the monitor and shale-build, find it in the environment. */
-/* --driver goes to the programs that this one starts by way of the environment. */
+/* --driver goes to those that we start, the monitor and shale-build, in the environment. */
 static int take_settings(struct cli *c, const struct globals *g, struct err *err)
 {
 	struct settings *s = &c->settings;
@@ -341,7 +340,7 @@ int cli_main(const struct command *const *commands, int argc, char **argv)
 	if (opt_parse(&p, &argc, argv, &err) < 0)
 		return cli_usage(&c, &err);
 	if (take_settings(&c, &g, &err) < 0)
-		return cli_fail(&c, &err);
+		return g.driver ? cli_usage(&c, &err) : cli_fail(&c, &err);
 	c.debug = g.debug;
 	if (p.help) {
 		help_all(commands, NULL);

@@ -242,19 +242,65 @@ int snap_copy_harvest(struct snap *s, int64_t id, bool is_quiet, struct err *err
 	return rc < 0 ? err_ctx(err, "what changed in snapshot %" PRId64, id) : 0;
 }
 
+static int set_time(int fs_fd, int tree_fd, const char *path, struct strv *todo, struct err *err)
+{
+	auto_fd int from = snap_open_sub(fs_fd, path, err), to = -1;
+	auto_strv struct strv names = { 0 };
+	struct stat st, sub;
+	int rc;
+
+	if (from < 0)
+		return fd_take(&from);
+	to = snap_open_sub(tree_fd, path, err);
+	if (to < 0)
+		return fd_take(&to);
+	if (fstat(from, &st) < 0 ||
+	    futimens(to, (struct timespec[]){ { .tv_nsec = UTIME_OMIT }, st.st_mtim }) < 0)
+		return err_sys(err, "time of %s", path);
+	rc = fs_list(from, ".", &names, err);
+	for (size_t i = 0; i < names.n; i++)
+		if (fstatat(from, names.v[i], &sub, AT_SYMLINK_NOFOLLOW) == 0 &&
+		    S_ISDIR(sub.st_mode))
+			strv_add_take(todo, snap_join(path, names.v[i]));
+	return rc;
+}
+
+/* Files are the layer's own; directories got their final times only there, when it was frozen. */
+static int set_times(int dir_fd, struct err *err)
+{
+	auto_fd int fs = snap_open_dir(dir_fd, "fs", err), tree = -1;
+	auto_strv struct strv todo = { 0 };
+	int rc = 0;
+
+	if (fs < 0)
+		return fd_take(&fs);
+	tree = snap_open_dir(dir_fd, "copy", err);
+	if (tree < 0)
+		return fd_take(&tree);
+	strv_add(&todo, "");
+	while (rc >= 0 && todo.n) {
+		auto_free char *path = todo.v[--todo.n];
+
+		todo.v[todo.n] = NULL;
+		rc = set_time(fs, tree, path, &todo, err);
+	}
+	return rc;
+}
+
 int snap_copy_finish(struct snap *s, int64_t id, bool is_committed, struct err *err)
 {
 	auto_fd int dir = snap_open_dir(s->snap_fd, SNAP_NAME(id, NULL), err);
 	char tree[SNAP_NAME_MAX];
-	int rc = 0;
+	int rc;
 
 	if (dir < 0)
 		return fd_take(&dir);
 	snprintf(tree, sizeof(tree), "tree.%.8s", proc_boot_id());
+	rc = is_committed ? set_times(dir, err) : fs_remove_tree(dir, "copy", err);
+	if (rc < 0)
+		return rc;
 	if (is_committed && renameat(dir, "copy", dir, tree) < 0)
-		rc = err_sys(err, "rename the copy");
-	if (!is_committed)
-		rc = fs_remove_tree(dir, "copy", err);
+		return err_sys(err, "rename the copy");
 	unlinkat(dir, "copy.dirs", 0);
 	unlinkat(dir, "copy.done", 0);
 	return rc;
