@@ -45,10 +45,15 @@ struct layer_source {
 	int upper_fd, merged_fd, parent_fd;
 };
 
+struct layer_row;
+typedef int layer_row_fn(const struct layer_row *row, void *arg, struct err *err);
+
 struct layer_diff_opts {
-	struct sink *to;  /* receives the stream, or NULL */
-	int table_dir_fd; /* write the file table "table" here (atomically), or -1 */
-	bool writeback;   /* start writeback of what was read (sync_file_range) */
+	struct sink *to;      /* receives the stream, or NULL */
+	int table_dir_fd;     /* write the file table "table" here (atomically), or -1 */
+	bool writeback;       /* start writeback of what was read (sync_file_range) */
+	layer_row_fn *on_row; /* sees each row as it would stand in a file table, or NULL */
+	void *row_arg;
 };
 
 /* upper -> tar stream -> DiffID, size, file table. -EINVAL for a name that a layer cannot hold
@@ -108,9 +113,39 @@ struct layer_row {
 	const void *xattrs;  /* name NUL u32-length value …; xattrs_len bytes */
 	uint32_t xattrs_len;
 };
-typedef int layer_row_fn(const struct layer_row *row, void *arg, struct err *err);
 /* Rows of dir_fd/table in stream order. -EBADMSG when it is damaged. */
 int layer_table_walk(int dir_fd, layer_row_fn *fn, void *arg, struct err *err);
+
+/*
+ * What an upper has become since its file table was written. One fault a path, in stream order;
+ * damage says which kinds, text says it in words.
+ */
+enum layer_damage {
+	LAYER_IS_MISSING = 1,
+	LAYER_IS_EXTRA = 2,
+	LAYER_HAS_TYPE = 4,
+	LAYER_HAS_SIZE = 8,
+	LAYER_HAS_CONTENT = 16,
+	LAYER_HAS_MODE = 32,
+	LAYER_HAS_OWNER = 64,
+	LAYER_HAS_MTIME = 128,
+	LAYER_HAS_XATTR = 256,
+	LAYER_HAS_TARGET = 512,
+	LAYER_HAS_DEVICE = 1024,
+};
+struct layer_fault {
+	const char *path;
+	unsigned damage; /* enum layer_damage */
+	const char *text;
+};
+typedef int layer_fault_fn(const struct layer_fault *f, void *arg, struct err *err);
+struct layer_check {
+	struct layer_info info; /* as layer_diff computes it now */
+	struct err table; /* code 0: compared; ENOENT: there is no table; EBADMSG: it is damaged */
+};
+/* dir_fd: where the table is. The caller compares info.diff_id with the one that it knows. */
+int layer_verify(const struct layer_source *src, int dir_fd, layer_fault_fn *fn, void *arg,
+		 struct layer_check *ret, struct err *err);
 
 /* What changed against the parent, as docker diff: 'A', 'C' or 'D' and a path ("/etc/x"), in
  * lexical order. */

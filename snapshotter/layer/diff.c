@@ -97,6 +97,14 @@ static struct layer_row row_of(const struct diff *d, const struct stat *st,
 				   .xattrs_len = (uint32_t)a->kept.len };
 }
 
+/* Into the table, and to whoever wants to see it. */
+static int note_row(struct diff *d, const struct layer_row *row, struct err *err)
+{
+	int rc = d->table ? layer_table_add(d->table, row, err) : 0;
+
+	return rc < 0 || !d->o->on_row ? rc : d->o->on_row(row, d->o->row_arg, err);
+}
+
 /* Header and, for what has no content, row. */
 static int write_row(struct diff *d, const struct layer_row *row, struct err *err)
 {
@@ -104,8 +112,8 @@ static int write_row(struct diff *d, const struct layer_row *row, struct err *er
 
 	if (++d->info.entries > LAYER_ENTRIES_MAX)
 		return err_set(err, E2BIG, "more than %d entries", LAYER_ENTRIES_MAX);
-	if (rc >= 0 && d->table && row->kind != LAYER_FILE)
-		rc = layer_table_add(d->table, row, err);
+	if (rc >= 0 && row->kind != LAYER_FILE)
+		rc = note_row(d, row, err);
 	return rc;
 }
 
@@ -154,7 +162,7 @@ static int put_bytes(struct diff *d, int fd, uint64_t at, uint64_t end, struct e
 			return err_sys(err, "read");
 		if (n == 0)
 			return err_set(err, EBADMSG, "the file shrank while it was read");
-		if (d->table)
+		if (d->xxh)
 			XXH3_128bits_update(d->xxh, d->buf, (size_t)n);
 		rc = layer_tar_data(d->tar, d->buf, (size_t)n, err);
 		at += (uint64_t)n;
@@ -166,7 +174,7 @@ static int put_hole(struct diff *d, uint64_t len, struct err *err)
 {
 	static const char zeros[16 << 10];
 
-	for (uint64_t left = d->table ? len : 0; left;) {
+	for (uint64_t left = d->xxh ? len : 0; left;) {
 		size_t n = left < sizeof(zeros) ? (size_t)left : sizeof(zeros);
 
 		XXH3_128bits_update(d->xxh, zeros, n);
@@ -211,17 +219,17 @@ static int put_read(struct diff *d, const struct content *c, const struct layer_
 	int rc;
 
 	if (c->data) {
-		if (d->table)
+		if (d->xxh)
 			*ret = XXH3_128bits(c->data, row->size);
 		return layer_tar_data(d->tar, c->data, row->size, err);
 	}
-	if (d->table)
+	if (d->xxh)
 		XXH3_128bits_reset(d->xxh);
 	if (row->size > LAYER_CHUNK)
 		posix_fadvise(c->fd, 0, 0, POSIX_FADV_SEQUENTIAL);
 	rc = c->is_sparse ? put_sparse(d, c->fd, row->size, err)
 			  : put_bytes(d, c->fd, 0, row->size, err);
-	if (rc >= 0 && d->table)
+	if (rc >= 0 && d->xxh)
 		*ret = XXH3_128bits_digest(d->xxh);
 	return rc;
 }
@@ -237,13 +245,13 @@ static int put_content(struct diff *d, const struct content *c, struct layer_row
 	if (rc < 0)
 		return err_ctx(err, "%s", row->path);
 	d->info.size_bytes += row->size;
-	if (!d->table)
+	if (!d->xxh)
 		return 0;
 	if (!c->is_elsewhere) {
 		row->content[0] = h.low64;
 		row->content[1] = h.high64;
 	}
-	return layer_table_add(d->table, row, err);
+	return note_row(d, row, err);
 }
 
 /* --- entries --- */
@@ -724,8 +732,9 @@ int layer_diff(const struct layer_source *src, const struct layer_diff_opts *o,
 
 	d.tar = layer_tar_new(o->to);
 	d.buf = mem_grow(NULL, LAYER_CHUNK, 1);
-	if (o->table_dir_fd >= 0) {
+	if (o->table_dir_fd >= 0 || o->on_row)
 		d.xxh = XXH3_createState();
+	if (o->table_dir_fd >= 0) {
 		rc = layer_table_new(o->table_dir_fd, &d.table, err);
 	}
 	if (rc >= 0)

@@ -142,6 +142,15 @@ void layer_table_free(struct layer_table **t);
 int layer_table_add(struct layer_table *t, const struct layer_row *row, struct err *err);
 int layer_table_commit(struct layer_table *t, struct err *err);
 
+/* A table row by row: its checksum is right when open returns. -ENOENT, -EBADMSG. */
+struct layer_rows;
+
+#define auto_layer_rows cleanup(layer_rows_free)
+int layer_rows_open(int dir_fd, struct layer_rows **ret, struct err *err);
+void layer_rows_free(struct layer_rows **r);
+/* 1 a row, valid until the next call; 0 the end. */
+int layer_rows_next(struct layer_rows *r, struct layer_row *ret, struct err *err);
+
 /* --- inodes.c: which name of a hardlinked file came first --- */
 
 struct layer_inodes {

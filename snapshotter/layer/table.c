@@ -181,7 +181,7 @@ int layer_table_commit(struct layer_table *t, struct err *err)
 
 /* --- reading: whoever wrote the file, it is checked as if it came from a stranger --- */
 
-struct reader {
+struct layer_rows {
 	int fd;
 	uint64_t left; /* of the file, up to the checksum */
 	uint64_t rows;
@@ -192,13 +192,19 @@ struct reader {
 	char *buf;      /* BUF_BYTES */
 };
 
-static void reader_free(struct reader *r)
+void layer_rows_free(struct layer_rows **rp)
 {
+	struct layer_rows *r = *rp;
+
+	*rp = NULL;
+	if (!r)
+		return;
+	fd_close(&r->fd);
 	ZSTD_freeDCtx(r->zstd);
 	free(r->row);
 	free(r->buf);
+	free(r);
 }
-#define auto_reader cleanup(reader_free)
 
 static int damaged(struct err *err, const char *why)
 {
@@ -230,7 +236,7 @@ static int check_sum(int fd, uint64_t size, struct err *err)
 	return n == sizeof(want) && le64toh(want) == have ? 0 : damaged(err, "wrong checksum");
 }
 
-static int read_raw(struct reader *r, void *p, size_t n, struct err *err)
+static int read_raw(struct layer_rows *r, void *p, size_t n, struct err *err)
 {
 	ssize_t got = n <= r->left ? fd_read_full(r->fd, p, n, err) : 0;
 
@@ -242,7 +248,7 @@ static int read_raw(struct reader *r, void *p, size_t n, struct err *err)
 	return 0;
 }
 
-static int next_bytes(struct reader *r, void *p, size_t n, struct err *err)
+static int next_bytes(struct layer_rows *r, void *p, size_t n, struct err *err)
 {
 	ZSTD_outBuffer out = { p, n, 0 };
 
@@ -329,8 +335,7 @@ static int check_xattrs(const struct layer_row *row, struct err *err)
 	return at == row->xattrs_len ? 0 : damaged(err, "xattrs do not add up");
 }
 
-/* 1 a row, 0 the end. */
-static int next_row(struct reader *r, struct layer_row *ret, struct err *err)
+int layer_rows_next(struct layer_rows *r, struct layer_row *ret, struct err *err)
 {
 	uint32_t len = 0;
 	uint64_t rows = 0;
@@ -358,12 +363,11 @@ static int next_row(struct reader *r, struct layer_row *ret, struct err *err)
 	return rc < 0 ? rc : 1;
 }
 
-static int reader_open(struct reader *r, int fd, uint64_t size, struct err *err)
+static int begin(struct layer_rows *r, uint64_t size, struct err *err)
 {
 	struct file_header h;
 	int rc;
 
-	r->fd = fd;
 	r->left = size - sizeof(uint64_t);
 	r->row = mem_grow(NULL, (size_t)ROW_MAX + 1, 1);
 	r->buf = mem_grow(NULL, BUF_BYTES, 1);
@@ -377,27 +381,36 @@ static int reader_open(struct reader *r, int fd, uint64_t size, struct err *err)
 	return rc;
 }
 
-int layer_table_walk(int dir_fd, layer_row_fn *fn, void *arg, struct err *err)
+int layer_rows_open(int dir_fd, struct layer_rows **ret, struct err *err)
 {
-	auto_reader struct reader rd = { 0 };
-	auto_fd int fd = openat(dir_fd, "table", O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
-	struct layer_row r = { 0 };
+	auto_layer_rows struct layer_rows *r = mem_alloc(sizeof(*r));
 	struct stat st;
 	int rc;
 
-	if (fd < 0 || fstat(fd, &st) < 0)
+	r->fd = openat(dir_fd, "table", O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+	if (r->fd < 0 || fstat(r->fd, &st) < 0)
 		return err_sys(err, "file table");
 	if (!S_ISREG(st.st_mode) ||
 	    (uint64_t)st.st_size < sizeof(struct file_header) + sizeof(uint64_t))
 		return damaged(err, "too short");
-	rc = check_sum(fd, (uint64_t)st.st_size, err);
-	if (rc >= 0 && lseek(fd, 0, SEEK_SET) < 0)
+	rc = check_sum(r->fd, (uint64_t)st.st_size, err);
+	if (rc >= 0 && lseek(r->fd, 0, SEEK_SET) < 0)
 		rc = err_sys(err, "file table");
 	if (rc >= 0)
-		rc = reader_open(&rd, fd, (uint64_t)st.st_size, err);
+		rc = begin(r, (uint64_t)st.st_size, err);
 	if (rc < 0)
 		return rc;
-	while (rc >= 0 && (rc = next_row(&rd, &r, err)) > 0)
-		rc = fn(&r, arg, err);
+	*ret = take(r);
+	return 0;
+}
+
+int layer_table_walk(int dir_fd, layer_row_fn *fn, void *arg, struct err *err)
+{
+	auto_layer_rows struct layer_rows *r = NULL;
+	struct layer_row row = { 0 };
+	int rc = layer_rows_open(dir_fd, &r, err);
+
+	while (rc >= 0 && (rc = layer_rows_next(r, &row, err)) > 0)
+		rc = fn(&row, arg, err);
 	return rc < 0 ? rc : 0;
 }
