@@ -306,4 +306,44 @@ int image_save(struct runtime *rt, enum image_format fmt, const struct strv *nam
  */
 int image_load(struct runtime *rt, int in_fd, struct strv *ret_lines, struct err *err);
 
+/* --- verify --- */
+
+enum image_damaged_kind { IMAGE_DAMAGED_LAYER, IMAGE_DAMAGED_CONFIG, IMAGE_DAMAGED_BLOB };
+struct image_fault {
+	char *path; /* "/etc/passwd"; NULL: the thing as a whole */
+	char *what; /* "content changed, mode 0600 instead of 0644" */
+};
+struct image_damaged {
+	enum image_damaged_kind kind;
+	int64_t snapshot;        /* of a layer, else 0 */
+	char id[DIGEST_STR_MAX]; /* DiffID, image ID, digest; "" for a layer not hashed yet */
+	struct image_fault *faults;
+	size_t n, cap, more; /* more: faults beyond those kept */
+	struct strv used_by; /* "image app:latest", "container web", "step 3f2a…" */
+	bool is_table;       /* only the file table is missing or damaged, the content is right */
+	bool is_repaired;
+	char *advice; /* what was done, or what to do; NULL without repair */
+};
+struct image_verified {
+	struct image_damaged *v; /* layers from the bottom, configs, other blobs */
+	size_t n, cap;
+	size_t images, bad_images, layers, bad_layers;
+	uint64_t bytes; /* of layer streams and blobs */
+};
+void image_verified_free(struct image_verified *r);
+#define auto_image_verified cleanup(image_verified_free)
+typedef void image_verify_fn(size_t done, size_t total, uint64_t bytes, void *arg);
+struct image_verify_opts {
+	const struct strv *names;  /* images; NULL or empty: everything in the store */
+	image_verify_fn *progress; /* called five times a second, or NULL */
+	void *arg;
+};
+/*
+ * Reads layers (against DiffID and file table), configs and other blobs again, side by side on all
+ * cores. Damage is a result, not a failure; what is removed meanwhile is passed over. Committed
+ * layers that have neither DiffID nor file table yet only have to be there.
+ */
+int image_verify(struct runtime *rt, const struct image_verify_opts *o, struct image_verified *ret,
+		 struct err *err);
+
 #endif

@@ -18,6 +18,7 @@ HEAVY(heavy_build, "build", "Build an image from a Dockerfile");
 HEAVY(heavy_import, "import", "Make an image of a root file system's tar archive");
 HEAVY(heavy_load, "load", "Load images from an archive");
 HEAVY(heavy_save, "save", "Save images to an archive");
+HEAVY(heavy_verify, "verify", "Read layers and configs again and name what is damaged");
 
 const struct command *const cli_commands[] = {
 	&heavy_bench,
@@ -53,6 +54,7 @@ const struct command *const cli_commands[] = {
 	&cmd_trash,
 	&cmd_undo,
 	&cmd_unpin,
+	&heavy_verify,
 	&cmd_version,
 	&cmd_wait,
 	&cmd_complete,

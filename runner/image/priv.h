@@ -9,6 +9,7 @@
 
 #include <shale/base/db.h>
 #include <shale/image.h>
+#include <shale/snap.h>
 
 enum { IMAGE_LAYERS_MAX = 10000 }; /* as snap has it; beyond the kernel's 500 it merges */
 
@@ -157,5 +158,37 @@ int image_load_text(const struct image_load *ld, const char *path, char **ret, s
 int image_load_one(const struct image_load *ld, const struct image_loaded *l, struct err *err);
 int image_load_docker(const struct image_load *ld, struct err *err);
 int image_load_oci(const struct image_load *ld, struct err *err);
+
+/* --- verify [hash]: jobs opened by the main thread, read by others --- */
+
+struct image_job {
+	enum image_damaged_kind kind;
+	int64_t snapshot, parent; /* of a layer */
+	char id[DIGEST_STR_MAX];  /* DiffID or "", or the blob's digest */
+	bool is_foreign;          /* the DiffID is of another stream than ours */
+	int fs_fd, dir_fd;        /* dir_fd: the blob, where it is one */
+	struct snap_mount merged, below;
+	struct image_damaged found; /* what is wrong with it */
+	uint64_t bytes;
+	struct image_job *next;
+};
+struct image_pool;
+struct image_pool *image_pool_new(void);
+void image_pool_cleanup(struct image_pool **p); /* ends the threads, frees what they had */
+/* The job is the pool's from here on, opened: waits while it has enough of them. */
+int image_pool_add(struct image_pool *p, struct image_job *j, struct err *err);
+/* A finished job, in any order: waits up to timeout_ms for one. NULL: none yet, or none left. */
+struct image_job *image_pool_next(struct image_pool *p, int timeout_ms);
+bool image_pool_is_full(struct image_pool *p);
+bool image_pool_is_empty(struct image_pool *p); /* neither running nor finished ones */
+
+struct image_job *image_job_new(enum image_damaged_kind kind);
+void image_job_free(struct image_job *j);
+int image_job_open(struct runtime *rt, struct image_job *j, struct err *err);
+void image_job_run(struct image_job *j); /* in any thread */
+void image_fault_add(struct image_damaged *d, const char *path, const char *what);
+void image_damaged_free(struct image_damaged *d);
+/* Which images, containers and steps rest on it. */
+int image_users(struct runtime *rt, struct image_damaged *d, struct err *err);
 
 #endif

@@ -734,9 +734,8 @@ int layer_diff(const struct layer_source *src, const struct layer_diff_opts *o,
 	d.buf = mem_grow(NULL, LAYER_CHUNK, 1);
 	if (o->table_dir_fd >= 0 || o->on_row)
 		d.xxh = XXH3_createState();
-	if (o->table_dir_fd >= 0) {
+	if (o->table_dir_fd >= 0)
 		rc = layer_table_new(o->table_dir_fd, &d.table, err);
-	}
 	if (rc >= 0)
 		rc = walk(&d, err);
 	if (rc >= 0)
