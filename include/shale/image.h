@@ -346,4 +346,12 @@ struct image_verify_opts {
 int image_verify(struct runtime *rt, const struct image_verify_opts *o, struct image_verified *ret,
 		 struct err *err);
 
+/*
+ * What can be put right of that: a layer from the blob that it was loaded as, a file table from a
+ * layer whose content is right. Of layers that cannot, the build steps above are forgotten, so that
+ * the next build runs them anew. Each thing gets its advice. -EBUSY while a build, import or load
+ * runs.
+ */
+int image_repair(struct runtime *rt, struct image_verified *v, struct err *err);
+
 #endif

@@ -84,6 +84,9 @@ int snap_commit(struct snap *s, int64_t id, const char *name, unsigned flags, st
 int snap_remove(struct snap *s, int64_t id, struct err *err);
 int snap_forget(struct snap *s, int64_t id, struct err *err);
 int snap_discard(struct snap *s, int64_t id, struct err *err);
+/* The fs/ of two snapshots change places, for a repair: the caller knows that nothing has either of
+ * them mounted. -EBUSY while a snap_mount does. */
+int snap_exchange(struct snap *s, int64_t a, int64_t b, struct err *err);
 int snap_stat(struct snap *s, int64_t id, struct snap_info *ret, struct err *err);
 int snap_find(struct snap *s, const char *key, struct snap_info *ret, struct err *err);
 int snap_usage(struct snap *s, int64_t id, uint64_t *ret_disk_bytes, uint64_t *ret_inodes,

@@ -10,11 +10,14 @@ extern const struct command cmd_verify;
 
 struct verify_args {
 	const char *format;
+	bool repair;
 };
 
 static const struct opt verify_opts[] = {
 	{ 0, "format", OPT_STR, offsetof(struct verify_args, format), "FORMAT",
 	  "json, or a template for each damage" },
+	{ 0, "repair", OPT_BOOL, offsetof(struct verify_args, repair), NULL,
+	  "restore what can be, say what to do about the rest" },
 	{ 0 },
 };
 
@@ -70,6 +73,7 @@ static void add_fault(json_t *rows, const struct image_damaged *d, const char *p
 	out_row_set(row, "Path", path);
 	out_row_set(row, "Damage", what);
 	out_row_set(row, "Users", *str_get(&text) ? str_get(&text) : "nothing");
+	out_row_set(row, "Repair", d->advice);
 	json_object_set_new(row, "UsedBy", users);
 	json_array_append_new(rows, row);
 }
@@ -133,13 +137,33 @@ static int print_result(const struct verify_args *a, const struct image_verified
 	return 0;
 }
 
+/* True when nothing is damaged any more. */
+static bool print_repair(const struct image_verified *r, bool quiet)
+{
+	size_t left = 0;
+
+	for (size_t i = 0; i < r->n; i++) {
+		const struct image_damaged *d = &r->v[i];
+		auto_free char *object = object_of(d);
+
+		left += !d->is_repaired;
+		if (!quiet)
+			printf("%s: %s\n", object, d->advice);
+	}
+	if (r->n && !quiet)
+		printf("REPAIRED %zu of %zu\n", r->n - left, r->n);
+	return left == 0;
+}
+
 static int verify_main(struct cli *c, void *args, int argc, char **argv)
 {
+	const struct verify_args *a = args;
 	struct show show = { .start_ns = proc_mono_ns() };
 	auto_image_verified struct image_verified r = { 0 };
 	struct image_verify_opts o = { .arg = &show };
 	auto_strv struct strv names = { 0 };
 	struct err err = { 0 };
+	bool is_right;
 	int rc;
 
 	for (int i = 0; i < argc; i++)
@@ -152,12 +176,15 @@ static int verify_main(struct cli *c, void *args, int argc, char **argv)
 		rc = image_verify(&c->rt, &o, &r, &err);
 	if (show.shown)
 		fputs("\r\033[K", stderr);
+	if (rc >= 0 && a->repair && r.n)
+		rc = image_repair(&c->rt, &r, &err);
 	if (rc >= 0)
-		rc = print_result(args, &r, &err);
+		rc = print_result(a, &r, &err);
 	if (rc < 0)
 		return cli_fail(c, &err);
+	is_right = a->repair ? print_repair(&r, a->format) : r.n == 0;
 	rc = cli_done(c);
-	return rc ? rc : r.n > 0;
+	return rc ? rc : !is_right;
 }
 
 const struct command cmd_verify = {

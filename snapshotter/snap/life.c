@@ -194,3 +194,17 @@ int snap_commit(struct snap *s, int64_t id, const char *name, unsigned flags, st
 	rc = snap_stat(s, id, &info, err);
 	return rc < 0 ? rc : err_set(err, EINVAL, "snapshot '%s' is not active", info.key);
 }
+
+int snap_exchange(struct snap *s, int64_t a, int64_t b, struct err *err)
+{
+	auto_fd int lock_a = lock_quiet(s, a, err), lock_b = -1;
+
+	if (lock_a < 0)
+		return fd_take(&lock_a);
+	lock_b = lock_quiet(s, b, err);
+	if (lock_b < 0)
+		return fd_take(&lock_b);
+	if (renameat2(lock_a, "fs", lock_b, "fs", RENAME_EXCHANGE) < 0)
+		return err_sys(err, "exchange snapshots %" PRId64 " and %" PRId64, a, b);
+	return 0;
+}

@@ -95,6 +95,35 @@ else
 	fail "json: is whole"
 fi
 restore
+# A layer made elsewhere keeps its blob: from it a damaged one is restored.
+mkdir -p "$T/o/blobs/sha256" "$T/tree/etc"
+echo one >"$T/tree/etc/one"
+tar --format=gnu -C "$T/tree" -cf "$T/layer.tar" ./etc
+sum=$(sha256sum "$T/layer.tar" | cut -d' ' -f1)
+printf '{"architecture":"amd64","os":"linux","config":{},"rootfs":{"type":"layers","diff_ids":["sha256:%s"]}}' "$sum" >"$T/o/config.json"
+cp "$T/layer.tar" "$T/o/layer.tar"
+echo '[{"Config":"config.json","RepoTags":["foreign:1"],"Layers":["layer.tar"]}]' >"$T/o/manifest.json"
+ok "an image made elsewhere" sh -c "tar -C '$T/o' -cf - . | '$SHALE' load"
+F=$SHALE_ROOT/snap/$(top foreign 0)
+if [ -e "$F/origin" ]; then pass "has its blob kept"; else fail "has its blob kept"; fi
+ok "and is right" shale verify
+printf X | dd of="$F/fs/etc/one" conv=notrunc 2>/dev/null
+code 1 "damage of it: found" shale verify foreign:1
+has "named" "/etc/one"
+ok "repaired" shale verify --repair foreign:1
+has "from the blob" "restored from its blob"
+is "the file" one "$(cat "$F/fs/etc/one")"
+ok "is right again" shale verify
+rm "$L/table"
+ok "a missing table is written anew" shale verify --repair app
+has "and said" "file table written anew"
+ok "and is right" shale verify
+printf X | dd of="$L/fs/d/file" conv=notrunc 2>/dev/null
+code 1 "what has no blob cannot be repaired" shale verify --repair
+has "what to do is said" "build steps are forgotten, build again app:latest"
+ok "the build" shale build --network none -t app .
+has "runs its steps anew" "cached 0 of 3"
+restore
 ok "and in the end all is well" shale verify
 ok "rm" shale rm web
 no_leaks
