@@ -79,28 +79,42 @@ static int of_config(struct runtime *rt, const char *id, struct strv *ret, struc
 				DB_ARGS(DB_T(id)), ret, err);
 }
 
+struct ids {
+	int64_t *v;
+	size_t n, cap;
+};
+
+static void ids_free(struct ids *l)
+{
+	free(l->v);
+}
+
 /* A blob is named by the layers that came as it. */
-static int of_blob(struct runtime *rt, const char *id, struct strv *ret, struct err *err)
+static int layers_of(struct runtime *rt, const char *blob, struct ids *ret, struct err *err)
 {
 	auto_db_stmt struct db_stmt *st = NULL;
-	int64_t *v = NULL;
-	size_t n = 0, cap = 0;
 	int rc = db_query(rt->db, "SELECT snapshot FROM layers", NULL, &st, err);
 
 	while (rc >= 0 && (rc = db_step(st, err)) > 0) {
 		struct err ignored = { 0 };
 		struct digest d;
 
-		if (image_origin_get(rt, db_col_int(st, 0), &d, &ignored) > 0 &&
-		    !strcmp(digest_str(&d), id)) {
-			mem_room(v, n, cap);
-			v[n++] = db_col_int(st, 0);
-		}
+		if (image_origin_get(rt, db_col_int(st, 0), &d, &ignored) <= 0 ||
+		    strcmp(digest_str(&d), blob) != 0)
+			continue;
+		mem_room(ret->v, ret->n, ret->cap);
+		ret->v[ret->n++] = db_col_int(st, 0);
 	}
-	db_stmt_cleanup(&st);
-	for (size_t i = 0; rc >= 0 && i < n; i++)
-		rc = of_layer(rt, v[i], ret, err);
-	free(v);
+	return rc;
+}
+
+static int of_blob(struct runtime *rt, const char *id, struct strv *ret, struct err *err)
+{
+	cleanup(ids_free) struct ids layers = { 0 };
+	int rc = layers_of(rt, id, &layers, err);
+
+	for (size_t i = 0; rc >= 0 && i < layers.n; i++)
+		rc = of_layer(rt, layers.v[i], ret, err);
 	return rc;
 }
 
