@@ -88,6 +88,23 @@ static int make_store(int root_fd, const char *root, struct err *err)
 	return 0;
 }
 
+/*
+ * A new database knows none of the layers that are there, and the next sweep would take all of them
+ * for garbage. Somebody else may just have made the store: hence the second look.
+ */
+static int check_database(int root_fd, const char *root, struct err *err)
+{
+	auto_strv struct strv layers = { 0 };
+	struct err ignored = { 0 };
+
+	if (fs_list(root_fd, "snap", &layers, &ignored) < 0 || !layers.n)
+		return 0;
+	if (faccessat(root_fd, "db.sqlite", F_OK, 0) == 0)
+		return 0;
+	err_set(err, EBADMSG, "%s/db.sqlite is missing, and %zu layers are there", root, layers.n);
+	return err_hint(err, "put it back, or move the store away to begin a new one");
+}
+
 /* With the directories in place: the database is made last. */
 static int open_root(const char *root, int *ret_fd, struct err *err)
 {
@@ -108,7 +125,9 @@ static int open_root(const char *root, int *ret_fd, struct err *err)
 	if (rc < 0)
 		return rc;
 	if (faccessat(fd, "db.sqlite", F_OK, 0) < 0) {
-		rc = make_store(fd, root, err);
+		rc = check_database(fd, root, err);
+		if (rc >= 0)
+			rc = make_store(fd, root, err);
 		if (rc < 0) {
 			if (is_new)
 				rmdir(root); /* only if nothing is in it */
