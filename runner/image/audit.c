@@ -134,7 +134,7 @@ static int audit_snap(struct runtime *rt, struct image_audit *a, struct err *err
 
 		if (str_to_u64(names.v[i], 10, INT64_MAX, &id) == 0) {
 			key.snapshot = (int64_t)id;
-			o = bsearch(&key, owners.v, owners.n, sizeof(key), by_id);
+			o = owners.n ? bsearch(&key, owners.v, owners.n, sizeof(key), by_id) : NULL;
 		}
 		rc = disk_of(rt, path, &bytes, err);
 		if (rc < 0)

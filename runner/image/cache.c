@@ -129,7 +129,7 @@ static int weigh(struct runtime *rt, struct step_rows *l, struct err *err)
 
 	for (size_t i = 0; i < l->n; i++)
 		order[i] = &l->v[i];
-	qsort(order, l->n, sizeof(struct step_row *), by_snapshot);
+	qsort(order, l->n, sizeof(void *), by_snapshot);
 	for (size_t i = 0; rc >= 0 && i < l->n; i++)
 		if (order[i]->snapshot && (i == 0 || order[i]->snapshot != order[i - 1]->snapshot))
 			rc = image_layer_disk(rt, order[i]->snapshot, &order[i]->bytes, err);

@@ -92,7 +92,11 @@ static int in_no_new_privs(struct sandbox_ctx *ctx, const struct sandbox_step *s
 	return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 ? -errno : 0;
 }
 
-/* pdeathsig is cleared by the changes of ids before; a parent that died earlier is an EOF here. */
+/*
+ * pdeathsig is cleared by the changes of ids before; a parent that died earlier is an EOF here. Its
+ * go may have been sent before that: it is the peer's end after the go that tells, and from the
+ * prctl on the signal.
+ */
 static int in_hold(struct sandbox_ctx *ctx, const struct sandbox_step *s)
 {
 	char go;
@@ -104,7 +108,7 @@ static int in_hold(struct sandbox_ctx *ctx, const struct sandbox_step *s)
 	do {
 		n = read(ctx->sock, &go, 1);
 	} while (n < 0 && errno == EINTR);
-	if (n != 1)
+	if (n != 1 || recv(ctx->sock, &go, 1, MSG_PEEK | MSG_DONTWAIT) == 0)
 		_exit(FAILED);
 	return 0;
 }

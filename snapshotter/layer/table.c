@@ -410,7 +410,7 @@ int layer_table_walk(int dir_fd, layer_row_fn *fn, void *arg, struct err *err)
 	struct layer_row row = { 0 };
 	int rc = layer_rows_open(dir_fd, &r, err);
 
-	while (rc >= 0 && (rc = layer_rows_next(r, &row, err)) > 0)
+	while (rc >= 0 && r && (rc = layer_rows_next(r, &row, err)) > 0)
 		rc = fn(&row, arg, err);
 	return rc < 0 ? rc : 0;
 }

@@ -79,5 +79,19 @@ ok "and the cache" shale builder prune -f
 left=$(find "$SHALE_ROOT/snap" -mindepth 1 -maxdepth 1 | wc -l)
 
 is "no layer and no directory is left" "0 0" "$(sql 'SELECT count(*) FROM snapshots') $left"
+# kill -9 of a container's foreground run in its first moments: nothing of it stays
+left=
+for i in $(seq 30); do
+	setsid "$SHALE" run --rm --network none busybox sleep "77$i.77" >/dev/null 2>&1 </dev/null &
+	pid=$!
+	sleep "$(awk -v i="$i" 'BEGIN { printf "%.4f", i * 0.0015 }')"
+	kill -9 "$pid" 2>/dev/null || true
+	wait "$pid" 2>/dev/null || true
+done
+sleep 0.3
+for i in $(seq 30); do
+	left="$left$(pgrep -x -f "sleep 77$i.77" || true)"
+done
+is "no process is left of a run that was killed in its first moments" "" "$left"
 no_leaks
 done_testing

@@ -2,6 +2,7 @@
 /* What a process sees inside. */
 #include "tests.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <stdio.h>
@@ -316,7 +317,12 @@ static void test_detached_root(void **state)
 	assert_int_equal(sys_fsconfig(fs, FSCONFIG_SET_STRING, "lowerdir", lower, 0), 0);
 	assert_int_equal(sys_fsconfig(fs, FSCONFIG_SET_STRING, "upperdir", upper, 0), 0);
 	assert_int_equal(sys_fsconfig(fs, FSCONFIG_SET_STRING, "workdir", work, 0), 0);
-	assert_int_equal(sys_fsconfig(fs, FSCONFIG_CMD_CREATE, NULL, NULL, 0), 0);
+	if (sys_fsconfig(fs, FSCONFIG_CMD_CREATE, NULL, NULL, 0) < 0) {
+		/* Before 6.12 or so the upper of an overlay has to be attached. */
+		assert_int_equal(errno, EINVAL);
+		box_free(&b);
+		skip();
+	}
 	root = sys_fsmount(fs, FSMOUNT_CLOEXEC, 0);
 	assert_true(root >= 0);
 	s = box_spec(&b, NULL);

@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -18,6 +19,8 @@
 #include <shale/base/fd.h>
 #include <shale/base/fs.h>
 #include <shale/base/proc.h>
+
+#include "../../../runner/sandbox/priv.h"
 
 #define SH(script)                                                                                 \
 	((char *[]){ (char *)(uintptr_t) "sh", (char *)(uintptr_t) "-c",                           \
@@ -87,6 +90,40 @@ static void test_hold(void **state)
 	status = sandbox_pid(sb);
 	sandbox_free(sb);
 	assert_int_equal(kill(status, 0), -1);
+	box_free(&b);
+}
+
+/* The parent has sent its go and is gone before the child came to the hold, or right after. */
+static void test_parent_dies_after_go(void **state)
+{
+	struct sandbox_spec s;
+	struct box b;
+	int fds[2], status;
+	pid_t parent, child = 0;
+
+	(void)state;
+	box_make(&b);
+	s = box_spec(&b, SH("sleep 30"));
+	assert_int_equal(pipe(fds), 0);
+	parent = fork();
+	if (parent == 0) {
+		struct sandbox_plan *plan = NULL;
+		struct sandbox *sb = NULL;
+
+		if (sandbox_plan(&s, &plan, &b.err) == 0 && sandbox_spawn(plan, &sb, &b.err) == 0) {
+			child = sandbox_pid(sb);
+			if (write(fds[1], &child, sizeof(child)) == sizeof(child))
+				send(sb->sock, "g", 1, MSG_NOSIGNAL);
+		}
+		_exit(0);
+	}
+	close(fds[1]);
+	assert_int_equal(read(fds[0], &child, sizeof(child)), sizeof(child));
+	close(fds[0]);
+	waitpid(parent, &status, 0);
+	for (int i = 0; i < 100 && kill(child, 0) == 0; i++)
+		usleep(20000);
+	assert_int_equal(kill(child, 0), -1);
 	box_free(&b);
 }
 
@@ -522,11 +559,17 @@ static void test_filter_cache(void **state)
 int test_process(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_exec_errors),   cmocka_unit_test(test_hold),
-		cmocka_unit_test(test_parent_dies),   cmocka_unit_test(test_kill),
-		cmocka_unit_test(test_memory_limit),  cmocka_unit_test(test_init),
-		cmocka_unit_test(test_terminal),      cmocka_unit_test(test_join),
-		cmocka_unit_test(test_join_terminal), cmocka_unit_test(test_syscalls),
+		cmocka_unit_test(test_exec_errors),
+		cmocka_unit_test(test_hold),
+		cmocka_unit_test(test_parent_dies_after_go),
+		cmocka_unit_test(test_parent_dies),
+		cmocka_unit_test(test_kill),
+		cmocka_unit_test(test_memory_limit),
+		cmocka_unit_test(test_init),
+		cmocka_unit_test(test_terminal),
+		cmocka_unit_test(test_join),
+		cmocka_unit_test(test_join_terminal),
+		cmocka_unit_test(test_syscalls),
 		cmocka_unit_test(test_filter_cache),
 	};
 

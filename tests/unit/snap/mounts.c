@@ -49,12 +49,27 @@ static void only_lower(int root)
 	has(root, "dir/a", "a");
 }
 
+/* The first way that this kernel knows: before 6.7 it is the helper alone. */
+static int first_how(struct fix *f)
+{
+	struct snap_mount m = SNAP_MOUNT_INIT;
+	int64_t one = layer(f, NULL, 0, make_files);
+	int how;
+
+	ok(f, snap_mount(f->s, new_active(f, NULL, one), 0, &m, &f->err));
+	snap_mount_close(&m);
+	how = (int)f->s->how;
+	f->s->how = SNAP_HOW_FD;
+	f->s->how_known = false;
+	return how;
+}
+
 /* Every way takes part in the same work: writable over one, read-only over two. */
 static void test_every_way(void **state)
 {
 	struct fix *f = *state;
 
-	for (int how = 0; how < SNAP_HOW_N; how++) {
+	for (int how = first_how(f); how < SNAP_HOW_N; how++) {
 		int64_t one, two;
 
 		f->s->how = (enum snap_how)how;
@@ -75,6 +90,9 @@ static void test_kernel_text(void **state)
 	struct snap_plan p = { SNAP_PLAN_OVERLAY, true, false, 0, lower, SNAP_LOWERS_MAX + 1 };
 	int fd = -1;
 
+	/* mount(2), which is all that there is then, tells no text. */
+	if (first_how(f) == SNAP_HOW_HELPER)
+		skip();
 	for (size_t i = 0; i < p.n_lower; i++)
 		lower[i] = layer(f, NULL, 0, NULL);
 	assert_int_equal(snap_overlay(f->s, &p, &fd, &f->err), -EINVAL);
@@ -91,8 +109,9 @@ static void test_unseen(void **state)
 {
 	struct fix *f = *state;
 	size_t before = count_mounts();
+	int first = first_how(f);
 
-	for (int how = 0; how < SNAP_HOW_N; how++) {
+	for (int how = first; how < SNAP_HOW_N; how++) {
 		struct snap_mount m[4] = { SNAP_MOUNT_INIT, SNAP_MOUNT_INIT, SNAP_MOUNT_INIT,
 					   SNAP_MOUNT_INIT };
 		int64_t one = layer(f, NULL, 0, make_files);

@@ -1,0 +1,138 @@
+# SPDX-License-Identifier: Apache-2.0
+# shellcheck shell=sh
+# A small machine: Debian's own cloud kernel in qemu (plain emulation, no KVM), an initramfs with busybox, shale and its tests, and a disk.
+#   . vm.sh; vm_prepare; vm_disk FILE SIZE; vm_guest FILE (the guest's script); vm_boot DISK SECONDS LOG
+# cgroup v2 alone is mounted. The guest's script ends the machine; its exit code is the last line of the log.
+VM_CACHE=${VM_CACHE:-$top/build/vm}
+VM_MODULES="virtio_pci virtio_blk overlay dm-log-writes loop"
+
+# The kernel is unpacked, never installed. Fails with a reason when the package cannot be had.
+vm_kernel() {
+	[ ! -s "$VM_CACHE/vmlinuz" ] || return 0
+	mkdir -p "$VM_CACHE/deb"
+	package=$(apt-cache depends linux-image-cloud-amd64 2>/dev/null | sed -n 's/.*Depends: \(linux-image-6[^ ]*\)/\1/p' | head -n 1)
+	[ -n "$package" ] || { echo "no kernel package is known to apt"; return 1; }
+	(cd "$VM_CACHE/deb" && apt-get download "$package" >log 2>&1 && dpkg-deb -x linux-image-*.deb x) ||
+		{ echo "the kernel package could not be downloaded"; return 1; }
+	cp "$VM_CACHE"/deb/x/boot/vmlinuz-* "$VM_CACHE/vmlinuz.new"
+	mv "$VM_CACHE/vmlinuz.new" "$VM_CACHE/vmlinuz"
+}
+
+# Names of module $1 and what it needs, deepest first.
+vm_module() {
+	file=$(find "$VM_CACHE/deb/x" -name "$1.ko" -o -name "$(echo "$1" | tr _ -).ko" | head -n 1)
+	[ -n "$file" ] || return 0
+	for dep in $(modinfo -F depends "$file" | tr , ' '); do vm_module "$dep"; done
+	file=$(find "$VM_CACHE/deb/x" -name "$1.ko" -o -name "$(echo "$1" | tr _ -).ko" | head -n 1)
+	echo "$file"
+}
+
+# A program and the libraries that it loads.
+vm_program() {
+	cp "$1" "$VM_ROOT/bin/$(basename "$1")"
+	for lib in $(ldd "$1" 2>/dev/null | grep -o '/[^ ]*\.so[^ ]*'); do
+		mkdir -p "$VM_ROOT$(dirname "$lib")"
+		[ -e "$VM_ROOT$lib" ] || cp -L "$lib" "$VM_ROOT$lib"
+	done
+}
+
+vm_init() {
+	cat >"$VM_ROOT/init" <<-'EOF'
+		#!/bin/sh
+		# The kernel's first root cannot be pivoted away from, and containers do that.
+		if [ ! -e /moved ]; then
+			mkdir /new
+			mount -t tmpfs -o mode=755 tmpfs /new
+			for d in *; do [ "$d" = new ] || cp -a "$d" /new/; done
+			touch /new/moved
+			exec switch_root /new /init
+		fi
+		mount -t proc proc /proc
+		mount -t sysfs sysfs /sys
+		mount -t devtmpfs dev /dev 2>/dev/null
+		mkdir -p /dev/pts /dev/shm /disk /root
+		mount -t devpts devpts /dev/pts
+		mount -t cgroup2 cgroup2 /sys/fs/cgroup
+		exec >/dev/console 2>&1 </dev/null
+		for m in $(cat /modules/order); do insmod "/modules/$m" || echo "no module $m"; done
+		ip link set lo up
+		[ ! -b /dev/vda ] || mount -t ext4 /dev/vda /disk
+		export PATH=/bin HOME=/root SHALE_ROOT=/disk/store
+		code=0
+		sh /guest || code=$?
+		cd /
+		sync
+		umount /disk 2>/dev/null
+		echo "VM-EXIT $code"
+		poweroff -f
+	EOF
+	chmod 755 "$VM_ROOT/init"
+}
+
+# The initramfs without the guest's script. vm_prepare PROGRAM…: these go to /bin as well
+vm_prepare() {
+	vm_kernel || return 1
+	VM_ROOT=$T/vmroot
+	mkdir -p "$VM_ROOT/bin" "$VM_ROOT/proc" "$VM_ROOT/sys/fs/cgroup" "$VM_ROOT/dev" "$VM_ROOT/tmp" "$VM_ROOT/var/tmp" "$VM_ROOT/run" "$VM_ROOT/etc" \
+		"$VM_ROOT/modules" "$VM_ROOT/lib64"
+	chmod 1777 "$VM_ROOT/tmp" "$VM_ROOT/var/tmp"
+	cp /bin/busybox "$VM_ROOT/bin/busybox"
+	for a in $(/bin/busybox --list); do [ "$a" = busybox ] || ln -sf busybox "$VM_ROOT/bin/$a"; done
+	echo 'root:x:0:0:root:/root:/bin/sh' >"$VM_ROOT/etc/passwd"
+	echo 'root:x:0:' >"$VM_ROOT/etc/group"
+	for m in $VM_MODULES; do vm_module "$m"; done | awk '!seen[$0]++' >"$T/modules"
+	while read -r m; do
+		cp "$m" "$VM_ROOT/modules/"
+		basename "$m"
+	done <"$T/modules" >"$VM_ROOT/modules/order"
+	for p in "$@"; do vm_program "$p"; done
+	vm_init
+	(cd "$VM_ROOT" && find . | cpio -o -H newc 2>/dev/null) >"$T/base.cpio"
+	rm -rf "$VM_ROOT"
+}
+
+# An empty ext4.
+vm_disk() {
+	truncate -s "$2" "$1"
+	mkfs.ext4 -q -F "$1"
+}
+
+# The script, and files for the guest's root ("FILE NAME" pairs)
+vm_guest() {
+	rm -rf "$T/guest.d"
+	mkdir "$T/guest.d"
+	cp "$1" "$T/guest.d/guest"
+	shift
+	while [ $# -gt 1 ]; do
+		cp "$1" "$T/guest.d/$2"
+		shift 2
+	done
+	(cd "$T/guest.d" && find . | cpio -o -H newc 2>/dev/null) >"$T/guest.cpio"
+	# The kernel unpacks one archive after the other; each begins at a multiple of four.
+	cat "$T/base.cpio" "$T/guest.cpio" >"$T/initrd"
+}
+
+# In the background: VM_PID. cache=none: what qemu was told to write has reached the file; what the guest did not flush is lost with it.
+vm_start() {
+	qemu-system-x86_64 -accel tcg -cpu max -m 1024 -smp 2 -nographic -no-reboot -net none \
+		-kernel "$VM_CACHE/vmlinuz" -initrd "$T/initrd" -append "console=ttyS0 quiet panic=-1 ${VM_APPEND:-}" \
+		-drive "file=$1,format=raw,if=virtio,cache=writeback" ${VM_DRIVES:-} >"$2" 2>&1 </dev/null &
+	VM_PID=$!
+}
+
+# vm_boot DISK SECONDS LOG: the exit code of the guest's script, or 124
+vm_boot() {
+	vm_start "$1" "$3"
+	for _ in $(seq "$2"); do
+		kill -0 "$VM_PID" 2>/dev/null || break
+		sleep 1
+	done
+	if kill -0 "$VM_PID" 2>/dev/null; then
+		kill -9 "$VM_PID"
+		wait "$VM_PID" 2>/dev/null
+		return 124
+	fi
+	wait "$VM_PID" 2>/dev/null || true
+	code=$(tr -d '\r' <"$3" | sed -n 's/^VM-EXIT \([0-9]*\)$/\1/p' | tail -n 1)
+	return "${code:-125}"
+}
