@@ -76,7 +76,14 @@ static json_t *overlay_features(void)
 	} options[] = { { "lowerdir+", "/" }, { "metacopy", "on" }, { "redirect_dir", "on" },
 			{ "volatile", NULL }, { "index", "off" },   { "xino", "off" } };
 	json_t *list = json_array();
+	auto_fd int probe = sys_fsopen("overlay", FSOPEN_CLOEXEC);
 
+	/* Before 6.5 overlayfs takes every word here and judges it later: only trying
+	 * at the mount would tell. */
+	if (probe >= 0 && sys_fsconfig(probe, FSCONFIG_SET_FLAG, "no such option", NULL, 0) == 0) {
+		json_array_append_new(list, json_string("by mount(2)"));
+		return list;
+	}
 	for (size_t i = 0; i < ARRAY_LEN(options); i++) {
 		unsigned cmd = options[i].value ? FSCONFIG_SET_STRING : FSCONFIG_SET_FLAG;
 		auto_fd int fd = sys_fsopen("overlay", FSOPEN_CLOEXEC);

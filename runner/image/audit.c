@@ -225,7 +225,8 @@ static const struct {
 	{ "trash", IMAGE_PART_UNFINISHED, false },     { "reserve", IMAGE_PART_OTHER, true },
 	{ "db.sqlite", IMAGE_PART_OTHER, true },       { "db.sqlite-wal", IMAGE_PART_OTHER, true },
 	{ "db.sqlite-shm", IMAGE_PART_OTHER, true },   { "db.lock", IMAGE_PART_OTHER, true },
-	{ "lease.lock", IMAGE_PART_OTHER, true },      { "lost+found", IMAGE_PART_OTHER, true },
+	{ "empty", IMAGE_PART_OTHER, true },           { "lease.lock", IMAGE_PART_OTHER, true },
+	{ "lost+found", IMAGE_PART_OTHER, true },
 };
 
 /* A directory's own blocks, apart from what is in it. */

@@ -124,7 +124,7 @@ static int by_snapshot(const void *a, const void *b)
 /* The last step that has a snapshot is who frees it. */
 static int weigh(struct runtime *rt, struct step_rows *l, struct err *err)
 {
-	auto_free struct step_row **order = mem_array(l->n + 1, sizeof(*order));
+	auto_free struct step_row **order = mem_array(l->n + 1, sizeof(void *));
 	int rc = 0;
 
 	for (size_t i = 0; i < l->n; i++)

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include <shale/base/fd.h>
+#include <shale/base/fs.h>
 #include <shale/base/proc.h>
 #include <shale/base/str.h>
 #include <shale/base/sys.h>
@@ -144,6 +145,8 @@ int snap_overlay_helper(struct snap *s, const struct snap_plan *p, int *ret_fd, 
 	pid_t pid;
 
 	rc = make_options(p, &options, err);
+	if (rc >= 0)
+		rc = fs_mkdir(s->store_fd, "empty", 0755, err);
 	if (rc < 0)
 		return rc;
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)

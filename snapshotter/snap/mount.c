@@ -244,11 +244,13 @@ static int mount_chain(struct snap *s, int64_t id, unsigned flags, struct snap_m
 int snap_mount(struct snap *s, int64_t id, unsigned flags, struct snap_mount *ret, struct err *err)
 {
 	auto_snap_mount struct snap_mount m = SNAP_MOUNT_INIT;
-	int rc;
+	int rc = 0;
 
 	if (id == 0)
+		rc = fs_mkdir(s->store_fd, "empty", 0755, err);
+	if (id == 0 && rc >= 0)
 		rc = snap_bind(s->store_fd, "empty", true, &m.root_fd, err);
-	else
+	if (id)
 		rc = mount_chain(s, id, flags, &m, err);
 	if (rc < 0)
 		return err_ctx(err, "mount snapshot %" PRId64, id);

@@ -158,7 +158,7 @@ static int by_path(struct snap *s, const struct snap_plan *p, int *ret_fd, struc
 	 * kernel's log.
 	 */
 	if (fs_fd >= 0 && sys_fsconfig(fs_fd, FSCONFIG_SET_FLAG, "lowerdir+", NULL, 0) == 0)
-		return err_set(err, EINVAL, "overlay: this kernel has no lowerdir+");
+		return err_set(err, EOPNOTSUPP, "overlay: this kernel has no lowerdir+");
 	return overlay_new(s, p, set_path, ret_fd, err);
 }
 
@@ -174,20 +174,22 @@ int snap_overlay(struct snap *s, const struct snap_plan *p, int *ret_fd, struct 
 	int rc;
 
 	/* What works is found by working with it: where no older way does better, the first failure
-	 * is the one to tell. */
+	 * of one that the kernel has is the one to tell. */
 	for (unsigned i = s->how; i < SNAP_HOW_N; i++) {
 		rc = how[i](s, p, ret_fd, err);
 		if (rc >= 0) {
 			s->how = (enum snap_how)i;
 			s->how_known = true;
+			err_clear(err);
 			return 0;
 		}
-		if (!first.code)
+		if (!first.code && rc != -EOPNOTSUPP)
 			first = *err;
 		if (s->how_known || (rc != -EINVAL && rc != -ENOSYS && rc != -EOPNOTSUPP))
 			break;
 	}
-	*err = first;
+	if (first.code)
+		*err = first;
 	return -err->code;
 }
 
