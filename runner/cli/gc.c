@@ -30,7 +30,8 @@ void gc_reserve(int root_fd, bool give_up)
 			unlinkat(root_fd, "reserve", 0);
 		return;
 	}
-	if (faccessat(root_fd, "reserve", F_OK, 0) == 0 || free_bytes(root_fd) < 4 * RESERVE_BYTES)
+	if (faccessat(root_fd, "reserve", F_OK, 0) == 0 ||
+	    free_bytes(root_fd) < (uint64_t)4 * RESERVE_BYTES)
 		return;
 	fd = openat(root_fd, "reserve", O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
 	if (fd >= 0 && fallocate(fd, 0, 0, RESERVE_BYTES) < 0)
