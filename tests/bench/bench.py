@@ -263,9 +263,50 @@ def depth():
     row("mount of 500 layers / the same by bare system calls", ours / bare, 1.5, 1.1, "%s / %s" % (ms(ours), ms(bare)))
 
 
+def removal():
+    """rm and rmi with 50,000 files, without what any command costs. The files go after the prompt, or with the trash."""
+    path = FS + "/rm"
+    dockerfile(path, "FROM busybox\nRUN for i in $(seq 100); do mkdir /d$i; for k in $(seq 500); do : >/d$i/$k; done; done\n")
+    sh(SHALE, "build", "-q", "-t", "many", path)
+    took = {"rm": [], "rmi": [], "version": []}
+    for _ in range(3):
+        sh(SHALE, "run", "--name", "doomed", "--network", "none", "busybox", "sh", "-c",
+           "for i in $(seq 100); do mkdir /d$i; for k in $(seq 500); do : >/d$i/$k; done; done")
+        wait_quiet()
+        for name, cmd in (("version", ("version",)), ("rm", ("rm", "doomed")), ("rmi", ("rmi", "many"))):
+            took[name].append(trun(SHALE, *cmd)[0])
+        sh(SHALE, "undo")
+        time.sleep(3)  # the container's files are being deleted
+    least = statistics.median(took["version"])
+    for name in ("rm", "rmi"):
+        t = (statistics.median(took[name]) - least) * 1e3
+        row("%s with 50,000 files, minus shale version, ms" % name, t, 3, 1)
+
+
+def neighbour():
+    """A small build while others keep 4 GiB of the file system dirty."""
+    path = FS + "/small"
+    dockerfile(path, "FROM busybox\nRUN echo 1 >/a\nRUN echo 2 >/b\n")
+
+    def build():
+        return trun(SHALE, "build", "--no-cache", "-q", path)[0]
+    wait_quiet()
+    alone = statistics.median([build() for _ in range(9)])
+    writer = subprocess.Popen(["sh", "-c", "while :; do dd if=/dev/zero of=%s/dirt bs=1M count=4096 conv=notrunc; done" % FS],
+                              stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    time.sleep(4)
+    beside = statistics.median([build() for _ in range(9)])
+    writer.terminate()
+    writer.wait()
+    subprocess.run(["sync"], check=True)
+    os.unlink(FS + "/dirt")
+    row("a small build beside 4 GiB of dirty pages / alone", beside / alone, 2, 1.2, "%s / %s" % (ms(beside), ms(alone)))
+
+
 def main():
     sh(SHALE, "import", BASE, "busybox")
-    for f in (run_true, run_step, cached, big_step, layer_digest, many_builds, depth, version, memory):
+    for f in (run_true, run_step, cached, big_step, layer_digest, many_builds, depth, removal, neighbour, version,
+              memory):
         if not ONLY or f.__name__ in ONLY:
             f()
     time.sleep(1)
