@@ -3,6 +3,8 @@
 #include "priv.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -89,19 +91,28 @@ static void tell_lost(const struct db_lost *lost)
 			lost->tags_back, lost->tags_gone);
 }
 
+static void use_reserve(const char *root)
+{
+	auto_fd int fd = open(root, O_PATH | O_DIRECTORY | O_CLOEXEC);
+
+	if (fd >= 0)
+		gc_reserve(fd, true);
+}
+
 int cli_open(struct cli *c, struct err *err)
 {
 	int rc;
 
 	if (c->opened)
 		return 0;
+	/* Before the database is opened: SQLite's shared index needs room as well. */
+	if (c->command && c->command->flags & CMD_FREES)
+		use_reserve(c->root);
 	rc = runtime_open(&c->rt, c->root, err);
 	if (rc < 0)
 		return rc;
 	c->opened = true;
 	tell_lost(db_lost(c->rt.db));
-	if (c->command && c->command->flags & CMD_FREES)
-		gc_reserve(c->rt.root_fd, true);
 	c->rt.driver = c->driver;
 	snap_use(c->rt.snap, c->driver);
 	return 0;
@@ -326,6 +337,19 @@ static int take_settings(struct cli *c, const struct globals *g, struct err *err
 	return snap_driver_find(s->v[SETTING_DRIVER].value, &c->driver, err);
 }
 
+/* Where blocks are smaller than pages, a write to SQLite's mapped index may find no room (SIGBUS).
+ */
+static void on_bus(int sig)
+{
+	static const char text[] =
+		"shale: no room for the database: the store's file system is full (shale prune, rm "
+		"and rmi make room)\n";
+	ssize_t ignored = write(STDERR_FILENO, text, sizeof(text) - 1);
+
+	(void)sig, (void)ignored;
+	_exit(EXIT_FAILED);
+}
+
 int cli_main(const struct command *const *commands, int argc, char **argv)
 {
 	struct cli c = { .commands = commands, .rt.root_fd = -1 };
@@ -333,6 +357,7 @@ int cli_main(const struct command *const *commands, int argc, char **argv)
 	struct opt_parse p = { cli_globals, &g, true, false };
 	struct err err = { 0 };
 
+	signal(SIGBUS, on_bus);
 	if (argc > 0) {
 		argc--;
 		argv++;

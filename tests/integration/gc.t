@@ -10,6 +10,8 @@ whole() { [ "$(column All)" = "$(du -sB1 "$SHALE_ROOT" | cut -f1)" ]; }
 quiet() { ! shale ps -aq | grep -q . && [ ! -e "$SHALE_ROOT/tmp/busy" ]; }
 
 ok "an image" build -t app
+laid() { [ -e "$SHALE_ROOT/reserve" ]; }
+try "the limits were looked at after it" laid
 ok "a container" shale create --name keep app true
 try "every byte is somebody's: du(1) counts the same" whole
 is "no orphans" 0 "$(column Orphans)"
