@@ -275,7 +275,7 @@ static int apply_all(struct runtime *rt, const struct image_victims *l, struct i
 		     struct err *err)
 {
 	auto_db_tx struct db *tx = NULL;
-	int rc = db_tx_begin(rt->db, DB_LAZY, &tx, err);
+	int rc = db_tx_begin(rt->db, DB_FULL, &tx, err); /* the files go next */
 
 	if (rc >= 0)
 		rc = drop_steps(rt, l, err);
@@ -290,7 +290,7 @@ static int apply_steps(struct runtime *rt, const struct image_victims *l, struct
 		       struct err *err)
 {
 	auto_db_tx struct db *tx = NULL;
-	int rc = db_tx_begin(rt->db, DB_LAZY, &tx, err);
+	int rc = db_tx_begin(rt->db, DB_FULL, &tx, err); /* the files go next */
 
 	if (rc >= 0)
 		rc = drop_steps(rt, l, err);

@@ -268,7 +268,9 @@ int image_remove(struct runtime *rt, const char *name, unsigned flags, struct im
 	auto_db_tx struct db *tx = NULL;
 	int rc;
 
-	rc = db_tx_begin(rt->db, DB_FULL, &tx, err);
+	/* Into the trash: a power cut may bring it back, whole. Files only go after a row that is
+	 * gone for good. */
+	rc = db_tx_begin(rt->db, j.now ? DB_FULL : DB_LAZY, &tx, err);
 	if (rc >= 0)
 		rc = image_resolve(rt, name, &id, &tag, err);
 	j.id = id;
@@ -293,7 +295,7 @@ int image_remove_if(struct runtime *rt, const char *id, const struct image_remov
 	auto_db_tx struct db *tx = NULL;
 	int rc;
 
-	rc = db_tx_begin(rt->db, DB_FULL, &tx, err);
+	rc = db_tx_begin(rt->db, j.now ? DB_FULL : DB_LAZY, &tx, err);
 	if (rc >= 0)
 		rc = o->is_unused(rt, id, o->arg, err);
 	if (rc <= 0)

@@ -216,7 +216,7 @@ static int empty_one(struct runtime *rt, const char *id, struct image_removal *r
 	int64_t snapshot = 0;
 	int rc;
 
-	rc = db_tx_begin(rt->db, DB_LAZY, &tx, err);
+	rc = db_tx_begin(rt->db, DB_FULL, &tx, err);
 	if (rc >= 0)
 		rc = db_get_int(rt->db, "SELECT coalesce(snapshot,0) FROM trash WHERE id=?1",
 				DB_ARGS(DB_T(id)), &snapshot, err);
