@@ -163,6 +163,7 @@ static int run_plan(struct build *b, const char *ignore_base, struct build_resul
 	b->stages = mem_array(b->plan->n, sizeof(*b->stages));
 	b->workers = workers_new(b->rt);
 	b->now_s = proc_now_ns() / 1000000000;
+	b->wall_s = b->now_s;
 	clamp(b, &b->now_s);
 	b->target_name = b->plan->stages[b->plan->target].name;
 	count_steps(b);

@@ -51,10 +51,10 @@ int cache_put(struct runtime *rt, const struct key *k, const char *parent, const
 		rc = db_run(
 			rt->db,
 			"INSERT INTO steps(id, parent, snapshot, instruction, config, ingredients, size, created, used,"
-			" boot) VALUES(?1, ?2, nullif(?3, 0), ?4, ?5, ?6, ?7, ?8, ?8, ?9)",
+			" boot) VALUES(?1, ?2, nullif(?3, 0), ?4, ?5, ?6, ?7, ?8, ?10, ?9)",
 			DB_ARGS(DB_T(s->id), DB_T(parent), DB_I(s->snapshot), DB_T(instruction),
 				DB_T(s->config), DB_T(ingredients), DB_I((int64_t)s->size_bytes),
-				DB_I(s->created_s), DB_T(proc_boot_id())),
+				DB_I(s->created_s), DB_T(proc_boot_id()), DB_I(s->used_s)),
 			err);
 	if (rc >= 0)
 		rc = cache_alias(rt, k, s->id, err);

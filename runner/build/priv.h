@@ -283,7 +283,8 @@ struct build {
 	struct strv build_args;
 	size_t step, total, cached;
 	bool told_depth;
-	int64_t now_s;
+	int64_t now_s;        /* of images and history: at most the epoch */
+	int64_t wall_s;       /* when the build began: for what is least recently used */
 	const int64_t *epoch; /* SOURCE_DATE_EPOCH: nothing is newer; NULL: it is not set */
 	int64_t epoch_s;
 	const char *epoch_text;

@@ -106,7 +106,7 @@ static int use_record(struct step_run *r, bool has_layer, struct err *err)
 	add_history(r, &s, has_layer);
 	config = image_config_text(r->st->config);
 	/* For the least recently used to go first; at most once an hour, as each is a write. */
-	if (strcmp(config, s.config) != 0 || s.used_s + TOUCH_S < r->b->now_s) {
+	if (strcmp(config, s.config) != 0 || s.used_s + TOUCH_S < r->b->wall_s) {
 		rc = cache_touch(r->b->rt, s.id, config, err);
 		if (rc < 0)
 			return rc;
@@ -123,6 +123,7 @@ static int record(struct step_run *r, struct step *s, bool has_layer, struct err
 	int rc;
 
 	s->created_s = r->b->now_s;
+	s->used_s = r->b->wall_s;
 	add_history(r, s, has_layer);
 	s->config = image_config_text(r->st->config);
 	rc = cache_put(r->b->rt, r->key, r->st->parent, r->text, s, err);
@@ -234,7 +235,7 @@ static bool make_room(struct step_run *r)
 	auto_image_removal struct image_removal gone = { 0 };
 	size_t n = r->b->plan->n;
 	auto_free int64_t *in_use = mem_array(n, sizeof(*in_use));
-	struct image_room o = { r->b->lease_fd, r->b->now_s, in_use, n };
+	struct image_room o = { r->b->lease_fd, r->b->wall_s, in_use, n };
 	struct err ignored = { 0 };
 
 	for (size_t i = 0; i < n; i++)

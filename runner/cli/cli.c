@@ -356,6 +356,7 @@ int cli_main(const struct command *const *commands, int argc, char **argv)
 	struct globals g = { 0 };
 	struct opt_parse p = { cli_globals, &g, true, false };
 	struct err err = { 0 };
+	int code;
 
 	signal(SIGBUS, on_bus);
 	if (argc > 0) {
@@ -371,5 +372,7 @@ int cli_main(const struct command *const *commands, int argc, char **argv)
 		help_all(commands, NULL);
 		return cli_done(&c);
 	}
-	return run_words(&c, &g, argc, argv);
+	code = run_words(&c, &g, argc, argv);
+	settings_free(&c.settings);
+	return code;
 }

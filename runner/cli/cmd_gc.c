@@ -1,5 +1,4 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include <shale/base/sys.h>
 #include <shale/image.h>
 
 #include "priv.h"

@@ -10,7 +10,7 @@
 extern const struct command cmd_image_prune, cmd_builder_prune, cmd_prune;
 
 struct prune_args {
-	bool all, force, dry_run, now, verbose, volumes;
+	bool all, force, dry_run, now;
 	struct strv filters;
 	const char *reserved, *max_used, *min_free;
 };
@@ -44,7 +44,6 @@ static const struct opt builder_opts[] = {
 	{ 0, "min-free-space", OPT_STR, OFF(min_free), "SPACE",
 	  "only until the file system has so much" },
 	{ 0, "keep-storage", OPT_STR, OFF(reserved), "SPACE", NULL },
-	{ 0, "verbose", OPT_BOOL, OFF(verbose), NULL, NULL },
 	{ 0 },
 };
 static const struct opt system_opts[] = {

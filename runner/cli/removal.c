@@ -30,7 +30,7 @@ void removal_trash(const struct image_removal *r)
 	auto_free char *size = out_size(r->trash_bytes);
 
 	if (r->trash_bytes)
-		printf("%s stay in the trash for now: shale undo brings them back, shale trash --empty "
+		printf("%s stay in the trash: shale undo brings them back, shale trash --empty "
 		       "frees them\n",
 		       size);
 }

@@ -95,6 +95,12 @@ try "the limits apply after a build" gone
 ok "rmi with no time in the trash" shale rmi app
 nothing() { [ -z "$(shale trash -q)" ]; }
 try "empties it" nothing
+printf '[gc]\nkeep-duration = 1h\n' >"$conf"
+ok "a build of long ago by SOURCE_DATE_EPOCH" env SOURCE_DATE_EPOCH=1000 "$SHALE" build --network none --no-cache -t app .
+shale rmi --now app >/dev/null
+ok "gc" shale gc
+ok "looks at when a step was used, not at its date" shale builder prune --dry-run
+has "and keeps it" "Would remove 2 build steps"
 printf '[gc]\nkeep-duratoin = 1h\n' >"$conf"
 code 1 "an unknown setting" shale images
 has "has its line" "shale.conf:2"
