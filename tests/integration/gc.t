@@ -95,7 +95,7 @@ try "the limits apply after a build" gone
 ok "rmi with no time in the trash" shale rmi app
 nothing() { [ -z "$(shale trash -q)" ]; }
 try "empties it" nothing
-printf '[gc]\nkeep-duration = 1h\n' >"$conf"
+printf '[gc]\nkeep-duration = 1h\nreserved-space = 0\nmin-free-space = 0\n' >"$conf"
 ok "a build of long ago by SOURCE_DATE_EPOCH" env SOURCE_DATE_EPOCH=1000 "$SHALE" build --network none --no-cache -t app .
 shale rmi --now app >/dev/null
 ok "gc" shale gc
