@@ -5,6 +5,7 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
+#include <shale/base/fault.h>
 #include <shale/base/fs.h>
 #include <shale/base/proc.h>
 #include <shale/base/undo.h>
@@ -126,7 +127,9 @@ static int record(struct step_run *r, struct step *s, bool has_layer, struct err
 	s->used_s = r->b->wall_s;
 	add_history(r, s, has_layer);
 	s->config = image_config_text(r->st->config);
+	fault_point("build.step.committed");
 	rc = cache_put(r->b->rt, r->key, r->st->parent, r->text, s, err);
+	fault_point("build.step.recorded");
 	if (rc >= 0 && r->content_key)
 		rc = cache_alias(r->b->rt, r->content_key, s->id, err);
 	return rc < 0 ? rc : 0;
@@ -180,6 +183,7 @@ static int freeze(struct step_run *r, int64_t id, struct layer_info *ret, struct
 	if (rc < 0)
 		return rc;
 	rc = layer_freeze(fs_fd, r->b->epoch, ret, err);
+	fault_point("build.step.frozen");
 	close(fs_fd);
 	return rc < 0 ? rc : snap_commit(r->b->rt->snap, id, NULL, ret->flags, err);
 }
@@ -216,6 +220,7 @@ static int attempt(struct step_run *r, step_work_fn *work, void *arg, struct ste
 	drop = (struct drop){ r->b, snap.id };
 	undo_push(&undo, drop_snapshot, &drop);
 	rc = work_on(r, snap.id, work, arg, err);
+	fault_point("build.step.worked");
 	if (rc >= 0)
 		rc = freeze(r, snap.id, &info, err);
 	r->was_full = rc < 0 && is_full(r); /* before the undo frees what it wrote */

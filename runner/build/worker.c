@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include <shale/base/fault.h>
 #include <shale/base/fd.h>
 
 #include "priv.h"
@@ -166,6 +167,7 @@ int workers_finish(struct workers *w, struct err *err)
 	int rc = 0;
 
 	join(w);
+	fault_point("build.workers.joined");
 	w->closing = false;
 	if (!w->first)
 		return 0;

@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <shale/base/fault.h>
 #include <shale/base/fd.h>
 #include <shale/base/fs.h>
 #include <shale/base/proc.h>
@@ -76,6 +77,7 @@ static int output_commit(struct output *o, struct err *err)
 {
 	if (!o->tmp)
 		return 0;
+	fault_point("save.written");
 	if (rename(o->tmp, o->target) < 0)
 		return err_sys(err, "rename to %s", o->path);
 	free(take(o->tmp));

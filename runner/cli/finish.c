@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include <shale/base/fault.h>
 #include <shale/base/fd.h>
 #include <shale/base/fs.h>
 #include <shale/base/proc.h>
@@ -51,14 +52,17 @@ static int sync_and_mark(struct finish *f, struct db *db, struct err *err)
 
 	for (size_t i = 0; i < ARRAY_LEN(durable) && rc >= 0; i++)
 		rc = db_get_str(db, durable[i].find, NULL, &ids[i], err);
+	fault_point("finish.sync");
 	if (rc >= 0 && syncfs(f->store_fd) < 0)
 		rc = err_sys(err, "sync the store");
+	fault_point("finish.synced");
 	if (rc >= 0)
 		rc = db_begin(db, DB_FULL, err);
 	for (size_t i = 0; i < ARRAY_LEN(durable) && rc >= 0; i++)
 		rc = db_run(db, durable[i].mark, DB_ARGS(DB_T(ids[i])), err);
 	if (rc >= 0)
 		rc = db_commit(db, err);
+	fault_point("finish.marked");
 	return rc < 0 ? rc : db_checkpoint(db, err);
 }
 

@@ -5,6 +5,7 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
+#include <shale/base/fault.h>
 #include <shale/base/fd.h>
 #include <shale/base/proc.h>
 #include <shale/image.h>
@@ -34,6 +35,7 @@ void gc_reserve(int root_fd, bool give_up)
 	    free_bytes(root_fd) < (uint64_t)4 * RESERVE_BYTES)
 		return;
 	fd = openat(root_fd, "reserve", O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+	fault_point("gc.reserve.made");
 	if (fd >= 0 && fallocate(fd, 0, 0, RESERVE_BYTES) < 0)
 		unlinkat(root_fd, "reserve", 0); /* nothing is better than half of it */
 }

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include <shale/base/db.h>
+#include <shale/base/fault.h>
 #include <shale/base/fd.h>
 #include <shale/base/path.h>
 #include <shale/base/proc.h>
@@ -218,10 +219,12 @@ static int store(struct container *c, int64_t parent, struct err *err)
 	c->snapshot = info.id;
 	/* Inside, since a directory without a row is garbage for container_tidy. */
 	rc = container_dir_make(c, err);
+	fault_point("container.create.directory");
 	if (rc >= 0 && !c->auto_remove)
 		rc = sync_layer(c, err);
 	if (rc >= 0)
 		rc = container_insert(c, err);
+	fault_point("container.create.rows");
 	return rc < 0 ? rc : db_tx_commit(&tx, err);
 }
 

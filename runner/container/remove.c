@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include <shale/base/db.h>
+#include <shale/base/fault.h>
 #include <shale/base/fd.h>
 #include <shale/base/fs.h>
 #include <shale/base/proc.h>
@@ -97,7 +98,9 @@ static void free_disk(const struct container *c)
 
 	snprintf(snap, sizeof(snap), "snap/%" PRId64, c->snapshot);
 	snprintf(dir, sizeof(dir), "containers/%s", c->id);
+	fault_point("container.remove.files");
 	all = remove_few(root_fd, dir, 0, &left);
+	fault_point("container.remove.directory");
 	if (c->snapshot)
 		all &= remove_few(root_fd, snap, 0, &left);
 	if (!all || is_log_long(root_fd))
@@ -123,6 +126,7 @@ static int move_garbage(struct runtime *rt, struct err *err)
 		snprintf(from, sizeof(from), "containers/%s", names.v[i]);
 		snprintf(to, sizeof(to), "trash/container-%s", names.v[i]);
 		renameat(rt->root_fd, from, rt->root_fd, to);
+		fault_point("container.tidy.renamed");
 	}
 	return rc < 0 && rc != -ENOENT ? rc : 0;
 }
@@ -168,6 +172,7 @@ static int delete_rows(struct container *c, struct err *err)
 		return err_set(err, EBUSY, "container %s was started or removed meanwhile",
 			       c->name);
 	rc = c->snapshot ? snap_forget(c->rt->snap, c->snapshot, err) : 0;
+	fault_point("container.remove.rows");
 	return rc < 0 ? rc : db_tx_commit(&tx, err);
 }
 

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include <shale/base/fault.h>
 #include <shale/base/fd.h>
 #include <shale/base/proc.h>
 
@@ -52,11 +53,14 @@ int container_keep_spawn(struct container_keep *k, bool want_cgroup, int *ret_ex
 	int rc;
 
 	*ret_exit = CONTAINER_EXIT_SHALE;
+	fault_point("container.start.spawn");
 	rc = container_box_spawn(k->c, k->io.child, want_cgroup, &k->box, err);
+	fault_point("container.start.spawned");
 	if (rc >= 0 && !k->is_foreground)
 		rc = container_record_pid(k->c, err);
 	if (rc >= 0)
 		rc = container_stdio_spawned(&k->io, err);
+	fault_point("container.start.recorded");
 	return rc < 0 ? rc : container_box_release(&k->box, ret_exit, err);
 }
 
@@ -83,7 +87,11 @@ int container_keep_relay(struct container_keep *k, int *ret_exit, struct err *er
 		.arg = k,
 	};
 	struct err ignored = { 0 };
-	int rc = container_relay_run(&r, ret_exit, err);
+	int rc;
+
+	fault_point("container.start.released");
+	rc = container_relay_run(&r, ret_exit, err);
+	fault_point("container.run.ended");
 
 	if (rc >= 0 && r.log)
 		container_log_end(r.log, &ignored);
@@ -96,6 +104,7 @@ int container_finish(struct container *c, int exit_code, struct err *err)
 {
 	int rc;
 
+	fault_point("container.finish");
 	if (c->auto_remove)
 		return container_delete(c, err);
 	rc = container_record_exit(c, exit_code, NULL, err);

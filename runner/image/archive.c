@@ -13,6 +13,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <shale/base/fault.h>
 #include <shale/base/fd.h>
 #include <shale/base/fs.h>
 #include <shale/base/path.h>
@@ -234,6 +235,7 @@ int image_archive_begin(struct image_archive *a, const char *name, uint64_t size
 /* The name appears when the file is whole: another may read the layout. */
 static int name_file(struct image_archive *a, struct err *err)
 {
+	fault_point("image.save.file");
 	if (renameat(a->dir_fd, a->tmp, a->dir_fd, path_base(a->name)) < 0)
 		return err_sys(err, "create %s", a->name);
 	fd_close(&a->file_fd);

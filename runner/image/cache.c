@@ -14,6 +14,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include <shale/base/fault.h>
 #include <shale/base/fd.h>
 #include <shale/snap.h>
 
@@ -312,6 +313,7 @@ static int carry_out(struct runtime *rt, const struct image_victims *l, struct i
 
 	for (size_t i = 0; i < l->n; i++)
 		strv_add(&ret->deleted, l->v[i].id);
+	fault_point("image.cache.rows");
 	rc = image_discard(rt, g, ret, err);
 	if (rc >= 0 && g->n)
 		rc = snap_sweep(rt->snap, err);

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <time.h>
 
+#include <shale/base/fault.h>
 #include <shale/base/fd.h>
 #include <shale/base/undo.h>
 #include <shale/layer.h>
@@ -98,9 +99,12 @@ int image_import(struct runtime *rt, int tar_fd, const struct image_import_opts 
 	undo_push(&undo, image_undo_snapshot, &made);
 	rc = unpack(rt, info.id, tar_fd, &frozen, err);
 	if (rc >= 0)
+		fault_point("image.import.applied");
+	if (rc >= 0)
 		rc = publish(rt, &made, frozen.flags, err);
 	if (rc >= 0)
 		rc = write_image(rt, made.snapshot, o, ret_id, err);
+	fault_point("image.import.image");
 	if (rc < 0)
 		return err_ctx(err, "import");
 	undo_done(&undo);

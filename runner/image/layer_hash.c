@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <inttypes.h>
 
+#include <shale/base/fault.h>
 #include <shale/base/fd.h>
 #include <shale/base/hash.h>
 #include <shale/layer.h>
@@ -93,6 +94,7 @@ int image_layer_store(struct runtime *rt, int64_t snapshot, const struct layer_i
 		DB_ARGS(DB_I(snapshot), DB_T(digest_str(&info->diff_id)), DB_T(digest_str(&chain)),
 			DB_I((int64_t)info->size_bytes), DB_I((int64_t)info->tar_bytes)),
 		err);
+	fault_point("image.layer.row");
 	return rc < 0 ? err_ctx(err, "layer %" PRId64, snapshot) : 0;
 }
 

@@ -16,6 +16,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <shale/base/fault.h>
 #include <shale/base/fd.h>
 #include <shale/base/fs.h>
 #include <shale/base/hash.h>
@@ -122,6 +123,7 @@ static int keep_origin(struct runtime *rt, int64_t snapshot, int fd, const struc
 	if (rc < 0 || n < 0)
 		return -err->code;
 	rc = store_blob_commit(b, digest_is_zero(want) ? NULL : want, &d, err);
+	fault_point("image.load.blob");
 	return rc < 0 ? rc : image_origin_set(rt, snapshot, &d, err);
 }
 
@@ -171,6 +173,7 @@ static int fill(struct runtime *rt, struct unpacked *u, int64_t parent, int fd,
 		return rc;
 	if (!digest_eq(&u->stream.diff_id, want))
 		return err_set(err, EBADMSG, "its content is %s", digest_str(&u->stream.diff_id));
+	fault_point("image.load.applied");
 	rc = snap_commit(rt->snap, u->made.snapshot, NULL, u->frozen.flags, err);
 	if (rc < 0)
 		return rc;
@@ -271,6 +274,7 @@ int image_load_one(const struct image_load *ld, const struct image_loaded *l, st
 	rc = load_layers(ld, l, c, &made.snapshot, err);
 	if (rc >= 0)
 		rc = put_image(ld, l, c, made.snapshot, id, err);
+	fault_point("image.load.image");
 	if (rc < 0)
 		return rc;
 	undo_done(&undo);
@@ -371,6 +375,7 @@ static int load_tar(struct image_load *ld, int tar_fd, struct err *err)
 
 	if (rc >= 0)
 		rc = layer_apply(tar_fd, s.fd, &o, NULL, err);
+	fault_point("image.load.unpacked");
 	if (rc < 0)
 		return rc;
 	ld->dir_fd = s.fd;

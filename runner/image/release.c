@@ -10,6 +10,7 @@
 #include <sys/file.h>
 #include <unistd.h>
 
+#include <shale/base/fault.h>
 #include <shale/base/fd.h>
 #include <shale/base/fs.h>
 #include <shale/snap.h>
@@ -167,6 +168,7 @@ int image_discard(struct runtime *rt, const struct image_gone *g, struct image_r
 		struct err e = { 0 };
 		int rc;
 
+		fault_point("image.discard.layer");
 		rc = image_origin_drop(rt, id, g->v[i].diff_id, &bytes, &e);
 		if (snap_discard(rt->snap, id, rc < 0 ? &(struct err){ 0 } : &e) < 0)
 			rc = rc < 0 ? rc : -e.code;

@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <shale/base/fault.h>
 #include <shale/base/proc.h>
 #include <shale/snap.h>
 #include <shale/store.h>
@@ -268,6 +269,7 @@ int image_remove(struct runtime *rt, const char *name, unsigned flags, struct im
 	auto_db_tx struct db *tx = NULL;
 	int rc;
 
+	fault_point("image.remove.begin");
 	/* Into the trash: a power cut may bring it back, whole. Files only go after a row that is
 	 * gone for good. */
 	rc = db_tx_begin(rt->db, j.now ? DB_FULL : DB_LAZY, &tx, err);
@@ -280,8 +282,10 @@ int image_remove(struct runtime *rt, const char *name, unsigned flags, struct im
 		rc = apply_rows(&j, err);
 	if (rc >= 0)
 		rc = db_tx_commit(&tx, err);
+	fault_point("image.remove.rows");
 	if (rc >= 0)
 		rc = apply_files(&j, ret, err);
+	fault_point("image.remove.files");
 	return rc < 0 ? rc : sweep(rt, ret, err);
 }
 
@@ -305,5 +309,6 @@ int image_remove_if(struct runtime *rt, const char *id, const struct image_remov
 		rc = apply_rows(&j, err);
 	if (rc >= 0)
 		rc = db_tx_commit(&tx, err);
+	fault_point("image.prune.rows");
 	return rc < 0 ? rc : apply_files(&j, ret, err);
 }

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <shale/base/fault.h>
 #include <shale/base/json.h>
 #include <shale/base/proc.h>
 #include <shale/snap.h>
@@ -204,6 +205,7 @@ int image_trash_restore(struct runtime *rt, const char *which, struct strv *ret_
 		rc = find(rt, which, &ids, err);
 	for (size_t i = 0; rc >= 0 && i < ids.n; i++)
 		rc = restore(rt, ids.v[i], ret_lines, err);
+	fault_point("image.undo.rows");
 	return rc < 0 ? rc : db_tx_commit(&tx, err);
 }
 
@@ -230,6 +232,7 @@ static int empty_one(struct runtime *rt, const char *id, struct image_removal *r
 	if (rc < 0)
 		return rc;
 	strv_add(&ret->deleted, id);
+	fault_point("image.trash.rows");
 	return image_discard_image(rt, id, &gone, ret, err);
 }
 

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <time.h>
 
+#include <shale/base/fault.h>
 #include <shale/base/hash.h>
 #include <shale/base/proc.h>
 #include <shale/store.h>
@@ -52,6 +53,7 @@ int image_put(struct runtime *rt, const struct image_new *n, char ret_id[DIGEST_
 	rc = insert_row(rt, id, n, err);
 	for (size_t i = 0; rc >= 0 && n->tags && i < n->tags->n; i++)
 		rc = image_tag(rt, id, n->tags->v[i], err);
+	fault_point("image.put.rows");
 	if (rc >= 0)
 		rc = db_tx_commit(&tx, err);
 	if (rc < 0)

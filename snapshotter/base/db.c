@@ -10,6 +10,7 @@
 
 #include <sqlite3.h>
 
+#include <shale/base/fault.h>
 #include <shale/base/fd.h>
 #include <shale/base/proc.h>
 #include <shale/base/str.h>
@@ -266,11 +267,13 @@ int db_commit(struct db *db, struct err *err)
 	if (--db->depth > 0)
 		return 0;
 	db->depth = 1; /* the statement itself runs inside */
+	fault_point("db.commit.rows");
 	rc = db_run(db, "COMMIT", NULL, err);
 	if (rc < 0) {
 		db_rollback(db);
 		return rc;
 	}
+	fault_point("db.commit.done");
 	db->depth = 0;
 	unlock_writers(db);
 	return 0;

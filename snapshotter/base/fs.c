@@ -13,6 +13,7 @@
 
 #include <linux/fs.h>
 
+#include <shale/base/fault.h>
 #include <shale/base/fd.h>
 #include <shale/base/mem.h>
 #include <shale/base/proc.h>
@@ -166,8 +167,10 @@ int fs_write_atomic(int dir_fd, const char *name, const void *p, size_t n, bool 
 	rc = fd_write_all(fd, p, n, err);
 	if (rc >= 0 && sync && fsync(fd) < 0)
 		rc = err_sys(err, "fsync");
+	fault_point("fs.atomic.written");
 	if (rc >= 0 && renameat(dir_fd, tmp, dir_fd, name) < 0)
 		rc = err_sys(err, "rename");
+	fault_point("fs.atomic.renamed");
 	if (rc < 0) {
 		unlinkat(dir_fd, tmp, 0);
 		return err_ctx(err, "write %s", name);

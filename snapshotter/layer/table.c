@@ -17,6 +17,7 @@
 #include <xxhash.h>
 #include <zstd.h>
 
+#include <shale/base/fault.h>
 #include <shale/base/fd.h>
 #include <shale/base/proc.h>
 
@@ -173,8 +174,10 @@ int layer_table_commit(struct layer_table *t, struct err *err)
 	rc = fd_write_all(t->fd, &sum, sizeof(sum), err);
 	if (rc < 0)
 		return err_ctx(err, "file table");
+	fault_point("layer.table.written");
 	if (renameat(t->dir_fd, t->name, t->dir_fd, "table") < 0)
 		return err_sys(err, "rename file table");
+	fault_point("layer.table.renamed");
 	t->name[0] = 0;
 	return 0;
 }

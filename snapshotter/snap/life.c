@@ -12,6 +12,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include <shale/base/fault.h>
 #include <shale/base/fd.h>
 #include <shale/base/fs.h>
 #include <shale/base/proc.h>
@@ -138,9 +139,11 @@ int snap_prepare(struct snap *s, const struct snap_new *n, struct snap_info *ret
 		    err);
 	if (rc < 0)
 		return leave(&tx, explain_key(s, n->key, rc, err));
+	fault_point("snap.prepare.row");
 	info.id = db_last_id(s->db);
 	snprintf(info.key, sizeof(info.key), "%s", n->key ? n->key : SNAP_NAME(info.id, NULL));
 	rc = fill_dirs(s, &info, err);
+	fault_point("snap.prepare.directories");
 	if (rc >= 0)
 		rc = db_tx_commit(&tx, err);
 	if (rc < 0)
@@ -185,8 +188,10 @@ int snap_commit(struct snap *s, int64_t id, const char *name, unsigned flags, st
 	rc = snap_settle_commit(s, id, err);
 	if (rc < 0)
 		return rc;
+	fault_point("snap.commit.settled");
 	rc = db_run(s->db, update, DB_ARGS(DB_I(id), DB_T(name), DB_I(flags), DB_T(proc_boot_id())),
 		    err);
+	fault_point("snap.commit.row");
 	if (rc < 0)
 		return explain_key(s, name, rc, err);
 	if (rc > 0)

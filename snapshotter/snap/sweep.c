@@ -11,6 +11,7 @@
 #include <sys/file.h>
 #include <unistd.h>
 
+#include <shale/base/fault.h>
 #include <shale/base/fd.h>
 #include <shale/base/fs.h>
 #include <shale/base/proc.h>
@@ -24,8 +25,10 @@ int snap_to_trash(struct snap *s, int64_t id, struct err *err)
 
 	proc_random_hex(random, 8);
 	snprintf(to, sizeof(to), "trash/snap-%" PRId64 ".%s", id, random);
-	if (renameat(s->snap_fd, SNAP_NAME(id, NULL), s->store_fd, to) == 0)
+	if (renameat(s->snap_fd, SNAP_NAME(id, NULL), s->store_fd, to) == 0) {
+		fault_point("snap.trash.renamed");
 		return 0;
+	}
 	/* A remover and a sweeper may want the same one; or is it trash/ that is missing? */
 	if (errno != ENOENT || faccessat(s->snap_fd, SNAP_NAME(id, NULL), F_OK, 0) == 0)
 		return err_sys(err, "rename snap/%" PRId64 " to %s", id, to);
@@ -168,6 +171,7 @@ static int empty_trash(struct snap *s, struct err *err)
 		if (is_mounted(trash, names.v[i]))
 			continue;
 		n++;
+		fault_point("snap.sweep.tree");
 		if (fs_remove_tree(trash, names.v[i], &one) == 0)
 			continue;
 		/* One that resists does not keep the space of the others. */

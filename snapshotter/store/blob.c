@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <shale/base/fault.h>
 #include <shale/base/fd.h>
 #include <shale/base/fs.h>
 #include <shale/base/hash.h>
@@ -141,6 +142,7 @@ int store_blob_commit(struct blob *b, const struct digest *want, struct digest *
 	struct digest d;
 	int rc = 0;
 
+	fault_point("store.blob.written");
 	hash_end(b->hash, &d);
 	if (want && !digest_eq(want, &d))
 		return err_set(err, EBADMSG, "digest is %s instead of %s", digest_str(&d),
@@ -151,6 +153,7 @@ int store_blob_commit(struct blob *b, const struct digest *want, struct digest *
 		else if (!is_stored(b->st, &d, b->size))
 			rc = replace(b, BLOB_PATH(&d), err);
 	}
+	fault_point("store.blob.named");
 	if (rc >= 0 && ret)
 		*ret = d;
 	return rc;

@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <shale/base/fault.h>
 #include <shale/base/fs.h>
 #include <shale/base/str.h>
 
@@ -57,6 +58,7 @@ int store_blob_remove(struct store *st, const struct digest *d, struct err *err)
 {
 	if (unlinkat(st->store_fd, BLOB_PATH(d), 0) < 0 && errno != ENOENT)
 		return err_sys(err, "remove blob %s", digest_str(d));
+	fault_point("store.blob.removed");
 	return 0;
 }
 
