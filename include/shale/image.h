@@ -240,6 +240,9 @@ struct image_audit {
 void image_audit_free(struct image_audit *a);
 #define auto_image_audit cleanup(image_audit_free)
 int image_audit(struct runtime *rt, struct image_audit *ret, struct err *err);
+/* Blobs that image_audit calls orphans go: a removal that was killed left them. Does nothing while
+ * a build, import or load runs. */
+int image_sweep(struct runtime *rt, struct err *err);
 
 /* Disk use of a layer's directory: walked once, then known. */
 int image_layer_disk(struct runtime *rt, int64_t snapshot, uint64_t *ret_bytes, struct err *err);

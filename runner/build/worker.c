@@ -161,17 +161,43 @@ static void join(struct workers *w)
 		pthread_join(w->thread[--w->n_threads], NULL);
 }
 
+static bool is_job(const struct workers *w, int64_t snapshot)
+{
+	for (const struct job *j = w->first; j; j = j->next)
+		if (j->snapshot == snapshot)
+			return true;
+	return false;
+}
+
+/* A step from the cache may be one whose build was killed before this point. Not inside the
+ * transaction: it reads the layer. */
+static int hash_parents(struct workers *w, struct err *err)
+{
+	int rc = 0;
+
+	for (const struct job *j = w->first; j && rc >= 0; j = j->next) {
+		struct snap_info info = { 0 };
+
+		rc = snap_stat(w->rt->snap, j->snapshot, &info, err);
+		if (rc >= 0 && info.parent && !is_job(w, info.parent))
+			rc = image_layer_hash(w->rt, info.parent, err);
+	}
+	return rc;
+}
+
 int workers_finish(struct workers *w, struct err *err)
 {
 	auto_db_tx struct db *tx = NULL;
-	int rc = 0;
+	int rc;
 
 	join(w);
 	fault_point("build.workers.joined");
 	w->closing = false;
 	if (!w->first)
 		return 0;
-	rc = db_tx_begin(w->rt->db, DB_LAZY, &tx, err);
+	rc = hash_parents(w, err);
+	if (rc >= 0)
+		rc = db_tx_begin(w->rt->db, DB_LAZY, &tx, err);
 	/* In the order they ran: a parent's ChainID is there before its child needs it. */
 	for (struct job *j = w->first; j && rc >= 0; j = j->next) {
 		if (j->rc < 0) {

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include <shale/container.h>
 #include <shale/image.h>
 
 #include "priv.h"
@@ -14,6 +15,14 @@ static const struct opt gc_opts[] = {
 	{ 0 },
 };
 
+/* What commands that were killed have left: files without a row. */
+static int sweep(struct cli *c, struct err *err)
+{
+	int rc = image_sweep(&c->rt, err);
+
+	return rc < 0 ? rc : container_tidy(&c->rt, err);
+}
+
 static int gc_main(struct cli *c, void *args, int argc, char **argv)
 {
 	auto_image_removal struct image_removal r = { 0 };
@@ -22,7 +31,7 @@ static int gc_main(struct cli *c, void *args, int argc, char **argv)
 
 	(void)argc;
 	(void)argv;
-	if (gc_run(c, &r, &err) < 0)
+	if (gc_run(c, &r, &err) < 0 || sweep(c, &err) < 0)
 		return cli_fail(c, &err);
 	auto_free char *size = out_size(r.freed_bytes);
 	if (!a->quiet)

@@ -173,23 +173,30 @@ static int find_origins(struct blobs *b, struct err *err)
 	return rc;
 }
 
+/* What a blob belongs to. */
+static int blob_part(const struct blobs *b, const struct digest *d, int64_t *ret, struct err *err)
+{
+	const char *id = digest_str(d);
+	int rc = db_get_int(
+		b->rt->db,
+		"SELECT ?2 FROM images WHERE id=?1 UNION ALL SELECT ?3 FROM trash WHERE id=?1",
+		DB_ARGS(DB_T(id), DB_I(IMAGE_PART_IMAGES), DB_I(IMAGE_PART_TRASH)), ret, err);
+
+	if (rc == 0)
+		*ret = strv_has(&b->origins, id) ? IMAGE_PART_IMAGES : IMAGE_PART_ORPHANS;
+	return rc;
+}
+
 static int blob_one(const struct blob_info *info, void *arg, struct err *err)
 {
 	struct blobs *b = arg;
-	const char *id = digest_str(&info->digest);
 	auto_free char *path = mem_fmt("blobs/sha256/%s", digest_hex(&info->digest));
 	uint64_t bytes = 0;
-	int64_t part = IMAGE_PART_ORPHANS;
+	int64_t part;
 	int rc = disk_of(b->rt, path, &bytes, err);
 
 	if (rc >= 0)
-		rc = db_get_int(
-			b->rt->db,
-			"SELECT ?2 FROM images WHERE id=?1 UNION ALL SELECT ?3 FROM trash WHERE id=?1",
-			DB_ARGS(DB_T(id), DB_I(IMAGE_PART_IMAGES), DB_I(IMAGE_PART_TRASH)), &part,
-			err);
-	if (rc == 0 && strv_has(&b->origins, id))
-		part = IMAGE_PART_IMAGES;
+		rc = blob_part(b, &info->digest, &part, err);
 	if (rc < 0)
 		return rc;
 	if (part == IMAGE_PART_ORPHANS)
@@ -210,6 +217,40 @@ static int audit_blobs(struct runtime *rt, struct image_audit *a, struct err *er
 	int rc = find_origins(&b, err);
 
 	return rc < 0 ? rc : store_blob_walk(rt->store, blob_one, &b, err);
+}
+
+static int sweep_one(const struct blob_info *info, void *arg, struct err *err)
+{
+	struct blobs *b = arg;
+	auto_db_tx struct db *tx = NULL;
+	uint64_t bytes = 0;
+	int64_t part;
+	int rc = blob_part(b, &info->digest, &part, err);
+
+	if (rc < 0 || part != IMAGE_PART_ORPHANS)
+		return rc;
+	/* Again, under the lock under which an image's row and blob appear. */
+	rc = db_tx_begin(b->rt->db, DB_FULL, &tx, err);
+	if (rc >= 0)
+		rc = blob_part(b, &info->digest, &part, err);
+	if (rc >= 0 && part == IMAGE_PART_ORPHANS)
+		rc = image_blob_remove(b->rt, &info->digest, &bytes, err);
+	return rc < 0 ? rc : db_tx_commit(&tx, err);
+}
+
+int image_sweep(struct runtime *rt, struct err *err)
+{
+	cleanup(blobs_free) struct blobs b = { .rt = rt };
+	/* Who loads has blobs that no row names yet. */
+	auto_fd int lease = image_lease_exclusive(rt, err);
+	int rc;
+
+	if (lease == -EBUSY) {
+		err_clear(err);
+		return 0;
+	}
+	rc = lease < 0 ? lease : find_origins(&b, err);
+	return rc < 0 ? rc : store_blob_walk(rt->store, sweep_one, &b, err);
 }
 
 /* --- the rest --- */
