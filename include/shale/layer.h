@@ -26,12 +26,21 @@ enum layer_flag {
 	LAYER_NEEDS_REDIRECT = 2, /* an upper directory has trusted.overlay.redirect */
 };
 
+/* What an archive had, for who unpacks it before its parents are there (parent_fd -1). */
+enum layer_seen {
+	LAYER_SAW_ROOT = 1,    /* an entry of the root: else its attributes are the parents' */
+	LAYER_MISSES_DIRS = 2, /* paths through directories of the parents' that it has no entry
+				  for: to be unpacked again with parent_fd */
+	LAYER_CUTS_ROOT = 4,   /* an opaque root, which only the parents' names tell: the same */
+};
+
 struct layer_info {
 	struct digest diff_id; /* SHA-256 of the stream */
 	uint64_t size_bytes;   /* content of regular files: what history shows */
 	uint64_t tar_bytes;    /* length of the stream */
 	uint64_t entries;
 	unsigned flags; /* enum layer_flag */
+	unsigned seen;  /* layer_apply: enum layer_seen */
 };
 
 /*
