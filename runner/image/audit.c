@@ -185,7 +185,9 @@ static int blob_one(const struct blob_info *info, void *arg, struct err *err)
 	if (rc >= 0)
 		rc = db_get_int(
 			b->rt->db,
-			"SELECT ?2 FROM images WHERE id=?1 UNION ALL SELECT ?3 FROM trash WHERE id=?1",
+			"SELECT ?2 FROM images WHERE id=?1 UNION ALL SELECT ?3 FROM trash WHERE id=?1"
+			" UNION ALL SELECT ?2 FROM manifests WHERE digest=?1"
+			" UNION ALL SELECT ?2 FROM layer_blobs WHERE digest=?1",
 			DB_ARGS(DB_T(id), DB_I(IMAGE_PART_IMAGES), DB_I(IMAGE_PART_TRASH)), &part,
 			err);
 	if (rc == 0 && strv_has(&b->origins, id))

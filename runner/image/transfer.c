@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Starting shale-transfer with nothing but a socket, and requests and answers over it. */
-#include "transfer.h"
+#include "remote.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -20,10 +20,16 @@
 #include <shale/base/path.h>
 #include <shale/base/proc.h>
 #include <shale/base/sys.h>
+#include <shale/registry.h>
 
-#define PROGRAM "shale-transfer"
+#define PROGRAM REGISTRY_PROGRAM
 
-enum { PACKET_MAX = 128 << 10, NOBODY = 65534, SOCKET_FD = 3, PENDING_MAX = 4096 };
+enum {
+	PACKET_MAX = REGISTRY_PACKET_MAX,
+	NOBODY = REGISTRY_UID,
+	SOCKET_FD = REGISTRY_FD,
+	PENDING_MAX = 20000
+};
 
 struct image_transfer {
 	pid_t pid;
@@ -102,9 +108,8 @@ static int find_program(struct strv *ret, struct err *err)
 
 static void clean_env(struct strv *env)
 {
-	static const char *const kept[] = { "http_proxy", "https_proxy", "no_proxy",
-					    "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY",
-					    "all_proxy" };
+	static const char *const kept[] = { "http_proxy", "https_proxy", "no_proxy", "HTTPS_PROXY",
+					    "NO_PROXY",   "ALL_PROXY",   "all_proxy" };
 
 	strv_add(env, "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
 	for (size_t i = 0; i < ARRAY_LEN(kept); i++) {
