@@ -16,7 +16,6 @@ struct token {
 	char *user, *secret; /* whose it is */
 	char *value;         /* NULL: being fetched */
 	int64_t good_until_ms;
-	struct call *call;
 };
 
 static const char *secret_of(const struct endpoint *ep)
@@ -125,10 +124,10 @@ static void token_done(struct call *c, struct err *err)
 {
 	struct token *k = c->owner;
 	struct transfer *t = c->t;
+	struct session *s = c->session;
 	auto_free char *origin = url_origin(c->home), *refresh = NULL;
 	int64_t expires_s;
 
-	k->call = NULL;
 	if (!err->code &&
 	    !parse_token(str_get(&c->text), c->text.len, &k->value, &refresh, &expires_s))
 		err_set(err, EPROTO, "%s: no token in the answer", origin);
@@ -136,11 +135,12 @@ static void token_done(struct call *c, struct err *err)
 		err_ctx(err, "token for %s", *k->scope ? k->scope : "login");
 		wake(t, k, err);
 		token_drop(t, k);
-		return;
+	} else {
+		keep_identity(c, refresh);
+		k->good_until_ms = now_ms() + (expires_s - EXPIRY_MARGIN_S) * 1000;
+		wake(t, k, err);
 	}
-	keep_identity(c, refresh);
-	k->good_until_ms = now_ms() + (expires_s - EXPIRY_MARGIN_S) * 1000;
-	wake(t, k, err);
+	session_release(t, s);
 }
 
 static const struct call_ops token_ops = { .done = token_done };
@@ -212,7 +212,7 @@ static struct token *token_fetch(struct transfer *t, struct session *s, struct e
 	t->tokens = k;
 	c = *ep->identity_token ? oauth_call(s, ep, k) : basic_call(s, ep, k);
 	c->is_token = true;
-	k->call = c;
+	s->users++; /* whoever asked first may be canceled before it comes */
 	call_go(t, c, &token_ops, k);
 	return k;
 }

@@ -58,6 +58,12 @@ void call_go(struct transfer *t, struct call *c, const struct call_ops *ops, voi
 	*at = c;
 }
 
+void call_delay(struct call *c, int64_t delay_ms)
+{
+	c->state = CALL_ASLEEP;
+	c->at_ms = now_ms() + delay_ms;
+}
+
 static void stop(struct call *c)
 {
 	if (c->state == CALL_RUNNING)
@@ -86,8 +92,7 @@ static void end(struct call *c, struct err *err)
 static void again(struct call *c, int64_t delay_ms)
 {
 	stop(c);
-	c->state = CALL_ASLEEP;
-	c->at_ms = now_ms() + delay_ms;
+	call_delay(c, delay_ms);
 }
 
 void call_scrub(struct call *c, struct err *err)
@@ -179,12 +184,12 @@ void call_resume(struct call *c)
 /* --- retries
  * ----------------------------------------------------------------------------------------- */
 /* Twice as long each time, and not all callers at the same moment. */
-static int64_t back_off(const struct call *c)
+int64_t call_back_off(const struct session *s, int64_t tries)
 {
-	int64_t ms = c->session->backoff_ms;
+	int64_t ms = s->backoff_ms;
 	uint32_t r = 0;
 
-	for (int64_t i = 1; i < c->tries && ms < CALL_SLEEP_MAX_MS; i++)
+	for (int64_t i = 1; i < tries && ms < CALL_SLEEP_MAX_MS; i++)
 		ms *= 2;
 	if (ms > CALL_SLEEP_MAX_MS)
 		ms = CALL_SLEEP_MAX_MS;
@@ -232,7 +237,7 @@ static void retry(struct call *c, struct err *err)
 		end(c, err);
 		return;
 	}
-	ms = back_off(c);
+	ms = call_back_off(c->session, c->tries);
 	if (wait_s * SECOND > ms)
 		ms = wait_s * SECOND;
 	call_scrub(c, err);

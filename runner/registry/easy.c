@@ -153,8 +153,9 @@ static size_t on_read(char *p, size_t size, size_t n, void *arg)
 	} else {
 		got = pread(b->fd, p, n, (off_t)(b->at + b->sent));
 	}
-	if (got < 0 && (errno == EAGAIN || errno == EINTR)) {
+	if (got < 0 && errno == EAGAIN && c->ops->starved) {
 		c->is_paused = true;
+		c->ops->starved(c);
 		return CURL_READFUNC_PAUSE;
 	}
 	if (got < 0)

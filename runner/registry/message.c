@@ -102,12 +102,16 @@ void message_scrub(char *s, const char *secret)
 
 static void add_one(struct str *b, const char *code, const char *message)
 {
+	auto_free char *word = mem_strn(code ? code : "", strnlen(code ? code : "", 64));
+
 	if (b->len)
 		str_add(b, "; ");
-	for (size_t i = 0; code && code[i] && i < 64; i++)
-		str_addc(b, code[i] == '_' ? ' ' : (char)tolower((unsigned char)code[i]));
-	if (message && *message) {
-		if (code && *code)
+	for (char *s = word; *s; s++)
+		*s = *s == '_' ? ' ' : (char)tolower((unsigned char)*s);
+	str_add(b, word);
+	/* Many say the same twice. */
+	if (message && *message && strcasecmp(message, word) != 0) {
+		if (*word)
 			str_add(b, ": ");
 		str_addn(b, message, strnlen(message, MESSAGE_MAX));
 	}

@@ -146,10 +146,6 @@ struct endpoint {
 	char *new_identity; /* what a login got */
 };
 
-struct pending { /* an upload that the registry has opened and nobody used yet */
-	char *digest, *location;
-};
-
 struct session {
 	struct session *next;
 	int handle;
@@ -159,7 +155,7 @@ struct session {
 	size_t n_eps;
 	char *user_agent;
 	int64_t retries, backoff_ms, stall_ms;
-	struct pending pending;
+	struct strv pending; /* digest=location: opened by the registry, not yet used */
 };
 
 struct session *session_find(struct transfer *t, int64_t handle);
@@ -196,6 +192,8 @@ struct call_ops {
 	int (*head)(struct call *c, struct err *err);
 	/* Bytes of its body. 1: not taken, the call is paused until call_resume(). */
 	int (*data)(struct call *c, const void *p, size_t n, struct err *err);
+	/* A pipe has nothing to send for now; the call is paused until call_resume(). */
+	void (*starved)(struct call *c);
 	/* The end: 2xx and no err, or err. The call is freed after it. */
 	void (*done)(struct call *c, struct err *err);
 };
@@ -241,6 +239,9 @@ struct call {
 
 struct call *call_new(struct session *s, struct endpoint *ep, const char *method, char *url_take);
 void call_go(struct transfer *t, struct call *c, const struct call_ops *ops, void *owner);
+/* Not before delay_ms from now; for owners that repeat calls of theirs. */
+void call_delay(struct call *c, int64_t delay_ms);
+int64_t call_back_off(const struct session *s, int64_t tries);
 void call_cancel(struct call *c);
 void call_resume(struct call *c);
 void call_finished(struct call *c, CURLcode rc); /* libcurl is done with it */

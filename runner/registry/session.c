@@ -25,8 +25,7 @@ void session_free(struct session *s)
 		endpoint_free(&s->eps[i]);
 	free(s->eps);
 	free(s->user_agent);
-	free(s->pending.digest);
-	free(s->pending.location);
+	strv_free(&s->pending);
 	free(s);
 }
 
