@@ -80,8 +80,7 @@ static bool has_password(const struct endpoint *ep)
 	return *ep->user && *ep->password;
 }
 
-/* --- messages hold nothing secret
- * ------------------------------------------------------------------------ */
+/* --- messages hold nothing secret --- */
 void auth_scrub(struct transfer *t, const struct endpoint *ep, char *msg)
 {
 	auto_free char *basic = has_password(ep) ? basic_text(ep) : NULL;
@@ -95,20 +94,13 @@ void auth_scrub(struct transfer *t, const struct endpoint *ep, char *msg)
 	}
 }
 
-/* --- fetching a token
- * -------------------------------------------------------------------------------------- */
+/* --- fetching a token --- */
 /* Who waits for it goes on, or fails with it. */
 static void wake(struct transfer *t, struct token *k, struct err *err)
 {
-	struct call *c = t->calls;
-
-	while (c) {
-		bool is_ours = c->state == CALL_AUTH && c->token == k;
-
-		if (is_ours)
+	for (struct call *c = t->calls; c; c = c->next)
+		if (c->state == CALL_AUTH && c->token == k)
 			call_authorized(c, err);
-		c = is_ours ? t->calls : c->next;
-	}
 }
 
 static void keep_identity(struct call *c, const char *refresh)
@@ -217,9 +209,7 @@ static struct token *token_fetch(struct transfer *t, struct session *s, struct e
 	return k;
 }
 
-/* --- requests
- * ------------------------------------------------------------------------------------------------
- */
+/* --- requests --- */
 static unsigned n_tokens(const struct transfer *t)
 {
 	unsigned n = 0;
@@ -273,8 +263,7 @@ int auth_prepare(struct call *c, struct strv *headers, struct err *err)
 	return 0;
 }
 
-/* --- challenges
- * ---------------------------------------------------------------------------------------------- */
+/* --- challenges --- */
 /* realm: an absolute URL that a password may be sent to, so by https where the registry is. */
 static int take_bearer(struct call *c, const struct challenge *ch, struct err *err)
 {

@@ -26,13 +26,6 @@ struct call *call_new(struct session *s, struct endpoint *ep, const char *method
 
 static void call_free(struct call *c)
 {
-	struct call **at = &c->t->calls;
-
-	while (*at && *at != c)
-		at = &(*at)->next;
-	if (*at)
-		*at = c->next;
-	easy_free(c);
 	reply_free(&c->reply);
 	str_free(&c->text);
 	strv_free(&c->headers);
@@ -72,12 +65,27 @@ static void stop(struct call *c)
 	easy_free(c);
 }
 
+/* Freed by the next sweep: whoever walks the list may go on. */
 void call_cancel(struct call *c)
 {
-	if (!c)
-		return;
-	stop(c);
-	call_free(c);
+	if (c)
+		stop(c);
+}
+
+void calls_sweep(struct transfer *t)
+{
+	struct call **at = &t->calls;
+
+	while (*at) {
+		struct call *c = *at;
+
+		if (c->state == CALL_OVER) {
+			*at = c->next;
+			call_free(c);
+		} else {
+			at = &c->next;
+		}
+	}
 }
 
 static void end(struct call *c, struct err *err)
@@ -86,7 +94,6 @@ static void end(struct call *c, struct err *err)
 	if (err->code)
 		call_scrub(c, err);
 	c->ops->done(c, err);
-	call_free(c);
 }
 
 static void again(struct call *c, int64_t delay_ms)
@@ -121,8 +128,7 @@ int call_status_error(struct call *c, struct err *err)
 	return err_ctx(err, "%s", origin);
 }
 
-/* --- start
- * ------------------------------------------------------------------------------------------- */
+/* --- start --- */
 static void start(struct call *c)
 {
 	auto_strv struct strv headers = { 0 };
@@ -181,8 +187,7 @@ void call_resume(struct call *c)
 		call_finished(c, rc);
 }
 
-/* --- retries
- * ----------------------------------------------------------------------------------------- */
+/* --- retries --- */
 /* Twice as long each time, and not all callers at the same moment. */
 int64_t call_back_off(const struct session *s, int64_t tries)
 {
@@ -249,8 +254,7 @@ static void retry(struct call *c, struct err *err)
 	again(c, ms);
 }
 
-/* --- the end of an attempt
- * ------------------------------------------------------------------------------ */
+/* --- the end of an attempt --- */
 static bool is_redirect(const struct call *c)
 {
 	int status = c->reply.status;
@@ -338,9 +342,7 @@ void call_finished(struct call *c, CURLcode rc)
 	}
 }
 
-/* --- time
- * --------------------------------------------------------------------------------------------------
- */
+/* --- time --- */
 /* A registry that has got all of an upload may hash it for a long time before it answers. */
 static int64_t window_of(const struct call *c)
 {
@@ -383,28 +385,17 @@ static bool has_room(const struct transfer *t, enum pool p)
 	return t->running[p] < at_once[p];
 }
 
-/* One step for one call; true when the list may have changed. */
-static bool tick(struct call *c, int64_t now)
-{
-	if (c->state == CALL_ASLEEP && c->at_ms <= now)
-		c->state = CALL_QUEUED;
-	if (c->state == CALL_QUEUED && has_room(c->t, c->pool)) {
-		start(c);
-		return true;
-	}
-	if (c->state == CALL_RUNNING && is_stalled(c, now)) {
-		stalled(c);
-		return true;
-	}
-	return false;
-}
-
 void calls_tick(struct transfer *t, int64_t now)
 {
-	struct call *c = t->calls;
-
-	while (c)
-		c = tick(c, now) ? t->calls : c->next;
+	for (struct call *c = t->calls; c; c = c->next) {
+		if (c->state == CALL_ASLEEP && c->at_ms <= now)
+			c->state = CALL_QUEUED;
+		if (c->state == CALL_QUEUED && has_room(t, c->pool))
+			start(c);
+		else if (c->state == CALL_RUNNING && is_stalled(c, now))
+			stalled(c);
+	}
+	calls_sweep(t);
 }
 
 int64_t calls_deadline(const struct transfer *t, int64_t now)

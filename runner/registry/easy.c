@@ -10,8 +10,7 @@
 
 enum { CONNECT_MS = 20 * 1000, SMALL_MS = 300 * 1000, BUFFER = 256 << 10 };
 
-/* --- headers
- * --------------------------------------------------------------------------------------- */
+/* --- headers --- */
 void reply_free(struct reply *r)
 {
 	free(r->location);
@@ -95,8 +94,7 @@ static size_t on_header(char *p, size_t size, size_t n, void *arg)
 	return size * n;
 }
 
-/* --- bodies
- * ---------------------------------------------------------------------------------------- */
+/* --- bodies --- */
 static size_t refusal(struct call *c, const char *p, size_t n)
 {
 	size_t room = c->is_token ? TOKEN_JSON_BYTES + 1 : CALL_ERROR_BYTES;
@@ -181,8 +179,7 @@ static int on_seek(void *arg, curl_off_t to, int origin)
 	return CURL_SEEKFUNC_OK;
 }
 
-/* --- options
- * --------------------------------------------------------------------------------------- */
+/* --- options --- */
 static void set_method(struct call *c, CURL *e)
 {
 	bool is_empty = c->body.is_on && c->body.size == 0;
@@ -312,8 +309,7 @@ void easy_free(struct call *c)
 	c->slist = NULL;
 }
 
-/* --- failures
- * -------------------------------------------------------------------------------------- */
+/* --- failures --- */
 static const struct {
 	CURLcode rc;
 	int code;

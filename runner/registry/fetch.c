@@ -50,8 +50,7 @@ static int context(struct job *j, struct err *err)
 	return err_ctx(err, "%s/%s:%s", ep->host, ep->repo, f->name);
 }
 
-/* --- calls, one endpoint after the other
- * ------------------------------------------------------------------ */
+/* --- calls, one endpoint after the other --- */
 static int accept_headers(struct job *j, struct call *c, struct err *err)
 {
 	auto_strv struct strv types = { 0 };
@@ -114,8 +113,7 @@ static json_t *result(struct call *c, const struct digest *d, int64_t size)
 	return r;
 }
 
-/* --- what is written to the parent
- * ------------------------------------------------------------------------ */
+/* --- what is written to the parent --- */
 /* As much as the pipe takes; what is left stays in out. */
 static int flush(struct job *j, struct err *err)
 {
@@ -167,9 +165,7 @@ static void answer(struct job *j, json_t *r)
 	ready(j);
 }
 
-/* --- blob
- * ---------------------------------------------------------------------------------------------------
- */
+/* --- blob --- */
 static void blob_start(struct call *c, struct strv *headers)
 {
 	struct job *j = c->owner;
@@ -265,9 +261,7 @@ static const struct call_ops blob_ops = {
 	.done = blob_done,
 };
 
-/* --- manifest
- * -----------------------------------------------------------------------------------------------
- */
+/* --- manifest --- */
 static void manifest_start(struct call *c, struct strv *headers)
 {
 	struct fetch *f = ((struct job *)c->owner)->own;
@@ -321,8 +315,7 @@ static const struct call_ops manifest_ops = {
 	.done = manifest_done,
 };
 
-/* --- head, has
- * ---------------------------------------------------------------------------------------------- */
+/* --- head, has --- */
 static void head_done(struct call *c, struct err *err)
 {
 	struct job *j = c->owner;
@@ -363,9 +356,7 @@ static void has_done(struct call *c, struct err *err)
 
 static const struct call_ops has_ops = { .done = has_done };
 
-/* --- requests
- * -----------------------------------------------------------------------------------------------
- */
+/* --- requests --- */
 static int begin(struct job *j, const struct fetch *how, const char *name, struct err *err)
 {
 	struct fetch *f = mem_dup(how, sizeof(*how));

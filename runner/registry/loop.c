@@ -31,8 +31,7 @@ void watch_off(struct transfer *t, struct watch *w)
 	w->is_on = false;
 }
 
-/* --- libcurl's sockets and timers ----------------------------------------------------------------
- */
+/* --- libcurl's sockets and timers --- */
 struct curl_watch {
 	struct watch w;
 	struct transfer *t;
@@ -127,8 +126,7 @@ static void reap(CURLM *multi)
 	}
 }
 
-/* --- the loop
- * ------------------------------------------------------------------------------------- */
+/* --- the loop --- */
 static int timeout_ms(const struct transfer *t)
 {
 	int64_t now = now_ms(), at = calls_deadline(t, now);

@@ -95,7 +95,7 @@ void message_scrub(char *s, const char *secret)
 	if (n < SECRET_MIN)
 		return;
 	for (char *p = s; (p = strstr(p, secret)); p += 3) {
-		memcpy(p, "***", 3);
+		memset(p, '*', 3);
 		memmove(p + 3, p + n, strlen(p + n) + 1);
 	}
 }
@@ -107,7 +107,7 @@ static void add_one(struct str *b, const char *code, const char *message)
 	if (b->len)
 		str_add(b, "; ");
 	for (char *s = word; *s; s++)
-		*s = *s == '_' ? ' ' : (char)tolower((unsigned char)*s);
+		*s = (char)(*s == '_' ? ' ' : tolower((unsigned char)*s));
 	str_add(b, word);
 	/* Many say the same twice. */
 	if (message && *message && strcasecmp(message, word) != 0) {

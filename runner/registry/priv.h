@@ -46,7 +46,7 @@ enum {
 	TOKENS_MAX = 256,
 };
 
-/* --- loop.c ---------------------------------------------------------------------------------- */
+/* --- loop.c --- */
 struct watch {
 	int fd;
 	void (*fn)(void *arg, uint32_t events);
@@ -87,7 +87,7 @@ int transfer_run(int sock, struct err *err); /* until the parent closes its end 
 int watch_on(struct transfer *t, struct watch *w, uint32_t events, struct err *err);
 void watch_off(struct transfer *t, struct watch *w);
 
-/* --- url.c ----------------------------------------------------------------------------------- */
+/* --- url.c --- */
 /* "host", "host:port", "[::1]:5000", nothing else. */
 bool url_is_host(const char *s);
 bool url_is_loopback(const char *host);
@@ -104,7 +104,7 @@ int url_follow(const char *from, const char *location, bool plain_http, char **r
 char *url_with(const char *url, const char *name, const char *value); /* one more query item */
 char *url_origin(const char *url);                                    /* what messages may show */
 
-/* --- parse.c --------------------------------------------------------------------------------- */
+/* --- parse.c --- */
 struct challenge {
 	char *scheme; /* lower case */
 	char *realm, *service, *scope, *error;
@@ -124,7 +124,7 @@ bool parse_retry_after(const char *s, int64_t now_s, int64_t *ret_s);
 bool parse_token(const char *text, size_t len, char **ret_token, char **ret_refresh,
 		 int64_t *ret_expires_s);
 
-/* --- message.c ------------------------------------------------------------------------------- */
+/* --- message.c --- */
 /* What an error body says, in one line of printable text, or "". */
 char *message_of(const char *body, size_t len);
 void message_clean(char *s); /* in place: control characters and bytes that are no UTF-8 */
@@ -132,7 +132,7 @@ void message_scrub(char *s, const char *secret);
 const char *status_text(int status);
 int status_code(int status); /* errno */
 
-/* --- session.c ------------------------------------------------------------------------------- */
+/* --- session.c --- */
 enum auth { AUTH_UNKNOWN, AUTH_BASIC, AUTH_BEARER };
 
 struct endpoint {
@@ -162,7 +162,7 @@ struct session *session_find(struct transfer *t, int64_t handle);
 void session_release(struct transfer *t, struct session *s);
 void session_free(struct session *s);
 
-/* --- call.c, easy.c -------------------------------------------------------------------------- */
+/* --- call.c, easy.c --- */
 struct reply {
 	int status;
 	int64_t length; /* -1: not told */
@@ -194,7 +194,7 @@ struct call_ops {
 	int (*data)(struct call *c, const void *p, size_t n, struct err *err);
 	/* A pipe has nothing to send for now; the call is paused until call_resume(). */
 	void (*starved)(struct call *c);
-	/* The end: 2xx and no err, or err. The call is freed after it. */
+	/* The end: 2xx and no err, or err. The call is over then. */
 	void (*done)(struct call *c, struct err *err);
 };
 
@@ -246,6 +246,7 @@ void call_cancel(struct call *c);
 void call_resume(struct call *c);
 void call_finished(struct call *c, CURLcode rc); /* libcurl is done with it */
 void call_authorized(struct call *c, struct err *err);
+void calls_sweep(struct transfer *t); /* frees those that are over */
 void calls_tick(struct transfer *t, int64_t now);
 int64_t calls_deadline(const struct transfer *t, int64_t now);
 bool call_is_home(const struct call *c);
@@ -259,7 +260,7 @@ void easy_free(struct call *c);
 int easy_error(struct call *c, CURLcode rc, struct err *err);
 bool easy_is_transient(const struct call *c, CURLcode rc);
 
-/* --- auth.c ---------------------------------------------------------------------------------- */
+/* --- auth.c --- */
 /* Adds Authorization. 1: a token is on its way and the call waits for it. */
 int auth_prepare(struct call *c, struct strv *headers, struct err *err);
 /* 401: 1 when the call is to be tried again, 0 when it is the answer. */
@@ -267,7 +268,7 @@ int auth_challenged(struct call *c, struct err *err);
 void auth_scrub(struct transfer *t, const struct endpoint *ep, char *msg);
 void tokens_free(struct transfer *t);
 
-/* --- wire.c, jobs ---------------------------------------------------------------------------- */
+/* --- wire.c, jobs --- */
 struct op {
 	const char *name;
 	int (*run)(struct job *j, struct err *err); /* starts; the answer comes by job_done() */
@@ -277,7 +278,7 @@ struct op {
 };
 
 struct job {
-	struct job *next;
+	struct job *next, **at;
 	struct transfer *t;
 	struct session *session;
 	const struct op *op;

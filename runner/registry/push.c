@@ -86,9 +86,7 @@ static int take_location(struct call *c, char **at, struct err *err)
 	return 0;
 }
 
-/* --- mount
- * --------------------------------------------------------------------------------------------------
- */
+/* --- mount --- */
 static void mount_done(struct call *c, struct err *err)
 {
 	struct job *j = c->owner;
@@ -133,9 +131,7 @@ static int op_mount(struct job *j, struct err *err)
 	return 0;
 }
 
-/* --- upload
- * -------------------------------------------------------------------------------------------------
- */
+/* --- upload --- */
 static void upload_open(struct job *j, int64_t delay_ms);
 static void upload_send(struct job *j);
 
@@ -192,7 +188,7 @@ static void upload_commit(struct job *j)
 	go(j, c, &commit_ops);
 }
 
-/* --- after a broken connection */
+/* --- after a broken connection --- */
 static void status_done(struct call *c, struct err *err)
 {
 	struct job *j = c->owner;
@@ -390,9 +386,7 @@ static int op_upload(struct job *j, struct err *err)
 	return 0;
 }
 
-/* --- finish
- * -------------------------------------------------------------------------------------------------
- */
+/* --- finish --- */
 static int op_finish(struct job *j, struct err *err)
 {
 	struct job *of = job_find(j->t, json_get_int(j->args, "of", -1));
@@ -413,9 +407,7 @@ static int op_finish(struct job *j, struct err *err)
 	return 0;
 }
 
-/* --- put
- * ----------------------------------------------------------------------------------------------------
- */
+/* --- put --- */
 static void put_done(struct call *c, struct err *err)
 {
 	struct job *j = c->owner;

@@ -12,9 +12,7 @@
 
 enum { FDS_MAX = 4 };
 
-/* --- out
- * -------------------------------------------------------------------------------------------------
- */
+/* --- out --- */
 /* Never blocks: the parent may be at sending us something. */
 int wire_flush(struct transfer *t, struct err *err)
 {
@@ -88,19 +86,13 @@ void job_fail(struct job *j, struct err *err, int status, int64_t wait_s)
 	send_failure(t, id, err, status, wait_s);
 }
 
-/* --- jobs
- * ------------------------------------------------------------------------------------------------
- */
+/* --- jobs --- */
 void job_free(struct job *j)
 {
-	struct job **at = &j->t->jobs;
-
-	while (*at && *at != j)
-		at = &(*at)->next;
-	if (*at) {
-		*at = j->next;
-		j->t->n_jobs--;
-	}
+	*j->at = j->next;
+	if (j->next)
+		j->next->at = j->at;
+	j->t->n_jobs--;
 	call_cancel(j->call);
 	watch_off(j->t, &j->watch);
 	fd_close(&j->fd);
@@ -202,15 +194,14 @@ static void run(struct transfer *t, const struct op *op, json_t *args, int fd)
 	j->watch = (struct watch){ .fd = fd, .fn = fd_ready, .arg = j };
 	while (*at)
 		at = &(*at)->next;
+	j->at = at;
 	*at = j;
 	t->n_jobs++;
 	if (check(j, &err) < 0 || op->run(j, &err) < 0)
 		job_fail(j, &err, 0, 0);
 }
 
-/* --- in
- * --------------------------------------------------------------------------------------------------
- */
+/* --- in --- */
 static int take_fd(struct msghdr *m)
 {
 	int first = -1;
@@ -288,10 +279,13 @@ int wire_read(struct transfer *t, struct err *err)
 
 void wire_free(struct transfer *t)
 {
-	while (t->jobs)
-		job_free(t->jobs);
-	while (t->calls)
-		call_cancel(t->calls);
+	for (struct job *j = t->jobs, *next; j; j = next) {
+		next = j->next;
+		job_free(j);
+	}
+	for (struct call *c = t->calls; c; c = c->next)
+		call_cancel(c);
+	calls_sweep(t);
 	while (t->sessions) {
 		struct session *s = t->sessions;
 
