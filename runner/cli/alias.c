@@ -14,6 +14,7 @@ const struct alias cli_aliases[] = {
 	{ "image", "save", "save" },
 	{ "image", "load", "load" },
 	{ "image", "build", "build" },
+	{ "image", "pull", "pull" },
 	{ "image", "prune", "image-prune" },
 	{ "container", "ls", "ps" },
 	{ "container", "list", "ps" },

@@ -17,6 +17,7 @@ HEAVY(heavy_bench, "bench", "Compare the drivers on this host");
 HEAVY(heavy_build, "build", "Build an image from a Dockerfile");
 HEAVY(heavy_import, "import", "Make an image of a root file system's tar archive");
 HEAVY(heavy_load, "load", "Load images from an archive");
+HEAVY(heavy_pull, "pull", "Fetch an image from a registry");
 HEAVY(heavy_save, "save", "Save images to an archive");
 HEAVY(heavy_verify, "verify", "Read layers and configs again and name what is damaged");
 
@@ -44,6 +45,7 @@ const struct command *const cli_commands[] = {
 	&cmd_pin,
 	&cmd_prune,
 	&cmd_ps,
+	&heavy_pull,
 	&cmd_rm,
 	&cmd_rmi,
 	&cmd_run,
