@@ -46,6 +46,8 @@ static const struct {
 				       "REGISTRY=HOST[/PREFIX], asked before it" },
 	[SETTING_REGISTRY_SUDO] = { "registry", "sudo-home", NULL, "no", TYPE_BOOL,
 				    "under sudo the credentials of who called it" },
+	[SETTING_REGISTRY_PULL] = { "registry", "pull", "SHALE_PULL", "missing", TYPE_TEXT,
+				    "whether build, run and create pull: always, missing, never" },
 };
 
 const char *setting_help(enum setting key)

@@ -597,13 +597,3 @@ int image_pull(struct runtime *rt, const char *normalized, const struct image_pu
 	}
 	return 0;
 }
-
-int image_pull_policy(const char *text, bool *ret_always, bool *ret_never, struct err *err)
-{
-	*ret_always = str_eq(text, "always") || str_eq(text, "true");
-	*ret_never = str_eq(text, "never");
-	if (!text || *ret_always || *ret_never || str_eq(text, "missing") ||
-	    str_eq(text, "false") || str_eq(text, "newer"))
-		return 0;
-	return err_set(err, EINVAL, "--pull %.60s: want always, missing or never", text);
-}

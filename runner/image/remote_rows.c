@@ -190,3 +190,13 @@ int image_remote_blob_note(struct runtime *rt, const char *repo, const char *dig
 	return db_run(rt->db, "INSERT OR IGNORE INTO remote_blobs(repo,digest) VALUES(?1,?2)",
 		      DB_ARGS(DB_T(repo), DB_T(digest)), err);
 }
+
+int image_pull_policy(const char *text, bool *ret_always, bool *ret_never, struct err *err)
+{
+	*ret_always = str_eq(text, "always") || str_eq(text, "true");
+	*ret_never = str_eq(text, "never");
+	if (!text || *ret_always || *ret_never || str_eq(text, "missing") ||
+	    str_eq(text, "false") || str_eq(text, "newer"))
+		return 0;
+	return err_set(err, EINVAL, "--pull %.60s: want always, missing or never", text);
+}
