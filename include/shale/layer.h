@@ -92,6 +92,14 @@ int layer_apply(int tar_fd, int dir_fd, const struct layer_apply_opts *o, struct
  * error. Offset is reset. */
 int layer_is_tar(int fd, struct err *err);
 
+/* What is written into its sink goes on to `to` as gzip; the bytes depend on the input and the level
+ * (1 to 12) alone. end writes what is left. to stays the caller's. */
+struct layer_gzip;
+int layer_gzip_new(int level, struct sink *to, struct layer_gzip **ret, struct err *err);
+struct sink *layer_gzip_sink(struct layer_gzip *g);
+int layer_gzip_end(struct layer_gzip *g, struct err *err);
+void layer_gzip_cleanup(struct layer_gzip **g);
+
 /* After a step: truncate the mtimes of everything new in the upper to whole seconds, and set those
  * after *epoch (SOURCE_DATE_EPOCH; NULL: none) to it, so that the layer is the same here and where
  * it is unpacked; finds the flags and sums size_bytes (content, metacopied files count in full) in

@@ -15,6 +15,7 @@ const struct alias cli_aliases[] = {
 	{ "image", "load", "load" },
 	{ "image", "build", "build" },
 	{ "image", "pull", "pull" },
+	{ "image", "push", "push" },
 	{ "image", "prune", "image-prune" },
 	{ "container", "ls", "ps" },
 	{ "container", "list", "ps" },

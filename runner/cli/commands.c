@@ -18,6 +18,7 @@ HEAVY(heavy_build, "build", "Build an image from a Dockerfile");
 HEAVY(heavy_import, "import", "Make an image of a root file system's tar archive");
 HEAVY(heavy_load, "load", "Load images from an archive");
 HEAVY(heavy_pull, "pull", "Fetch an image from a registry");
+HEAVY(heavy_push, "push", "Send an image to a registry");
 HEAVY(heavy_save, "save", "Save images to an archive");
 HEAVY(heavy_verify, "verify", "Read layers and configs again and name what is damaged");
 
@@ -46,6 +47,7 @@ const struct command *const cli_commands[] = {
 	&cmd_prune,
 	&cmd_ps,
 	&heavy_pull,
+	&heavy_push,
 	&cmd_rm,
 	&cmd_rmi,
 	&cmd_run,
