@@ -120,8 +120,11 @@ int call_status_error(struct call *c, struct err *err)
 	if (c->text.len)
 		auth_scrub(c->t, c->ep, c->text.s);
 	said = message_of(str_get(&c->text), c->text.len ? strlen(c->text.s) : 0);
-	err_set(err, status_code(status), "%s%s%s (HTTP %d)", status_text(status),
-		*said ? ": " : "", said, status);
+	if (str_starts(said, status_text(status)))
+		err_set(err, status_code(status), "%s (HTTP %d)", said, status);
+	else
+		err_set(err, status_code(status), "%s%s%s (HTTP %d)", status_text(status),
+			*said ? ": " : "", said, status);
 	if (!c->is_token && call_is_home(c))
 		return -err->code;
 	origin = url_origin(c->url);

@@ -250,6 +250,9 @@ static void set_network(struct call *c, CURL *e)
 	curl_easy_setopt(e, CURLOPT_CONNECTTIMEOUT_MS,
 			 c->session->stall_ms < CONNECT_MS ? (long)c->session->stall_ms
 							   : (long)CONNECT_MS);
+	/* A kept connection may be dead, and what came from a pipe is gone then. */
+	if (c->body.is_pipe)
+		curl_easy_setopt(e, CURLOPT_FRESH_CONNECT, 1L);
 	if (is_small)
 		curl_easy_setopt(e, CURLOPT_TIMEOUT_MS, (long)SMALL_MS);
 	/* Proxies come from the environment; this machine is never behind one. */

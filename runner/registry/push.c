@@ -154,14 +154,15 @@ static void commit_done(struct call *c, struct err *err)
 
 static const struct call_ops found_ops = { .done = commit_done };
 
-/* The upload is unknown the second time it is closed: the first may have worked unheard. */
+/* The upload is unknown the second time it is closed: the first may have worked unheard. libcurl
+ * repeats by itself what goes wrong on a connection that it kept. */
 static void closed(struct call *c, struct err *err)
 {
 	struct job *j = c->owner;
 	struct endpoint *ep = job_endpoint(j);
 	struct push *p = j->own;
 
-	if (!err->code || c->reply.status != 404 || c->total_tries == 0) {
+	if (!err->code || c->reply.status != 404) {
 		commit_done(c, err);
 		return;
 	}
@@ -240,6 +241,18 @@ static bool upload_mend(struct job *j, struct call *c, struct err *err)
 	return true;
 }
 
+/* An answer may come before the end of what is sent, and then tells how much is there. */
+static bool has_all(const struct call *c, const struct push *p)
+{
+	uint64_t has;
+
+	if (c->body.size != SIZE_UNKNOWN && c->body.sent != c->body.size)
+		return false;
+	if (!c->reply.range || !parse_upload_range(c->reply.range, &has) || has == 0)
+		return true;
+	return has == p->at + c->body.sent;
+}
+
 static void send_done(struct call *c, struct err *err)
 {
 	struct job *j = c->owner;
@@ -247,6 +260,10 @@ static void send_done(struct call *c, struct err *err)
 	bool is_last = strcmp(c->method, "PUT") == 0;
 
 	j->call = NULL;
+	if (!err->code && !is_last && !has_all(c, p)) {
+		err_set(err, EPROTO, "has not taken all");
+		c->is_broken = true;
+	}
 	if (!err->code && !is_last)
 		take_location(c, &p->location, err);
 	if (err->code) {

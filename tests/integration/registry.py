@@ -9,6 +9,7 @@ A fault answers the requests that it matches, so many times, in place of the reg
 import base64
 import hashlib
 import json
+import os
 import re
 import socket
 import struct
@@ -79,10 +80,12 @@ def no_auth_needed(h):
     h.registry.serve(h, checked=True)
 
 
-def swallow(n):
-    """An upload's first n bytes, and then the end of the connection."""
+def swallow(n, answers=False):
+    """An upload's first n bytes, and then the end of the connection, with an answer that is too early or none."""
     def act(h):
         h.take_at_most = n
+        if not answers:
+            h.wfile = open(os.devnull, "wb")
         h.registry.serve(h)
         hang_up(h)
     return act

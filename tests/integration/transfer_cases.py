@@ -58,7 +58,7 @@ def fails(code, fn, *args, **kw):
         got = fn(*args, **kw)
     except Failed as e:
         assert e.code == code, f"code {e.code}, not {code}: {e.msg}"
-        for secret in (SECRET, "state=", "signature", "Basic ", "token-"):
+        for secret in (SECRET, "state=", "signature", "token-"):
             assert secret not in e.msg, f"{secret} in: {e.msg}"
         return e
     raise AssertionError(f"worked: {got}")
@@ -429,8 +429,8 @@ def redirects_carry_no_credentials_elsewhere():
 @case
 def redirects_that_are_not_followed():
     r, t, h = plain()
-    for to in ("file:///etc/passwd", "ftp://127.0.0.1/x", "gopher://127.0.0.1/x", "dict://127.0.0.1:11211/stats",
-               "javascript:x", "http://u:p@127.0.0.1/", "http://", "http:///x", "http://127.0.0.1:99999/", "//", "http://[::1/",
+    for to in ("", "file:///etc/passwd", "ftp://127.0.0.1/x", "gopher://127.0.0.1/x", "dict://127.0.0.1:11211/stats",
+               "javascript:x", "http://u:p@127.0.0.1/", "http://", "http://127.0.0.1:99999/", "//", "http://[::1/",
                "http://a b/", "x" * 20000):
         r.faults = [Fault("GET", "/blobs/", redirect(to))]
         e = fails(errno.EPROTO, t.blob, h, r.blob_digest, len(r.blob_data))
@@ -468,7 +468,7 @@ def messages_are_clean():
         "code": "DENIED", "message": f"no \x1b[31m\r\n\u202e{q.headers['Authorization']} {SECRET}\x07 you"}]}).encode())(q)
     r.faults = [Fault("GET", "/manifests/", echo)]
     e = fails(errno.EACCES, t.manifest, h, "latest")
-    assert basic("ann", SECRET)[6:] not in e.msg and "denied: no [31m" in e.msg and e.msg.isprintable(), e.msg
+    assert basic("ann", SECRET)[6:] not in e.msg and ": denied: no [31m" in e.msg and "denied: denied" not in e.msg and e.msg.isprintable(), e.msg
     for body in (b"\xff\xfe\x00\x80<", b"", b"[" * 5000, b"{" * 100, b'{"errors":{}}', b'{"errors":[1,null,{"code":7}]}', b"x" * 20000):
         r.faults = [Fault("GET", "/manifests/", status(403, body=body))]
         e = fails(errno.EACCES, t.manifest, h, "latest")
@@ -552,7 +552,7 @@ def too_many_requests():
         except Failed as e:
             assert e.code == errno.EBUSY, e.msg
             bad += 1
-    assert bad >= 300 - 256, bad
+    assert 0 < bad < 300 - 200, bad
 
 
 @case
@@ -696,6 +696,11 @@ def uploads_go_on_after_a_broken_connection():
     assert r.blobs[d] == data
     ranges = [v.get("Content-Range") for m, _, v in r.log if m == "PATCH"]
     assert ranges == [None, "1048576-5242879", "1048676-5242879", "4194404-5242879"], ranges
+    # It seems to have got all of it while we are still sending.
+    r.blobs.clear()
+    r.faults = [Fault("PATCH", "", swallow(1 << 20, answers=True))]
+    t.with_bytes("upload", data, handle=h, digest=d, size=len(data))
+    assert r.blobs[d] == data
     # One that does not tell gets all of it again.
     r.tells_range = False
     r.blobs.clear()
