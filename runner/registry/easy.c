@@ -250,8 +250,9 @@ static void set_network(struct call *c, CURL *e)
 	curl_easy_setopt(e, CURLOPT_CONNECTTIMEOUT_MS,
 			 c->session->stall_ms < CONNECT_MS ? (long)c->session->stall_ms
 							   : (long)CONNECT_MS);
-	/* A kept connection may be dead, and what came from a pipe is gone then. */
-	if (c->body.is_pipe)
+	/* A kept connection may be dead: then libcurl sends once more what was partly taken, or
+	 * cannot because it came from a pipe. */
+	if (c->body.fd >= 0 && strcmp(c->method, "PATCH") == 0)
 		curl_easy_setopt(e, CURLOPT_FRESH_CONNECT, 1L);
 	if (is_small)
 		curl_easy_setopt(e, CURLOPT_TIMEOUT_MS, (long)SMALL_MS);
@@ -287,6 +288,9 @@ int easy_new(struct call *c, struct strv *headers, struct err *err)
 	c->error[0] = 0;
 	for (size_t i = 0; i < headers->n; i++)
 		add_header(&c->slist, headers->v[i]);
+	/* Nothing is no form. */
+	if (c->body.is_on && c->body.size == 0)
+		add_header(&c->slist, "Content-Type:");
 	/* Asking first costs a round trip, and many registries never say "continue". */
 	add_header(&c->slist, "Expect:");
 	set_callbacks(c, e);

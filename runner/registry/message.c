@@ -102,7 +102,7 @@ void message_scrub(char *s, const char *secret)
 
 static void add_one(struct str *b, const char *code, const char *message)
 {
-	auto_free char *word = mem_strn(code ? code : "", strnlen(code ? code : "", 64));
+	auto_free char *word = code ? mem_strn(code, strnlen(code, 64)) : mem_str("");
 
 	if (b->len)
 		str_add(b, "; ");

@@ -26,7 +26,7 @@ struct push {
 	uint64_t size, at; /* at: what the registry has */
 	uint64_t told;     /* by "finish" */
 	int64_t tries;
-	bool is_pipe, is_sent;
+	bool is_pipe, is_sent, is_second;
 	/* put */
 	char *text;
 	struct digest want;
@@ -132,7 +132,7 @@ static int op_mount(struct job *j, struct err *err)
 }
 
 /* --- upload --- */
-static void upload_open(struct job *j, int64_t delay_ms);
+static void upload_open(struct job *j);
 static void upload_send(struct job *j);
 
 static void commit_done(struct call *c, struct err *err)
@@ -146,6 +146,13 @@ static void commit_done(struct call *c, struct err *err)
 		err_set(err, EBADMSG, "the registry has it as %.71s", c->reply.digest);
 	if (err->code && is_wrong)
 		err->code = EBADMSG;
+	/* What came before a broken connection may be there twice: once more, from nothing. */
+	if (err->code && is_wrong && !p->is_pipe && !p->is_second) {
+		p->is_second = true;
+		p->at = 0;
+		upload_open(j);
+		return;
+	}
 	if (err->code)
 		push_fail(j, c, err);
 	else
@@ -212,7 +219,7 @@ static void status_done(struct call *c, struct err *err)
 		return;
 	}
 	p->at = 0;
-	upload_open(j, 0);
+	upload_open(j);
 }
 
 static const struct call_ops status_ops = { .done = status_done };
@@ -339,7 +346,7 @@ static void open_done(struct call *c, struct err *err)
 
 static const struct call_ops open_ops = { .done = open_done };
 
-static void upload_open(struct job *j, int64_t delay_ms)
+static void upload_open(struct job *j)
 {
 	struct endpoint *ep = job_endpoint(j);
 	struct call *c =
@@ -347,8 +354,6 @@ static void upload_open(struct job *j, int64_t delay_ms)
 
 	c->body.is_on = true;
 	go(j, c, &open_ops);
-	if (delay_ms)
-		call_delay(c, delay_ms);
 }
 
 /* A mount that did not come about has left an open upload. */
@@ -399,7 +404,7 @@ static int op_upload(struct job *j, struct err *err)
 	if (p->location)
 		upload_send(j);
 	else
-		upload_open(j, 0);
+		upload_open(j);
 	return 0;
 }
 

@@ -658,6 +658,7 @@ def pushes_from_a_pipe():
         else:
             fails(errno.EBADMSG, t.wait, of)
     # Nothing of it can be sent again.
+    r, t, h = pushing()
     r.faults = [Fault("PATCH", "", swallow(10))]
     fd, w = os.pipe()
     of = t.send("upload", fd, handle=h, digest=d, size=len(data))
