@@ -354,6 +354,13 @@ int image_pull_policy(const char *text, bool *ret_always, bool *ret_never, struc
 int image_push(struct runtime *rt, const char *normalized, const struct image_pull_opts *o,
 	       char ret_digest[DIGEST_STR_MAX], struct err *err);
 
+/* Credentials that the registry takes are kept (user NULL: those known are only tried). *ret_where:
+ * the file, when they are in it unencrypted. -EACCES. */
+int image_login(const struct image_access *a, const char *registry, const char *user,
+		const char *password, char **ret_where, struct err *err);
+/* 1, or 0 when there were none. */
+int image_logout(const struct image_access *a, const char *registry, struct err *err);
+
 /* --- verify --- */
 
 enum image_damaged_kind { IMAGE_DAMAGED_LAYER, IMAGE_DAMAGED_CONFIG, IMAGE_DAMAGED_BLOB };

@@ -70,8 +70,8 @@ static int add_mirror(const struct image_access *a, const char *text, const char
 	return rc;
 }
 
-static int open_request(const struct image_access *a, const struct image_remote *r, bool is_push,
-			json_t *req, struct err *err)
+int image_remote_open_request(const struct image_access *a, const struct image_remote *r,
+			      json_t *req, struct err *err)
 {
 	struct image_registry_rules rules = { 0 };
 	json_t *mirrors = json_array();
@@ -82,14 +82,14 @@ static int open_request(const struct image_access *a, const struct image_remote 
 	json_set_str(req, "user_agent", "shale");
 	if (r->path)
 		json_set_str(req, "repo", r->path);
-	json_object_set_new(req, "push", json_boolean(is_push));
 	if (rc >= 0)
 		rc = fill_endpoint(a, r->registry, req, err);
 	/* Where there are certificates for it, it speaks TLS. */
 	json_object_set_new(req, "plain_http",
 			    json_boolean(rules.plain_http && !json_object_get(req, "ca")));
 	json_object_set_new(req, "insecure", json_boolean(rules.insecure));
-	for (size_t i = 0; rc >= 0 && !is_push && i < rules.mirrors.n; i++)
+	for (size_t i = 0; rc >= 0 && r->path && !json_get_bool(req, "push") && i < rules.mirrors.n;
+	     i++)
 		rc = add_mirror(a, rules.mirrors.v[i], r->path, mirrors, err);
 	image_registry_rules_free(&rules);
 	return rc;
@@ -99,8 +99,10 @@ int image_remote_open(const struct image_access *a, bool is_push, volatile int *
 		      struct image_remote *r, struct err *err)
 {
 	auto_json json_t *req = json_object(), *answer = NULL;
-	int rc = open_request(a, r, is_push, req, err);
+	int rc;
 
+	json_object_set_new(req, "push", json_boolean(is_push));
+	rc = image_remote_open_request(a, r, req, err);
 	if (rc >= 0)
 		rc = image_transfer_start(interrupted, &r->t, err);
 	if (rc >= 0)

@@ -56,6 +56,9 @@ void image_remote_name(const char *normalized, struct image_remote *ret);
 /* Starts the process, with the credentials and certificates of that registry. */
 int image_remote_open(const struct image_access *a, bool is_push, volatile int *interrupted,
 		      struct image_remote *r, struct err *err);
+/* What it asks with: request may have push, user and password already. */
+int image_remote_open_request(const struct image_access *a, const struct image_remote *r,
+			      json_t *request, struct err *err);
 json_t *image_remote_request(const struct image_remote *r, const char *op);
 void image_remote_accept(json_t *request); /* manifests and indexes of all kinds */
 /* A manifest or index by tag or digest, whole; *ret_digest is computed from the bytes, which are
