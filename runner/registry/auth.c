@@ -241,6 +241,8 @@ static int bearer(struct call *c, struct strv *headers, struct err *err)
 	return 0;
 }
 
+static const char sent_basic[] = "basic";
+
 /* Credentials go to the registry's own scheme, host and port and nowhere else; a token's realm is
  * what the registry has named over the same connection that is to be trusted. */
 int auth_prepare(struct call *c, struct strv *headers, struct err *err)
@@ -259,6 +261,8 @@ int auth_prepare(struct call *c, struct strv *headers, struct err *err)
 	if (c->ep->auth == AUTH_BASIC && has_password(c->ep)) {
 		basic = basic_text(c->ep);
 		strv_addf(headers, "Authorization: Basic %s", basic);
+		free(c->sent_auth);
+		c->sent_auth = mem_str(sent_basic);
 	}
 	return 0;
 }
@@ -313,8 +317,9 @@ static int answer(struct call *c, const struct challenge *ch, struct err *err)
 	struct token *k;
 
 	if (str_eq(ch->scheme, "basic")) {
-		/* Sent already, or nothing to send: this is the answer. */
-		bool is_new = c->ep->auth != AUTH_BASIC && has_password(c->ep);
+		/* Sent already, or nothing to send: this is the answer. Sent by this very call: several
+		 * set out before the first one was challenged. */
+		bool is_new = !str_eq(c->sent_auth, sent_basic) && has_password(c->ep);
 
 		c->ep->auth = AUTH_BASIC;
 		return is_new ? 1 : 0;
