@@ -12,7 +12,7 @@ AR      ?= ar
 PKG_CONFIG ?= pkg-config
 
 # --- the architecture ------------------------------------------------------------------------------------------
-MODULES := base layer snap store sandbox image container build bench cli
+MODULES := base layer snap store sandbox image registry container build bench cli
 
 DIR_base      := snapshotter/base
 DIR_layer     := snapshotter/layer
@@ -20,6 +20,7 @@ DIR_snap      := snapshotter/snap
 DIR_store     := snapshotter/store
 DIR_sandbox   := runner/sandbox
 DIR_image     := runner/image
+DIR_registry  := runner/registry
 DIR_container := runner/container
 DIR_build     := runner/build
 DIR_bench     := runner/bench
@@ -31,6 +32,7 @@ NEED_snap      := base
 NEED_store     := base
 NEED_sandbox   := base
 NEED_image     := store layer snap base
+NEED_registry  := base
 NEED_container := image snap sandbox layer store base
 NEED_build     := image layer store snap sandbox base
 NEED_bench     := snap layer base
@@ -39,20 +41,24 @@ NEED_cli       := bench build container image layer store snap sandbox base
 PKG_base    := sqlite3 jansson libcrypto mount
 PKG_layer   := libarchive libdeflate libisal libzstd libxxhash
 PKG_sandbox := libseccomp libcap
+PKG_registry := libcurl
 PKG_cli     := inih
 
 # A program is a main and the archives it needs; what of them is not used is not linked, nor are the libraries.
-PROGRAMS         := shale shale-build
+PROGRAMS         := shale shale-build shale-transfer
 MAIN_shale       := runner/cli/main_shale.c
 MAIN_shale-build := runner/cli/main_build.c
+MAIN_shale-transfer := runner/registry/main_transfer.c
 USE_shale        := cli container image snap sandbox layer store base
 USE_shale-build  := cli bench build image layer store snap sandbox base
+USE_shale-transfer := registry base
 # What is started most is linked statically: loading four libraries costs more than the program's own work.
 STATIC           := shale
 PKG_static_shale := sqlite3 jansson libseccomp libcap libxxhash inih
 # DT_NEEDED that each may have besides libc (make lint compares).
 LIBS_shale       :=
 LIBS_shale-build := libsqlite3 libseccomp libcap libjansson libcrypto libarchive libdeflate libisal libzstd libxxhash libmount libinih
+LIBS_shale-transfer := libcurl libjansson libcrypto
 
 # --- how it is compiled ------------------------------------------------------------------------------------------
 WARN := -Wall -Wextra -Wshadow -Wvla -Wundef -Wformat=2 -Wstrict-prototypes -Wmissing-prototypes -Wcast-qual \
@@ -203,6 +209,7 @@ install: all
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(LIBEXEC)
 	install -m 755 $(B)/shale $(DESTDIR)$(PREFIX)/bin/shale
 	install -m 755 $(B)/shale-build $(DESTDIR)$(LIBEXEC)/shale-build
+	install -m 755 $(B)/shale-transfer $(DESTDIR)$(LIBEXEC)/shale-transfer
 	install -d $(DESTDIR)$(PREFIX)/lib/systemd/system $(DESTDIR)$(PREFIX)/share/doc/shale
 	sed 's|@PREFIX@|$(PREFIX)|' scripts/systemd/shale-gc.service >$(DESTDIR)$(PREFIX)/lib/systemd/system/shale-gc.service
 	install -m 644 scripts/systemd/shale-gc.timer $(DESTDIR)$(PREFIX)/lib/systemd/system/shale-gc.timer

@@ -165,6 +165,7 @@ int chmod_apply(const char *spec, uint32_t mode, bool is_dir, uint32_t *ret);
 
 struct runtime;
 struct image_config;
+struct image_access;
 
 enum build_event_kind {
 	BUILD_STEP,    /* an instruction begins: text */
@@ -198,6 +199,9 @@ struct build_opts {
 	struct strv labels;     /* "k=v" */
 	struct strv volumes;    /* "HOST:CTR[:ro|rw]"; read-only unless rw */
 	bool no_cache;
+	/* What bases and COPY --from that are not here are pulled by (access; the rest is ours). */
+	const struct image_access *access;
+	bool pull_always, pull_never;
 	build_event_fn *event;
 	void *event_arg;
 	/* Set by a signal handler: the running step is killed and build_run returns -EINTR. May be

@@ -309,6 +309,61 @@ int image_save(struct runtime *rt, enum image_format fmt, const struct strv *nam
  */
 int image_load(struct runtime *rt, int in_fd, struct strv *ret_lines, struct err *err);
 
+/* --- registries [hash] --- */
+
+/* Whence credentials, certificates and exceptions for registries come. All zero: the usual files. */
+struct image_access {
+	const char *home;            /* of whom the credentials are; NULL: of $HOME */
+	uint32_t uid, gid;           /* who runs credential helpers */
+	const struct strv *insecure; /* "host[:port]": plain http, or any certificate */
+	const struct strv *mirrors;  /* "docker.io=mirror.example:5000/prefix" */
+	bool skip_verify;            /* --tls-verify=false: as if the registry was insecure */
+};
+
+enum image_transfer_event_kind {
+	IMAGE_TRANSFER_TEXT,     /* text: a line of its own */
+	IMAGE_TRANSFER_BEGIN,    /* id, total_bytes: a layer is on its way */
+	IMAGE_TRANSFER_PROGRESS, /* done_bytes; also while unpacking */
+	IMAGE_TRANSFER_EXISTS,   /* it is there already; text says it */
+	IMAGE_TRANSFER_DONE,     /* text: "Pull complete", "Pushed" */
+	IMAGE_TRANSFER_RETRY,    /* text: why */
+};
+struct image_transfer_event {
+	enum image_transfer_event_kind kind;
+	const char *id; /* 12 digits */
+	const char *text;
+	uint64_t done_bytes, total_bytes;
+};
+typedef void image_transfer_fn(const struct image_transfer_event *e, void *arg);
+
+struct image_pull_opts {
+	struct image_access access;
+	const char *platform; /* NULL: this machine's */
+	image_transfer_fn *event;
+	void *arg;
+	volatile int *interrupted; /* -EINTR when set. May be NULL. */
+};
+/*
+ * normalized: a tag or digest. Nothing is fetched that is there. A pull that was cut off goes on
+ * where it ended. -ENOENT: no such image there; -EACCES; -EBADMSG: not what its digest says;
+ * -ENOTSUP: a format that is refused.
+ */
+int image_pull(struct runtime *rt, const char *normalized, const struct image_pull_opts *o,
+	       char ret_id[DIGEST_STR_MAX], struct err *err);
+/* As build, run and create do: missing (NULL), always, never. 1 when it was pulled. -EINVAL. */
+int image_pull_policy(const char *text, bool *ret_always, bool *ret_never, struct err *err);
+
+/* name as the user gave it; its manifest's digest comes back. */
+int image_push(struct runtime *rt, const char *normalized, const struct image_pull_opts *o,
+	       char ret_digest[DIGEST_STR_MAX], struct err *err);
+
+/* Credentials that the registry takes are kept (user NULL: those known are only tried). *ret_where:
+ * the file, when they are in it unencrypted. -EACCES. */
+int image_login(const struct image_access *a, const char *registry, const char *user,
+		const char *password, char **ret_where, struct err *err);
+/* 1, or 0 when there were none. */
+int image_logout(const struct image_access *a, const char *registry, struct err *err);
+
 /* --- verify --- */
 
 enum image_damaged_kind { IMAGE_DAMAGED_LAYER, IMAGE_DAMAGED_CONFIG, IMAGE_DAMAGED_BLOB };

@@ -26,12 +26,21 @@ enum layer_flag {
 	LAYER_NEEDS_REDIRECT = 2, /* an upper directory has trusted.overlay.redirect */
 };
 
+/* What an archive had, for who unpacks it before its parents are there (parent_fd -1). */
+enum layer_seen {
+	LAYER_SAW_ROOT = 1,    /* an entry of the root: else its attributes are the parents' */
+	LAYER_MISSES_DIRS = 2, /* paths through directories of the parents' that it has no entry
+				  for: to be unpacked again with parent_fd */
+	LAYER_CUTS_ROOT = 4,   /* an opaque root, which only the parents' names tell: the same */
+};
+
 struct layer_info {
 	struct digest diff_id; /* SHA-256 of the stream */
 	uint64_t size_bytes;   /* content of regular files: what history shows */
 	uint64_t tar_bytes;    /* length of the stream */
 	uint64_t entries;
 	unsigned flags; /* enum layer_flag */
+	unsigned seen;  /* layer_apply: enum layer_seen */
 };
 
 /*
@@ -82,6 +91,14 @@ int layer_apply(int tar_fd, int dir_fd, const struct layer_apply_opts *o, struct
 /* ADD of a local archive: is the content of fd (offset 0) a tar, compressed or not? 1, 0 or an
  * error. Offset is reset. */
 int layer_is_tar(int fd, struct err *err);
+
+/* What is written into its sink goes on to `to` as gzip; the bytes depend on the input and the level
+ * (1 to 12) alone. end writes what is left. to stays the caller's. */
+struct layer_gzip;
+int layer_gzip_new(int level, struct sink *to, struct layer_gzip **ret, struct err *err);
+struct sink *layer_gzip_sink(struct layer_gzip *g);
+int layer_gzip_end(struct layer_gzip *g, struct err *err);
+void layer_gzip_cleanup(struct layer_gzip **g);
 
 /* After a step: truncate the mtimes of everything new in the upper to whole seconds, and set those
  * after *epoch (SOURCE_DATE_EPOCH; NULL: none) to it, so that the layer is the same here and where

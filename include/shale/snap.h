@@ -76,6 +76,12 @@ int snap_prepare(struct snap *s, const struct snap_new *n, struct snap_info *ret
  */
 int snap_commit(struct snap *s, int64_t id, const char *name, unsigned flags, struct err *err);
 /*
+ * An active snapshot that was made without a parent, and was never mounted, gets one: layers are
+ * unpacked side by side and put upon each other afterwards. with_root: its root takes over the
+ * attributes of the parent's, as snap_prepare would have done. Before snap_commit.
+ */
+int snap_rebase(struct snap *s, int64_t id, int64_t parent, bool with_root, struct err *err);
+/*
  * Row first, then the directory goes to trash/. -EBUSY while another snapshot rests on it, naming
  * that one, or a row of another module refers to it. Not inside a transaction of the caller's,
  * whose rollback would leave a row without files: there snap_forget, and snap_discard after the

@@ -61,6 +61,10 @@ uint64_t store_blob_size(const struct blob *b);
  */
 int store_blob_commit(struct blob *b, const struct digest *want, struct digest *ret,
 		      struct err *err);
+/* A file of this store that the caller has hashed becomes a blob: dir_fd/name is renamed, or the
+ * nameless fd linked (name NULL). */
+int store_blob_adopt(struct store *st, int fd, int dir_fd, const char *name, const struct digest *d,
+		     struct err *err);
 /* The same in one call; writes nothing when it is there already. */
 int store_blob_put(struct store *st, const void *p, size_t n, struct digest *ret, struct err *err);
 

@@ -290,6 +290,10 @@ struct build {
 	const char *epoch_text;
 	int self_exe, lease_fd;
 };
+/* An image by what a Dockerfile calls it, pulled where that is wanted: its progress is the running
+ * step's output. */
+struct image;
+int build_find_image(struct build *b, const char *ref, struct image **ret, struct err *err);
 int stage_build(struct build *b, size_t index, struct err *err);
 void stage_state_free(struct stage_state *s);
 void build_emit(struct build *b, struct build_event *e);

@@ -71,12 +71,8 @@ static int base_image(struct build *b, struct stage_state *st, const char *ref,
 	auto_image struct image *img = NULL;
 	struct image_layer *layers = NULL;
 	size_t n;
-	int rc = image_find(b->rt, ref, &img, err);
+	int rc = build_find_image(b, ref, &img, err);
 
-	if (rc == -ENOENT)
-		return err_hint(
-			err,
-			"this version of shale does not pull; shale import or shale load brings it");
 	if (rc >= 0)
 		rc = image_config_of(img, &st->config, err);
 	if (rc >= 0)
@@ -96,7 +92,6 @@ static int find_base(struct build *b, const struct plan_stage *ps, struct stage_
 		     char id[DIGEST_STR_MAX], struct err *err)
 {
 	const struct stage_state *other;
-	int rc;
 
 	id[0] = 0;
 	if (ps->base == PLAN_IMAGE)
@@ -106,9 +101,6 @@ static int find_base(struct build *b, const struct plan_stage *ps, struct stage_
 		snprintf(st->fs_parent, sizeof(st->fs_parent), "scratch");
 		return 0;
 	}
-	rc = stage_build(b, ps->base_stage, err);
-	if (rc < 0)
-		return rc;
 	other = &b->stages[ps->base_stage];
 	st->config = image_config_copy(other->config);
 	st->snapshot = other->snapshot;
@@ -147,10 +139,13 @@ static int begin_stage(struct build *b, const struct plan_stage *ps, struct stag
 	struct build_event e = { .kind = BUILD_STEP, .text = ps->from->text };
 	int64_t start = proc_mono_ns();
 	char id[DIGEST_STR_MAX];
-	int rc = find_base(b, ps, st, id, err);
+	int rc = ps->base == PLAN_STAGE ? stage_build(b, ps->base_stage, err) : 0;
 
+	if (rc < 0)
+		return rc;
 	b->step++;
 	build_emit(b, &e);
+	rc = find_base(b, ps, st, id, err);
 	if (rc < 0)
 		return err_ctx(err, "%s:%d: %s", b->file_name, ps->from->line, ps->from->text);
 	e.kind = BUILD_DONE;

@@ -191,7 +191,7 @@ static int other_find(struct build *b, struct stage_state *st, const char *name,
 		snprintf(ret->result, sizeof(ret->result), "%s", b->stages[stage].fs_parent);
 		return 0;
 	}
-	rc = image_find(b->rt, name, &img, err);
+	rc = build_find_image(b, name, &img, err);
 	if (rc < 0)
 		return rc == -ENOENT
 			       ? err_hint(err,

@@ -14,6 +14,8 @@ const struct alias cli_aliases[] = {
 	{ "image", "save", "save" },
 	{ "image", "load", "load" },
 	{ "image", "build", "build" },
+	{ "image", "pull", "pull" },
+	{ "image", "push", "push" },
 	{ "image", "prune", "image-prune" },
 	{ "container", "ls", "ps" },
 	{ "container", "list", "ps" },

@@ -11,6 +11,7 @@
 
 #include <shale/base/fd.h>
 #include <shale/base/path.h>
+#include <shale/base/proc.h>
 #include <shale/snap.h>
 
 #define HEAVY_PROGRAM "shale-build"
@@ -131,9 +132,24 @@ static int own_dir(char **ret, struct err *err)
 	return 0;
 }
 
+static const char *const heavy_places[] = { HEAVY_PROGRAM, "../libexec/shale/" HEAVY_PROGRAM };
+
+static void heavy_args(const struct cli *c, struct strv *argv)
+{
+	strv_add(argv, HEAVY_PROGRAM);
+	strv_addf(argv, "--root=%s", c->root);
+	if (c->debug)
+		strv_add(argv, "--debug");
+}
+
+static int no_heavy(const char *dir, struct err *err)
+{
+	return err_set(err, ENOENT, "%s is neither in %s nor in ../libexec/shale beside it",
+		       HEAVY_PROGRAM, dir);
+}
+
 int cli_exec_heavy(struct cli *c, const char *name, struct err *err)
 {
-	static const char *const places[] = { HEAVY_PROGRAM, "../libexec/shale/" HEAVY_PROGRAM };
 	auto_strv struct strv argv = { 0 };
 	auto_free char *dir = NULL;
 	int rc;
@@ -141,23 +157,44 @@ int cli_exec_heavy(struct cli *c, const char *name, struct err *err)
 	rc = own_dir(&dir, err);
 	if (rc < 0)
 		return rc;
-	strv_add(&argv, HEAVY_PROGRAM);
-	strv_addf(&argv, "--root=%s", c->root);
-	if (c->debug)
-		strv_add(&argv, "--debug");
+	heavy_args(c, &argv);
 	strv_add(&argv, name);
 	for (char **w = c->words; *w; w++)
 		strv_add(&argv, *w);
 	fflush(stdout);
-	for (size_t i = 0; i < ARRAY_LEN(places); i++) {
-		auto_free char *path = path_join(dir, places[i]);
+	for (size_t i = 0; i < ARRAY_LEN(heavy_places); i++) {
+		auto_free char *path = path_join(dir, heavy_places[i]);
 
 		execv(path, strv_args(&argv));
 		if (errno != ENOENT && errno != ENOTDIR)
 			return err_sys(err, "run %s", path);
 	}
-	return err_set(err, ENOENT, "%s is neither in %s nor in ../libexec/shale beside it",
-		       HEAVY_PROGRAM, dir);
+	return no_heavy(dir, err);
+}
+
+int cli_spawn_heavy(struct cli *c, const struct strv *words, const int fds[3], int *ret_code,
+		    struct err *err)
+{
+	auto_strv struct strv argv = { 0 };
+	auto_free char *dir = NULL;
+	int rc = own_dir(&dir, err);
+
+	if (rc < 0)
+		return rc;
+	heavy_args(c, &argv);
+	for (size_t i = 0; i < words->n; i++)
+		strv_add(&argv, words->v[i]);
+	fflush(stdout);
+	for (size_t i = 0; i < ARRAY_LEN(heavy_places); i++) {
+		auto_free char *path = path_join(dir, heavy_places[i]);
+		pid_t pid;
+
+		if (access(path, X_OK) < 0)
+			continue;
+		pid = proc_spawn(path, strv_args(&argv), fds, false, err);
+		return pid < 0 ? (int)pid : proc_wait(pid, ret_code, err);
+	}
+	return no_heavy(dir, err);
 }
 
 /* --- which command -------------------------------------------------------------------------------

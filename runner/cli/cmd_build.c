@@ -14,10 +14,11 @@
 #include "finish.h"
 #include "priv.h"
 #include "progress.h"
+#include "transfer.h"
 
 struct build_args {
 	struct strv tags, build_args, labels, volumes;
-	const char *file, *target, *network, *iidfile, *progress;
+	const char *file, *target, *network, *iidfile, *progress, *pull;
 	bool no_cache, quiet, sync, rm, force_rm, load;
 };
 
@@ -41,6 +42,8 @@ static const struct opt build_opts[] = {
 	{ 0, "iidfile", OPT_STR, AT(iidfile), "FILE", "write the image ID to FILE" },
 	{ 'q', "quiet", OPT_BOOL, AT(quiet), NULL, "print the image ID only" },
 	{ 0, "progress", OPT_STR, AT(progress), "KIND", "auto, tty, plain, quiet or json" },
+	{ 0, "pull", OPT_STR, AT(pull), "POLICY",
+	  "fetch base images: always, missing (default) or never" },
 	{ 0, "sync", OPT_BOOL, AT(sync), NULL, "return when the image is on disk" },
 	/* Docker's classic builder: there never is a container between two steps here, and the
 	   image is always loaded. */
@@ -94,12 +97,19 @@ static int build(struct cli *c, struct build_args *a, const char *context, struc
 				.volumes = a->volumes,
 				.no_cache = a->no_cache,
 				.interrupted = &interrupted };
+	cleanup(transfer_access_free) struct transfer_access access = { 0 };
 	struct progress p = { 0 };
 	struct build_result r = { 0 };
 	int rc = progress_begin(&p, a->quiet ? "quiet" : a->progress, err);
 
+	if (rc >= 0)
+		rc = image_pull_policy(a->pull ? a->pull
+					       : c->settings.v[SETTING_REGISTRY_PULL].value,
+				       &o.pull_always, &o.pull_never, err);
 	if (rc < 0)
 		return rc;
+	transfer_access_make(c, true, &access);
+	o.access = &access.access;
 	o.event = progress_event;
 	o.event_arg = &p;
 	rc = build_run(&c->rt, &o, &r, err);

@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include <errno.h>
+
 #include "run_spec.h"
 
 extern const struct command cmd_create;
@@ -18,6 +20,10 @@ static int create_main(struct cli *c, void *args, int argc, char **argv)
 	if (rc >= 0)
 		rc = cli_open(c, &err);
 	if (rc >= 0)
+		rc = run_pull_first(c, args, argv[0], &err);
+	if (rc >= 0)
+		rc = container_create(&c->rt, &s, &ct, &err);
+	if (rc == -ENOENT && run_pull_missing(c, args, argv[0], &err) > 0)
 		rc = container_create(&c->rt, &s, &ct, &err);
 	if (rc >= 0)
 		rc = run_cidfile_write(args, ct->id, &err);

@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include <errno.h>
+
 #include "run_spec.h"
 
 extern const struct command cmd_run;
@@ -41,6 +43,13 @@ static int run_foreground(struct cli *c, const struct run_args *a, const struct 
 	return rc < 0 ? rc : container_attach(ct, false, ret_exit, err);
 }
 
+static int run_as_asked(struct cli *c, const struct run_args *a, const struct container_spec *s,
+			int *ret_exit, struct err *err)
+{
+	return a->detach ? run_detached(c, a, s, ret_exit, err)
+			 : run_foreground(c, a, s, ret_exit, err);
+}
+
 static int run_main(struct cli *c, void *args, int argc, char **argv)
 {
 	auto_container_spec struct container_spec s = { 0 };
@@ -54,8 +63,11 @@ static int run_main(struct cli *c, void *args, int argc, char **argv)
 	if (rc >= 0)
 		rc = cli_open(c, &err);
 	if (rc >= 0)
-		rc = a->detach ? run_detached(c, a, &s, &code, &err)
-			       : run_foreground(c, a, &s, &code, &err);
+		rc = run_pull_first(c, a, argv[0], &err);
+	if (rc >= 0)
+		rc = run_as_asked(c, a, &s, &code, &err);
+	if (rc == -ENOENT && run_pull_missing(c, a, argv[0], &err) > 0)
+		rc = run_as_asked(c, a, &s, &code, &err);
 	if (rc < 0)
 		cli_fail(c, &err);
 	return code;

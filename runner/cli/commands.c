@@ -17,6 +17,10 @@ HEAVY(heavy_bench, "bench", "Compare the drivers on this host");
 HEAVY(heavy_build, "build", "Build an image from a Dockerfile");
 HEAVY(heavy_import, "import", "Make an image of a root file system's tar archive");
 HEAVY(heavy_load, "load", "Load images from an archive");
+HEAVY(heavy_login, "login", "Log in to a registry");
+HEAVY(heavy_logout, "logout", "Log out from a registry");
+HEAVY(heavy_pull, "pull", "Fetch an image from a registry");
+HEAVY(heavy_push, "push", "Send an image to a registry");
 HEAVY(heavy_save, "save", "Save images to an archive");
 HEAVY(heavy_verify, "verify", "Read layers and configs again and name what is damaged");
 
@@ -40,10 +44,14 @@ const struct command *const cli_commands[] = {
 	&cmd_inspect,
 	&cmd_kill,
 	&heavy_load,
+	&heavy_login,
+	&heavy_logout,
 	&cmd_logs,
 	&cmd_pin,
 	&cmd_prune,
 	&cmd_ps,
+	&heavy_pull,
+	&heavy_push,
 	&cmd_rm,
 	&cmd_rmi,
 	&cmd_run,

@@ -37,6 +37,10 @@ static const struct {
 	{ "SELECT json_group_array(id) FROM steps WHERE durable=0",
 	  "UPDATE steps SET durable=1 WHERE id IN (SELECT value FROM json_each(?1)) AND"
 	  " (snapshot IS NULL OR snapshot IN (SELECT id FROM snapshots WHERE durable=1))" },
+	{ "SELECT json_group_array(digest) FROM layer_blobs WHERE durable=0",
+	  "UPDATE layer_blobs SET durable=1 WHERE digest IN (SELECT value FROM json_each(?1))" },
+	{ "SELECT json_group_array(digest) FROM manifests WHERE durable=0",
+	  "UPDATE manifests SET durable=1 WHERE digest IN (SELECT value FROM json_each(?1))" },
 };
 
 static void free_ids(char *(*ids)[ARRAY_LEN(durable)])

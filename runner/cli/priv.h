@@ -152,6 +152,9 @@ int cli_usage(struct cli *c, const struct err *err);
 int cli_done(struct cli *c);
 /* This command line again, as command name of shale-build. Returns only on failure. */
 int cli_exec_heavy(struct cli *c, const char *name, struct err *err);
+/* words as arguments of shale-build, in a process of its own that is waited for. */
+int cli_spawn_heavy(struct cli *c, const struct strv *words, const int fds[3], int *ret_code,
+		    struct err *err);
 /* Asks "y/N" on the terminal for what --force skips: true to go on. */
 bool cli_confirm(const char *question);
 

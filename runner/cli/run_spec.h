@@ -9,7 +9,8 @@
 
 struct run_args {
 	bool detach, interactive, tty, rm, init, read_only, privileged;
-	const char *name, *entrypoint, *user, *workdir, *hostname, *network, *stop_signal, *cidfile;
+	const char *name, *entrypoint, *user, *workdir, *hostname, *network, *stop_signal, *cidfile,
+		*pull, *platform;
 	struct strv env, env_files, labels, volumes, tmpfs, add_hosts, cap_add, cap_drop, security,
 		ulimits;
 	int stop_timeout_ms, pids;
@@ -46,6 +47,10 @@ struct run_args {
 		{ 0, "name", OPT_STR, RUN_AT(name), "NAME", "Name of the container" },                  \
 		{ 0, "network", OPT_STR, RUN_AT(network), "host|none", "Network (default host)" },      \
 		{ 0, "net", OPT_STR, RUN_AT(network), "host|none", NULL },                              \
+		{ 0, "pull", OPT_STR, RUN_AT(pull), "POLICY",                                           \
+		  "Fetch the image: always, missing (default), never" },                                \
+		{ 0, "platform", OPT_STR, RUN_AT(platform), "OS/ARCH[/VARIANT]",                        \
+		  "Which image to fetch of several" },                                                  \
 		{ 0, "pids-limit", OPT_INT, RUN_AT(pids), "N", "Limit of processes" },                  \
 		{ 0,        "privileged",                                                               \
 		  OPT_BOOL, RUN_AT(privileged),                                                         \
@@ -79,6 +84,10 @@ struct run_args {
 /* argv: IMAGE [COMMAND [ARG...]]. */
 int run_spec_make(const struct run_args *a, int argc, char **argv, struct container_spec *ret,
 		  struct err *err);
+/* Before anything is made: with --pull always the image is fetched. */
+int run_pull_first(struct cli *c, const struct run_args *a, const char *image, struct err *err);
+/* After -ENOENT: 1 when it was for the image, which is here now; else rc and err stay. */
+int run_pull_missing(struct cli *c, const struct run_args *a, const char *image, struct err *err);
 /* --cidfile: -EEXIST when the file is there already; called before anything is made. */
 int run_cidfile_check(const struct run_args *a, struct err *err);
 int run_cidfile_write(const struct run_args *a, const char *id, struct err *err);

@@ -14,7 +14,7 @@
 #define CONF_DEFAULT "/etc/shale/shale.conf"
 #define DAY          "24h"
 
-enum setting_type { TYPE_TEXT, TYPE_PATH, TYPE_BOOL, TYPE_DURATION, TYPE_SPACE };
+enum setting_type { TYPE_TEXT, TYPE_PATH, TYPE_BOOL, TYPE_DURATION, TYPE_SPACE, TYPE_WORDS };
 
 static const struct {
 	const char *section, *name, *env, *fallback;
@@ -40,6 +40,14 @@ static const struct {
 				 "how long a removed image can be brought back" },
 	[SETTING_TRASH_MAX] = { "trash", "max-used-space", NULL, "10%", TYPE_SPACE,
 				"the oldest goes when the trash holds more" },
+	[SETTING_REGISTRY_INSECURE] = { "registry", "insecure", NULL, "", TYPE_WORDS,
+					"registries whose certificate is not checked" },
+	[SETTING_REGISTRY_MIRRORS] = { "registry", "mirrors", NULL, "", TYPE_WORDS,
+				       "REGISTRY=HOST[/PREFIX], asked before it" },
+	[SETTING_REGISTRY_SUDO] = { "registry", "sudo-home", NULL, "no", TYPE_BOOL,
+				    "under sudo the credentials of who called it" },
+	[SETTING_REGISTRY_PULL] = { "registry", "pull", "SHALE_PULL", "missing", TYPE_TEXT,
+				    "whether build, run and create pull: always, missing, never" },
 };
 
 const char *setting_help(enum setting key)
@@ -125,6 +133,8 @@ static bool fits(enum setting_type type, const char *value)
 	switch (type) {
 	case TYPE_TEXT:
 		return *value;
+	case TYPE_WORDS:
+		return true;
 	case TYPE_PATH:
 		return value[0] == '/';
 	case TYPE_BOOL:

@@ -179,7 +179,9 @@ static int blob_part(const struct blobs *b, const struct digest *d, int64_t *ret
 	const char *id = digest_str(d);
 	int rc = db_get_int(
 		b->rt->db,
-		"SELECT ?2 FROM images WHERE id=?1 UNION ALL SELECT ?3 FROM trash WHERE id=?1",
+		"SELECT ?2 FROM images WHERE id=?1 UNION ALL SELECT ?3 FROM trash WHERE id=?1"
+		" UNION ALL SELECT ?2 FROM manifests WHERE digest=?1"
+		" UNION ALL SELECT ?2 FROM layer_blobs WHERE digest=?1",
 		DB_ARGS(DB_T(id), DB_I(IMAGE_PART_IMAGES), DB_I(IMAGE_PART_TRASH)), ret, err);
 
 	if (rc == 0)

@@ -147,6 +147,8 @@ static int find_by_name(struct runtime *rt, const char *name, char **ret_id, cha
 	rc = image_ref_normalize(name, &tag, err);
 	if (rc < 0)
 		return rc;
+	if (strchr(tag, '@'))
+		return image_repo_digest_get(rt, tag, ret_id, err);
 	rc = store_tag_get(rt->store, tag, &id, err);
 	if (rc < 0)
 		return rc == -ENOENT ? 0 : rc;

@@ -82,6 +82,16 @@ int image_origin_set(struct runtime *rt, int64_t snapshot, const struct digest *
 int image_origin_drop(struct runtime *rt, int64_t snapshot, const char *diff_id,
 		      uint64_t *ret_bytes, struct err *err);
 
+/* remote_rows.c: the compressed forms of a layer that no layer row has any more; what an image had
+ * of manifests and repository digests, inside the caller's transaction. */
+int image_layer_blobs_drop(struct runtime *rt, const char *diff_id, uint64_t *ret_bytes,
+			   struct err *err);
+int image_manifests_drop(struct runtime *rt, const char *image, uint64_t *ret_bytes,
+			 struct err *err);
+/* "name@sha256:…" -> the image that the repository gave for it: 1, or 0. */
+int image_repo_digest_get(struct runtime *rt, const char *normalized, char **ret_id,
+			  struct err *err);
+
 /* --- [hash] --- */
 
 /* image_write without the config: text becomes the blob as it is. */

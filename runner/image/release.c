@@ -170,6 +170,8 @@ int image_discard(struct runtime *rt, const struct image_gone *g, struct image_r
 
 		fault_point("image.discard.layer");
 		rc = image_origin_drop(rt, id, g->v[i].diff_id, &bytes, &e);
+		if (rc >= 0)
+			rc = image_layer_blobs_drop(rt, g->v[i].diff_id, &bytes, &e);
 		if (snap_discard(rt->snap, id, rc < 0 ? &(struct err){ 0 } : &e) < 0)
 			rc = rc < 0 ? rc : -e.code;
 		if (r) {
@@ -204,6 +206,8 @@ static int drop_config(struct runtime *rt, const char *id, struct image_removal 
 			DB_ARGS(DB_T(id)), &one, err);
 	if (rc == 0)
 		rc = image_blob_remove(rt, &d, &r->freed_bytes, err);
+	if (rc == 0)
+		rc = image_manifests_drop(rt, id, &r->freed_bytes, err);
 	return rc < 0 ? rc : db_tx_commit(&tx, err);
 }
 

@@ -18,6 +18,7 @@
 #include <shale/store.h>
 
 #include "priv.h"
+#include "remote.h"
 
 #define ABOVE                                                                                      \
 	"WITH RECURSIVE d(id) AS (VALUES(?1) UNION"                                                \
@@ -118,6 +119,17 @@ static char *advise(const struct image_damaged *d, int steps, const char *why)
 	return str_take(&s);
 }
 
+/* As it was pulled or pushed. */
+static int kept_blob(struct runtime *rt, const char *diff_id, struct digest *ret, struct err *err)
+{
+	struct image_layer_blob b;
+	int rc = image_layer_blob_get(rt, diff_id, NULL, &b, err);
+
+	if (rc > 0)
+		*ret = b.digest;
+	return rc;
+}
+
 static int repair_layer(struct runtime *rt, struct image_damaged *d, struct err *err)
 {
 	struct err why = { 0 };
@@ -128,6 +140,8 @@ static int repair_layer(struct runtime *rt, struct image_damaged *d, struct err 
 		rc = new_table(rt, d, &why);
 	} else {
 		rc = image_origin_get(rt, d->snapshot, &blob, &why);
+		if (rc == 0)
+			rc = kept_blob(rt, d->id, &blob, &why);
 		if (rc == 0)
 			rc = err_set(&why, ENOENT, "no blob of it was kept");
 		else if (rc > 0)

@@ -58,12 +58,32 @@ static const char version_2[] =
 	"ALTER TABLE images ADD COLUMN pinned INTEGER NOT NULL DEFAULT 0;"
 	"ALTER TABLE steps ADD COLUMN pinned INTEGER NOT NULL DEFAULT 0;";
 
-const char *const schema_step[SCHEMA_VERSION] = { version_1, version_2 };
+/*
+ * What images from and for registries need. layer_blobs: blobs that are a compressed form of the
+ * layer diff_id; codec is "" for the bytes that came from elsewhere. manifests: of images, the
+ * bytes are the blob of that digest. repo_digests: which image a repository gives for a digest,
+ * which may be that of an index. remote_blobs: a blob that a repository has or had.
+ */
+static const char version_3[] =
+	"CREATE TABLE layer_blobs (digest TEXT PRIMARY KEY, diff_id TEXT NOT NULL, size INTEGER NOT NULL,"
+	" media_type TEXT NOT NULL, codec TEXT NOT NULL, level INTEGER NOT NULL, boot TEXT NOT NULL,"
+	" durable INTEGER NOT NULL DEFAULT 0) WITHOUT ROWID;"
+	"CREATE INDEX layer_blobs_diff ON layer_blobs(diff_id);"
+	"CREATE TABLE manifests (digest TEXT PRIMARY KEY, image TEXT NOT NULL, media_type TEXT NOT NULL,"
+	" boot TEXT NOT NULL, durable INTEGER NOT NULL DEFAULT 0) WITHOUT ROWID;"
+	"CREATE INDEX manifests_image ON manifests(image);"
+	"CREATE TABLE repo_digests (repo TEXT NOT NULL, digest TEXT NOT NULL, image TEXT NOT NULL,"
+	" PRIMARY KEY(repo,digest,image)) WITHOUT ROWID;"
+	"CREATE INDEX repo_digests_image ON repo_digests(image);"
+	"CREATE TABLE remote_blobs (digest TEXT NOT NULL, repo TEXT NOT NULL, PRIMARY KEY(digest,repo)) WITHOUT ROWID;";
+
+const char *const schema_step[SCHEMA_VERSION] = { version_1, version_2, version_3 };
 
 /* Kind 0 marks the snapshots that are lost, for the statements that follow in the transaction. */
 #define LOST_SNAPSHOT "SELECT id FROM snapshots WHERE kind=0"
 #define LOST_IMAGE                                                                                 \
 	"SELECT id FROM images WHERE (durable=0 AND boot<>?1) OR snapshot IN (" LOST_SNAPSHOT ")"
+#define ANY_IMAGE    "SELECT id FROM images UNION SELECT id FROM trash"
 #define COUNT(field) offsetof(struct db_lost, field)
 
 const struct schema_settle schema_settle[] = {
@@ -86,5 +106,11 @@ const struct schema_settle schema_settle[] = {
 	  SIZE_MAX },
 	{ "DELETE FROM layers WHERE snapshot IN (" LOST_SNAPSHOT ")", SIZE_MAX },
 	{ "DELETE FROM snapshots WHERE kind=0", SIZE_MAX },
+	{ "DELETE FROM layer_blobs WHERE (durable=0 AND boot<>?1)"
+	  " OR diff_id NOT IN (SELECT diff_id FROM layers WHERE diff_id NOTNULL)",
+	  SIZE_MAX },
+	{ "DELETE FROM manifests WHERE (durable=0 AND boot<>?1) OR image NOT IN (" ANY_IMAGE ")",
+	  SIZE_MAX },
+	{ "DELETE FROM repo_digests WHERE image NOT IN (" ANY_IMAGE ")", SIZE_MAX },
 	{ NULL, 0 },
 };

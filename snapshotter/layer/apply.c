@@ -113,6 +113,7 @@ static int copy_dir_attrs(struct layer_apply *a, int dir_fd, const char *name, c
 
 	if (fd < 0)
 		return err_sys(err, "open directory");
+	a->info.seen |= LAYER_MISSES_DIRS;
 	if (a->o->parent_fd >= 0)
 		from = path_try_in(a->o->parent_fd, path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW, 0);
 	if (from >= 0 && fstat(from, &st) == 0) {
@@ -319,6 +320,7 @@ static int apply_root(struct layer_apply *a, struct err *err)
 
 	if (a->tar.e.kind != LAYER_DIR)
 		return err_set(err, EPERM, "the root must be a directory");
+	a->info.seen |= LAYER_SAW_ROOT;
 	/* A plain tree's root is the directory it is put into, as docker import and ADD have it. */
 	if (a->o->rootfs)
 		return 0;
@@ -364,6 +366,8 @@ static int cut_root(struct layer_apply *a, struct err *err)
 	auto_fd int parent = -1;
 	int rc;
 
+	if (a->is_root_cut)
+		a->info.seen |= LAYER_CUTS_ROOT;
 	if (!a->is_root_cut || a->o->parent_fd < 0)
 		return 0;
 	parent = openat(a->o->parent_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);

@@ -200,6 +200,27 @@ int snap_commit(struct snap *s, int64_t id, const char *name, unsigned flags, st
 	return rc < 0 ? rc : err_set(err, EINVAL, "snapshot '%s' is not active", info.key);
 }
 
+int snap_rebase(struct snap *s, int64_t id, int64_t parent, bool with_root, struct err *err)
+{
+	const struct snap_new n = { .kind = SNAP_ACTIVE, .parent = parent };
+	auto_db_tx struct db *tx = NULL;
+	int rc;
+
+	rc = db_tx_begin(s->db, DB_LAZY, &tx, err);
+	if (rc < 0)
+		return rc;
+	rc = check_new(s, &n, err);
+	if (rc >= 0 && with_root)
+		rc = copy_root_attrs(s, parent, id, err);
+	if (rc >= 0)
+		rc = db_run(s->db,
+			    "UPDATE snapshots SET parent=?2 WHERE id=?1 AND kind=2 AND parent IS NULL",
+			    DB_ARGS(DB_I(id), DB_I(parent)), err);
+	if (rc == 0)
+		rc = err_set(err, EINVAL, "snapshot %" PRId64 " is not active and without parent", id);
+	return rc < 0 ? rc : db_tx_commit(&tx, err);
+}
+
 int snap_exchange(struct snap *s, int64_t a, int64_t b, struct err *err)
 {
 	auto_fd int lock_a = lock_quiet(s, a, err), lock_b = -1;

@@ -37,6 +37,13 @@ static int blob_write(struct sink *to, const void *p, size_t n, struct err *err)
 	return 0;
 }
 
+static int make_dir(struct store *st, struct err *err)
+{
+	int rc = fs_mkdir(st->store_fd, "blobs", 0700, err);
+
+	return rc < 0 ? rc : fs_mkdir(st->store_fd, BLOB_DIR, 0700, err);
+}
+
 /* A file without a name, on the file system where it will get one. */
 static int open_nameless(struct store *st, struct err *err)
 {
@@ -48,9 +55,7 @@ static int open_nameless(struct store *st, struct err *err)
 			return fd;
 		if (errno != ENOENT || again)
 			return err_sys(err, "new blob");
-		rc = fs_mkdir(st->store_fd, "blobs", 0700, err);
-		if (rc >= 0)
-			rc = fs_mkdir(st->store_fd, BLOB_DIR, 0700, err);
+		rc = make_dir(st, err);
 		if (rc < 0)
 			return rc;
 	}
@@ -157,6 +162,23 @@ int store_blob_commit(struct blob *b, const struct digest *want, struct digest *
 	if (rc >= 0 && ret)
 		*ret = d;
 	return rc;
+}
+
+int store_blob_adopt(struct store *st, int fd, int dir_fd, const char *name, const struct digest *d,
+		     struct err *err)
+{
+	struct blob b = { .st = st, .fd = fd };
+	int rc = make_dir(st, err);
+
+	if (rc < 0)
+		return rc;
+	if (name)
+		return renameat(dir_fd, name, st->store_fd, BLOB_PATH(d)) < 0
+			       ? err_sys(err, "store blob")
+			       : 0;
+	if (give_name(&b, BLOB_PATH(d)) == 0)
+		return 0;
+	return errno == EEXIST ? replace(&b, BLOB_PATH(d), err) : err_sys(err, "store blob");
 }
 
 int store_blob_put(struct store *st, const void *p, size_t n, struct digest *ret, struct err *err)

@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Images that a Dockerfile names: those that are here, and those that are fetched for it. */
+#include <errno.h>
+#include <string.h>
+
+#include "priv.h"
+
+static void on_transfer(const struct image_transfer_event *e, void *arg)
+{
+	struct build_event out = { .kind = BUILD_OUTPUT };
+	auto_free char *line = NULL;
+
+	if (!e->text)
+		return; /* bytes: a step's output has no bars */
+	line = e->id ? mem_fmt("%s: %s\n", e->id, e->text) : mem_fmt("%s\n", e->text);
+	out.text = line;
+	out.len = strlen(line);
+	build_emit(arg, &out);
+}
+
+static int pull(struct build *b, const char *ref, struct image **ret, struct err *err)
+{
+	struct image_pull_opts o = { .event = on_transfer,
+				     .arg = b,
+				     .interrupted = b->o->interrupted };
+	auto_free char *full = NULL;
+	char id[DIGEST_STR_MAX];
+	int rc = image_ref_normalize(ref, &full, err);
+
+	if (b->o->access)
+		o.access = *b->o->access;
+	if (rc >= 0)
+		rc = image_pull(b->rt, full, &o, id, err);
+	return rc < 0 ? rc : image_get(b->rt, id, ret, err);
+}
+
+int build_find_image(struct build *b, const char *ref, struct image **ret, struct err *err)
+{
+	struct err missing = { 0 };
+	int rc;
+
+	if (b->o->pull_always)
+		return pull(b, ref, ret, err);
+	rc = image_find(b->rt, ref, ret, &missing);
+	if (rc == -ENOENT && !b->o->pull_never) {
+		rc = pull(b, ref, ret, err);
+		return rc < 0 ? err_ctx(err, "%s", missing.msg) : 0;
+	}
+	if (rc < 0)
+		*err = missing;
+	return rc == -ENOENT ? err_hint(err, "nothing is pulled with --pull never") : rc;
+}

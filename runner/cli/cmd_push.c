@@ -1,0 +1,126 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <errno.h>
+#include <string.h>
+
+#include <shale/store.h>
+
+#include "finish.h"
+#include "transfer.h"
+
+extern const struct command cmd_push;
+
+struct push_args {
+	bool quiet, all_tags, tls_verify, no_trust;
+};
+
+static const struct push_args push_defaults = { .tls_verify = true };
+
+#define OFF(field) offsetof(struct push_args, field)
+static const struct opt push_opts[] = {
+	{ 'a', "all-tags", OPT_BOOL, OFF(all_tags), NULL, "all tags of the repository" },
+	{ 'q', "quiet", OPT_BOOL, OFF(quiet), NULL, "print the name only" },
+	{ 0, "tls-verify", OPT_BOOL, OFF(tls_verify), NULL,
+	  "check the registry's certificate (default true)" },
+	{ 0, "disable-content-trust", OPT_BOOL, OFF(no_trust), NULL, NULL },
+	{ 0 },
+};
+
+static int push_one(struct cli *c, const struct push_args *a, const char *full, struct err *err)
+{
+	cleanup(transfer_access_free) struct transfer_access access = { 0 };
+	cleanup(transfer_view_end) struct transfer_view view = { 0 };
+	struct image_pull_opts o = { .event = transfer_view_event,
+				     .arg = &view,
+				     .interrupted = transfer_catch_signals() };
+	char digest[DIGEST_STR_MAX];
+	int rc;
+
+	transfer_access_make(c, a->tls_verify, &access);
+	o.access = access.access;
+	transfer_view_begin(&view, stdout, a->quiet);
+	rc = image_push(&c->rt, full, &o, digest, err);
+	if (rc >= 0 && a->quiet)
+		puts(full);
+	return rc;
+}
+
+struct tag_walk {
+	char *prefix; /* "docker.io/library/node:" */
+	struct strv names;
+};
+
+static int add_tag(const struct tag_info *t, void *arg, struct err *err)
+{
+	struct tag_walk *w = arg;
+
+	(void)err;
+	if (str_starts(t->name, w->prefix))
+		strv_add(&w->names, t->name);
+	return 0;
+}
+
+static int push_repo(struct cli *c, const struct push_args *a, const char *name, const char *full,
+		     struct err *err)
+{
+	auto_free char *prefix = NULL;
+	struct tag_walk w = { 0 };
+	int rc;
+
+	if (!str_ends(full, ":latest") || str_ends(name, ":latest"))
+		return err_set(err, EINVAL, "--all-tags takes a name without a tag");
+	w.prefix = prefix = mem_strn(full, strlen(full) - strlen("latest"));
+	rc = store_tag_walk(c->rt.store, NULL, add_tag, &w, err);
+	if (rc >= 0 && !w.names.n)
+		rc = err_set(err, ENOENT, "no image '%s'", name);
+	for (size_t i = 0; rc >= 0 && i < w.names.n; i++)
+		rc = push_one(c, a, w.names.v[i], err);
+	strv_free(&w.names);
+	return rc;
+}
+
+static int push_name(struct cli *c, const struct push_args *a, const char *name, struct err *err)
+{
+	auto_free char *full = NULL;
+	int rc = image_ref_normalize(name, &full, err);
+
+	if (rc < 0)
+		return rc;
+	if (a->all_tags)
+		return push_repo(c, a, name, full, err);
+	if (!a->quiet && str_ends(full, ":latest") && !str_ends(name, ":latest"))
+		puts("Using default tag: latest");
+	return push_one(c, a, full, err);
+}
+
+static int push_main(struct cli *c, void *args, int argc, char **argv)
+{
+	const struct push_args *a = args;
+	struct finish finish = FINISH_INIT;
+	struct err err = { 0 };
+	int code = 0;
+
+	(void)argc;
+	if (cli_open(c, &err) < 0 || finish_begin(&finish, c, &err) < 0)
+		return cli_fail(c, &err);
+	if (push_name(c, a, argv[0], &err) < 0)
+		code = cli_fail(c, &err);
+	if (err.code == EINTR && *transfer_catch_signals())
+		code = 128 + *transfer_catch_signals();
+	if (!code)
+		code = cli_done(c);
+	finish_end(&finish, c, settings_bool(&c->settings, SETTING_SYNC));
+	return code;
+}
+
+const struct command cmd_push = {
+	.name = "push",
+	.args = "NAME[:TAG]",
+	.summary = "Send an image to a registry",
+	.opts = push_opts,
+	.args_size = sizeof(struct push_args),
+	.main = push_main,
+	.min_args = 1,
+	.max_args = 1,
+	.complete = complete_images,
+	.defaults = &push_defaults,
+};

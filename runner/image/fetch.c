@@ -1,0 +1,294 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A layer on its way, in one pass. One thread takes the bytes from the network, hashes them, writes
+ * them to the partial file tmp/pull/<hex> and hands them on; another inflates, hashes and unpacks.
+ * The partial file becomes the blob. What a broken pull leaves of it is where the next one goes on.
+ */
+#include "remote.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/eventfd.h>
+#include <sys/file.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <shale/base/fd.h>
+#include <shale/base/fs.h>
+#include <shale/base/hash.h>
+#include <shale/store.h>
+
+#include "priv.h"
+
+#define PART_DIR "tmp/pull"
+
+enum { CHUNK = 256 << 10, PART_KEEP_S = 7 * 24 * 3600, PIPE_BYTES = 1 << 20 };
+
+/* --- the partial file --- */
+
+static int open_part_dir(struct runtime *rt, struct err *err)
+{
+	int rc = fs_mkdir(rt->root_fd, "tmp", 0700, err);
+
+	if (rc >= 0)
+		rc = fs_mkdir(rt->root_fd, PART_DIR, 0700, err);
+	return rc < 0 ? rc : fs_open_dir(rt->root_fd, PART_DIR, err);
+}
+
+/* Locked, and still what the name means: 1. 0: another pull has it. */
+static int lock_part(int dir, const char *name, int fd)
+{
+	struct stat ours, theirs;
+
+	if (flock(fd, LOCK_EX | LOCK_NB) < 0)
+		return 0;
+	return fstat(fd, &ours) == 0 && fstatat(dir, name, &theirs, AT_SYMLINK_NOFOLLOW) == 0 &&
+	       ours.st_ino == theirs.st_ino;
+}
+
+int image_fetch_part(struct runtime *rt, struct image_fetch *f, struct err *err)
+{
+	auto_fd int dir = open_part_dir(rt, err), fd = -1;
+	const char *name = digest_hex(&f->desc->digest);
+	struct stat st;
+
+	if (dir < 0)
+		return fd_take(&dir);
+	fd = openat(dir, name, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+	if (fd < 0)
+		return err_sys(err, "partial layer");
+	f->is_named = lock_part(dir, name, fd);
+	if (!f->is_named) {
+		fd_close(&fd);
+		fd = openat(dir, ".", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+	}
+	if (fd < 0 || fstat(fd, &st) < 0)
+		return err_sys(err, "partial layer");
+	f->have = (uint64_t)st.st_size;
+	if (f->have > f->desc->size) {
+		f->have = 0;
+		if (ftruncate(fd, 0) < 0)
+			return err_sys(err, "partial layer");
+	}
+	f->part_fd = fd_take(&fd);
+	return 0;
+}
+
+void image_fetch_part_remove(struct runtime *rt, struct image_fetch *f)
+{
+	struct err ignored;
+	auto_fd int dir = open_part_dir(rt, &ignored);
+
+	if (dir >= 0 && f->is_named)
+		unlinkat(dir, digest_hex(&f->desc->digest), 0);
+	f->is_named = false;
+}
+
+int image_fetch_part_keep(struct runtime *rt, struct image_fetch *f, struct err *err)
+{
+	auto_fd int dir = open_part_dir(rt, err);
+	int rc;
+
+	if (dir < 0)
+		return fd_take(&dir);
+	rc = store_blob_adopt(rt->store, f->part_fd, dir,
+			      f->is_named ? digest_hex(&f->desc->digest) : NULL, &f->desc->digest,
+			      err);
+	f->is_named = false;
+	return rc;
+}
+
+void image_fetch_sweep(struct runtime *rt)
+{
+	struct err ignored = { 0 };
+	auto_fd int dir = open_part_dir(rt, &ignored);
+	auto_strv struct strv names = { 0 };
+
+	if (dir < 0 || fs_list(dir, ".", &names, &ignored) < 0)
+		return;
+	for (size_t i = 0; i < names.n; i++) {
+		auto_fd int fd = openat(dir, names.v[i], O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+		struct stat st;
+
+		if (fd >= 0 && fstat(fd, &st) == 0 && st.st_mtime + PART_KEEP_S < time(NULL) &&
+		    lock_part(dir, names.v[i], fd) == 1)
+			unlinkat(dir, names.v[i], 0);
+	}
+}
+
+/* --- the threads --- */
+
+/* The unpacker may have given up: the bytes are still hashed, since a wrong digest explains why. */
+static int feed(struct image_fetch *f, struct hash *h, const void *p, size_t n, struct err *err)
+{
+	struct err ignored;
+
+	hash_add(h, p, n);
+	if (f->feed_fd >= 0 && fd_write_all(f->feed_fd, p, n, &ignored) < 0)
+		fd_close(&f->feed_fd);
+	if (f->stop)
+		return err_set(err, ECANCELED, "stopped");
+	return 0;
+}
+
+static int pump_old(struct image_fetch *f, struct hash *h, char *buf, struct err *err)
+{
+	int rc = 0;
+
+	if (lseek(f->part_fd, 0, SEEK_SET) < 0)
+		return err_sys(err, "partial layer");
+	for (uint64_t at = 0; rc >= 0 && at < f->have;) {
+		ssize_t n = fd_read_full(f->part_fd, buf, CHUNK, err);
+
+		if (n <= 0)
+			return n < 0 ? (int)n : err_set(err, EIO, "the partial layer shrank");
+		at += (uint64_t)n;
+		f->done_bytes = at;
+		rc = feed(f, h, buf, (size_t)n, err);
+	}
+	return rc;
+}
+
+static int pump_new(struct image_fetch *f, struct hash *h, char *buf, struct err *err)
+{
+	uint64_t at = f->have, size = f->desc->size;
+	int rc = 0;
+
+	while (rc >= 0) {
+		ssize_t n = read(f->net_fd, buf, CHUNK);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return err_sys(err, "read from the network");
+		if (n == 0)
+			break;
+		if ((uint64_t)n > size - at) {
+			f->is_wrong = true;
+			return err_set(err, EBADMSG,
+				       "more than the %" PRIu64 " bytes that it should have", size);
+		}
+		rc = fd_write_all(f->part_fd, buf, (size_t)n, err);
+		if (rc < 0)
+			return err_ctx(err, "write layer");
+		at += (uint64_t)n;
+		f->done_bytes = at;
+		rc = feed(f, h, buf, (size_t)n, err);
+	}
+	if (rc >= 0 && at < size) {
+		f->is_short = true;
+		return err_set(err, EPROTO, "cut off after %" PRIu64 " of %" PRIu64 " bytes", at,
+			       size);
+	}
+	return rc;
+}
+
+static void *pump(void *arg)
+{
+	struct image_fetch *f = arg;
+	auto_hash struct hash *h = hash_new();
+	auto_free char *buf = mem_alloc(CHUNK);
+	struct digest have;
+	int rc;
+
+	rc = pump_old(f, h, buf, &f->pump_err);
+	if (rc >= 0)
+		rc = pump_new(f, h, buf, &f->pump_err);
+	hash_end(h, &have);
+	if (rc >= 0 && !digest_eq(&have, &f->desc->digest)) {
+		f->is_wrong = true;
+		err_set(&f->pump_err, EBADMSG, "its content is %.19s", digest_str(&have));
+	}
+	fd_close(&f->feed_fd);
+	fd_close(&f->net_fd);
+	return NULL;
+}
+
+/* Signals are for the main thread; SIGPIPE stays blocked, the write says EPIPE. */
+static int start_thread(pthread_t *ret, void *(*fn)(void *), void *arg, struct err *err)
+{
+	sigset_t all, before;
+	int rc;
+
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &before);
+	rc = pthread_create(ret, NULL, fn, arg);
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	return rc ? err_errno(err, rc, "start a thread") : 0;
+}
+
+static int unpack(struct image_fetch *f, int tar_fd, struct err *err)
+{
+	struct layer_apply_opts o = { .foreign = true, .parent_fd = -1 };
+	int rc = layer_apply(tar_fd, f->fs_fd, &o, &f->stream, err);
+
+	/* With damaged data the digest is what matters; otherwise no more bytes are of use. */
+	if (rc < 0 && rc != -EBADMSG)
+		f->stop = true;
+	if (rc >= 0)
+		rc = layer_freeze(f->fs_fd, NULL, &f->frozen, err);
+	return rc;
+}
+
+static int run(struct image_fetch *f, struct err *err)
+{
+	pthread_t pumping;
+	int pipe_fd[2], rc;
+	auto_fd int from = -1;
+
+	if (f->is_local)
+		return unpack(f, f->part_fd, err);
+	if (pipe2(pipe_fd, O_CLOEXEC) < 0)
+		return err_sys(err, "pipe");
+	fcntl(pipe_fd[0], F_SETPIPE_SZ, PIPE_BYTES); /* a wish */
+	from = pipe_fd[0];
+	f->feed_fd = pipe_fd[1];
+	rc = start_thread(&pumping, pump, f, err);
+	if (rc < 0) {
+		fd_close(&f->feed_fd);
+		return rc;
+	}
+	rc = unpack(f, from, err);
+	fd_close(&from);
+	pthread_join(pumping, NULL);
+	/* What was wrong with the bytes comes first: bad bytes unpack badly. */
+	if (f->pump_err.code && f->pump_err.code != ECANCELED) {
+		*err = f->pump_err;
+		return -err->code;
+	}
+	return rc;
+}
+
+static void *work(void *arg)
+{
+	struct image_fetch *f = arg;
+	uint64_t one = 1;
+	int rc = run(f, &f->err);
+
+	if (rc >= 0 && !digest_eq(&f->stream.diff_id, &f->diff_id))
+		err_set(&f->err, EBADMSG, "unpacked it is %.19s instead of %.19s",
+			digest_str(&f->stream.diff_id), digest_str(&f->diff_id));
+	f->is_finished = true;
+	while (write(f->done_fd, &one, sizeof(one)) < 0 && errno == EINTR)
+		;
+	return NULL;
+}
+
+int image_fetch_start(struct image_fetch *f, struct err *err)
+{
+	int rc = start_thread(&f->worker, work, f, err);
+
+	if (rc >= 0)
+		f->is_started = true;
+	return rc;
+}
+
+void image_fetch_join(struct image_fetch *f)
+{
+	if (f->is_started && !f->is_done)
+		pthread_join(f->worker, NULL);
+	f->is_done = f->is_started;
+}

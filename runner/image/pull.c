@@ -1,0 +1,599 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * pull. Layers are fetched and unpacked side by side, each into a snapshot of its own without
+ * parents; in order, as each is whole, they are put upon each other and published: files, then
+ * rows. So a pull that ends anywhere leaves whole layers, which the next one finds by their
+ * ChainID, and partial files, which it continues. Needs libcrypto.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include <shale/base/fd.h>
+#include <shale/base/hash.h>
+#include <shale/registry.h>
+#include <shale/snap.h>
+#include <shale/store.h>
+
+#include "priv.h"
+#include "remote.h"
+
+enum { INDEX_DEPTH_MAX = 4, AT_ONCE_MIN = 2, AT_ONCE_MAX = 8, TICK_MS = 100, PIPE_BYTES = 1 << 20 };
+
+struct pull {
+	struct runtime *rt;
+	const struct image_pull_opts *o;
+	const char *name;
+	struct image_remote remote;
+	struct image_platform platform;
+	struct image_document top,
+		doc; /* what the name means; the manifest, when that is an index */
+	struct image_manifest manifest;
+	char *config_text;
+	size_t config_len;
+	struct image_config *config;
+	struct image_fetch *fetch;
+	size_t n;         /* of fetch */
+	int done_fd;      /* counts finished workers */
+	int64_t snapshot; /* the topmost that is published */
+	struct digest chain;
+	bool is_changed; /* something was new */
+};
+
+static void pull_free(struct pull *p)
+{
+	struct err ignored;
+
+	/* Without its other end every pump comes to its end. */
+	image_remote_free(&p->remote);
+	for (size_t i = 0; i < p->n; i++) {
+		struct image_fetch *f = &p->fetch[i];
+
+		f->stop = true;
+		fd_close(&f->net_fd);
+		image_fetch_join(f);
+		fd_close(&f->part_fd);
+		fd_close(&f->fs_fd);
+		if (f->snapshot && !f->is_published)
+			image_release(p->rt, f->snapshot, &ignored);
+	}
+	free(p->fetch);
+	fd_close(&p->done_fd);
+	image_platform_free(&p->platform);
+	image_document_free(&p->top);
+	image_document_free(&p->doc);
+	image_manifest_free(&p->manifest);
+	image_config_free(p->config);
+	free(p->config_text);
+}
+
+static void emit(const struct pull *p, enum image_transfer_event_kind kind,
+		 const struct image_fetch *f, const char *text)
+{
+	struct image_transfer_event e = { .kind = kind, .text = text };
+	char id[13] = "";
+
+	if (!p->o->event)
+		return;
+	if (f) {
+		snprintf(id, sizeof(id), "%.12s", digest_hex(&f->desc->digest));
+		e.id = id;
+		e.done_bytes = f->done_bytes;
+		e.total_bytes = f->desc->size;
+	}
+	p->o->event(&e, p->o->arg);
+}
+
+static void emit_text(const struct pull *p, char *text)
+{
+	emit(p, IMAGE_TRANSFER_TEXT, NULL, text);
+	free(text);
+}
+
+/* --- what is to be had --- */
+
+static int find_manifest(struct pull *p, struct err *err)
+{
+	const char *ref = p->remote.digest ? p->remote.digest : p->remote.tag;
+	struct image_document *d = &p->top;
+	int rc = image_remote_manifest(&p->remote, ref, d, err);
+
+	for (int depth = 0; rc >= 0; depth++) {
+		auto_json json_t *doc = NULL;
+		enum image_doc kind;
+		struct digest next;
+
+		rc = image_doc_kind(d, &doc, &kind, err);
+		if (rc >= 0 && kind == IMAGE_DOC_MANIFEST)
+			return image_manifest_parse(doc, &p->manifest, err);
+		if (rc >= 0 && depth == INDEX_DEPTH_MAX)
+			rc = err_set(err, ELOOP, "indexes nested deeper than %d", INDEX_DEPTH_MAX);
+		if (rc >= 0)
+			rc = image_index_choose(doc, &p->platform, &next, err);
+		if (rc < 0)
+			break;
+		image_document_free(&p->doc);
+		d = &p->doc;
+		rc = image_remote_manifest(&p->remote, digest_str(&next), d, err);
+	}
+	return rc;
+}
+
+static int check_config(struct pull *p, struct err *err)
+{
+	static const char *const types[] = { "application/vnd.oci.image.config.v1+json",
+					     "application/vnd.docker.container.image.v1+json",
+					     "application/octet-stream" };
+	const struct image_config *c = p->config;
+
+	for (size_t i = 0;; i++) {
+		if (i == ARRAY_LEN(types))
+			return err_set(err, ENOTSUP, "it is no image: its config is '%s'",
+				       p->manifest.config.media_type);
+		if (str_eq(types[i], p->manifest.config.media_type))
+			break;
+	}
+	if (c->diff_ids.n != p->manifest.n)
+		return err_set(err, EBADMSG, "%zu layers, but the config names %zu", p->manifest.n,
+			       c->diff_ids.n);
+	if (p->o->platform &&
+	    !image_platform_fits(&p->platform, c->os, c->architecture, c->variant))
+		return err_set(err, ENOENT,
+			       "it is there for %s/%s only, not for the platform asked for", c->os,
+			       c->architecture);
+	return 0;
+}
+
+static int fetch_config(struct pull *p, struct err *err)
+{
+	int rc = image_remote_blob(&p->remote, &p->manifest.config.digest, p->manifest.config.size,
+				   &p->config_text, &p->config_len, err);
+
+	if (rc >= 0)
+		rc = image_config_parse(p->config_text, p->config_len, &p->config, err);
+	return rc < 0 ? rc : check_config(p, err);
+}
+
+/* --- layers --- */
+
+/* Those that are there from the bottom up need nothing. */
+static int find_present(struct pull *p, struct err *err)
+{
+	bool is_here = true;
+
+	p->fetch = mem_array(p->manifest.n + 1, sizeof(*p->fetch));
+	for (size_t i = 0; i < p->manifest.n; i++) {
+		struct image_fetch *f = &p->fetch[i];
+		struct digest chain;
+		int64_t there = 0;
+		int rc = digest_parse(p->config->diff_ids.v[i], &f->diff_id, err);
+
+		if (rc < 0)
+			return rc;
+		f->desc = &p->manifest.layers[i];
+		f->net_fd = f->part_fd = f->fs_fd = f->feed_fd = -1;
+		f->done_fd = p->done_fd;
+		p->n = i + 1;
+		hash_chain(i ? &p->chain : NULL, &f->diff_id, &chain);
+		p->chain = chain;
+		if (is_here)
+			there = image_layer_find(p->rt, &chain);
+		is_here = there != 0;
+		if (!is_here)
+			continue;
+		f->is_published = true;
+		p->snapshot = there;
+		emit(p, IMAGE_TRANSFER_EXISTS, f, "Already exists");
+	}
+	return 0;
+}
+
+static int ask_blob(struct pull *p, struct image_fetch *f, struct err *err)
+{
+	auto_json json_t *req = image_remote_request(&p->remote, REGISTRY_BLOB);
+	auto_fd int theirs = -1;
+	int ends[2], rc;
+
+	if (pipe2(ends, O_CLOEXEC) < 0)
+		return err_sys(err, "pipe");
+	f->net_fd = ends[0];
+	theirs = ends[1];
+	fcntl(ends[0], F_SETPIPE_SZ, PIPE_BYTES); /* a wish */
+	json_set_str(req, "digest", digest_str(&f->desc->digest));
+	json_object_set_new(req, "size", json_integer((json_int_t)f->desc->size));
+	json_object_set_new(req, "offset", json_integer((json_int_t)f->have));
+	rc = image_transfer_send(p->remote.t, req, theirs, err);
+	f->request = rc < 0 ? 0 : rc;
+	return rc;
+}
+
+static int start(struct pull *p, struct image_fetch *f, struct err *err)
+{
+	struct snap_new fresh = { .kind = SNAP_ACTIVE };
+	struct snap_info info;
+	int rc = snap_prepare(p->rt->snap, &fresh, &info, err);
+
+	if (rc < 0)
+		return rc;
+	f->snapshot = info.id;
+	rc = image_fs_open(p->rt, info.id, &f->fs_fd, err);
+	if (rc >= 0)
+		rc = image_layer_blob_find(p->rt, &f->desc->digest, digest_str(&f->diff_id), err);
+	f->is_local = rc > 0;
+	if (f->is_local)
+		rc = store_blob_open(p->rt->store, &f->desc->digest, &f->part_fd, err);
+	else if (rc >= 0)
+		rc = image_fetch_part(p->rt, f, err);
+	if (rc >= 0 && !f->is_local)
+		rc = ask_blob(p, f, err);
+	if (rc >= 0)
+		rc = image_fetch_start(f, err);
+	if (rc >= 0)
+		emit(p, IMAGE_TRANSFER_BEGIN, f, NULL);
+	return rc;
+}
+
+/* The same blob twice in an image: the second time it is taken from the store. */
+static bool is_same_on_its_way(const struct pull *p, size_t i)
+{
+	for (size_t k = 0; k < i; k++)
+		if (!p->fetch[k].is_published &&
+		    digest_eq(&p->fetch[k].desc->digest, &p->fetch[i].desc->digest))
+			return true;
+	return false;
+}
+
+static int start_some(struct pull *p, struct err *err)
+{
+	long cores = sysconf(_SC_NPROCESSORS_ONLN);
+	long limit = cores + 1 < AT_ONCE_MIN ? AT_ONCE_MIN : cores + 1;
+	long running = 0;
+	int rc = 0;
+
+	limit = limit > AT_ONCE_MAX ? AT_ONCE_MAX : limit;
+	for (size_t i = 0; i < p->n; i++)
+		running += p->fetch[i].is_started && !p->fetch[i].is_finished;
+	for (size_t i = 0; rc >= 0 && i < p->n && running < limit; i++) {
+		struct image_fetch *f = &p->fetch[i];
+
+		if (f->is_published || f->is_started || is_same_on_its_way(p, i))
+			continue;
+		rc = start(p, f, err);
+		running++;
+	}
+	return rc;
+}
+
+/* Unpacked again, now that its parents are there, which its archive leaves something to. */
+static int unpack_again(struct pull *p, struct image_fetch *f, struct err *err)
+{
+	struct snap_new fresh = { .kind = SNAP_ACTIVE, .parent = p->snapshot };
+	auto_snap_mount struct snap_mount below = SNAP_MOUNT_INIT;
+	struct layer_apply_opts o = { .foreign = true, .parent_fd = -1 };
+	struct snap_info info;
+	int64_t old = f->snapshot;
+	int rc;
+
+	f->snapshot = 0;
+	fd_close(&f->fs_fd);
+	rc = image_release(p->rt, old, err);
+	if (rc >= 0)
+		rc = snap_prepare(p->rt->snap, &fresh, &info, err);
+	if (rc < 0)
+		return rc;
+	f->snapshot = info.id;
+	rc = image_fs_open(p->rt, info.id, &f->fs_fd, err);
+	if (rc >= 0)
+		rc = snap_mount(p->rt->snap, p->snapshot, SNAP_RDONLY, &below, err);
+	if (rc >= 0 && lseek(f->part_fd, 0, SEEK_SET) < 0)
+		rc = err_sys(err, "rewind");
+	if (rc < 0)
+		return rc;
+	o.parent_fd = below.root_fd;
+	rc = layer_apply(f->part_fd, f->fs_fd, &o, &f->stream, err);
+	return rc < 0 ? rc : layer_freeze(f->fs_fd, NULL, &f->frozen, err);
+}
+
+static int put_upon(struct pull *p, struct image_fetch *f, struct err *err)
+{
+	unsigned seen = f->stream.seen;
+
+	if (!p->snapshot)
+		return 0;
+	if (seen & (LAYER_MISSES_DIRS | LAYER_CUTS_ROOT))
+		return unpack_again(p, f, err);
+	return snap_rebase(p->rt->snap, f->snapshot, p->snapshot, !(seen & LAYER_SAW_ROOT), err);
+}
+
+/* Blob and rows in one transaction: a removal takes away what no row names under the same lock. */
+static int put_rows(struct pull *p, struct image_fetch *f, const struct layer_info *ours,
+		    struct err *err)
+{
+	bool is_foreign = !digest_eq(&ours->diff_id, &f->diff_id);
+	/* An uncompressed layer that we can write ourselves is not kept twice. */
+	bool is_kept = is_foreign || !digest_eq(&f->desc->digest, &f->diff_id);
+	struct image_layer_blob b = { .digest = f->desc->digest, .size = f->desc->size };
+	struct layer_info info = *ours;
+	auto_db_tx struct db *tx = NULL;
+	int rc = db_tx_begin(p->rt->db, DB_LAZY, &tx, err);
+
+	info.diff_id = f->diff_id;
+	info.tar_bytes = f->stream.tar_bytes;
+	snprintf(b.media_type, sizeof(b.media_type), "%s", f->desc->media_type);
+	if (rc >= 0 && !f->is_local && is_kept)
+		rc = image_fetch_part_keep(p->rt, f, err);
+	else if (!f->is_local)
+		image_fetch_part_remove(p->rt, f);
+	if (rc >= 0 && is_foreign)
+		rc = image_origin_set(p->rt, f->snapshot, &b.digest, err);
+	if (rc >= 0)
+		rc = image_layer_store(p->rt, f->snapshot, &info, err);
+	if (rc >= 0 && is_kept)
+		rc = image_layer_blob_put(p->rt, digest_str(&f->diff_id), &b, err);
+	if (rc >= 0)
+		rc = image_remote_blob_note(p->rt, p->remote.repo, digest_str(&b.digest), err);
+	return rc < 0 ? rc : db_tx_commit(&tx, err);
+}
+
+static int publish(struct pull *p, struct image_fetch *f, struct err *err)
+{
+	struct layer_info ours = { 0 };
+	int rc = put_upon(p, f, err);
+
+	fd_close(&f->fs_fd);
+	if (rc >= 0)
+		rc = snap_commit(p->rt->snap, f->snapshot, NULL, f->frozen.flags, err);
+	if (rc >= 0)
+		rc = image_layer_diff(p->rt, f->snapshot,
+				      &(struct image_diff_opts){ .with_table = true }, &ours, err);
+	if (rc >= 0)
+		rc = put_rows(p, f, &ours, err);
+	if (rc < 0)
+		return rc;
+	f->is_published = true;
+	fd_close(&f->part_fd);
+	p->snapshot = f->snapshot;
+	p->is_changed = true;
+	emit(p, IMAGE_TRANSFER_DONE, f, "Pull complete");
+	return 0;
+}
+
+/* Why the bytes ended is known to shale-transfer, which may need a moment to say it. */
+static int explain(struct pull *p, struct image_fetch *f, struct err *err)
+{
+	struct err why = { 0 };
+	int rc = 0;
+
+	while (f->is_short && f->request && rc == 0) {
+		rc = image_transfer_answer(p->remote.t, f->request, NULL, &why);
+		if (rc == 0 && image_transfer_wait(p->remote.t, -1, 1000, &why) < 0)
+			rc = -why.code;
+	}
+	*err = rc < 0 ? why : f->err;
+	return err_ctx(err, "layer %.19s", digest_str(&f->desc->digest));
+}
+
+static int settle(struct pull *p, struct image_fetch *f, struct err *err)
+{
+	image_fetch_join(f);
+	if (!f->err.code)
+		return 0;
+	if (f->is_wrong)
+		image_fetch_part_remove(p->rt, f);
+	return explain(p, f, err);
+}
+
+/* 1 while some are not published yet. */
+static int advance(struct pull *p, struct err *err)
+{
+	int rc = 0;
+
+	for (size_t i = 0; rc >= 0 && i < p->n; i++) {
+		struct image_fetch *f = &p->fetch[i];
+
+		if (f->is_started && !f->is_done && f->is_finished)
+			rc = settle(p, f, err);
+		else if (f->is_started && !f->is_done)
+			emit(p, IMAGE_TRANSFER_PROGRESS, f, NULL);
+	}
+	for (size_t i = 0; rc >= 0 && i < p->n; i++) {
+		if (p->fetch[i].is_published)
+			continue;
+		if (!p->fetch[i].is_done)
+			return 1;
+		rc = publish(p, &p->fetch[i], err);
+		if (rc >= 0)
+			rc = start_some(p, err);
+	}
+	return rc < 0 ? rc : 0;
+}
+
+static int fetch_layers(struct pull *p, struct err *err)
+{
+	int rc = find_present(p, err);
+
+	if (rc >= 0)
+		rc = start_some(p, err);
+	while (rc >= 0 && (rc = advance(p, err)) > 0) {
+		uint64_t n;
+
+		rc = start_some(p, err);
+		if (rc >= 0)
+			rc = image_transfer_wait(p->remote.t, p->done_fd, TICK_MS, err);
+		if (read(p->done_fd, &n, sizeof(n)) < 0 && errno != EAGAIN && errno != EINTR)
+			rc = err_sys(err, "wait");
+		/* Answers are taken as they come, so that its socket never fills up. */
+		if (rc >= 0)
+			rc = image_transfer_answer(p->remote.t, 0, NULL, err);
+	}
+	return rc < 0 ? rc : 0;
+}
+
+/* --- the image --- */
+
+static int put_image(struct pull *p, char id[DIGEST_STR_MAX], struct err *err)
+{
+	const struct image_document *m = p->doc.text ? &p->doc : &p->top;
+	auto_free struct image_layer *layers = NULL;
+	auto_strv struct strv tags = { 0 };
+	struct image_new n = { .text = p->config_text,
+			       .len = p->config_len,
+			       .snapshot = p->snapshot,
+			       .created_s = p->config->created_s,
+			       .tags = &tags };
+	auto_db_tx struct db *tx = NULL;
+	struct digest stored;
+	size_t count = 0;
+	int rc;
+
+	if (p->remote.tag)
+		strv_add(&tags, p->name);
+	rc = image_layers(p->rt, p->snapshot, &layers, &count, err);
+	for (size_t i = 0; rc >= 0 && i < count; i++)
+		n.size_bytes += layers[i].size_bytes;
+	if (rc >= 0)
+		rc = db_tx_begin(p->rt->db, DB_LAZY, &tx, err);
+	if (rc >= 0)
+		rc = image_put(p->rt, &n, id, err);
+	if (rc >= 0)
+		rc = store_blob_put(p->rt->store, m->text, m->len, &stored, err);
+	if (rc >= 0)
+		rc = image_manifest_put(p->rt, id, m->media_type, &stored, err);
+	if (rc >= 0)
+		rc = image_repo_digest_put(p->rt, p->remote.repo, digest_str(&p->top.digest), id,
+					   err);
+	return rc < 0 ? rc : db_tx_commit(&tx, err);
+}
+
+static void report(const struct pull *p, const char *digest, bool is_new)
+{
+	auto_free char *name = image_ref_familiar(p->name);
+
+	emit_text(p, mem_fmt("Digest: %s", digest));
+	emit_text(p, mem_fmt("Status: %s for %s",
+			     is_new ? "Downloaded newer image" : "Image is up to date", name));
+}
+
+/* --- what is there already --- */
+
+/* The repository's digest is known and its image is here, for the platform wanted: 1. */
+static int find_known(struct pull *p, const char *digest, char id[DIGEST_STR_MAX], struct err *err)
+{
+	auto_db_stmt struct db_stmt *st = NULL;
+	int rc = db_query(p->rt->db,
+			  "SELECT image FROM repo_digests WHERE repo=?1 AND digest=?2"
+			  " AND image IN (SELECT id FROM images)",
+			  DB_ARGS(DB_T(p->remote.repo), DB_T(digest)), &st, err);
+
+	while (rc >= 0 && (rc = db_step(st, err)) > 0) {
+		auto_image_config struct image_config *c = NULL;
+		auto_image struct image *img = NULL;
+
+		rc = image_get(p->rt, db_col_str(st, 0), &img, err);
+		if (rc >= 0)
+			rc = image_config_of(img, &c, err);
+		if (rc < 0)
+			return rc;
+		if (p->o->platform &&
+		    !image_platform_fits(&p->platform, c->os, c->architecture, c->variant))
+			continue;
+		memcpy(id, img->id, DIGEST_STR_MAX);
+		return 1;
+	}
+	return rc;
+}
+
+/* One HEAD tells whether the tag means what it did. */
+static int is_current(struct pull *p, char id[DIGEST_STR_MAX], struct err *err)
+{
+	auto_json json_t *req = image_remote_request(&p->remote, REGISTRY_HEAD), *answer = NULL;
+	auto_free char *there = NULL;
+	const char *digest;
+	int rc;
+
+	rc = store_tag_get(p->rt->store, p->name, &there, err);
+	if (rc < 0) {
+		err_clear(err);
+		return 0;
+	}
+	json_set_str(req, "ref", p->remote.tag);
+	image_remote_accept(req);
+	rc = image_transfer_call(p->remote.t, req, -1, &answer, err);
+	digest = rc < 0 ? NULL : json_get_str(answer, "digest");
+	if (!digest)
+		return rc < 0 ? rc : 0;
+	rc = find_known(p, digest, id, err);
+	if (rc <= 0)
+		return rc;
+	p->is_changed = !str_eq(there, id);
+	rc = p->is_changed ? image_tag(p->rt, id, p->name, err) : 0;
+	if (rc < 0)
+		return rc;
+	report(p, digest, p->is_changed);
+	return 1;
+}
+
+static int fetch_image(struct pull *p, char id[DIGEST_STR_MAX], struct err *err)
+{
+	int rc = find_manifest(p, err);
+
+	if (rc >= 0)
+		rc = fetch_config(p, err);
+	if (rc >= 0)
+		rc = fetch_layers(p, err);
+	if (rc >= 0)
+		rc = put_image(p, id, err);
+	if (rc >= 0)
+		report(p, digest_str(&p->top.digest), true);
+	return rc;
+}
+
+static int pull(struct pull *p, char id[DIGEST_STR_MAX], struct err *err)
+{
+	int rc = image_platform_parse(p->o->platform, &p->platform, err);
+
+	if (rc < 0)
+		return rc;
+	emit_text(p, mem_fmt("%s: Pulling from %s",
+			     p->remote.digest ? p->remote.digest : p->remote.tag, p->remote.path));
+	if (p->remote.digest) {
+		rc = find_known(p, p->remote.digest, id, err);
+		if (rc > 0)
+			report(p, p->remote.digest, false);
+		if (rc)
+			return rc < 0 ? rc : 0;
+	}
+	rc = image_remote_open(&p->o->access, false, p->o->interrupted, &p->remote, err);
+	if (rc >= 0 && p->remote.tag)
+		rc = is_current(p, id, err);
+	if (rc)
+		return rc < 0 ? rc : 0;
+	return fetch_image(p, id, err);
+}
+
+int image_pull(struct runtime *rt, const char *normalized, const struct image_pull_opts *o,
+	       char ret_id[DIGEST_STR_MAX], struct err *err)
+{
+	auto_fd int lease = image_lease(rt, err); /* let go after what is undone */
+	cleanup(pull_free) struct pull p = { .rt = rt, .o = o, .name = normalized };
+	int rc;
+
+	p.done_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (lease < 0)
+		return lease;
+	if (p.done_fd < 0)
+		return err_sys(err, "event");
+	image_remote_name(normalized, &p.remote);
+	image_fetch_sweep(rt);
+	rc = pull(&p, ret_id, err);
+	if (rc < 0) {
+		auto_free char *name = image_ref_familiar(normalized);
+
+		return err_ctx(err, "pull %s", name);
+	}
+	return 0;
+}

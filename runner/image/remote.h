@@ -1,0 +1,185 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The parent's side of shale-transfer: a process without privileges that talks to registries and
+ * hands bytes over pipes. Nothing that it says is believed: digests are computed here. One thread.
+ */
+#ifndef SHALE_IMAGE_REMOTE_H
+#define SHALE_IMAGE_REMOTE_H
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <shale/base/digest.h>
+#include <shale/base/err.h>
+#include <shale/base/json.h>
+#include <shale/image.h>
+#include <shale/layer.h>
+
+struct image_transfer;
+
+/* interrupted (may be NULL): waiting ends with -EINTR when it is set. */
+int image_transfer_start(volatile int *interrupted, struct image_transfer **ret, struct err *err);
+void image_transfer_cleanup(struct image_transfer **t); /* ends the process */
+#define auto_image_transfer cleanup(image_transfer_cleanup)
+
+/* request is the caller's; it gets its id. fd (-1: none) stays the caller's too. Returns the id. */
+int image_transfer_send(struct image_transfer *t, json_t *request, int fd, struct err *err);
+/* The answer of that request: 1, or 0 when it is not there yet. Events in between go to the event
+ * function. An answer of failure is a failure. ret may be NULL. */
+int image_transfer_answer(struct image_transfer *t, int id, json_t **ret, struct err *err);
+/* Both, waiting for the answer. */
+int image_transfer_call(struct image_transfer *t, json_t *request, int fd, json_t **ret,
+			struct err *err);
+/* Waits until there is something to read, or other_fd (-1: none) is readable, or the time is over.
+ */
+int image_transfer_wait(struct image_transfer *t, int other_fd, int timeout_ms, struct err *err);
+typedef void image_transfer_event_fn(int id, const char *text, void *arg);
+void image_transfer_on_event(struct image_transfer *t, image_transfer_event_fn *fn, void *arg);
+
+/* --- a repository of a registry --- */
+
+struct image_remote {
+	struct image_transfer *t;
+	int handle;
+	char *registry; /* "docker.io", "127.0.0.1:5000" */
+	char *path;     /* "library/node" */
+	char *repo;     /* "docker.io/library/node" */
+	char *tag;      /* NULL with a digest */
+	char *digest;   /* or NULL */
+};
+void image_remote_free(struct image_remote *r);
+#define auto_image_remote cleanup(image_remote_free)
+void image_remote_names_free(struct image_remote *r);
+/* The names only: no process yet. normalized is what image_ref_normalize made. */
+void image_remote_name(const char *normalized, struct image_remote *ret);
+/* Starts the process, with the credentials and certificates of that registry. */
+int image_remote_open(const struct image_access *a, bool is_push, volatile int *interrupted,
+		      struct image_remote *r, struct err *err);
+/* What it asks with: request may have push, user and password already. */
+int image_remote_open_request(const struct image_access *a, const struct image_remote *r,
+			      json_t *request, struct err *err);
+json_t *image_remote_request(const struct image_remote *r, const char *op);
+void image_remote_accept(json_t *request); /* manifests and indexes of all kinds */
+/* A manifest or index by tag or digest, whole; *ret_digest is computed from the bytes, which are
+ * those of ref if that is a digest. */
+struct image_document {
+	char *text;
+	size_t len;
+	char *media_type;
+	struct digest digest;
+};
+void image_document_free(struct image_document *d);
+int image_remote_manifest(struct image_remote *r, const char *ref, struct image_document *ret,
+			  struct err *err);
+/* A small blob: checked. */
+int image_remote_blob(struct image_remote *r, const struct digest *want, uint64_t size, char **ret,
+		      size_t *ret_len, struct err *err);
+
+/* auth.c: what is known of the registry goes into the request: user, password, identity_token. */
+int image_auth_add(const struct image_access *a, const char *registry, json_t *request,
+		   struct err *err);
+/* What config.json calls the registry; that file; a file of the kind, *ret stays NULL without it.
+ */
+const char *image_auth_key(const char *registry);
+char *image_auth_docker_file(const struct image_access *a);
+int image_auth_read(const char *path, json_t **ret, struct err *err);
+/* docker-credential-HELPER VERB, input on its standard input. The caller owns *ret, also when it
+ * failed. */
+int image_auth_helper(const struct image_access *a, const char *helper, const char *verb,
+		      const char *input, char **ret, struct err *err);
+/* certs.c: ca, cert and key of certs.d. Returns 1 when there is a directory for it. */
+int image_certs_add(const char *registry, json_t *request, struct err *err);
+/* registries.c: is plain http or an unknown certificate allowed, and where else to look. */
+struct image_registry_rules {
+	bool plain_http, insecure;
+	struct strv mirrors; /* "host[:port][/prefix]", with "http://" where insecure */
+};
+void image_registry_rules_free(struct image_registry_rules *r);
+int image_registry_rules(const struct image_access *a, const char *registry,
+			 struct image_registry_rules *ret, struct err *err);
+
+/* --- manifests --- */
+
+enum image_doc { IMAGE_DOC_OTHER, IMAGE_DOC_MANIFEST, IMAGE_DOC_INDEX };
+struct image_descriptor {
+	struct digest digest;
+	uint64_t size;
+	char *media_type;
+};
+struct image_manifest {
+	struct image_descriptor config, *layers;
+	size_t n;
+};
+void image_manifest_free(struct image_manifest *m);
+/* What it is, by its content and what it was said to be. -EBADMSG when these disagree (T18),
+ * -ENOTSUP for schema 1 and what is no image. */
+int image_doc_kind(const struct image_document *d, json_t **ret, enum image_doc *ret_kind,
+		   struct err *err);
+int image_manifest_parse(const json_t *doc, struct image_manifest *ret, struct err *err);
+struct image_platform {
+	char *os, *architecture, *variant;
+};
+void image_platform_free(struct image_platform *p);
+/* "linux/arm64/v8", "arm64"; NULL: this machine. -EINVAL. */
+int image_platform_parse(const char *text, struct image_platform *ret, struct err *err);
+bool image_platform_fits(const struct image_platform *want, const char *os, const char *arch,
+			 const char *variant);
+/* The entry of an index for it. -ENOENT names those that there are. */
+int image_index_choose(const json_t *doc, const struct image_platform *want, struct digest *ret,
+		       struct err *err);
+
+/* --- one layer on its way: fetched and unpacked by threads of its own --- */
+
+struct image_fetch {
+	/* the main thread's */
+	const struct image_descriptor *desc;
+	struct digest diff_id;
+	int64_t snapshot; /* active, without parent, until it is published */
+	int request;      /* to shale-transfer; 0: the blob is here */
+	bool is_started, is_done, is_published, is_local, is_named;
+	/* the threads', while they run */
+	int net_fd, part_fd, fs_fd, feed_fd, done_fd;
+	uint64_t have; /* bytes of part_fd that an earlier pull fetched */
+	pthread_t worker;
+	struct layer_info stream, frozen;
+	struct err err, pump_err;
+	bool is_short, is_wrong; /* the bytes ended too early; have another digest */
+	_Atomic uint64_t done_bytes;
+	_Atomic bool stop, is_finished;
+};
+/* The file that its bytes go to, with what an earlier pull got. */
+int image_fetch_part(struct runtime *rt, struct image_fetch *f, struct err *err);
+/* Takes the partial file's name away (wrong bytes), or gives it the blob's. */
+void image_fetch_part_remove(struct runtime *rt, struct image_fetch *f);
+int image_fetch_part_keep(struct runtime *rt, struct image_fetch *f, struct err *err);
+void image_fetch_sweep(struct runtime *rt); /* partial files that nobody came back for */
+int image_fetch_start(struct image_fetch *f,
+		      struct err *err); /* done_fd is written to at the end */
+void image_fetch_join(struct image_fetch *f);
+
+/* --- rows: which blobs and digests belong to what --- */
+
+struct image_layer_blob {
+	struct digest digest;
+	uint64_t size;
+	char media_type[96], codec[16];
+	int level;
+};
+int image_layer_blob_put(struct runtime *rt, const char *diff_id, const struct image_layer_blob *b,
+			 struct err *err);
+/* The kept form of a layer: that of the codec, or whichever (NULL). 1, or 0. */
+int image_layer_blob_get(struct runtime *rt, const char *diff_id, const char *codec,
+			 struct image_layer_blob *ret, struct err *err);
+/* That very blob, if it is one of the layer. */
+int image_layer_blob_find(struct runtime *rt, const struct digest *blob, const char *diff_id,
+			  struct err *err);
+/* The blob is there already. */
+int image_manifest_put(struct runtime *rt, const char *image, const char *media_type,
+		       const struct digest *d, struct err *err);
+int image_repo_digest_put(struct runtime *rt, const char *repo, const char *digest,
+			  const char *image, struct err *err);
+int image_remote_blob_note(struct runtime *rt, const char *repo, const char *digest,
+			   struct err *err);
+
+#endif

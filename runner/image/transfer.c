@@ -1,0 +1,339 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Starting shale-transfer with nothing but a socket, and requests and answers over it. */
+#include "remote.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <linux/capability.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <shale/base/fd.h>
+#include <shale/base/path.h>
+#include <shale/base/proc.h>
+#include <shale/base/sys.h>
+#include <shale/registry.h>
+
+#define PROGRAM REGISTRY_PROGRAM
+
+enum {
+	PACKET_MAX = REGISTRY_PACKET_MAX,
+	NOBODY = REGISTRY_UID,
+	SOCKET_FD = REGISTRY_FD,
+	PENDING_MAX = 20000
+};
+
+struct image_transfer {
+	pid_t pid;
+	int fd;
+	int last_id;
+	json_t *answers; /* that nobody has asked for yet: id as text -> packet */
+	volatile int *interrupted;
+	image_transfer_event_fn *event;
+	void *event_arg;
+	char packet[PACKET_MAX + 1];
+};
+
+/* --- the process --- */
+
+static void drop_capabilities(void)
+{
+	struct __user_cap_header_struct head = { .version = _LINUX_CAPABILITY_VERSION_3 };
+	struct __user_cap_data_struct none[2] = { { 0 } };
+
+	for (int cap = 0; prctl(PR_CAPBSET_DROP, cap, 0, 0, 0) == 0; cap++)
+		;
+	if (sys_setgroups(0, NULL) < 0 || sys_setresgid(NOBODY) < 0 || sys_setresuid(NOBODY) < 0 ||
+	    sys_capset(&head, none) < 0 || prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
+		_exit(126);
+}
+
+/* In the child: credentials are in its memory, so it leaves no core and is no one's to trace. */
+static void become_transfer(int sock, pid_t parent, char *const paths[], char *const env[])
+{
+	static const struct rlimit no_core = { 0, 0 };
+	char name[] = PROGRAM;
+	char *argv[] = { name, NULL };
+	sigset_t none;
+	int null = open("/dev/null", O_RDWR);
+
+	setsid(); /* ^C is for the parent, which then ends us */
+	if (null < 0 || dup2(null, 0) < 0 || dup2(null, 1) < 0 || chdir("/") < 0)
+		_exit(126);
+	if (sock == SOCKET_FD ? fcntl(sock, F_SETFD, 0) < 0 : dup2(sock, SOCKET_FD) < 0)
+		_exit(126);
+	sys_close_range(SOCKET_FD + 1, ~0u, CLOSE_RANGE_CLOEXEC);
+	setrlimit(RLIMIT_CORE, &no_core);
+	drop_capabilities();
+	/* After the last change of credentials, which clears it. */
+	prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
+	if (getppid() != parent)
+		_exit(126);
+	for (int sig = 1; sig < NSIG; sig++)
+		signal(sig, SIG_DFL);
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
+	for (size_t i = 0; paths[i]; i++)
+		execve(paths[i], argv, env);
+	_exit(127);
+}
+
+/* Beside this very program: where shale-build is. */
+static int find_program(struct strv *ret, struct err *err)
+{
+	static const char *const places[] = { PROGRAM, "../libexec/shale/" PROGRAM };
+	char self[4096];
+	ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
+
+	if (n < 0)
+		return err_sys(err, "read /proc/self/exe");
+	self[n] = 0;
+	*strrchr(self, '/') = 0;
+	for (size_t i = 0; i < ARRAY_LEN(places); i++)
+		strv_add_take(ret, path_join(self, places[i]));
+	for (size_t i = 0; i < ret->n; i++)
+		if (access(ret->v[i], X_OK) == 0)
+			return 0;
+	return err_set(err, ENOENT, PROGRAM " is neither in %s nor in ../libexec/shale beside it",
+		       self);
+}
+
+static void clean_env(struct strv *env)
+{
+	static const char *const kept[] = { "http_proxy", "https_proxy", "no_proxy", "HTTPS_PROXY",
+					    "NO_PROXY",   "ALL_PROXY",   "all_proxy" };
+
+	strv_add(env, "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
+	for (size_t i = 0; i < ARRAY_LEN(kept); i++) {
+		const char *value = getenv(kept[i]);
+
+		if (value && *value)
+			strv_addf(env, "%s=%s", kept[i], value);
+	}
+}
+
+int image_transfer_start(volatile int *interrupted, struct image_transfer **ret, struct err *err)
+{
+	auto_strv struct strv paths = { 0 }, env = { 0 };
+	auto_fd int ours = -1, theirs = -1;
+	struct image_transfer *t;
+	pid_t parent = getpid(), pid;
+	int pair[2];
+	int rc = find_program(&paths, err);
+
+	if (rc < 0)
+		return rc;
+	clean_env(&env);
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
+		return err_sys(err, "socket for " PROGRAM);
+	ours = pair[0];
+	theirs = pair[1];
+	pid = fork();
+	if (pid < 0)
+		return err_sys(err, "fork for " PROGRAM);
+	if (pid == 0)
+		become_transfer(theirs, parent, strv_args(&paths), strv_args(&env));
+	t = mem_alloc(sizeof(*t));
+	t->pid = pid;
+	t->fd = fd_take(&ours);
+	t->answers = json_object();
+	t->interrupted = interrupted;
+	*ret = t;
+	return 0;
+}
+
+void image_transfer_cleanup(struct image_transfer **tp)
+{
+	struct image_transfer *t = *tp;
+	struct err ignored;
+	int code;
+
+	*tp = NULL;
+	if (!t)
+		return;
+	fd_close(&t->fd);
+	kill(t->pid, SIGKILL);
+	proc_wait(t->pid, &code, &ignored);
+	json_decref(t->answers);
+	/* Credentials went through it. */
+	explicit_bzero(t->packet, sizeof(t->packet));
+	free(t);
+}
+
+void image_transfer_on_event(struct image_transfer *t, image_transfer_event_fn *fn, void *arg)
+{
+	t->event = fn;
+	t->event_arg = arg;
+}
+
+/* --- packets --- */
+
+static int gone(struct err *err)
+{
+	return err_set(err, EPROTO, PROGRAM " has ended unexpectedly");
+}
+
+static int send_packet(struct image_transfer *t, const char *text, int fd, struct err *err)
+{
+	union {
+		char room[CMSG_SPACE(sizeof(int))];
+		struct cmsghdr align;
+	} control = { { 0 } };
+	struct iovec part = { (void *)(uintptr_t)text, strlen(text) };
+	struct msghdr m = { .msg_iov = &part, .msg_iovlen = 1 };
+
+	if (part.iov_len > PACKET_MAX)
+		return err_set(err, EFBIG, "a request of %zu bytes to " PROGRAM, part.iov_len);
+	if (fd >= 0) {
+		struct cmsghdr *c;
+
+		m.msg_control = control.room;
+		m.msg_controllen = sizeof(control.room);
+		c = CMSG_FIRSTHDR(&m);
+		c->cmsg_level = SOL_SOCKET;
+		c->cmsg_type = SCM_RIGHTS;
+		c->cmsg_len = CMSG_LEN(sizeof(int));
+		memcpy(CMSG_DATA(c), &fd, sizeof(int));
+	}
+	while (sendmsg(t->fd, &m, MSG_NOSIGNAL) < 0) {
+		if (errno == EPIPE || errno == ECONNRESET)
+			return gone(err);
+		if (errno != EINTR)
+			return err_sys(err, "ask " PROGRAM);
+	}
+	return 0;
+}
+
+int image_transfer_send(struct image_transfer *t, json_t *request, int fd, struct err *err)
+{
+	char *text;
+	int rc;
+
+	json_object_set_new(request, "id", json_integer(++t->last_id));
+	text = json_text(request);
+	rc = send_packet(t, text, fd, err);
+	explicit_bzero(text, strlen(text));
+	free(text);
+	return rc < 0 ? rc : t->last_id;
+}
+
+static int take_packet(struct image_transfer *t, size_t n, struct err *err)
+{
+	auto_json json_t *j = NULL;
+	char key[24];
+	int64_t id;
+
+	if (json_parse(t->packet, n, &j, err) < 0)
+		return err_set(err, EPROTO, "an answer of " PROGRAM " that is no JSON");
+	id = json_get_int(j, "id", 0);
+	if (id <= 0 || id > t->last_id || json_object_size(t->answers) > PENDING_MAX)
+		return err_set(err, EPROTO, "an answer of " PROGRAM " to no question");
+	if (json_get_str(j, "event")) {
+		const char *text = json_get_str(j, "msg");
+
+		if (t->event)
+			t->event((int)id, text ? text : "", t->event_arg);
+		return 0;
+	}
+	snprintf(key, sizeof(key), "%lld", (long long)id);
+	json_object_set(t->answers, key, j);
+	return 0;
+}
+
+/* All that is there, without waiting. */
+static int receive(struct image_transfer *t, struct err *err)
+{
+	for (;;) {
+		ssize_t n = recv(t->fd, t->packet, PACKET_MAX, MSG_DONTWAIT);
+		int rc;
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
+			return 0;
+		if (n < 0 && errno != ECONNRESET)
+			return err_sys(err, "answer of " PROGRAM);
+		if (n <= 0)
+			return gone(err);
+		rc = take_packet(t, (size_t)n, err);
+		if (rc < 0)
+			return rc;
+	}
+}
+
+/* What a registry wrote may be in it: no control characters reach the terminal. */
+static int failure(const json_t *answer, struct err *err)
+{
+	const char *text = json_get_str(answer, "msg");
+	int64_t code = json_get_int(answer, "code", EPROTO);
+	auto_free char *clean = mem_str(text ? text : "no reason was given");
+
+	for (char *p = clean; *p; p++)
+		if ((unsigned char)*p < ' ' || *p == 0x7f)
+			*p = ' ';
+	return err_set(err, code > 0 && code < 4096 ? (int)code : EPROTO, "%.1000s", clean);
+}
+
+static int find_answer(struct image_transfer *t, int id, json_t **ret, struct err *err)
+{
+	auto_json json_t *answer = NULL;
+	char key[24];
+
+	snprintf(key, sizeof(key), "%d", id);
+	answer = json_incref(json_object_get(t->answers, key));
+	if (!answer)
+		return 0;
+	json_object_del(t->answers, key);
+	if (!json_get_bool(answer, "ok"))
+		return failure(answer, err);
+	if (ret)
+		*ret = take(answer);
+	return 1;
+}
+
+int image_transfer_answer(struct image_transfer *t, int id, json_t **ret, struct err *err)
+{
+	struct err why = { 0 };
+	int lost = receive(t, &why);
+	int rc = find_answer(t, id, ret, err);
+
+	if (rc != 0 || lost >= 0)
+		return rc;
+	*err = why;
+	return lost;
+}
+
+int image_transfer_wait(struct image_transfer *t, int other_fd, int timeout_ms, struct err *err)
+{
+	struct pollfd p[2] = { { t->fd, POLLIN, 0 }, { other_fd, POLLIN, 0 } };
+
+	if (poll(p, 2, timeout_ms) < 0 && errno != EINTR)
+		return err_sys(err, "wait for " PROGRAM);
+	if (t->interrupted && *t->interrupted)
+		return err_set(err, EINTR, "interrupted");
+	return 0;
+}
+
+int image_transfer_call(struct image_transfer *t, json_t *request, int fd, json_t **ret,
+			struct err *err)
+{
+	int id = image_transfer_send(t, request, fd, err);
+	int rc = id;
+
+	while (rc >= 0) {
+		rc = image_transfer_answer(t, id, ret, err);
+		if (rc)
+			return rc < 0 ? rc : 0;
+		/* Bounded: an interrupt between the look and the wait is seen soon. */
+		rc = image_transfer_wait(t, -1, 500, err);
+	}
+	return rc;
+}
