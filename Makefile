@@ -170,9 +170,15 @@ $(B)/tests/replay-tar: $(B)/tests/fuzz/replay.o $(B)/tests/fuzz/fuzz_tar.o $(cal
 	$(QUIET_LD)$(CC) $(ALL_LDFLAGS) -o $@ $(filter %.o,$^) -Wl,--start-group $(call archives,layer base) -Wl,--end-group \
 		$(call libs,layer base)
 
-check: all $(UNITS:%=$(B)/tests/unit-%) $(B)/tests/replay-tar
+$(B)/tests/replay-registry: $(B)/tests/fuzz/replay.o $(B)/tests/fuzz/fuzz_registry.o $(call archives,registry base)
+	@mkdir -p $(@D)
+	$(QUIET_LD)$(CC) $(ALL_LDFLAGS) -o $@ $(filter %.o,$^) -Wl,--start-group $(call archives,registry base) -Wl,--end-group \
+		$(call libs,registry base)
+
+check: all $(UNITS:%=$(B)/tests/unit-%) $(B)/tests/replay-tar $(B)/tests/replay-registry
 	@set -e; for t in $(UNITS:%=$(B)/tests/unit-%); do $$t; done
 	@$(B)/tests/replay-tar tests/data/tar/*
+	@$(B)/tests/replay-registry tests/data/registry/*
 
 check-root: all
 	sh scripts/test --only integration
@@ -190,11 +196,15 @@ FUZZ_SECONDS ?= 60
 FUZZ_SRC_dockerfile := $(addprefix runner/build/,chmod.c dockerfile.c expand.c expose.c flag.c glob.c ignore.c inst.c pattern.c plan.c \
 	utf8.c word.c) $(addprefix snapshotter/base/,err.c mem.c str.c strv.c num.c json.c path.c fd.c sys.c)
 FUZZ_SRC_tar := $(SRC_layer) $(filter-out %/db.c %/schema.c %/mount.c %/mount_list.c %/undo.c,$(SRC_base))
+FUZZ_SRC_registry := $(addprefix runner/registry/,url.c parse.c message.c) \
+	$(addprefix snapshotter/base/,err.c mem.c str.c strv.c num.c json.c)
 FUZZ_LIB_dockerfile := -ljansson
 FUZZ_LIB_tar := $(call libs,layer) -lcrypto -ljansson
+FUZZ_LIB_registry := -lcurl -ljansson
 FUZZ_LEN_dockerfile := 4096
 FUZZ_LEN_tar := 16384
-fuzz: fuzz-dockerfile fuzz-tar
+FUZZ_LEN_registry := 4096
+fuzz: fuzz-dockerfile fuzz-tar fuzz-registry
 fuzz-%:
 	@mkdir -p build/fuzz/corpus-$*
 	clang -std=gnu17 -g -O1 -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=undefined $(DEFS) -o build/fuzz/$* \

@@ -107,12 +107,11 @@ bool challenge_next(const char **at, struct challenge *ret)
 		*p = (char)tolower((unsigned char)*p);
 	s = skip_blank(s + n);
 	/* token68, as Negotiate has: of no use here. */
-	if (*s && *s != ',') {
-		n = token_len(s);
-		n += strspn(s + n, "/+=");
-		if (!*skip_blank(s + n) || *skip_blank(s + n) == ',')
-			s += n;
-	}
+	for (n = 0; s[n] && (isalnum((unsigned char)s[n]) || strchr("-._~+/", s[n]));)
+		n++;
+	n += strspn(s + n, "=");
+	if (!*skip_blank(s + n) || *skip_blank(s + n) == ',')
+		s += n;
 	*at = params(s, ret);
 	return true;
 }
