@@ -39,7 +39,8 @@ NEED_bench     := snap layer base
 NEED_cli       := bench build container image layer store snap sandbox base
 
 PKG_base    := sqlite3 jansson libcrypto mount
-PKG_layer   := libarchive libdeflate libisal libzstd libxxhash
+PKG_layer   := libdeflate libisal libzstd liblzma libxxhash
+LIB_layer   := -lbz2
 PKG_sandbox := libseccomp libcap
 PKG_registry := libcurl
 PKG_cli     := inih
@@ -57,7 +58,7 @@ STATIC           := shale
 PKG_static_shale := sqlite3 jansson libseccomp libcap libxxhash inih
 # DT_NEEDED that each may have besides libc (make lint compares).
 LIBS_shale       :=
-LIBS_shale-build := libsqlite3 libseccomp libcap libjansson libcrypto libarchive libdeflate libisal libzstd libxxhash libmount libinih
+LIBS_shale-build := libsqlite3 libseccomp libcap libjansson libcrypto libdeflate libisal libzstd liblzma libbz2 libxxhash libmount libinih
 LIBS_shale-transfer := libcurl libjansson libcrypto
 
 # --- how it is compiled ------------------------------------------------------------------------------------------
@@ -89,7 +90,7 @@ STATIC_release := $(STATIC)
 STATIC_fault   := $(STATIC)
 
 # every library that the listed modules bring
-libs = $(shell $(PKG_CONFIG) --libs $(sort $(foreach m,$(1),$(PKG_$(m)))) 2>/dev/null)
+libs = $(shell $(PKG_CONFIG) --libs $(sort $(foreach m,$(1),$(PKG_$(m)))) 2>/dev/null) $(foreach m,$(1),$(LIB_$(m)))
 # an archive with all it may use, in link order
 archives = $(foreach m,$(1),$(B)/lib$(m).a)
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The bytes of an archive whatever it is compressed with, told by its first bytes. gzip by ISA-L,
- * zstd by libzstd, xz and bzip2 by libarchive's filters. Everything that comes out is hashed: all
+ * zstd, xz and bzip2 by the libraries of their names. Everything that comes out is hashed: all
  * bytes count for the DiffID, also those after the end of the tar.
  */
 #include <errno.h>
@@ -9,8 +9,9 @@
 #include <string.h>
 #include <unistd.h>
 
-#include <archive.h>
+#include <bzlib.h>
 #include <isa-l/igzip_lib.h>
+#include <lzma.h>
 #include <zstd.h>
 
 #include <shale/base/fd.h>
@@ -18,7 +19,8 @@
 
 #include "priv.h"
 
-enum { IN_BYTES = 256 << 10, ZSTD_WINDOW_LOG_MAX = 27 };
+/* xz -9 needs 65 MiB to be read. */
+enum { IN_BYTES = 256 << 10, ZSTD_WINDOW_LOG_MAX = 27, XZ_MEMORY_MAX = 128 << 20 };
 
 struct layer_stream;
 
@@ -37,10 +39,11 @@ struct layer_stream {
 	uint64_t bytes;
 	size_t at, n; /* of in */
 	bool is_last; /* the source has ended */
-	bool is_mid;  /* within a gzip member or zstd frame */
+	bool is_mid;  /* within a gzip member, zstd frame, xz or bzip2 stream */
 	struct inflate_state *gzip;
 	ZSTD_DCtx *zstd;
-	struct archive *arc;
+	lzma_stream *xz;
+	bz_stream *bzip2;
 	uint8_t in[IN_BYTES];
 };
 
@@ -161,57 +164,93 @@ static ssize_t zstd_read(struct layer_stream *s, void *p, size_t n, struct err *
 	return (ssize_t)out.pos;
 }
 
-static la_ssize_t arc_feed(struct archive *a, void *arg, const void **ret)
+static int xz_open(struct layer_stream *s, struct err *err)
 {
-	struct layer_stream *s = arg;
-	struct err err = { 0 };
-	ssize_t n = fill(s, &err);
-
-	if (n < 0) {
-		archive_set_error(a, err.code, "%s", err.msg);
-		return -1;
-	}
-	*ret = s->in + s->at;
-	s->at = s->n;
-	return n;
-}
-
-static int arc_error(struct layer_stream *s, struct err *err)
-{
-	const char *text = archive_error_string(s->arc);
-
-	return err_set(err, EBADMSG, "damaged compressed data: %s", text ? text : "unknown");
-}
-
-static int arc_open(struct layer_stream *s, struct err *err)
-{
-	struct archive_entry *e;
-
-	s->arc = archive_read_new();
-	if (!s->arc)
-		return err_set(err, ENOMEM, "libarchive");
-	archive_read_support_filter_xz(s->arc);
-	archive_read_support_filter_bzip2(s->arc);
-	archive_read_support_format_raw(s->arc);
-	/* An archive of no bytes at all gives its end here. */
-	if (archive_read_open(s->arc, s, NULL, arc_feed, NULL) != ARCHIVE_OK ||
-	    archive_read_next_header(s->arc, &e) < ARCHIVE_WARN)
-		return arc_error(s, err);
+	s->xz = mem_alloc(sizeof(*s->xz));
+	*s->xz = (lzma_stream)LZMA_STREAM_INIT;
+	if (lzma_stream_decoder(s->xz, XZ_MEMORY_MAX, LZMA_CONCATENATED) != LZMA_OK)
+		return err_set(err, ENOMEM, "liblzma");
+	s->is_mid = true;
 	return 0;
 }
 
-static ssize_t arc_read(struct layer_stream *s, void *p, size_t n, struct err *err)
+static ssize_t xz_read(struct layer_stream *s, void *p, size_t n, struct err *err)
 {
-	la_ssize_t k = archive_read_data(s->arc, p, n);
+	s->xz->next_out = p;
+	s->xz->avail_out = n;
+	while (s->is_mid && s->xz->avail_out == n) {
+		ssize_t have = fill(s, err);
+		lzma_ret rc;
 
-	return k < 0 ? arc_error(s, err) : k;
+		if (have < 0)
+			return have;
+		s->xz->next_in = s->in + s->at;
+		s->xz->avail_in = (size_t)have;
+		rc = lzma_code(s->xz, have ? LZMA_RUN : LZMA_FINISH);
+		s->at = s->n - s->xz->avail_in;
+		if (rc == LZMA_MEMLIMIT_ERROR)
+			return err_set(err, EFBIG, "the xz data needs more than %d MiB to be read",
+				       XZ_MEMORY_MAX >> 20);
+		if (rc == LZMA_BUF_ERROR)
+			return damaged(err, "the xz data is cut short");
+		if (rc != LZMA_OK && rc != LZMA_STREAM_END)
+			return damaged(err, "damaged xz data");
+		s->is_mid = rc != LZMA_STREAM_END;
+	}
+	return (ssize_t)(n - s->xz->avail_out);
+}
+
+static int bzip2_open(struct layer_stream *s, struct err *err)
+{
+	(void)err;
+	s->bzip2 = mem_alloc(sizeof(*s->bzip2));
+	return 0;
+}
+
+/* Another stream may follow, as bzip2 writes for several files and pbzip2 for several blocks. */
+static int bzip2_next(struct layer_stream *s, ssize_t have, struct err *err)
+{
+	BZ2_bzDecompressEnd(s->bzip2);
+	*s->bzip2 = (bz_stream){ 0 };
+	if (!have)
+		return 0;
+	if (BZ2_bzDecompressInit(s->bzip2, 0, 0) != BZ_OK)
+		return err_set(err, ENOMEM, "libbz2");
+	s->is_mid = true;
+	return 1;
+}
+
+static ssize_t bzip2_read(struct layer_stream *s, void *p, size_t n, struct err *err)
+{
+	unsigned room = n < (1U << 30) ? (unsigned)n : 1U << 30, got = 0;
+
+	while (!got) {
+		ssize_t have = fill(s, err);
+		int rc = have < 0 ? (int)have : s->is_mid ? 1 : bzip2_next(s, have, err);
+
+		if (rc <= 0)
+			return rc;
+		s->bzip2->next_in = (char *)s->in + s->at;
+		s->bzip2->avail_in = (unsigned)have;
+		s->bzip2->next_out = p;
+		s->bzip2->avail_out = room;
+		rc = BZ2_bzDecompress(s->bzip2);
+		s->at = s->n - s->bzip2->avail_in;
+		got = room - s->bzip2->avail_out;
+		if (rc != BZ_OK && rc != BZ_STREAM_END)
+			return damaged(err, "damaged bzip2 data");
+		if (rc == BZ_OK && !have && !got)
+			return damaged(err, "the bzip2 data is cut short");
+		s->is_mid = rc == BZ_OK;
+	}
+	return (ssize_t)got;
 }
 
 static const struct codec codecs[] = {
 	{ "\x1f\x8b\x08", 3, gzip_open, gzip_read },
 	{ "\x28\xb5\x2f\xfd", 4, zstd_open, zstd_read },
-	{ "\xfd\x37\x7a\x58\x5a\x00", 6, arc_open, arc_read },
-	{ "BZh", 3, arc_open, arc_read },
+	{ "\xfd\x37\x7a\x58\x5a\x00", 6, xz_open, xz_read },
+	{ "BZh", 3, bzip2_open, bzip2_read },
 	{ "", 0, NULL, plain_read },
 };
 
@@ -261,8 +300,12 @@ void layer_stream_free(struct layer_stream **sp)
 	hash_free(s->hash);
 	free(s->gzip);
 	ZSTD_freeDCtx(s->zstd);
-	if (s->arc)
-		archive_read_free(s->arc);
+	if (s->xz)
+		lzma_end(s->xz);
+	free(s->xz);
+	if (s->bzip2)
+		BZ2_bzDecompressEnd(s->bzip2);
+	free(s->bzip2);
 	free(s);
 	*sp = NULL;
 	errno = saved;
