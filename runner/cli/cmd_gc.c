@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include <shale/base/db.h>
 #include <shale/container.h>
 #include <shale/image.h>
 
@@ -18,8 +19,14 @@ static const struct opt gc_opts[] = {
 /* What commands that were killed have left: files without a row. */
 static int sweep(struct cli *c, struct err *err)
 {
-	int rc = image_sweep(&c->rt, err);
+	int64_t one;
+	/* A timer calls this: where no row is left of anything, the database was lost and the files
+	 * are all there is to go by. */
+	int rc = db_get_int(c->rt.db, "SELECT 1 FROM snapshots LIMIT 1", NULL, &one, err);
 
+	if (rc <= 0)
+		return rc;
+	rc = image_sweep(&c->rt, err);
 	return rc < 0 ? rc : container_tidy(&c->rt, err);
 }
 

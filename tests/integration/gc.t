@@ -24,7 +24,10 @@ has "an image has what it shares and what is its own" "UNIQUE"
 ok "system df is the same" shale system df
 has "as docker calls it" "Build Cache"
 try "and the sum is still that of du(1)" whole
-rm -r "$SHALE_ROOT/snap/9999" "$SHALE_ROOT"/blobs/sha256/0000*
+mkdir "$SHALE_ROOT/containers/$(printf %064d 7)"
+ok "gc" shale gc
+is "takes them away, and a container's without a row" "0 0" "$(column Orphans) $(find "$SHALE_ROOT/containers" -name '0000*' | wc -l)"
+try "the sum is right still" whole
 shale rm keep >/dev/null
 
 # The trash
