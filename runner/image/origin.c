@@ -53,14 +53,15 @@ int image_origin_set(struct runtime *rt, int64_t snapshot, const struct digest *
 	return fs_write_atomic(dir, origin_name, text, strlen(text), false, err);
 }
 
-/* Does another layer of the same DiffID give this blob as its origin? */
+/* Does another layer of the same DiffID give this blob as its origin? A layer whose load was killed
+ * has no DiffID: it may be any. */
 static int is_shared(struct runtime *rt, const struct digest *blob, const char *diff_id,
 		     struct err *err)
 {
 	auto_db_stmt struct db_stmt *st = NULL;
 	int rc, has;
 
-	rc = db_query(rt->db, "SELECT snapshot FROM layers WHERE diff_id=?1",
+	rc = db_query(rt->db, "SELECT snapshot FROM layers WHERE diff_id=?1 OR ?1=''",
 		      DB_ARGS(DB_T(diff_id)), &st, err);
 	while (rc >= 0 && (rc = db_step(st, err)) > 0) {
 		struct digest other;
