@@ -123,6 +123,8 @@ int container_run(struct runtime *rt, const struct container_spec *s, int *ret_e
 /* The monitor process: keeps container id until its end. status_fd gets one struct
  * container_started, or nothing. */
 int container_monitor(struct runtime *rt, const char *id, int status_fd, struct err *err);
+/* Tells through status_fd why the monitor did not come so far. */
+void container_monitor_failed(int status_fd, const struct err *err);
 struct container_started {
 	struct err err; /* code 0: it runs */
 	int exit_code;

@@ -22,7 +22,9 @@ static int monitor_main(struct cli *c, void *args, int argc, char **argv)
 	dup2(null, STDOUT_FILENO);
 	close(null);
 	rc = cli_open(c, &err);
-	if (rc >= 0)
+	if (rc < 0)
+		container_monitor_failed(status_fd, &err);
+	else
 		rc = container_monitor(&c->rt, argv[0], status_fd, &err);
 	return rc < 0 ? 1 : 0;
 }

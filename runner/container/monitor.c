@@ -137,6 +137,13 @@ static int keep(struct container_keep *k, struct runtime *rt, struct err *err)
 	return rc < 0 ? rc : container_finish(k->c, code, err);
 }
 
+void container_monitor_failed(int status_fd, const struct err *err)
+{
+	struct container_started started = { .err = *err, .exit_code = CONTAINER_EXIT_SHALE };
+
+	fd_write_all(status_fd, &started, sizeof(started), &(struct err){ 0 });
+}
+
 int container_monitor(struct runtime *rt, const char *id, int status_fd, struct err *err)
 {
 	struct container_started started = { .exit_code = CONTAINER_EXIT_SHALE };
