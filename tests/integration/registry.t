@@ -177,6 +177,53 @@ is "is that" arm64 "$(shale inspect --format '{{.Architecture}}' "$reg/sk/oci:mu
 code 1 "for one that there is none for" shale pull --platform linux/riscv64 "$reg/sk/oci:multi"
 has "says which there are" "linux/s390x, linux/amd64, linux/arm64/v8"
 
+# Documents that are two things (T18), no digest (T19), or too old.
+cat >"$T/fake.py" <<'EOF'
+import hashlib, http.server, json, sys
+OCI = "application/vnd.oci.image.manifest.v1+json"
+evil = {"mediaType": "application/vnd.oci.image.layer.v1.tar", "size": 1, "digest": "sha256:../../../../etc/passwd"}
+good = {"mediaType": "application/vnd.oci.image.config.v1+json", "size": 2, "digest": "sha256:" + hashlib.sha256(b"{}").hexdigest()}
+docs = {
+    "both": (OCI, {"schemaVersion": 2, "config": good, "layers": [], "manifests": []}),
+    "path": (OCI, {"schemaVersion": 2, "config": good, "layers": [evil]}),
+    "config": (OCI, {"schemaVersion": 2, "config": evil, "layers": []}),
+    "old": ("application/vnd.docker.distribution.manifest.v1+prettyjws", {"schemaVersion": 1, "fsLayers": []}),
+    "lies": ("application/vnd.oci.image.index.v1+json", {"schemaVersion": 2, "config": good, "layers": []}),
+    "count": (OCI, {"schemaVersion": 2, "config": good, "layers": [{"mediaType": "application/vnd.oci.image.layer.v1.tar", "size": 2, "digest": good["digest"]}]}),
+}
+class Fake(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        name = self.path.rsplit("/", 1)[1]
+        kind, doc = docs.get(name, ("application/octet-stream", {}))
+        data = json.dumps(doc).encode()
+        self.send_response(200)
+        self.send_header("Content-Type", kind)
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        if self.command == "GET":
+            self.wfile.write(data)
+    do_HEAD = do_GET
+    def log_message(self, *a):
+        pass
+http.server.ThreadingHTTPServer(("127.0.0.1", int(sys.argv[1])), Fake).serve_forever()
+EOF
+fake=127.0.0.1:$(free_port)
+python3 "$T/fake.py" "${fake#*:}" >/dev/null 2>&1 &
+pids="$pids $!"
+listens "${fake#*:}"
+store fake
+refused() {
+	code 1 "$1: refused" shale pull "$fake/x:$1"
+	has "$1: told why" "$2"
+}
+refused both "both a manifest and an index"
+refused path "digest"
+refused config "digest"
+refused old "schema 1"
+refused lies "which it is not"
+refused count "layers, but the config names 0"
+is "nothing of them is there" "" "$(shale images -q)$(find "$T/fake/blobs" -type f)"
+
 # What is wrong with the bytes.
 blobs=$T/plain/docker/registry/v2/blobs/sha256
 layer=$(skopeo inspect --tls-verify=false --raw "docker://$reg/me/img:v1" | python3 -c 'import json, sys; print(json.load(sys.stdin)["layers"][3]["digest"][7:])')
