@@ -311,7 +311,8 @@ int image_load(struct runtime *rt, int in_fd, struct strv *ret_lines, struct err
 
 /* --- registries [hash] --- */
 
-/* Whence credentials, certificates and exceptions for registries come. All zero: the usual files. */
+/* Whence credentials, certificates and exceptions for registries come. All zero: the usual files.
+ */
 struct image_access {
 	const char *home;            /* of whom the credentials are; NULL: of $HOME */
 	uint32_t uid, gid;           /* who runs credential helpers */

@@ -213,11 +213,13 @@ int snap_rebase(struct snap *s, int64_t id, int64_t parent, bool with_root, stru
 	if (rc >= 0 && with_root)
 		rc = copy_root_attrs(s, parent, id, err);
 	if (rc >= 0)
-		rc = db_run(s->db,
-			    "UPDATE snapshots SET parent=?2 WHERE id=?1 AND kind=2 AND parent IS NULL",
-			    DB_ARGS(DB_I(id), DB_I(parent)), err);
+		rc = db_run(
+			s->db,
+			"UPDATE snapshots SET parent=?2 WHERE id=?1 AND kind=2 AND parent IS NULL",
+			DB_ARGS(DB_I(id), DB_I(parent)), err);
 	if (rc == 0)
-		rc = err_set(err, EINVAL, "snapshot %" PRId64 " is not active and without parent", id);
+		rc = err_set(err, EINVAL, "snapshot %" PRId64 " is not active and without parent",
+			     id);
 	return rc < 0 ? rc : db_tx_commit(&tx, err);
 }
 
