@@ -38,6 +38,9 @@ NEED_build     := image layer store snap sandbox base
 NEED_bench     := snap layer base
 NEED_cli       := bench build container image layer store snap sandbox base
 
+# Headers of constants only, from which nothing is linked: what two programs say to each other.
+SEES_image := registry
+
 PKG_base    := sqlite3 jansson libcrypto mount
 PKG_layer   := libdeflate libisal libzstd liblzma libxxhash
 LIB_layer   := -lbz2
