@@ -92,8 +92,8 @@ int layer_apply(int tar_fd, int dir_fd, const struct layer_apply_opts *o, struct
  * error. Offset is reset. */
 int layer_is_tar(int fd, struct err *err);
 
-/* What is written into its sink goes on to `to` as gzip; the bytes depend on the input and the level
- * (1 to 12) alone. end writes what is left. to stays the caller's. */
+/* What is written into its sink goes on to `to` as gzip; the bytes depend on the input and the
+ * level (1 to 12) alone. end writes what is left. to stays the caller's. */
 struct layer_gzip;
 int layer_gzip_new(int level, struct sink *to, struct layer_gzip **ret, struct err *err);
 struct sink *layer_gzip_sink(struct layer_gzip *g);

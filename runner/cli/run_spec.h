@@ -47,9 +47,14 @@ struct run_args {
 		{ 0, "name", OPT_STR, RUN_AT(name), "NAME", "Name of the container" },                  \
 		{ 0, "network", OPT_STR, RUN_AT(network), "host|none", "Network (default host)" },      \
 		{ 0, "net", OPT_STR, RUN_AT(network), "host|none", NULL },                              \
-		{ 0, "pull", OPT_STR, RUN_AT(pull), "POLICY",                                           \
-		  "Fetch the image: always, missing (default), never" },                                \
-		{ 0, "platform", OPT_STR, RUN_AT(platform), "OS/ARCH[/VARIANT]",                        \
+		{ 0,        "pull",                                                                     \
+		  OPT_STR,  RUN_AT(pull),                                                               \
+		  "POLICY", "Fetch the image: always, missing (default), never" },                      \
+		{ 0,                                                                                    \
+		  "platform",                                                                           \
+		  OPT_STR,                                                                              \
+		  RUN_AT(platform),                                                                     \
+		  "OS/ARCH[/VARIANT]",                                                                  \
 		  "Which image to fetch of several" },                                                  \
 		{ 0, "pids-limit", OPT_INT, RUN_AT(pids), "N", "Limit of processes" },                  \
 		{ 0,        "privileged",                                                               \

@@ -181,8 +181,19 @@ int runtime_open(struct runtime *ret, const char *root, struct err *err)
 	return 0;
 }
 
+/* SHALE_TRACE=db: how long others' transactions have held this command up. */
+static void trace(const struct runtime *rt)
+{
+	const char *what = getenv("SHALE_TRACE");
+
+	if (rt->db && what && str_eq(what, "db"))
+		fprintf(stderr, "trace: longest wait for the write lock: %.3f ms\n",
+			(double)db_longest_wait_ns(rt->db) / 1e6);
+}
+
 void runtime_close(struct runtime *rt)
 {
+	trace(rt);
 	if (rt->snap)
 		snap_close(rt->snap);
 	if (rt->store)

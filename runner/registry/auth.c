@@ -317,8 +317,8 @@ static int answer(struct call *c, const struct challenge *ch, struct err *err)
 	struct token *k;
 
 	if (str_eq(ch->scheme, "basic")) {
-		/* Sent already, or nothing to send: this is the answer. Sent by this very call: several
-		 * set out before the first one was challenged. */
+		/* Sent already, or nothing to send: this is the answer. Sent by this very call:
+		 * several set out before the first one was challenged. */
 		bool is_new = !str_eq(c->sent_auth, sent_basic) && has_password(c->ep);
 
 		c->ep->auth = AUTH_BASIC;

@@ -29,6 +29,8 @@ struct db_stmt {
 struct db {
 	sqlite3 *h;
 	int lock_fd, depth;
+	bool is_ours; /* the schema was found to be this program's */
+	int64_t longest_wait_ns;
 	enum db_sync sync;
 	struct db_stmt cached[CACHED_MAX];
 	size_t n_cached;
@@ -61,17 +63,53 @@ static int simple(struct db *db, const char *sql, struct err *err)
 	return rc == SQLITE_OK ? 0 : db_err(db, rc, sql, err);
 }
 
-static int lock_writers(struct db *db, struct err *err)
-{
-	while (flock(db->lock_fd, LOCK_EX) < 0)
-		if (errno != EINTR)
-			return err_sys(err, "lock the database");
-	return 0;
-}
-
 static void unlock_writers(struct db *db)
 {
 	flock(db->lock_fd, LOCK_UN);
+}
+
+static int newer(int64_t have, struct err *err)
+{
+	return err_set(err, ENOTSUP,
+		       "the store was made by a newer shale (schema %d, this one knows %d)",
+		       (int)have, SCHEMA_VERSION);
+}
+
+/*
+ * A newer program may have migrated the store since this one opened it. Then nothing more is
+ * written: what this one's rows mean may have changed. Migrations hold the same lock.
+ */
+static int still_ours(struct db *db, struct err *err)
+{
+	int64_t have = 0;
+	int rc = db->is_ours ? db_get_int(db, "PRAGMA user_version", NULL, &have, err) : 0;
+
+	return rc > 0 && have != SCHEMA_VERSION ? newer(have, err) : rc < 0 ? rc : 0;
+}
+
+static int lock_writers(struct db *db, struct err *err)
+{
+	int64_t start, waited_ns;
+	int rc;
+
+	if (flock(db->lock_fd, LOCK_EX | LOCK_NB) < 0) {
+		start = proc_mono_ns();
+		while (flock(db->lock_fd, LOCK_EX) < 0)
+			if (errno != EINTR)
+				return err_sys(err, "lock the database");
+		waited_ns = proc_mono_ns() - start;
+		if (waited_ns > db->longest_wait_ns)
+			db->longest_wait_ns = waited_ns;
+	}
+	rc = still_ours(db, err);
+	if (rc < 0)
+		unlock_writers(db);
+	return rc;
+}
+
+int64_t db_longest_wait_ns(const struct db *db)
+{
+	return db->longest_wait_ns;
 }
 
 #define TEXT_OF_(x) #x
@@ -82,6 +120,8 @@ static int migrate_locked(struct db *db, struct err *err)
 	int64_t have = 0;
 	int rc = db_get_int(db, "PRAGMA user_version", NULL, &have, err);
 
+	if (rc >= 0 && have > SCHEMA_VERSION) /* another process was first, and newer */
+		return newer(have, err);
 	for (; rc >= 0 && have < SCHEMA_VERSION; have++)
 		rc = simple(db, schema_step[have], err);
 	return rc < 0 ? rc : simple(db, "PRAGMA user_version=" TEXT_OF(SCHEMA_VERSION), err);
@@ -96,9 +136,7 @@ static int migrate(struct db *db, struct err *err)
 	if (rc < 0 || have == SCHEMA_VERSION)
 		return rc < 0 ? rc : 0;
 	if (have > SCHEMA_VERSION)
-		return err_set(err, ENOTSUP,
-			       "the store was made by a newer shale (schema %d, this one knows %d)",
-			       (int)have, SCHEMA_VERSION);
+		return newer(have, err);
 	rc = db_tx_begin(db, DB_FULL, &tx, err);
 	if (rc >= 0)
 		rc = migrate_locked(db, err);
@@ -176,7 +214,10 @@ static int configure(struct db *db, struct err *err)
 		rc = simple(db, "PRAGMA foreign_keys=ON;PRAGMA synchronous=NORMAL", err);
 	if (rc >= 0)
 		rc = migrate(db, err);
-	return rc < 0 ? rc : settle(db, err);
+	if (rc < 0)
+		return rc;
+	db->is_ours = true;
+	return settle(db, err);
 }
 
 /*

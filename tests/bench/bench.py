@@ -208,6 +208,25 @@ def chown(many):
         "%.2f MB, build %.2f s" % ((used() - before) / 1e6, t))
 
 
+def lock_wait():
+    ctxs = []
+    for i in range(64):
+        ctx = "%s/lock%d" % (FS, i)
+        dockerfile(ctx, "FROM busybox\nRUN echo %d >/a\nRUN true\n" % i)
+        ctxs.append(ctx)
+    longest = 0
+    for _ in range(3):
+        ps = [subprocess.Popen([SHALE, "build", "--no-cache", "-q", c], env=dict(ENV, SHALE_TRACE="db"),
+                               stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) for c in ctxs]
+        for p in ps:
+            text = p.communicate()[1]
+            waits = [float(l.split()[-2]) for l in text.splitlines() if l.startswith("trace: longest wait")]
+            if p.returncode or not waits:
+                sys.exit("bench: a build of 64 failed: " + text)
+            longest = max([longest] + waits)
+    row("64 builds at once: longest wait for the write lock, ms", longest, 250, 50)
+
+
 def many_builds():
     ctxs = []
     for i in range(16):
@@ -305,7 +324,7 @@ def neighbour():
 
 def main():
     sh(SHALE, "import", BASE, "busybox")
-    for f in (run_true, run_step, cached, big_step, layer_digest, many_builds, depth, removal, neighbour, version,
+    for f in (run_true, run_step, cached, big_step, layer_digest, many_builds, lock_wait, depth, removal, neighbour, version,
               memory):
         if not ONLY or f.__name__ in ONLY:
             f()

@@ -42,7 +42,11 @@ const struct db_lost *db_lost(const struct db *db);
  * prompt. */
 int db_checkpoint(struct db *db, struct err *err);
 
-/* Write transactions nest by count; the outermost one locks and commits. */
+/* The longest time that this process has queued for the write lock. */
+int64_t db_longest_wait_ns(const struct db *db);
+
+/* Write transactions nest by count; the outermost one locks and commits. -ENOTSUP when a newer
+ * shale has migrated the store in the meantime: nothing is written then. */
 int db_begin(struct db *db, enum db_sync sync, struct err *err);
 int db_commit(struct db *db, struct err *err);
 void db_rollback(struct db *db); /* harmless outside a transaction */
