@@ -101,7 +101,7 @@ static int credentials(const struct login_args *a, char **user, char **secret, s
 		rc = ask_line("Username: ", false, user, err);
 	if (rc >= 0 && !*secret)
 		rc = ask_line("Password: ", true, secret, err);
-	if (rc >= 0 && (!**user || strchr(*user, ':')))
+	if (rc >= 0 && (!*user || !**user || strchr(*user, ':')))
 		rc = err_set(err, EINVAL, "a user name has no colon and is not empty");
 	return rc;
 }

@@ -68,7 +68,8 @@ static int push_repo(struct cli *c, const struct push_args *a, const char *name,
 
 	if (!str_ends(full, ":latest") || str_ends(name, ":latest"))
 		return err_set(err, EINVAL, "--all-tags takes a name without a tag");
-	w.prefix = prefix = mem_strn(full, strlen(full) - strlen("latest"));
+	prefix = mem_strn(full, strlen(full) - strlen("latest"));
+	w.prefix = prefix;
 	rc = store_tag_walk(c->rt.store, NULL, add_tag, &w, err);
 	if (rc >= 0 && !w.names.n)
 		rc = err_set(err, ENOENT, "no image '%s'", name);

@@ -195,7 +195,7 @@ static int ask_helper(const struct image_access *a, const char *helper, const ch
 		return 0;
 	}
 	if (rc >= 0)
-		rc = json_parse(text, strlen(text), &answer, err);
+		rc = json_parse(text ? text : "", text ? strlen(text) : 0, &answer, err);
 	if (text)
 		explicit_bzero(text, strlen(text));
 	if (rc < 0)

@@ -32,8 +32,8 @@ static char *encode(const char *text)
 			v |= (unsigned char)text[i + 2];
 		str_addc(&out, digits[v >> 18]);
 		str_addc(&out, digits[v >> 12 & 63]);
-		str_addc(&out, i + 1 < n ? digits[v >> 6 & 63] : '=');
-		str_addc(&out, i + 2 < n ? digits[v & 63] : '=');
+		str_addc(&out, (char)(i + 1 < n ? digits[v >> 6 & 63] : '='));
+		str_addc(&out, (char)(i + 2 < n ? digits[v & 63] : '='));
 	}
 	return str_take(&out);
 }

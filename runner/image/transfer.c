@@ -63,7 +63,7 @@ static void become_transfer(int sock, pid_t parent, char *const paths[], char *c
 	char name[] = PROGRAM;
 	char *argv[] = { name, NULL };
 	sigset_t none;
-	int null = open("/dev/null", O_RDWR);
+	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
 
 	setsid(); /* ^C is for the parent, which then ends us */
 	if (null < 0 || dup2(null, 0) < 0 || dup2(null, 1) < 0 || chdir("/") < 0)
