@@ -185,6 +185,10 @@ typedef int container_diff_fn(char what, const char *path, void *arg, struct err
 int container_diff(struct runtime *rt, const char *name, container_diff_fn *fn, void *arg,
 		   struct err *err);
 
+/* Its whole file system as a tar stream, without what is mounted into it; it may run. */
+struct sink;
+int container_export(struct runtime *rt, const char *name, struct sink *to, struct err *err);
+
 /* As docker inspect prints one. Caller owns it. */
 json_t *container_inspect(struct container *c);
 /* Writable layer on disk. */

@@ -63,6 +63,7 @@ struct layer_diff_opts {
 	bool writeback;       /* start writeback of what was read (sync_file_range) */
 	layer_row_fn *on_row; /* sees each row as it would stand in a file table, or NULL */
 	void *row_arg;
+	bool no_hash; /* only the bytes are wanted: diff_id stays zero */
 };
 
 /* upper -> tar stream -> DiffID, size, file table. -EINVAL for a name that a layer cannot hold

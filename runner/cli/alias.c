@@ -30,6 +30,7 @@ const struct alias cli_aliases[] = {
 	{ "container", "wait", "wait" },
 	{ "container", "logs", "logs" },
 	{ "container", "exec", "exec" },
+	{ "container", "export", "export" },
 	{ "container", "inspect", "container-inspect" },
 	{ "container", "diff", "diff" },
 	{ "container", "prune", "container-prune" },

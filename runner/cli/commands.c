@@ -15,6 +15,7 @@ extern const struct command cmd_builder_prune, cmd_du, cmd_gc, cmd_pin, cmd_prun
 	}
 HEAVY(heavy_bench, "bench", "Compare the drivers on this host");
 HEAVY(heavy_build, "build", "Build an image from a Dockerfile");
+HEAVY(heavy_export, "export", "Write a container's file system as a tar archive");
 HEAVY(heavy_import, "import", "Make an image of a root file system's tar archive");
 HEAVY(heavy_load, "load", "Load images from an archive");
 HEAVY(heavy_login, "login", "Log in to a registry");
@@ -34,6 +35,7 @@ const struct command *const cli_commands[] = {
 	&cmd_diff,
 	&cmd_du,
 	&cmd_exec,
+	&heavy_export,
 	&cmd_gc,
 	&cmd_history,
 	&cmd_image_inspect,

@@ -730,7 +730,7 @@ int layer_diff(const struct layer_source *src, const struct layer_diff_opts *o,
 	auto_diff struct diff d = { .src = src, .o = o, .file = { .fd = -1 } };
 	int rc = 0;
 
-	d.tar = layer_tar_new(o->to);
+	d.tar = layer_tar_new(o->to, !o->no_hash);
 	d.buf = mem_grow(NULL, LAYER_CHUNK, 1);
 	if (o->table_dir_fd >= 0 || o->on_row)
 		d.xxh = XXH3_createState();

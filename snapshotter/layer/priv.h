@@ -122,7 +122,7 @@ int layer_acl_parse(const char *text, struct str *ret);
 struct layer_tar;
 
 #define auto_layer_tar cleanup(layer_tar_free)
-struct layer_tar *layer_tar_new(struct sink *to);
+struct layer_tar *layer_tar_new(struct sink *to, bool with_hash);
 void layer_tar_free(struct layer_tar **t);
 int layer_tar_header(struct layer_tar *t, const struct layer_row *row, struct err *err);
 int layer_tar_data(struct layer_tar *t, const void *p, size_t n, struct err *err);

@@ -34,12 +34,12 @@ struct layer_tar {
 
 static const char zeros[BUF_BYTES];
 
-struct layer_tar *layer_tar_new(struct sink *to)
+struct layer_tar *layer_tar_new(struct sink *to, bool with_hash)
 {
 	struct layer_tar *t = mem_alloc(sizeof(*t));
 
 	t->to = to;
-	t->hash = hash_new();
+	t->hash = with_hash ? hash_new() : NULL;
 	return t;
 }
 
@@ -56,7 +56,8 @@ void layer_tar_free(struct layer_tar **t)
 
 static int put(struct layer_tar *t, const void *p, size_t n, struct err *err)
 {
-	hash_add(t->hash, p, n);
+	if (t->hash)
+		hash_add(t->hash, p, n);
 	return t->to ? t->to->write(t->to, p, n, err) : 0;
 }
 
@@ -106,7 +107,8 @@ int layer_tar_end(struct layer_tar *t, struct layer_info *ret, struct err *err)
 		rc = flush(t, err);
 	if (rc < 0)
 		return rc;
-	hash_end(t->hash, &ret->diff_id);
+	if (t->hash)
+		hash_end(t->hash, &ret->diff_id);
 	ret->tar_bytes = t->bytes;
 	return 0;
 }
