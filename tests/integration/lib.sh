@@ -101,7 +101,7 @@ no_leaks() {
 	is "no mount of the store is visible on the host" 0 "$left"
 	procs=
 	# The child that syncs after the prompt may still be at it.
-	for _ in 1 2 3 4 5 6 7 8 9 10; do
+	for _ in $(seq 40); do
 		procs=$(grep -lsa "SHALE_ROOT=$SHALE_ROOT" /proc/[0-9]*/environ | while read -r p; do
 			readlink "${p%/environ}/exe" | grep shale || true
 		done)

@@ -19,7 +19,7 @@ ok "a container with a file of its own" shale run --name kept --network none bus
 settled() { [ "$(sql 'SELECT count(*) FROM images WHERE durable=0')" = 0 ]; }
 try "all is on the disk" settled
 newest=$(sql 'PRAGMA user_version')
-rows() { shale images -a --no-trunc --format '{{.ID}} {{.Repository}} {{.Tag}} {{.Size}}'; shale ps -a --format '{{.Names}} {{.Image}} {{.State}}'; shale history --format "{{.ID}} {{.CreatedBy}} {{.Size}}" app; }
+rows() { shale images -a --no-trunc --format '{{.ID}} {{.Repository}} {{.Tag}} {{.Size}}' | sort; shale ps -a --format '{{.Names}} {{.Image}} {{.State}}'; shale history --format "{{.ID}} {{.CreatedBy}} {{.Size}}" app; }
 rows >"$T/before"
 
 to_2="DROP TABLE layer_blobs; DROP TABLE manifests; DROP TABLE repo_digests; DROP TABLE remote_blobs; PRAGMA user_version=2"
