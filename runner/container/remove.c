@@ -89,13 +89,21 @@ static void spawn_tidy(const struct runtime *rt)
 	proc_spawn("/proc/self/exe", argv, (int[3]){ -1, -1, -1 }, true, &ignored);
 }
 
-/* The rows are gone. Until all is deleted it is garbage, which container_tidy finds where it is. */
+/*
+ * The rows are gone, though maybe not yet on disk: that, and with it the files of a container that
+ * was made to stay, is container_tidy's. One of run --rm is nothing that anybody keeps: what its
+ * row would come back to is dropped (reconcile.c). Until all is deleted it is garbage.
+ */
 static void free_disk(const struct container *c)
 {
 	int root_fd = c->rt->root_fd, left = INLINE_ENTRIES;
 	char snap[NAME_BYTES], dir[NAME_BYTES];
 	bool all;
 
+	if (!c->auto_remove) {
+		spawn_tidy(c->rt);
+		return;
+	}
 	snprintf(snap, sizeof(snap), "snap/%" PRId64, c->snapshot);
 	snprintf(dir, sizeof(dir), "containers/%s", c->id);
 	fault_point("container.remove.files");
@@ -107,28 +115,43 @@ static void free_disk(const struct container *c)
 		spawn_tidy(c->rt);
 }
 
-/* Inside a write transaction, as the one that makes directory and row. */
-static int move_garbage(struct runtime *rt, struct err *err)
+/* The directories in containers/ that no row names. */
+static int find_garbage(struct runtime *rt, struct strv *ret, struct err *err)
 {
 	auto_strv struct strv names = { 0 };
 	int rc = fs_list(rt->root_fd, "containers", &names, err);
 
 	for (size_t i = 0; rc >= 0 && i < names.n; i++) {
-		char from[NAME_BYTES], to[NAME_BYTES];
 		int64_t one;
 
 		if (strlen(names.v[i]) != CONTAINER_ID_LEN)
 			continue;
 		rc = db_get_int(rt->db, "SELECT 1 FROM containers WHERE id=?1",
 				DB_ARGS(DB_T(names.v[i])), &one, err);
-		if (rc != 0)
+		if (rc == 0)
+			strv_add(ret, names.v[i]);
+	}
+	return rc < 0 && rc != -ENOENT ? rc : 0;
+}
+
+/* Inside a write transaction, as the one that makes directory and row. Only what was garbage before
+ * the sync. */
+static int move_garbage(struct runtime *rt, const struct strv *synced, struct err *err)
+{
+	auto_strv struct strv names = { 0 };
+	int rc = find_garbage(rt, &names, err);
+
+	for (size_t i = 0; rc >= 0 && i < names.n; i++) {
+		char from[NAME_BYTES], to[NAME_BYTES];
+
+		if (!strv_has(synced, names.v[i]))
 			continue;
 		snprintf(from, sizeof(from), "containers/%s", names.v[i]);
 		snprintf(to, sizeof(to), "trash/container-%s", names.v[i]);
 		renameat(rt->root_fd, from, rt->root_fd, to);
 		fault_point("container.tidy.renamed");
 	}
-	return rc < 0 && rc != -ENOENT ? rc : 0;
+	return rc;
 }
 
 static int shorten_log(struct runtime *rt, struct err *err)
@@ -138,14 +161,19 @@ static int shorten_log(struct runtime *rt, struct err *err)
 
 int container_tidy(struct runtime *rt, struct err *err)
 {
+	auto_strv struct strv names = { 0 };
 	auto_db_tx struct db *tx = NULL;
 	int rc;
 
 	sys_ioprio_set(IOPRIO_WHO_PROCESS, 0, IOPRIO_IDLE);
-	rc = db_tx_begin(rt->db, DB_LAZY, &tx, err);
-	if (rc >= 0)
-		rc = move_garbage(rt, err);
-	if (rc >= 0)
+	rc = find_garbage(rt, &names, err);
+	if (rc >= 0 && names.n)
+		rc = db_sync(rt->db, err);
+	if (rc >= 0 && names.n)
+		rc = db_tx_begin(rt->db, DB_LAZY, &tx, err);
+	if (rc >= 0 && names.n)
+		rc = move_garbage(rt, &names, err);
+	if (rc >= 0 && names.n)
 		rc = db_tx_commit(&tx, err);
 	/* What came into trash/ meanwhile belongs to those who left because we are here. */
 	while (rc >= 0 && (rc = snap_sweep(rt->snap, err)) > 0)
@@ -158,7 +186,8 @@ static int delete_rows(struct container *c, struct err *err)
 	auto_db_tx struct db *tx = NULL;
 	int rc;
 
-	rc = db_tx_begin(c->rt->db, c->auto_remove ? DB_LAZY : DB_FULL, &tx, err);
+	/* Losing a removal to a power cut loses nothing; its files go after a sync. */
+	rc = db_tx_begin(c->rt->db, DB_LAZY, &tx, err);
 	if (rc < 0)
 		return rc;
 	/* One that someone has started since is not ours to delete. */

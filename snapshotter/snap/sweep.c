@@ -122,12 +122,8 @@ static bool parse_id(const char *name, int64_t *ret)
 	return true;
 }
 
-/*
- * Inside a write transaction: prepare makes directory and row in one, so whatever has no row now
- * belongs to nobody. The renames are inside as well, else a later prepare could be given an id of
- * this list.
- */
-static int move_garbage(struct snap *s, struct err *err)
+/* The directories in snap/ that no row names. */
+static int find_garbage(struct snap *s, struct strv *ret, struct err *err)
 {
 	auto_strv struct strv names = { 0 };
 	auto_free int64_t *ids = NULL;
@@ -141,6 +137,25 @@ static int move_garbage(struct snap *s, struct err *err)
 		int64_t id;
 
 		if (parse_id(names.v[i], &id) && !bsearch(&id, ids, n, sizeof(id), compare_ids))
+			strv_add(ret, names.v[i]);
+	}
+	return rc < 0 ? rc : 0;
+}
+
+/*
+ * Inside a write transaction: prepare makes directory and row in one, so whatever has no row now
+ * belongs to nobody. The renames are inside as well, else a later prepare could be given an id of
+ * this list. Only what was garbage before the sync: of those the rows stay away after a power cut.
+ */
+static int move_garbage(struct snap *s, const struct strv *synced, struct err *err)
+{
+	auto_strv struct strv names = { 0 };
+	int rc = find_garbage(s, &names, err);
+
+	for (size_t i = 0; rc >= 0 && i < names.n; i++) {
+		int64_t id;
+
+		if (strv_has(synced, names.v[i]) && parse_id(names.v[i], &id))
 			rc = snap_to_trash(s, id, err);
 	}
 	return rc;
@@ -183,13 +198,18 @@ static int empty_trash(struct snap *s, struct err *err)
 
 int snap_sweep(struct snap *s, struct err *err)
 {
+	auto_strv struct strv names = { 0 };
 	auto_db_tx struct db *tx = NULL;
 	int rc;
 
-	rc = db_tx_begin(s->db, DB_LAZY, &tx, err);
-	if (rc >= 0)
-		rc = move_garbage(s, err);
-	if (rc >= 0)
+	rc = find_garbage(s, &names, err);
+	if (rc >= 0 && names.n)
+		rc = db_sync(s->db, err);
+	if (rc >= 0 && names.n)
+		rc = db_tx_begin(s->db, DB_LAZY, &tx, err);
+	if (rc >= 0 && names.n)
+		rc = move_garbage(s, &names, err);
+	if (rc >= 0 && names.n)
 		rc = db_tx_commit(&tx, err);
 	return rc < 0 ? rc : empty_trash(s, err);
 }

@@ -42,6 +42,9 @@ const struct db_lost *db_lost(const struct db *db);
  * prompt. */
 int db_checkpoint(struct db *db, struct err *err);
 
+/* All that was committed before, by any process, is on disk when it returns: before files go whose
+ * rows went DB_LAZY. */
+int db_sync(struct db *db, struct err *err);
 /* The longest time that this process has queued for the write lock. */
 int64_t db_longest_wait_ns(const struct db *db);
 
