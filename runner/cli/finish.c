@@ -3,6 +3,7 @@
 
 #include <fcntl.h>
 #include <stdlib.h>
+#include <sys/file.h>
 #include <unistd.h>
 
 #include <shale/base/fault.h>
@@ -82,21 +83,17 @@ static int make_durable(struct finish *f, struct err *err)
 }
 
 /*
- * One syncs, one waits its turn, and the rest may go: who waits begins after their rows stood and
- * syncs for them too. So many builds at once cost two syncs, not one each.
+ * One syncs, one waits its turn, and the rest need not even fork: who waits begins after their rows
+ * stood and syncs for them too. So many builds at once cost two syncs, not one each.
  */
-static void in_turn(struct finish *f, struct cli *c)
+static void in_turn(struct finish *f, struct cli *c, int waiting)
 {
-	auto_fd int waiting = -1, running = -1;
 	auto_image_removal struct image_removal r = { 0 };
 	struct err ignored;
+	auto_fd int running = fs_lock(f->store_fd, "tmp/sync.running", true, &ignored);
 
-	waiting = fs_lock(f->store_fd, "tmp/sync.waiting", false, &ignored);
-	if (waiting < 0)
-		return;
-	running = fs_lock(f->store_fd, "tmp/sync.running", true, &ignored);
 	usleep(SETTLE_US);
-	fd_close(&waiting);
+	flock(waiting, LOCK_UN);
 	if (running < 0)
 		return;
 	make_durable(f, &ignored);
@@ -106,7 +103,8 @@ static void in_turn(struct finish *f, struct cli *c)
 		runtime_close(&c->rt);
 }
 
-static void detached(struct finish *f, struct cli *c)
+/* The lock goes along. */
+static void detached(struct finish *f, struct cli *c, int waiting)
 {
 	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
 
@@ -114,15 +112,29 @@ static void detached(struct finish *f, struct cli *c)
 	for (int i = 0; i < 3; i++)
 		dup2(null, i);
 	if (fork() == 0)
-		in_turn(f, c);
+		in_turn(f, c, waiting);
 	_exit(0);
+}
+
+static void finish_later(struct finish *f, struct cli *c)
+{
+	struct err ignored;
+	auto_fd int waiting = fs_lock(f->store_fd, "tmp/sync.waiting", false, &ignored);
+	pid_t pid;
+	int code;
+
+	if (waiting < 0)
+		return;
+	pid = fork();
+	if (pid == 0)
+		detached(f, c, waiting);
+	if (pid > 0)
+		proc_wait(pid, &code, &ignored);
 }
 
 void finish_end(struct finish *f, struct cli *c, bool wait)
 {
 	struct err ignored;
-	pid_t pid;
-	int code;
 
 	/* No SQLite handle may cross the fork. */
 	if (c->opened)
@@ -130,14 +142,9 @@ void finish_end(struct finish *f, struct cli *c, bool wait)
 	c->opened = false;
 	if (f->store_fd < 0)
 		return;
-	if (wait) {
+	if (wait)
 		make_durable(f, &ignored);
-	} else {
-		pid = fork();
-		if (pid == 0)
-			detached(f, c);
-		if (pid > 0)
-			proc_wait(pid, &code, &ignored);
-	}
+	else
+		finish_later(f, c);
 	fd_close(&f->store_fd);
 }
