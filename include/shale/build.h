@@ -199,6 +199,7 @@ struct build_opts {
 	struct strv labels;     /* "k=v" */
 	struct strv volumes;    /* "HOST:CTR[:ro|rw]"; read-only unless rw */
 	bool no_cache;
+	size_t jobs; /* RUNs at once; 0: as many as there are cores, at least four */
 	/* What bases and COPY --from that are not here are pulled by (access; the rest is ours). */
 	const struct image_access *access;
 	bool pull_always, pull_never;

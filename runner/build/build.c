@@ -10,6 +10,7 @@
 #include <shale/base/path.h>
 #include <shale/base/proc.h>
 
+#include "fiber.h"
 #include "priv.h"
 
 enum { DOCKERFILE_BYTES_MAX = 1 << 20 };
@@ -89,13 +90,6 @@ static void clamp_dates(const struct build *b, struct image_config *c)
 		clamp(b, &c->history[i].created_s);
 }
 
-static void count_steps(struct build *b)
-{
-	for (size_t i = 0; i < b->plan->n; i++)
-		if (b->plan->stages[i].needed)
-			b->total += 1 + b->plan->stages[i].n_inst;
-}
-
 static int add_labels(struct build *b, struct image_config *c, struct err *err)
 {
 	for (size_t i = 0; i < b->o->labels.n; i++) {
@@ -140,6 +134,7 @@ static int finish(struct build *b, const struct strv *tags, struct build_result 
 
 static void build_free(struct build *b)
 {
+	fibers_free(b->fibers);
 	workers_free(b->workers);
 	context_close(b->context);
 	for (size_t i = 0; b->plan && i < b->plan->n; i++)
@@ -166,8 +161,8 @@ static int run_plan(struct build *b, const char *ignore_base, struct build_resul
 	b->wall_s = b->now_s;
 	clamp(b, &b->now_s);
 	b->target_name = b->plan->stages[b->plan->target].name;
-	count_steps(b);
-	rc = stage_build(b, b->plan->target, err);
+	b->fibers = fibers_new();
+	rc = stages_build(b, err);
 	return rc < 0 ? rc : finish(b, &tags, ret, err);
 }
 

@@ -237,6 +237,9 @@ void key_addv(struct key *k, const char *name, const struct strv *v);
 void key_end(struct key *k);
 void key_free(struct key *k);
 #define auto_key cleanup(key_free)
+/* Alone with the step of this key until *ret_fd is closed: 1 when another had to be waited for,
+ * whose record may be there now. */
+int step_claim(struct build *b, const struct key *k, int *ret_fd, struct err *err);
 /* 1 found, 0 not. */
 int cache_find(struct runtime *rt, const struct key *k, struct step *ret, struct err *err);
 /* A new record; s->id is made here unless it is set. */
@@ -260,9 +263,11 @@ int workers_finish(struct workers *w, struct err *err);
 /* One build. */
 struct build;
 struct stage_state {
-	bool built;
+	struct build *b;
+	bool begun, built;
 	int64_t snapshot;
 	size_t depth; /* layers */
+	size_t step;  /* the running one's number */
 	char fs_parent[DIGEST_STR_MAX +
 		       8]; /* id of the last result that a file system step rests on */
 	char parent[DIGEST_STR_MAX + 8]; /* id of the last step of any kind */
@@ -281,7 +286,11 @@ struct build {
 	struct workers *workers;
 	struct stage_state *stages;
 	struct strv build_args;
-	size_t step, total, cached;
+	size_t step, total, cached; /* step: the last number given */
+	struct fibers *fibers;
+	struct stage_state *at; /* the stage that is under way right now; NULL: none */
+	size_t boxes;           /* RUNs that run */
+	struct err err;         /* of the stage that failed first; code 0: none has */
 	bool told_depth;
 	int64_t now_s;        /* of images and history: at most the epoch */
 	int64_t wall_s;       /* when the build began: for what is least recently used */
@@ -294,7 +303,12 @@ struct build {
  * step's output. */
 struct image;
 int build_find_image(struct build *b, const char *ref, struct image **ret, struct err *err);
-int stage_build(struct build *b, size_t index, struct err *err);
+/* Builds all that the target needs: stages that do not need each other side by side. */
+int stages_build(struct build *b, struct err *err);
+/* In a stage that needs another one: until that is built. */
+int stage_wait(struct build *b, size_t index, struct err *err);
+/* Other stages go on until fd is readable (1) or the time is over (0); fd -1: for a moment. */
+int build_wait(struct build *b, int fd, int timeout_ms);
 void stage_state_free(struct stage_state *s);
 void build_emit(struct build *b, struct build_event *e);
 bool build_is_interrupted(const struct build *b);

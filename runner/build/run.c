@@ -2,7 +2,6 @@
 /* RUN: a process in a box over a mounted snapshot. */
 #include <errno.h>
 #include <fcntl.h>
-#include <poll.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -12,11 +11,12 @@
 #include <shale/base/fd.h>
 #include <shale/base/path.h>
 #include <shale/base/proc.h>
+#include <shale/base/undo.h>
 #include <shale/sandbox.h>
 
 #include "run.h"
 
-enum { POLL_MS = 200, OUTPUT_CHUNK = 16 << 10 };
+enum { POLL_MS = 200, OUTPUT_CHUNK = 16 << 10, JOBS_MIN = 4 };
 
 void run_free(struct run *r)
 {
@@ -102,7 +102,6 @@ static int choose_net(struct run *r, const struct build *b, const struct df_inst
 static int wait_output(struct build *b, struct sandbox *sb, int out_fd, int log_fd, struct err *err)
 {
 	auto_free char *buf = mem_alloc(OUTPUT_CHUNK);
-	struct pollfd p = { .fd = out_fd, .events = POLLIN };
 
 	for (;;) {
 		struct build_event e = { .kind = BUILD_OUTPUT, .text = buf };
@@ -113,7 +112,7 @@ static int wait_output(struct build *b, struct sandbox *sb, int out_fd, int log_
 			sandbox_kill(sb, &ignored);
 			return err_set(err, EINTR, "interrupted");
 		}
-		if (poll(&p, 1, POLL_MS) <= 0)
+		if (build_wait(b, out_fd, POLL_MS) <= 0)
 			continue;
 		n = read(out_fd, buf, OUTPUT_CHUNK);
 		if (n < 0 && errno == EINTR)
@@ -133,7 +132,8 @@ static int wait_end(struct build *b, struct sandbox *sb, int *ret_status, struct
 	int rc = 0;
 
 	while (rc == 0) {
-		rc = sandbox_wait(sb, POLL_MS, ret_status, err);
+		build_wait(b, sandbox_pidfd(sb), POLL_MS);
+		rc = sandbox_wait(sb, 0, ret_status, err);
 		if (rc == 0 && build_is_interrupted(b)) {
 			struct err ignored;
 
@@ -144,15 +144,40 @@ static int wait_end(struct build *b, struct sandbox *sb, int *ret_status, struct
 	return rc < 0 ? rc : 0;
 }
 
+static void leave_box(void *arg)
+{
+	((struct build *)arg)->boxes--;
+}
+
+/* Only so many run at once. */
+static int enter_box(struct build *b, struct err *err)
+{
+	long cpus = sysconf(_SC_NPROCESSORS_ONLN);
+	size_t max = b->o->jobs ? b->o->jobs : cpus < JOBS_MIN ? JOBS_MIN : (size_t)cpus;
+
+	while (b->boxes >= max) {
+		if (build_is_interrupted(b))
+			return err_set(err, EINTR, "interrupted");
+		build_wait(b, -1, 0);
+	}
+	b->boxes++;
+	return 0;
+}
+
 static int run_box(struct run *r, const struct sandbox_spec *spec, int out_fd, int *pipe_in,
 		   struct err *err)
 {
 	auto_sandbox_plan struct sandbox_plan *plan = NULL;
 	auto_sandbox struct sandbox *sb = NULL;
+	auto_undo struct undo inside = { 0 };
 	auto_fd int log_fd = -1;
 	char name[64];
-	int status = 0, rc = sandbox_plan(spec, &plan, err);
+	int status = 0, rc = enter_box(r->b, err);
 
+	if (rc < 0)
+		return rc;
+	undo_push(&inside, leave_box, r->b);
+	rc = sandbox_plan(spec, &plan, err);
 	if (rc >= 0)
 		rc = sandbox_spawn(plan, &sb, err);
 	fd_close(pipe_in);

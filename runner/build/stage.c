@@ -7,6 +7,7 @@
 
 #include <shale/base/proc.h>
 
+#include "fiber.h"
 #include "priv.h"
 
 void stage_state_free(struct stage_state *s)
@@ -139,11 +140,11 @@ static int begin_stage(struct build *b, const struct plan_stage *ps, struct stag
 	struct build_event e = { .kind = BUILD_STEP, .text = ps->from->text };
 	int64_t start = proc_mono_ns();
 	char id[DIGEST_STR_MAX];
-	int rc = ps->base == PLAN_STAGE ? stage_build(b, ps->base_stage, err) : 0;
+	int rc = ps->base == PLAN_STAGE ? stage_wait(b, ps->base_stage, err) : 0;
 
 	if (rc < 0)
 		return rc;
-	b->step++;
+	st->step = ++b->step;
 	build_emit(b, &e);
 	rc = find_base(b, ps, st, id, err);
 	if (rc < 0)
@@ -162,19 +163,82 @@ static int begin_stage(struct build *b, const struct plan_stage *ps, struct stag
 	return run_triggers(b, st, err);
 }
 
-int stage_build(struct build *b, size_t index, struct err *err)
+static int build_one(struct build *b, struct stage_state *st, struct err *err)
 {
-	const struct plan_stage *ps = &b->plan->stages[index];
-	struct stage_state *st = &b->stages[index];
-	int rc;
+	const struct plan_stage *ps = &b->plan->stages[st - b->stages];
+	int rc = begin_stage(b, ps, st, err);
 
-	if (st->built)
-		return 0;
-	rc = begin_stage(b, ps, st, err);
 	for (size_t i = 0; i < ps->n_inst && rc >= 0; i++)
 		rc = run_inst(b, st, &ps->inst[i], err);
+	st->built = rc >= 0;
+	return rc;
+}
+
+/* What the others say once one has failed is only that they were ended. */
+static void stage_main(void *arg)
+{
+	struct stage_state *st = arg;
+	struct build *b = st->b;
+	struct err err = { 0 };
+
+	b->at = st;
+	if (build_one(b, st, &err) < 0 && !b->err.code)
+		b->err = err;
+}
+
+static int stage_begin(struct build *b, size_t index, struct err *err)
+{
+	struct stage_state *st = &b->stages[index];
+
+	if (st->begun)
+		return 0;
+	st->b = b;
+	st->begun = true;
+	b->total += 1 + b->plan->stages[index].n_inst;
+	return fibers_add(b->fibers, stage_main, st, err);
+}
+
+int stages_build(struct build *b, struct err *err)
+{
+	int rc = 0;
+
+	for (size_t i = 0; i < b->plan->n && rc >= 0; i++)
+		if (b->plan->stages[i].needed)
+			rc = stage_begin(b, i, err);
 	if (rc < 0)
 		return rc;
-	st->built = true;
+	fibers_run(b->fibers);
+	b->at = NULL;
+	if (!b->err.code)
+		return 0;
+	*err = b->err;
+	return -err->code;
+}
+
+/* One that the plan did not foresee is what a trigger of a base image asks for. */
+int stage_wait(struct build *b, size_t index, struct err *err)
+{
+	int rc = stage_begin(b, index, err);
+
+	if (rc < 0)
+		return rc;
+	while (!b->stages[index].built) {
+		if (build_is_interrupted(b))
+			return err_set(err, EINTR, "interrupted");
+		build_wait(b, -1, 0);
+	}
 	return 0;
+}
+
+int build_wait(struct build *b, int fd, int timeout_ms)
+{
+	struct stage_state *me = b->at;
+	int rc = 0;
+
+	if (fd >= 0)
+		rc = fiber_wait(b->fibers, fd, timeout_ms);
+	else
+		fiber_yield(b->fibers);
+	b->at = me;
+	return rc;
 }

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <shale/base/fault.h>
+#include <shale/base/fd.h>
 #include <shale/base/fs.h>
 #include <shale/base/proc.h>
 #include <shale/base/undo.h>
@@ -21,7 +22,7 @@ enum {
 
 void build_emit(struct build *b, struct build_event *e)
 {
-	e->step = b->step;
+	e->step = b->at ? b->at->step : 0;
 	e->total = b->total;
 	if (b->o->event)
 		b->o->event(e, b->o->event_arg);
@@ -29,7 +30,7 @@ void build_emit(struct build *b, struct build_event *e)
 
 bool build_is_interrupted(const struct build *b)
 {
-	return b->o->interrupted && *b->o->interrupted;
+	return b->err.code || (b->o->interrupted && *b->o->interrupted);
 }
 
 void step_begin(struct step_run *r)
@@ -37,7 +38,7 @@ void step_begin(struct step_run *r)
 	struct build_event e = { .kind = BUILD_STEP, .text = r->text };
 
 	r->started_ns = proc_mono_ns();
-	r->b->step++;
+	r->st->step = ++r->b->step;
 	build_emit(r->b, &e);
 }
 
@@ -251,8 +252,13 @@ static bool make_room(struct step_run *r)
 int step_layer(struct step_run *r, step_work_fn *work, void *arg, struct err *err)
 {
 	auto_step struct step s = { 0 };
+	auto_fd int claim = -1;
 	int rc = use_record(r, true, err);
 
+	if (rc == 0 && !r->b->o->no_cache) {
+		rc = step_claim(r->b, r->key, &claim, err);
+		rc = rc > 0 ? use_record(r, true, err) : rc;
+	}
 	if (rc)
 		return rc < 0 ? rc : 0;
 	rc = attempt(r, work, arg, &s, err);

@@ -184,7 +184,7 @@ static int other_find(struct build *b, struct stage_state *st, const char *name,
 	size_t n;
 
 	if (stage >= 0) {
-		rc = stage_build(b, (size_t)stage, err);
+		rc = stage_wait(b, (size_t)stage, err);
 		if (rc < 0)
 			return rc;
 		ret->snapshot = b->stages[stage].snapshot;

@@ -18,6 +18,7 @@
 
 struct build_args {
 	struct strv tags, build_args, labels, volumes;
+	uint64_t jobs;
 	const char *file, *target, *network, *iidfile, *progress, *pull;
 	bool no_cache, quiet, sync, rm, force_rm, load;
 };
@@ -34,6 +35,8 @@ static const struct opt build_opts[] = {
 	  "value of an ARG; without one from the environment" },
 	{ 0, "target", OPT_STR, AT(target), "STAGE", "stage to deliver (default the last)" },
 	{ 0, "no-cache", OPT_BOOL, AT(no_cache), NULL, "run every step" },
+	{ 0, "jobs", OPT_U64, AT(jobs), "N",
+	  "RUN steps at once (default: a core each, at least 4)" },
 	{ 0, "network", OPT_STR, AT(network), "MODE",
 	  "network of RUN steps: host (default) or none" },
 	{ 0, "label", OPT_STRV, AT(labels), "NAME=VALUE", "label of the image (repeatable)" },
@@ -96,6 +99,7 @@ static int build(struct cli *c, struct build_args *a, const char *context, struc
 				.labels = a->labels,
 				.volumes = a->volumes,
 				.no_cache = a->no_cache,
+				.jobs = (size_t)a->jobs,
 				.interrupted = &interrupted };
 	cleanup(transfer_access_free) struct transfer_access access = { 0 };
 	struct progress p = { 0 };

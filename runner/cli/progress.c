@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -71,20 +72,31 @@ static void output_line(const struct progress *p, const struct build_event *e, c
 	fprintf(stderr, "%s|%s %.*s\n", color(p, DIM), color(p, PLAIN), (int)n, s);
 }
 
+static struct str *part_of(struct progress *p, size_t step)
+{
+	for (size_t i = 0; i < p->n; i++)
+		if (p->parts[i].step == step)
+			return &p->parts[i].text;
+	mem_room(p->parts, p->n, p->cap);
+	p->parts[p->n] = (struct progress_part){ .step = step };
+	return &p->parts[p->n++].text;
+}
+
 static void on_output(struct progress *p, const struct build_event *e)
 {
 	const char *s = e->text, *end = e->text + e->len;
+	struct str *part = part_of(p, e->step);
 
 	while (s < end) {
 		const char *nl = memchr(s, '\n', (size_t)(end - s));
 		size_t n = (size_t)((nl ? nl : end) - s);
 
-		str_addn(&p->part, s, n);
+		str_addn(part, s, n);
 		s += n + 1;
-		if (!nl && p->part.len < LINE_MAX_BYTES)
+		if (!nl && part->len < LINE_MAX_BYTES)
 			break;
-		output_line(p, e, str_get(&p->part), p->part.len);
-		str_reset(&p->part);
+		output_line(p, e, str_get(part), part->len);
+		str_reset(part);
 		if (!nl)
 			s = end;
 	}
@@ -92,10 +104,17 @@ static void on_output(struct progress *p, const struct build_event *e)
 
 static void flush_part(struct progress *p, const struct build_event *e)
 {
-	if (!p->part.len)
+	for (size_t i = 0; i < p->n; i++) {
+		struct progress_part *part = &p->parts[i];
+
+		if (part->step != e->step)
+			continue;
+		if (part->text.len)
+			output_line(p, e, str_get(&part->text), part->text.len);
+		str_free(&part->text);
+		*part = p->parts[--p->n];
 		return;
-	output_line(p, e, str_get(&p->part), p->part.len);
-	str_reset(&p->part);
+	}
 }
 
 static void on_result(struct progress *p, const struct build_event *e)
@@ -193,8 +212,13 @@ void progress_end(struct progress *p, const struct build_result *r)
 {
 	double took = (double)(proc_mono_ns() - p->start_ns) / 1e9;
 
-	if (!r && p->part.len)
-		fprintf(stderr, "%s\n", str_get(&p->part));
+	for (size_t i = 0; i < p->n; i++) {
+		if (!r && p->parts[i].text.len)
+			fprintf(stderr, "#%-3zu %s\n", p->parts[i].step,
+				str_get(&p->parts[i].text));
+		str_free(&p->parts[i].text);
+	}
+	free(p->parts);
 	if (!r && p->tail.len)
 		fprintf(stderr, "%s\n", str_get(&p->tail));
 	if (r && p->kind == PROGRESS_QUIET)
@@ -206,6 +230,5 @@ void progress_end(struct progress *p, const struct build_result *r)
 	else if (r)
 		fprintf(stderr, "%s in %.2fs, cached %zu of %zu\n", r->image_id, took, r->cached,
 			r->steps);
-	str_free(&p->part);
 	str_free(&p->tail);
 }

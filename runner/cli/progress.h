@@ -13,10 +13,16 @@
 
 enum progress_kind { PROGRESS_PLAIN, PROGRESS_TTY, PROGRESS_QUIET, PROGRESS_JSON };
 
+struct progress_part {
+	size_t step;
+	struct str text;
+};
+
 struct progress {
 	enum progress_kind kind;
 	int64_t start_ns;
-	struct str part; /* output of the running step: a line without its end yet */
+	struct progress_part *parts; /* output of the running steps: lines without their ends yet */
+	size_t n, cap;
 	struct str tail; /* quiet: the last output, shown when a step fails */
 };
 
