@@ -30,7 +30,7 @@
 
 enum sandbox_net { SANDBOX_NET_NONE, SANDBOX_NET_HOST, SANDBOX_NET_FD };
 
-enum sandbox_mount_kind { SANDBOX_BIND, SANDBOX_TMPFS };
+enum sandbox_mount_kind { SANDBOX_BIND, SANDBOX_TMPFS, SANDBOX_FILE };
 
 struct sandbox_mount {
 	enum sandbox_mount_kind kind;
@@ -42,6 +42,14 @@ struct sandbox_mount {
 	bool read_only;     /* recursive */
 	bool nosuid, nodev, noexec;
 	bool recursive; /* rbind */
+	/* bind: source_fd lies in tree_fd, a detached mount, which is used up by this one mount. */
+	bool in_tree;
+	int tree_fd;
+	/* file: one that exists in memory alone, with this content; always nosuid,nodev,noexec. The
+	 * content stays the caller's and is shown by nothing. */
+	const void *content;
+	size_t content_len;
+	uint32_t mode, uid, gid;
 };
 
 enum sandbox_cap_default { SANDBOX_CAPS_DOCKER, SANDBOX_CAPS_ALL, SANDBOX_CAPS_NONE };

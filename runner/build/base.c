@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Images that a Dockerfile names: those that are here, and those that are fetched for it. */
+/* What a Dockerfile names: stages, images that are here, and those that are fetched for it. */
 #include <errno.h>
 #include <string.h>
 
@@ -49,4 +49,36 @@ int build_find_image(struct build *b, const char *ref, struct image **ret, struc
 	if (rc < 0)
 		*err = missing;
 	return rc == -ENOENT ? err_hint(err, "nothing is pulled with --pull never") : rc;
+}
+
+int build_find_tree(struct build *b, struct stage_state *st, const char *name,
+		    struct build_tree *ret, struct err *err)
+{
+	auto_image struct image *img = NULL;
+	struct image_layer *layers = NULL;
+	int rc, stage = plan_stage_find(b->plan, name, (size_t)(st - b->stages));
+	size_t n;
+
+	if (stage >= 0) {
+		rc = stage_wait(b, (size_t)stage, err);
+		if (rc < 0)
+			return rc;
+		ret->snapshot = b->stages[stage].snapshot;
+		snprintf(ret->result, sizeof(ret->result), "%s", b->stages[stage].fs_parent);
+		return 0;
+	}
+	rc = build_find_image(b, name, &img, err);
+	if (rc < 0)
+		return rc == -ENOENT
+			       ? err_hint(err,
+					  "no stage before this one and no image has the name %s",
+					  name)
+			       : rc;
+	rc = image_layers(b->rt, img->snapshot, &layers, &n, err);
+	if (rc < 0)
+		return rc;
+	ret->snapshot = img->snapshot;
+	snprintf(ret->result, sizeof(ret->result), "%s", n ? layers[n - 1].chain_id : "scratch");
+	mem_cleanup(&layers);
+	return 0;
 }

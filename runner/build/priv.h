@@ -309,6 +309,14 @@ int stages_build(struct build *b, struct err *err);
 int stage_wait(struct build *b, size_t index, struct err *err);
 /* Other stages go on until fd is readable (1) or the time is over (0); fd -1: for a moment. */
 int build_wait(struct build *b, int fd, int timeout_ms);
+/* What --from names: a stage before this one, which is built when it was not yet, or an image.
+ * result: what its tree is called in keys. */
+struct build_tree {
+	int64_t snapshot;
+	char result[DIGEST_STR_MAX + 8];
+};
+int build_find_tree(struct build *b, struct stage_state *st, const char *name,
+		    struct build_tree *ret, struct err *err);
 void stage_state_free(struct stage_state *s);
 void build_emit(struct build *b, struct build_event *e);
 bool build_is_interrupted(const struct build *b);

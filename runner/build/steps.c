@@ -168,45 +168,6 @@ static void copy_text(const struct df_inst *i, const struct copy_job *j, const c
 	str_addf(text, " %s", j->dest);
 }
 
-/* What COPY --from names: a stage built before, or an image. result: what its tree is called in
- * keys. */
-struct other {
-	int64_t snapshot;
-	char result[DIGEST_STR_MAX + 8];
-};
-
-static int other_find(struct build *b, struct stage_state *st, const char *name, struct other *ret,
-		      struct err *err)
-{
-	auto_image struct image *img = NULL;
-	struct image_layer *layers = NULL;
-	int rc, stage = plan_stage_find(b->plan, name, (size_t)(st - b->stages));
-	size_t n;
-
-	if (stage >= 0) {
-		rc = stage_wait(b, (size_t)stage, err);
-		if (rc < 0)
-			return rc;
-		ret->snapshot = b->stages[stage].snapshot;
-		snprintf(ret->result, sizeof(ret->result), "%s", b->stages[stage].fs_parent);
-		return 0;
-	}
-	rc = build_find_image(b, name, &img, err);
-	if (rc < 0)
-		return rc == -ENOENT
-			       ? err_hint(err,
-					  "no stage before this one and no image has the name %s",
-					  name)
-			       : rc;
-	rc = image_layers(b->rt, img->snapshot, &layers, &n, err);
-	if (rc < 0)
-		return rc;
-	ret->snapshot = img->snapshot;
-	snprintf(ret->result, sizeof(ret->result), "%s", n ? layers[n - 1].chain_id : "scratch");
-	mem_cleanup(&layers);
-	return 0;
-}
-
 static int copy_work(int root_fd, int64_t snapshot, void *arg, struct err *err)
 {
 	(void)snapshot;
@@ -256,7 +217,7 @@ static int copy_by_content(struct step_run *r, struct copy_job *j, struct key *c
 }
 
 /* First by what the source is called, which costs nothing; then by what is in it. */
-static int copy_from_tree(struct step_run *r, struct copy_job *j, const struct other *from,
+static int copy_from_tree(struct step_run *r, struct copy_job *j, const struct build_tree *from,
 			  struct key *content_key, struct err *err)
 {
 	auto_snap_mount struct snap_mount m = SNAP_MOUNT_INIT;
@@ -288,13 +249,13 @@ int copy_step(struct build *b, struct stage_state *st, const struct df_inst *i, 
 	auto_key struct key key = { 0 }, content_key = { 0 };
 	auto_free char *from = NULL;
 	struct step_run r = { .b = b, .st = st, .inst = i, .key = &key };
-	struct other other = { 0 };
+	struct build_tree other = { 0 };
 	int rc = copy_prepare(b, st, i, &j, err);
 
 	if (rc >= 0)
 		rc = expand_flag(b, st, i, "from", &from, err);
 	if (rc >= 0 && from)
-		rc = other_find(b, st, from, &other, err);
+		rc = build_find_tree(b, st, from, &other, err);
 	if (rc < 0)
 		return rc;
 	copy_text(i, &j, from, &text);

@@ -29,8 +29,8 @@ static int fs_failed(struct sandbox_ctx *ctx, int fs_fd)
 }
 
 /* A new file system, detached: the mount's fd. options is a list of key, value, …, NULL. */
-static int new_mount(struct sandbox_ctx *ctx, const char *fs, const char *const *options,
-		     unsigned attr)
+int sandbox_new_mount(struct sandbox_ctx *ctx, const char *fs, const char *const *options,
+		      unsigned attr)
 {
 	auto_fd int fs_fd = sys_fsopen(fs, FSOPEN_CLOEXEC);
 	int fd;
@@ -38,7 +38,8 @@ static int new_mount(struct sandbox_ctx *ctx, const char *fs, const char *const 
 	if (fs_fd < 0)
 		return -errno;
 	for (; options && options[0]; options += 2)
-		if (sys_fsconfig(fs_fd, FSCONFIG_SET_STRING, options[0], options[1], 0) < 0)
+		if (sys_fsconfig(fs_fd, options[1] ? FSCONFIG_SET_STRING : FSCONFIG_SET_FLAG,
+				 options[0], options[1], 0) < 0)
 			return fs_failed(ctx, fs_fd);
 	if (sys_fsconfig(fs_fd, FSCONFIG_CMD_CREATE, NULL, NULL, 0) < 0)
 		return fs_failed(ctx, fs_fd);
@@ -54,7 +55,7 @@ static int attach(int mount_fd, int target_fd)
 		       : 0;
 }
 
-static int set_attr(int fd, uint64_t set)
+int sandbox_set_attr(int fd, uint64_t set)
 {
 	struct mount_attr attr = { .attr_set = set };
 
@@ -82,7 +83,7 @@ static int attach_top(struct sandbox_ctx *ctx, int mount_fd, const char *name)
 	return top < 0 ? top : attach(mount_fd, top);
 }
 
-static int attach_at(int mount_fd, int dir_fd, const char *name)
+int sandbox_attach_at(int mount_fd, int dir_fd, const char *name)
 {
 	return sys_move_mount(mount_fd, "", dir_fd, name, MOVE_MOUNT_F_EMPTY_PATH) < 0 ? -errno : 0;
 }
@@ -103,7 +104,7 @@ int sandbox_in_root(struct sandbox_ctx *ctx, const struct sandbox_step *s)
 	    umount2(".", MNT_DETACH) < 0 || chdir("/") < 0)
 		return -errno;
 	/* nodev: a device node that the image brought opens nothing. */
-	rc = s->a ? set_attr(ctx->root_fd, MOUNT_ATTR_NODEV) : 0;
+	rc = s->a ? sandbox_set_attr(ctx->root_fd, MOUNT_ATTR_NODEV) : 0;
 	umask(0);
 	return rc;
 }
@@ -111,13 +112,14 @@ int sandbox_in_root(struct sandbox_ctx *ctx, const struct sandbox_step *s)
 int sandbox_in_proc(struct sandbox_ctx *ctx, const struct sandbox_step *s)
 {
 	(void)s;
-	ctx->proc_fd = new_mount(ctx, "proc", NULL, ATTR_QUIET);
+	ctx->proc_fd = sandbox_new_mount(ctx, "proc", NULL, ATTR_QUIET);
 	return ctx->proc_fd < 0 ? ctx->proc_fd : attach_top(ctx, ctx->proc_fd, "proc");
 }
 
 int sandbox_in_sys(struct sandbox_ctx *ctx, const struct sandbox_step *s)
 {
-	ctx->sys_fd = new_mount(ctx, "sysfs", NULL, ATTR_QUIET | (s->a ? MOUNT_ATTR_RDONLY : 0));
+	ctx->sys_fd =
+		sandbox_new_mount(ctx, "sysfs", NULL, ATTR_QUIET | (s->a ? MOUNT_ATTR_RDONLY : 0));
 	return ctx->sys_fd < 0 ? ctx->sys_fd : attach_top(ctx, ctx->sys_fd, "sys");
 }
 
@@ -135,17 +137,17 @@ int sandbox_in_cgroup_fs(struct sandbox_ctx *ctx, const struct sandbox_step *s)
 
 	if (!ctx->cgroup_v2 && !ctx->n_views)
 		return 0;
-	fd = ctx->cgroup_v2 ? new_mount(ctx, "cgroup2", NULL, attr)
-			    : new_mount(ctx, "tmpfs", options, ATTR_QUIET);
+	fd = ctx->cgroup_v2 ? sandbox_new_mount(ctx, "cgroup2", NULL, attr)
+			    : sandbox_new_mount(ctx, "tmpfs", options, ATTR_QUIET);
 	if (fd < 0)
 		return fd;
-	rc = attach_at(fd, ctx->sys_fd, "fs/cgroup");
+	rc = sandbox_attach_at(fd, ctx->sys_fd, "fs/cgroup");
 	for (size_t i = 0; i < ctx->n_views && rc == 0 && !ctx->cgroup_v2; i++) {
 		rc = mkdirat(fd, ctx->views[i].name, 0755) < 0 ? -errno : 0;
 		if (rc == 0)
-			rc = attach_at(ctx->views[i].fd, fd, ctx->views[i].name);
+			rc = sandbox_attach_at(ctx->views[i].fd, fd, ctx->views[i].name);
 	}
-	return rc == 0 && !ctx->cgroup_v2 ? set_attr(fd, MOUNT_ATTR_RDONLY) : rc;
+	return rc == 0 && !ctx->cgroup_v2 ? sandbox_set_attr(fd, MOUNT_ATTR_RDONLY) : rc;
 }
 
 int sandbox_in_dev(struct sandbox_ctx *ctx, const struct sandbox_step *s)
@@ -153,7 +155,8 @@ int sandbox_in_dev(struct sandbox_ctx *ctx, const struct sandbox_step *s)
 	static const char *const options[] = { "mode", "755", "size", "65536k", NULL };
 
 	(void)s;
-	ctx->dev_fd = new_mount(ctx, "tmpfs", options, MOUNT_ATTR_NOSUID | MOUNT_ATTR_STRICTATIME);
+	ctx->dev_fd = sandbox_new_mount(ctx, "tmpfs", options,
+					MOUNT_ATTR_NOSUID | MOUNT_ATTR_STRICTATIME);
 	return ctx->dev_fd < 0 ? ctx->dev_fd : attach_top(ctx, ctx->dev_fd, "dev");
 }
 
@@ -167,7 +170,7 @@ int sandbox_in_node_bind(struct sandbox_ctx *ctx, const struct sandbox_step *s)
 {
 	auto_fd int fd = sys_open_tree(ctx->dev_fd, s->name, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
 
-	return fd < 0 ? -errno : attach_at(fd, ctx->dev_fd, s->name);
+	return fd < 0 ? -errno : sandbox_attach_at(fd, ctx->dev_fd, s->name);
 }
 
 int sandbox_in_link(struct sandbox_ctx *ctx, const struct sandbox_step *s)
@@ -183,14 +186,14 @@ int sandbox_in_dir(struct sandbox_ctx *ctx, const struct sandbox_step *s)
 static int dev_mount(struct sandbox_ctx *ctx, const char *fs, const char *const *options,
 		     unsigned attr, const char *name)
 {
-	auto_fd int fd = new_mount(ctx, fs, options, attr);
+	auto_fd int fd = sandbox_new_mount(ctx, fs, options, attr);
 	int rc;
 
 	if (fd < 0)
 		return fd;
 	if (mkdirat(ctx->dev_fd, name, 0755) < 0)
 		return -errno;
-	rc = attach_at(fd, ctx->dev_fd, name);
+	rc = sandbox_attach_at(fd, ctx->dev_fd, name);
 	return rc < 0 ? rc : fd_take(&fd);
 }
 
@@ -231,49 +234,18 @@ int sandbox_in_mqueue(struct sandbox_ctx *ctx, const struct sandbox_step *s)
 int sandbox_in_dev_seal(struct sandbox_ctx *ctx, const struct sandbox_step *s)
 {
 	(void)s;
-	return set_attr(ctx->dev_fd, MOUNT_ATTR_NODEV);
-}
-
-/* "size=64m,mode=1777": cut up in place, in a copy on the stack. */
-static int tmpfs_with(struct sandbox_ctx *ctx, const struct sandbox_mount *m, unsigned attr)
-{
-	char text[512], *p = text;
-	const char *options[2 * 16 + 1] = { "source", "tmpfs" };
-	size_t n = 2, len = m->data ? strlen(m->data) : 0;
-
-	if (len >= sizeof(text))
-		return -E2BIG;
-	memcpy(text, m->data ? m->data : "", len + 1);
-	while (*p && n + 2 < ARRAY_LEN(options)) {
-		char *end = strchrnul(p, ','), *eq;
-		bool more = *end;
-
-		*end = 0;
-		eq = strchr(p, '=');
-		if (!eq)
-			return -EINVAL;
-		*eq = 0;
-		options[n++] = p;
-		options[n++] = eq + 1;
-		p = more ? end + 1 : end;
-	}
-	options[n] = NULL;
-	return *p ? -E2BIG : new_mount(ctx, "tmpfs", options, attr);
+	return sandbox_set_attr(ctx->dev_fd, MOUNT_ATTR_NODEV);
 }
 
 int sandbox_in_mount(struct sandbox_ctx *ctx, const struct sandbox_step *s)
 {
-	const struct sandbox_mount *m = s->mount;
-	unsigned attr = (m->nosuid ? MOUNT_ATTR_NOSUID : 0) | (m->nodev ? MOUNT_ATTR_NODEV : 0) |
-			(m->noexec ? MOUNT_ATTR_NOEXEC : 0) |
-			(m->read_only ? MOUNT_ATTR_RDONLY : 0);
 	auto_fd int made = -1, target = -1;
 	struct stat st;
 	struct statfs fs;
 	int fd = ctx->mount_fds[s->a];
 
-	if (m->kind == SANDBOX_TMPFS) {
-		made = tmpfs_with(ctx, m, attr | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV);
+	if (fd < 0) {
+		made = sandbox_source_make(ctx, s->mount);
 		fd = made;
 	}
 	if (fd < 0)
@@ -309,8 +281,8 @@ int sandbox_in_read_only(struct sandbox_ctx *ctx, const struct sandbox_step *s)
 
 	if (fd < 0)
 		return errno == ENOENT ? 0 : -errno;
-	rc = set_attr(fd, MOUNT_ATTR_RDONLY);
-	return rc < 0 ? rc : attach_at(fd, base, rest);
+	rc = sandbox_set_attr(fd, MOUNT_ATTR_RDONLY);
+	return rc < 0 ? rc : sandbox_attach_at(fd, base, rest);
 }
 
 /*
@@ -339,7 +311,7 @@ int sandbox_in_mask(struct sandbox_ctx *ctx, const struct sandbox_step *s)
 	if (fd < 0)
 		rc = -errno;
 	if (rc == 0 && is_dir)
-		rc = set_attr(fd, MOUNT_ATTR_RDONLY | ATTR_QUIET);
+		rc = sandbox_set_attr(fd, MOUNT_ATTR_RDONLY | ATTR_QUIET);
 	if (rc == 0)
 		rc = attach(fd, target);
 	if (is_dir && unlinkat(ctx->dev_fd, from, AT_REMOVEDIR) < 0)
@@ -350,5 +322,5 @@ int sandbox_in_mask(struct sandbox_ctx *ctx, const struct sandbox_step *s)
 int sandbox_in_root_read_only(struct sandbox_ctx *ctx, const struct sandbox_step *s)
 {
 	(void)s;
-	return set_attr(ctx->root_fd, MOUNT_ATTR_RDONLY);
+	return sandbox_set_attr(ctx->root_fd, MOUNT_ATTR_RDONLY);
 }

@@ -101,7 +101,7 @@ static int open_mounts(struct sandbox_ctx *ctx, struct err *err)
 	for (size_t i = 0; i < p->spec.n_mounts; i++)
 		ctx->mount_fds[i] = -1;
 	for (size_t i = 0; i < p->spec.n_mounts && rc == 0; i++)
-		if (p->mounts[i].kind == SANDBOX_BIND)
+		if (p->mounts[i].kind == SANDBOX_BIND && !p->mounts[i].in_tree)
 			rc = open_bind(p, &p->mounts[i], &ctx->mount_fds[i], err);
 	return rc;
 }

@@ -47,7 +47,11 @@ static const char *const op_names[OP_N] = {
 
 static void mount_text(const struct sandbox_mount *m, struct str *out)
 {
-	str_add(out, m->kind == SANDBOX_BIND ? " bind" : " tmpfs");
+	static const char *const kinds[] = {
+		[SANDBOX_BIND] = " bind", [SANDBOX_TMPFS] = " tmpfs", [SANDBOX_FILE] = " file"
+	};
+
+	str_add(out, kinds[m->kind]);
 	str_add(out, m->read_only ? " ro" : "");
 	str_add(out, m->nosuid ? " nosuid" : "");
 	str_add(out, m->nodev ? " nodev" : "");

@@ -291,6 +291,51 @@ static void test_mounts(void **state)
 	box_free(&b);
 }
 
+/* A file whose content is in memory alone, and a part of a mount that is mounted nowhere. */
+static void test_made_mounts(void **state)
+{
+	auto_str struct str out = { 0 };
+	auto_fd int fs = sys_fsopen("tmpfs", FSOPEN_CLOEXEC);
+	auto_fd int tree = -1, part = -1, file = -1;
+	struct sandbox_mount m[2] = {
+		{ .kind = SANDBOX_FILE,
+		  .target = "/run/key",
+		  .content = "hush",
+		  .content_len = 4,
+		  .mode = 0440,
+		  .uid = 7,
+		  .gid = 8,
+		  .read_only = true },
+		{ .kind = SANDBOX_BIND, .target = "/part", .in_tree = true }
+	};
+	struct sandbox_spec s;
+	struct box b;
+
+	(void)state;
+	box_make(&b);
+	assert_int_equal(sys_fsconfig(fs, FSCONFIG_CMD_CREATE, NULL, NULL, 0), 0);
+	tree = sys_fsmount(fs, FSMOUNT_CLOEXEC, 0);
+	assert_int_equal(mkdirat(tree, "sub", 0755), 0);
+	part = openat(tree, "sub", O_PATH | O_CLOEXEC);
+	file = openat(part, "inner", O_CREAT | O_WRONLY | O_CLOEXEC, 0644);
+	assert_true(file >= 0);
+	m[1].source_fd = part;
+	m[1].tree_fd = tree;
+	s = box_spec(&b, NULL);
+	s.mounts = m;
+	s.n_mounts = 2;
+	if (box_sh(&b, &s,
+		   "cat /run/key; stat -c ' %a %u:%g' /run/key; ls /part; echo x >/part/made; ls -A /dev;"
+		   "grep -c tree /proc/mounts; echo y >/run/key",
+		   &out) == 0)
+		fail_msg("the file could be written");
+	assert_non_null(strstr(str_get(&out), "hush 440 7:8\ninner\n"));
+	assert_null(strstr(str_get(&out), ".tree"));
+	assert_non_null(strstr(str_get(&out), "\n0\n"));
+	assert_int_equal(faccessat(part, "made", F_OK, 0), 0);
+	box_free(&b);
+}
+
 /* As the snapshotter hands it over: an overlay that is mounted nowhere. Afterwards the caller's fd
  * still shows what was written. */
 static void test_detached_root(void **state)
@@ -349,6 +394,7 @@ int test_box(void)
 		cmocka_unit_test(test_pipes_are_the_users),
 		cmocka_unit_test(test_limits),
 		cmocka_unit_test(test_mounts),
+		cmocka_unit_test(test_made_mounts),
 		cmocka_unit_test(test_detached_root),
 	};
 
