@@ -340,6 +340,7 @@ typedef void image_transfer_fn(const struct image_transfer_event *e, void *arg);
 struct image_pull_opts {
 	struct image_access access;
 	const char *platform; /* NULL: this machine's */
+	bool all_platforms;   /* pull: keep what an index names, all of it */
 	image_transfer_fn *event;
 	void *arg;
 	volatile int *interrupted; /* -EINTR when set. May be NULL. */
@@ -351,6 +352,9 @@ struct image_pull_opts {
  */
 int image_pull(struct runtime *rt, const char *normalized, const struct image_pull_opts *o,
 	       char ret_id[DIGEST_STR_MAX], struct err *err);
+/* The tags of a repository; normalized has any. -ENOENT. */
+int image_remote_tags(const char *normalized, const struct image_pull_opts *o, struct strv *ret,
+		      struct err *err);
 /* As build, run and create do: missing (NULL), always, never. 1 when it was pulled. -EINVAL. */
 int image_pull_policy(const char *text, bool *ret_always, bool *ret_never, struct err *err);
 

@@ -29,6 +29,8 @@
  *        connection; of a pipe nothing can be sent again. With a pipe digest may be "" and size -1:
  *        {"op":"finish","of":7,"digest":..,"size":N} tells them at the end.
  *   {"id":8,"op":"put","handle":1,"ref":..,"type":..} + a file or memfd       -> "digest"
+ *   {"id":11,"op":"tags","handle":1} + a file or memfd to write to            -> "count"
+ *        One tag a line, all pages of the list.
  *   {"id":9,"op":"cancel","of":4}; the answer to 4 is ECANCELED unless it was on its way.
  *   {"id":10,"op":"close","handle":1}; the handle ends when its last request has.
  *
@@ -37,8 +39,8 @@
  * EAGAIN given up after retries; EPROTO odd peer; EBADMSG wrong digest or size; EFBIG too large;
  * ECONNREFUSED, EHOSTUNREACH, ETIMEDOUT the network; EINVAL a request that makes no sense;
  * ECANCELED; EPIPE the reader of the fd is gone. While running:
- * {"id":N,"event":"retry","msg":".."}. No message holds a credential, a token or the query of a
- * URL.
+ * {"id":N,"event":"retry","msg":".."}, and of an upload {"id":N,"event":"progress","bytes":sent}.
+ * No message holds a credential, a token or the query of a URL.
  *
  * The parent checks every digest itself: it trusts nobody, this program included.
  */
@@ -50,7 +52,8 @@ enum {
 	REGISTRY_UID = 65534,         /* nobody */
 	REGISTRY_PACKET_MAX = 131072, /* bytes of one packet */
 	REGISTRY_MANIFEST_MAX = 4 << 20,
-	REGISTRY_JOBS_MAX = 256, /* requests without an answer yet; more are refused */
+	REGISTRY_TAGS_MAX = 100000, /* of a repository; more are refused */
+	REGISTRY_JOBS_MAX = 256,    /* requests without an answer yet; more are refused */
 	REGISTRY_HANDLES_MAX = 64,
 	REGISTRY_BLOBS_AT_ONCE = 16, /* more wait inside for their turn */
 };
@@ -68,6 +71,7 @@ enum {
 #define REGISTRY_UPLOAD   "upload"
 #define REGISTRY_FINISH   "finish"
 #define REGISTRY_PUT      "put"
+#define REGISTRY_TAGS     "tags"
 #define REGISTRY_CANCEL   "cancel"
 
 #endif

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <errno.h>
+#include <string.h>
 
 #include "finish.h"
 #include "transfer.h"
@@ -7,17 +8,22 @@
 extern const struct command cmd_pull;
 
 struct pull_args {
-	const char *platform;
-	bool quiet, all_tags, tls_verify, no_trust, sync;
+	const char *platform, *progress;
+	bool quiet, all_tags, all_platforms, tls_verify, no_trust, sync;
 };
 
-static const struct pull_args pull_defaults = { .tls_verify = true };
+static const struct pull_args pull_defaults = { .tls_verify = true, .progress = "auto" };
 
 #define OFF(field) offsetof(struct pull_args, field)
 static const struct opt pull_opts[] = {
+	{ 'a', "all-tags", OPT_BOOL, OFF(all_tags), NULL, "all tags of the repository" },
 	{ 0, "platform", OPT_STR, OFF(platform), "OS/ARCH[/VARIANT]",
 	  "which image of several (default this machine's)" },
+	{ 0, "all-platforms", OPT_BOOL, OFF(all_platforms), NULL,
+	  "keep the images for all platforms, to push them on" },
 	{ 'q', "quiet", OPT_BOOL, OFF(quiet), NULL, "print the image ID only" },
+	{ 0, "progress", OPT_STR, OFF(progress), "TYPE",
+	  "auto (default), tty, plain, json or quiet" },
 	{ 0, "tls-verify", OPT_BOOL, OFF(tls_verify), NULL,
 	  "check the registry's certificate (default true)" },
 	{ 0, "sync", OPT_BOOL, OFF(sync), NULL, "return when the image is on disk" },
@@ -25,43 +31,93 @@ static const struct opt pull_opts[] = {
 	{ 0 },
 };
 
-static int pull_one(struct cli *c, const struct pull_args *a, const char *name, struct err *err)
+struct pulling {
+	struct cli *c;
+	const struct pull_args *a;
+	enum progress_kind kind;
+	struct transfer_access access;
+};
+
+static void pulling_free(struct pulling *p)
 {
-	cleanup(transfer_access_free) struct transfer_access access = { 0 };
+	transfer_access_free(&p->access);
+}
+
+static int pull_one(struct pulling *p, const char *full, struct err *err)
+{
 	cleanup(transfer_view_end) struct transfer_view view = { 0 };
-	struct image_pull_opts o = { .platform = a->platform,
+	struct image_pull_opts o = { .access = p->access.access,
+				     .platform = p->a->platform,
+				     .all_platforms = p->a->all_platforms,
 				     .event = transfer_view_event,
 				     .arg = &view,
 				     .interrupted = transfer_catch_signals() };
-	auto_free char *full = NULL;
 	char id[DIGEST_STR_MAX];
+	int rc;
+
+	transfer_view_begin(&view, stdout, p->kind, "Downloading");
+	rc = image_pull(&p->c->rt, full, &o, id, err);
+	if (rc >= 0 && p->kind == PROGRESS_JSON)
+		transfer_view_say(&view, "image", "id", id);
+	if (rc >= 0)
+		transfer_view_say(&view, "name", "name", p->kind == PROGRESS_QUIET ? id : full);
+	return rc;
+}
+
+/* full: with a tag that was not given. */
+static int pull_repo(struct pulling *p, const char *full, struct err *err)
+{
+	struct image_pull_opts o = { .access = p->access.access,
+				     .interrupted = transfer_catch_signals() };
+	auto_strv struct strv tags = { 0 };
+	auto_free char *repo = mem_strn(full, strlen(full) - strlen(":latest"));
+	int rc = image_remote_tags(full, &o, &tags, err);
+
+	if (rc >= 0 && !tags.n)
+		rc = err_set(err, ENOENT, "%s has no tags", repo);
+	for (size_t i = 0; rc >= 0 && i < tags.n; i++) {
+		auto_free char *name = mem_fmt("%s:%s", repo, tags.v[i]);
+
+		rc = pull_one(p, name, err);
+	}
+	return rc;
+}
+
+static int pull_name(struct pulling *p, const char *name, struct err *err)
+{
+	auto_free char *full = NULL;
+	bool is_untagged;
 	int rc = image_ref_normalize(name, &full, err);
 
 	if (rc < 0)
 		return rc;
-	transfer_access_make(c, a->tls_verify, &access);
-	o.access = access.access;
-	transfer_view_begin(&view, stdout, a->quiet);
-	if (!a->quiet && strrchr(full, ':') && str_ends(full, ":latest") &&
-	    !str_ends(name, ":latest"))
+	is_untagged = !strchr(full, '@') && str_ends(full, ":latest") && !str_ends(name, ":latest");
+	if (p->a->all_tags && !is_untagged)
+		return err_set(err, EINVAL, "--all-tags takes a name without a tag");
+	if (p->a->all_tags)
+		return pull_repo(p, full, err);
+	if (is_untagged && p->kind != PROGRESS_QUIET && p->kind != PROGRESS_JSON)
 		puts("Using default tag: latest");
-	rc = image_pull(&c->rt, full, &o, id, err);
-	if (rc >= 0)
-		puts(a->quiet ? id : full);
-	return rc;
+	return pull_one(p, full, err);
 }
 
 static int pull_main(struct cli *c, void *args, int argc, char **argv)
 {
 	const struct pull_args *a = args;
+	cleanup(pulling_free) struct pulling p = { .c = c, .a = a };
 	struct finish finish = FINISH_INIT;
 	struct err err = { 0 };
 	int code = 0;
 
+	if (a->all_platforms && a->platform)
+		err_set(&err, EINVAL, "--platform and --all-platforms exclude each other");
+	if (err.code || transfer_kind(a->progress, a->quiet, &p.kind, &err) < 0)
+		return cli_usage(c, &err);
 	if (cli_open(c, &err) < 0 || finish_begin(&finish, c, &err) < 0)
 		return cli_fail(c, &err);
+	transfer_access_make(c, a->tls_verify, &p.access);
 	for (int i = 0; !code && i < argc; i++)
-		if (pull_one(c, a, argv[i], &err) < 0)
+		if (pull_name(&p, argv[i], &err) < 0)
 			code = cli_fail(c, &err);
 	if (err.code == EINTR && *transfer_catch_signals())
 		code = 128 + *transfer_catch_signals();

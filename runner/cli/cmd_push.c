@@ -10,22 +10,31 @@
 extern const struct command cmd_push;
 
 struct push_args {
+	const char *progress;
 	bool quiet, all_tags, tls_verify, no_trust;
 };
 
-static const struct push_args push_defaults = { .tls_verify = true };
+static const struct push_args push_defaults = { .tls_verify = true, .progress = "auto" };
 
 #define OFF(field) offsetof(struct push_args, field)
 static const struct opt push_opts[] = {
 	{ 'a', "all-tags", OPT_BOOL, OFF(all_tags), NULL, "all tags of the repository" },
 	{ 'q', "quiet", OPT_BOOL, OFF(quiet), NULL, "print the name only" },
+	{ 0, "progress", OPT_STR, OFF(progress), "TYPE",
+	  "auto (default), tty, plain, json or quiet" },
 	{ 0, "tls-verify", OPT_BOOL, OFF(tls_verify), NULL,
 	  "check the registry's certificate (default true)" },
 	{ 0, "disable-content-trust", OPT_BOOL, OFF(no_trust), NULL, NULL },
 	{ 0 },
 };
 
-static int push_one(struct cli *c, const struct push_args *a, const char *full, struct err *err)
+struct pushing {
+	struct cli *c;
+	const struct push_args *a;
+	enum progress_kind kind;
+};
+
+static int push_one(const struct pushing *p, const char *full, struct err *err)
 {
 	cleanup(transfer_access_free) struct transfer_access access = { 0 };
 	cleanup(transfer_view_end) struct transfer_view view = { 0 };
@@ -35,12 +44,14 @@ static int push_one(struct cli *c, const struct push_args *a, const char *full, 
 	char digest[DIGEST_STR_MAX];
 	int rc;
 
-	transfer_access_make(c, a->tls_verify, &access);
+	transfer_access_make(p->c, p->a->tls_verify, &access);
 	o.access = access.access;
-	transfer_view_begin(&view, stdout, a->quiet);
-	rc = image_push(&c->rt, full, &o, digest, err);
-	if (rc >= 0 && a->quiet)
+	transfer_view_begin(&view, stdout, p->kind, "Pushing");
+	rc = image_push(&p->c->rt, full, &o, digest, err);
+	if (rc >= 0 && p->kind == PROGRESS_QUIET)
 		puts(full);
+	if (rc >= 0 && p->kind == PROGRESS_JSON)
+		transfer_view_say(&view, "digest", "digest", digest);
 	return rc;
 }
 
@@ -59,8 +70,7 @@ static int add_tag(const struct tag_info *t, void *arg, struct err *err)
 	return 0;
 }
 
-static int push_repo(struct cli *c, const struct push_args *a, const char *name, const char *full,
-		     struct err *err)
+static int push_repo(const struct pushing *p, const char *name, const char *full, struct err *err)
 {
 	auto_free char *prefix = NULL;
 	struct tag_walk w = { 0 };
@@ -70,40 +80,44 @@ static int push_repo(struct cli *c, const struct push_args *a, const char *name,
 		return err_set(err, EINVAL, "--all-tags takes a name without a tag");
 	prefix = mem_strn(full, strlen(full) - strlen("latest"));
 	w.prefix = prefix;
-	rc = store_tag_walk(c->rt.store, NULL, add_tag, &w, err);
+	rc = store_tag_walk(p->c->rt.store, NULL, add_tag, &w, err);
 	if (rc >= 0 && !w.names.n)
 		rc = err_set(err, ENOENT, "no image '%s'", name);
 	for (size_t i = 0; rc >= 0 && i < w.names.n; i++)
-		rc = push_one(c, a, w.names.v[i], err);
+		rc = push_one(p, w.names.v[i], err);
 	strv_free(&w.names);
 	return rc;
 }
 
-static int push_name(struct cli *c, const struct push_args *a, const char *name, struct err *err)
+static int push_name(const struct pushing *p, const char *name, struct err *err)
 {
 	auto_free char *full = NULL;
 	int rc = image_ref_normalize(name, &full, err);
 
 	if (rc < 0)
 		return rc;
-	if (a->all_tags)
-		return push_repo(c, a, name, full, err);
-	if (!a->quiet && str_ends(full, ":latest") && !str_ends(name, ":latest"))
+	if (p->a->all_tags)
+		return push_repo(p, name, full, err);
+	if (p->kind != PROGRESS_QUIET && p->kind != PROGRESS_JSON && str_ends(full, ":latest") &&
+	    !str_ends(name, ":latest"))
 		puts("Using default tag: latest");
-	return push_one(c, a, full, err);
+	return push_one(p, full, err);
 }
 
 static int push_main(struct cli *c, void *args, int argc, char **argv)
 {
 	const struct push_args *a = args;
+	struct pushing p = { .c = c, .a = a };
 	struct finish finish = FINISH_INIT;
 	struct err err = { 0 };
 	int code = 0;
 
 	(void)argc;
+	if (transfer_kind(a->progress, a->quiet, &p.kind, &err) < 0)
+		return cli_usage(c, &err);
 	if (cli_open(c, &err) < 0 || finish_begin(&finish, c, &err) < 0)
 		return cli_fail(c, &err);
-	if (push_name(c, a, argv[0], &err) < 0)
+	if (push_name(&p, argv[0], &err) < 0)
 		code = cli_fail(c, &err);
 	if (err.code == EINTR && *transfer_catch_signals())
 		code = 128 + *transfer_catch_signals();

@@ -13,7 +13,7 @@
 
 enum { LINE_MAX_BYTES = 4096, TEXT_MAX = 120, TAIL_BYTES = 16 << 10, ID_SHOWN = 12 };
 
-int progress_begin(struct progress *p, const char *name, struct err *err)
+int progress_parse(const char *name, int fd, enum progress_kind *ret, struct err *err)
 {
 	static const struct {
 		const char *name;
@@ -24,17 +24,22 @@ int progress_begin(struct progress *p, const char *name, struct err *err)
 		      { "json", PROGRESS_JSON },
 		      { "rawjson", PROGRESS_JSON } };
 
-	p->start_ns = proc_mono_ns();
 	if (!strcmp(name, "auto")) {
-		p->kind = isatty(2) ? PROGRESS_TTY : PROGRESS_PLAIN;
+		*ret = isatty(fd) ? PROGRESS_TTY : PROGRESS_PLAIN;
 		return 0;
 	}
 	for (size_t i = 0; i < ARRAY_LEN(kinds); i++)
 		if (!strcmp(name, kinds[i].name)) {
-			p->kind = kinds[i].kind;
+			*ret = kinds[i].kind;
 			return 0;
 		}
 	return err_set(err, EINVAL, "--progress %s: want auto, tty, plain, quiet or json", name);
+}
+
+int progress_begin(struct progress *p, const char *name, struct err *err)
+{
+	p->start_ns = proc_mono_ns();
+	return progress_parse(name, STDERR_FILENO, &p->kind, err);
 }
 
 static const char *color(const struct progress *p, const char *code)

@@ -18,6 +18,9 @@ struct progress_part {
 	struct str text;
 };
 
+/* auto, tty, plain, quiet, json (rawjson); auto: whether fd is a terminal. -EINVAL. */
+int progress_parse(const char *name, int fd, enum progress_kind *ret, struct err *err);
+
 struct progress {
 	enum progress_kind kind;
 	int64_t start_ns;
@@ -26,7 +29,7 @@ struct progress {
 	struct str tail; /* quiet: the last output, shown when a step fails */
 };
 
-/* name: auto, tty, plain, quiet, json (rawjson). -EINVAL. */
+/* name: as progress_parse has it. -EINVAL. */
 int progress_begin(struct progress *p, const char *name, struct err *err);
 void progress_event(const struct build_event *e, void *progress);
 /* r NULL: the build failed. Frees. */

@@ -12,6 +12,8 @@
 
 #include <shale/base/proc.h>
 
+#define SAMPLE_S 0.4
+
 enum { BAR = 24, REDRAW_NS = 100000000 };
 
 static volatile int interrupted;
@@ -32,9 +34,22 @@ volatile int *transfer_catch_signals(void)
 	return &interrupted;
 }
 
-void transfer_view_begin(struct transfer_view *v, FILE *to, bool quiet)
+int transfer_kind(const char *progress, bool quiet, enum progress_kind *ret, struct err *err)
 {
-	*v = (struct transfer_view){ .to = to, .quiet = quiet, .is_tty = isatty(fileno(to)) == 1 };
+	const char *term = getenv("TERM");
+	int rc = progress_parse(progress, STDOUT_FILENO, ret, err);
+
+	if (rc >= 0 && quiet)
+		*ret = PROGRESS_QUIET;
+	if (*ret == PROGRESS_TTY && str_eq(progress, "auto") && str_eq(term, "dumb"))
+		*ret = PROGRESS_PLAIN;
+	return rc;
+}
+
+void transfer_view_begin(struct transfer_view *v, FILE *to, enum progress_kind kind,
+			 const char *verb)
+{
+	*v = (struct transfer_view){ .to = to, .kind = kind, .verb = verb };
 }
 
 void transfer_view_end(struct transfer_view *v)
@@ -52,36 +67,75 @@ static struct transfer_line *line_of(struct transfer_view *v, const char *id)
 			return &v->line[i];
 	mem_room(v->line, v->n, v->cap);
 	l = &v->line[v->n++];
-	*l = (struct transfer_line){ .start_ns = proc_mono_ns() };
+	*l = (struct transfer_line){ .sample_ns = proc_mono_ns() };
 	snprintf(l->id, sizeof(l->id), "%s", id);
 	return l;
 }
 
-static void draw_bar(FILE *to, const struct transfer_line *l)
+/* What came lately counts most. */
+static void take_sample(struct transfer_line *l, int64_t now)
 {
-	double took = (double)(proc_mono_ns() - l->start_ns) / 1e9;
-	uint64_t fresh = l->done > l->first_done ? l->done - l->first_done : 0;
-	double rate = took > 0.2 ? (double)fresh / took : 0;
-	unsigned filled = l->total ? (unsigned)(l->done * BAR / l->total) : 0;
+	double seconds = (double)(now - l->sample_ns) / 1e9;
+	double fresh;
+
+	if (seconds < SAMPLE_S)
+		return;
+	fresh = l->done > l->sample_done ? (double)(l->done - l->sample_done) / seconds : 0;
+	l->rate = l->rate > 0 ? l->rate * 0.6 + fresh * 0.4 : fresh;
+	l->sample_ns = now;
+	l->sample_done = l->done;
+}
+
+static void put_left(struct str *out, double seconds)
+{
+	unsigned s = seconds < 359999 ? (unsigned)seconds : 359999;
+
+	if (s >= 3600)
+		str_addf(out, " %uh%02um left", s / 3600, s / 60 % 60);
+	else if (s >= 60)
+		str_addf(out, " %um%02us left", s / 60, s % 60);
+	else
+		str_addf(out, " %us left", s);
+}
+
+static void put_bar(struct str *out, const struct transfer_line *l, const char *verb)
+{
+	uint64_t left = l->total > l->done ? l->total - l->done : 0;
+	unsigned filled =
+		l->total && left ? (unsigned)((double)l->done / (double)l->total * BAR) : BAR;
 	char done[STR_SIZE_MAX], total[STR_SIZE_MAX], per_s[STR_SIZE_MAX];
 
-	filled = filled > BAR ? BAR : filled;
-	fprintf(to, "%s: [%.*s>%*s] %s/%s", l->id, (int)filled,
-		"========================", (int)(BAR - filled), "", str_size(l->done, done),
-		str_size(l->total, total));
-	if (rate > 0)
-		fprintf(to, " %s/s %.0fs", str_size((uint64_t)rate, per_s),
-			(double)(l->total - (l->done < l->total ? l->done : l->total)) / rate);
+	str_addf(out, "%s [%.*s>%*s] %s/%s", left ? verb : "Finishing", (int)filled,
+		 "========================", (int)(BAR - filled), "", str_size(l->done, done),
+		 str_size(l->total, total));
+	if (l->rate < 1 || !left)
+		return;
+	str_addf(out, " %s/s", str_size((uint64_t)l->rate, per_s));
+	put_left(out, (double)left / l->rate);
+}
+
+/* A line that is broken by the terminal could not be drawn over: it is cut. */
+static void draw_line(struct transfer_view *v, struct transfer_line *l, size_t columns, int64_t now)
+{
+	auto_str struct str out = { 0 };
+
+	take_sample(l, now);
+	str_addf(&out, "%s: ", l->id);
+	if (l->text[0])
+		str_add(&out, l->text);
+	else
+		put_bar(&out, l, v->verb);
+	fprintf(v->to, "\r\033[K%.*s\n", (int)(columns ? columns - 1 : 79), out.s);
 }
 
 /* Lines that have scrolled off cannot be drawn over: only as many as the terminal has. */
 static void draw(struct transfer_view *v, bool force)
 {
-	struct winsize size = { .ws_row = 24 };
+	struct winsize size = { .ws_row = 24, .ws_col = 80 };
 	int64_t now = proc_mono_ns();
 	size_t from = 0;
 
-	if (!v->is_tty || (!force && now - v->drawn_ns < REDRAW_NS))
+	if (v->kind != PROGRESS_TTY || (!force && now - v->drawn_ns < REDRAW_NS))
 		return;
 	v->drawn_ns = now;
 	ioctl(fileno(v->to), TIOCGWINSZ, &size);
@@ -89,58 +143,97 @@ static void draw(struct transfer_view *v, bool force)
 		from = v->n - ((size_t)size.ws_row - 2);
 	if (v->drawn)
 		fprintf(v->to, "\033[%zuA", v->drawn);
-	for (size_t i = from; i < v->n; i++) {
-		const struct transfer_line *l = &v->line[i];
-
-		fputs("\r\033[K", v->to);
-		if (l->text)
-			fprintf(v->to, "%s: %s", l->id, l->text);
-		else
-			draw_bar(v->to, l);
-		fputc('\n', v->to);
-	}
+	for (size_t i = from; i < v->n; i++)
+		draw_line(v, &v->line[i], size.ws_col, now);
 	v->drawn = v->n - from;
 	fflush(v->to);
 }
 
 static void on_layer(struct transfer_view *v, const struct image_transfer_event *e)
 {
-	static const char *const known[] = { "Already exists", "Pull complete", "Pushed",
-					     "Layer already exists" };
+	bool is_over = e->kind == IMAGE_TRANSFER_DONE || e->kind == IMAGE_TRANSFER_EXISTS;
 	struct transfer_line *l = line_of(v, e->id);
 
-	if (e->kind == IMAGE_TRANSFER_BEGIN)
-		l->first_done = e->done_bytes;
+	if (e->kind == IMAGE_TRANSFER_BEGIN) {
+		l->sample_done = e->done_bytes;
+		l->text[0] = 0;
+	}
 	l->done = e->done_bytes;
 	l->total = e->total_bytes;
-	if (e->kind == IMAGE_TRANSFER_DONE || e->kind == IMAGE_TRANSFER_EXISTS) {
-		l->text = e->kind == IMAGE_TRANSFER_DONE ? "Done" : known[0];
-		for (size_t i = 0; i < ARRAY_LEN(known); i++)
-			if (str_eq(known[i], e->text))
-				l->text = known[i];
-		if (str_starts(e->text, "Mounted"))
-			l->text = "Mounted";
-		if (!v->is_tty)
-			fprintf(v->to, "%s: %s\n", e->id, e->text);
+	if (is_over)
+		snprintf(l->text, sizeof(l->text), "%s", e->text ? e->text : "Done");
+	if (is_over && v->kind == PROGRESS_PLAIN)
+		fprintf(v->to, "%s: %s\n", e->id, l->text);
+	draw(v, is_over);
+}
+
+/* What happens to one layer stands above the bars, what is said of the image below them. */
+static void on_text(struct transfer_view *v, const struct image_transfer_event *e)
+{
+	if (v->drawn && e->kind == IMAGE_TRANSFER_RETRY)
+		fprintf(v->to, "\033[%zuA\033[J", v->drawn);
+	if (e->id)
+		fprintf(v->to, "%s: ", e->id);
+	fprintf(v->to, "%s%s\n", e->kind == IMAGE_TRANSFER_RETRY ? "Retrying: " : "", e->text);
+	v->drawn = 0;
+	if (e->kind == IMAGE_TRANSFER_RETRY)
+		draw(v, true);
+	else
+		v->n = 0;
+	fflush(v->to);
+}
+
+static void on_json(struct transfer_view *v, const struct image_transfer_event *e)
+{
+	static const char *const names[] = {
+		[IMAGE_TRANSFER_TEXT] = "text",         [IMAGE_TRANSFER_BEGIN] = "begin",
+		[IMAGE_TRANSFER_PROGRESS] = "progress", [IMAGE_TRANSFER_EXISTS] = "exists",
+		[IMAGE_TRANSFER_DONE] = "done",         [IMAGE_TRANSFER_RETRY] = "retry"
+	};
+	auto_json json_t *j = json_object();
+	auto_free char *line = NULL;
+
+	json_object_set_new(j, "event", json_string(names[e->kind]));
+	json_set_str(j, "id", e->id);
+	json_set_str(j, "text", e->text);
+	if (e->id && e->kind != IMAGE_TRANSFER_RETRY) {
+		json_object_set_new(j, "current", json_integer((json_int_t)e->done_bytes));
+		json_object_set_new(j, "total", json_integer((json_int_t)e->total_bytes));
 	}
-	draw(v, l->text != NULL);
+	line = json_text(j);
+	fprintf(v->to, "%s\n", line);
+	fflush(v->to);
 }
 
 void transfer_view_event(const struct image_transfer_event *e, void *view)
 {
 	struct transfer_view *v = view;
 
-	if (v->quiet)
+	if (v->kind == PROGRESS_QUIET)
 		return;
-	if (e->id && e->kind != IMAGE_TRANSFER_RETRY) {
+	if (v->kind == PROGRESS_JSON)
+		on_json(v, e);
+	else if (e->id && e->kind != IMAGE_TRANSFER_RETRY)
 		on_layer(v, e);
+	else
+		on_text(v, e);
+}
+
+void transfer_view_say(struct transfer_view *v, const char *event, const char *key,
+		       const char *text)
+{
+	auto_json json_t *j = NULL;
+	auto_free char *line = NULL;
+
+	if (v->kind != PROGRESS_JSON) {
+		fprintf(v->to, "%s\n", text);
 		return;
 	}
-	if (e->id)
-		fprintf(v->to, "%s: ", e->id);
-	fprintf(v->to, "%s\n", e->text);
-	v->drawn = 0;
-	fflush(v->to);
+	j = json_object();
+	json_object_set_new(j, "event", json_string(event));
+	json_set_str(j, key, text);
+	line = json_text(j);
+	fprintf(v->to, "%s\n", line);
 }
 
 /* --- access --- */

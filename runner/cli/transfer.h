@@ -6,24 +6,33 @@
 #include <shale/image.h>
 
 #include "priv.h"
+#include "progress.h"
 
-enum { TRANSFER_SHOWN_MAX = 512 };
+enum { TRANSFER_TEXT = 80 };
 
+/* On a terminal a line a layer, drawn over; else a line an event, for people or as JSON. */
 struct transfer_view {
 	FILE *to;
-	bool quiet, is_tty;
+	enum progress_kind kind;
+	const char *verb; /* "Downloading", "Pushing" */
 	int64_t drawn_ns;
 	struct transfer_line {
-		char id[13];
-		const char *text; /* what became of it, or NULL while bytes come */
-		uint64_t done, total, first_done;
-		int64_t start_ns;
+		char id[13], text[TRANSFER_TEXT]; /* text: what became of it, "" while bytes come */
+		uint64_t done, total, sample_done;
+		int64_t sample_ns;
+		double rate; /* bytes a second, of late */
 	} * line;
 	size_t n, cap, drawn; /* drawn: lines on the terminal that are gone over again */
 };
-void transfer_view_begin(struct transfer_view *v, FILE *to, bool quiet);
+void transfer_view_begin(struct transfer_view *v, FILE *to, enum progress_kind kind,
+			 const char *verb);
 void transfer_view_end(struct transfer_view *v); /* frees; what is on the terminal stays */
 void transfer_view_event(const struct image_transfer_event *e, void *view);
+/* A line of the command's own; as JSON {"event":event,key:text}. */
+void transfer_view_say(struct transfer_view *v, const char *event, const char *key,
+		       const char *text);
+/* -q and --progress, for standard output. -EINVAL. */
+int transfer_kind(const char *progress, bool quiet, enum progress_kind *ret, struct err *err);
 
 /* --tls-verify, the settings, and under sudo the caller's home where that is asked for. */
 struct transfer_access {

@@ -94,6 +94,20 @@ static void emit_text(const struct pull *p, char *text)
 	free(text);
 }
 
+static void on_remote(int id, const char *retry, uint64_t bytes, void *arg)
+{
+	const struct pull *p = arg;
+
+	(void)bytes;
+	for (size_t i = 0; retry && i < p->n; i++)
+		if (p->fetch[i].request == id) {
+			emit(p, IMAGE_TRANSFER_RETRY, &p->fetch[i], retry);
+			return;
+		}
+	if (retry)
+		emit(p, IMAGE_TRANSFER_RETRY, NULL, retry);
+}
+
 /* --- what is to be had --- */
 
 static int find_manifest(struct pull *p, struct err *err)
@@ -568,6 +582,8 @@ static int pull(struct pull *p, char id[DIGEST_STR_MAX], struct err *err)
 			return rc < 0 ? rc : 0;
 	}
 	rc = image_remote_open(&p->o->access, false, p->o->interrupted, &p->remote, err);
+	if (rc >= 0)
+		image_transfer_on_event(p->remote.t, on_remote, p);
 	if (rc >= 0 && p->remote.tag)
 		rc = is_current(p, id, err);
 	if (rc)

@@ -16,6 +16,8 @@
 #include <shale/base/sys.h>
 #include <shale/registry.h>
 
+enum { TAGS_BYTES_MAX = REGISTRY_TAGS_MAX * 130 };
+
 static const char *const manifest_types[] = {
 	"application/vnd.oci.image.index.v1+json",
 	"application/vnd.oci.image.manifest.v1+json",
@@ -142,6 +144,14 @@ static int open_memfd(struct err *err)
 	return fd < 0 ? err_sys(err, "memory file") : fd;
 }
 
+int image_memory_file(const char *text, size_t len, struct err *err)
+{
+	auto_fd int fd = open_memfd(err);
+	int rc = fd < 0 ? fd : fd_write_all(fd, text, len, err);
+
+	return rc < 0 ? rc : fd_take(&fd);
+}
+
 void image_remote_accept(json_t *request)
 {
 	json_t *accept = json_array();
@@ -209,4 +219,31 @@ int image_remote_blob(struct image_remote *r, const struct digest *want, uint64_
 	*ret = take(text);
 	*ret_len = len;
 	return 0;
+}
+
+int image_remote_tags(const char *normalized, const struct image_pull_opts *o, struct strv *ret,
+		      struct err *err)
+{
+	auto_image_remote struct image_remote r = { 0 };
+	auto_json json_t *req = NULL;
+	auto_fd int fd = open_memfd(err);
+	auto_free char *text = NULL;
+	size_t len = 0;
+	int rc = fd;
+
+	image_remote_name(normalized, &r);
+	if (rc >= 0)
+		rc = image_remote_open(&o->access, false, o->interrupted, &r, err);
+	if (rc < 0)
+		return rc;
+	req = image_remote_request(&r, REGISTRY_TAGS);
+	rc = image_transfer_call(r.t, req, fd, NULL, err);
+	if (rc >= 0)
+		rc = read_memfd(fd, TAGS_BYTES_MAX, &text, &len, err);
+	for (char *line = text, *end; rc >= 0 && line && (end = strchr(line, '\n'));
+	     line = end + 1) {
+		*end = 0;
+		strv_add(ret, line);
+	}
+	return rc < 0 ? rc : 0;
 }

@@ -34,8 +34,9 @@ int image_transfer_call(struct image_transfer *t, json_t *request, int fd, json_
 /* Waits until there is something to read, or other_fd (-1: none) is readable, or the time is over.
  */
 int image_transfer_wait(struct image_transfer *t, int other_fd, int timeout_ms, struct err *err);
-typedef void image_transfer_event_fn(int id, const char *text, void *arg);
-void image_transfer_on_event(struct image_transfer *t, image_transfer_event_fn *fn, void *arg);
+/* While a request runs: why it begins anew, or (retry NULL) how much of an upload is sent. */
+typedef void image_remote_event_fn(int id, const char *retry, uint64_t bytes, void *arg);
+void image_transfer_on_event(struct image_transfer *t, image_remote_event_fn *fn, void *arg);
 
 /* --- a repository of a registry --- */
 
@@ -128,6 +129,41 @@ bool image_platform_fits(const struct image_platform *want, const char *os, cons
 /* The entry of an index for it. -ENOENT names those that there are. */
 int image_index_choose(const json_t *doc, const struct image_platform *want, struct digest *ret,
 		       struct err *err);
+
+/* --- blobs on their way to a repository --- */
+
+struct image_send_blob {
+	struct digest digest;
+	uint64_t size, sent;
+	char id[13]; /* what the user sees; "": nothing is said of it */
+	char *mount; /* the repository that it is mounted from */
+	enum { IMAGE_SEND_ASKED, IMAGE_SEND_MOUNTING, IMAGE_SEND_SENDING, IMAGE_SEND_DONE } state;
+	int request, feed; /* feed: to the registry that it comes from */
+};
+struct image_send {
+	struct runtime *rt;
+	const struct image_pull_opts *o;
+	struct image_remote *to, *from; /* from: has what the store has not; NULL */
+	struct image_send_blob *v;
+	size_t n, cap;
+};
+/* rt, o, to and from are set, and stand still. Events of `to` come here from now on. */
+void image_send_begin(struct image_send *s);
+void image_send_free(struct image_send *s);
+int image_send_add(struct image_send *s, const struct digest *d, uint64_t size, const char *id,
+		   struct err *err);
+int image_send_advance(struct image_send *s, struct err *err); /* how many are not there yet */
+int image_send_wait(struct image_send *s, struct err *err);    /* until all are */
+/* ref NULL: by digest. */
+int image_send_manifest(struct image_send *s, const struct image_document *d, const char *ref,
+			struct err *err);
+/* A file in memory with that text. */
+int image_memory_file(const char *text, size_t len, struct err *err);
+
+/* form.c: the form of a layer that goes out, made where there is none yet; media_type is OCI's. */
+struct image_layer_blob;
+int image_layer_form(struct runtime *rt, const struct image_layer *l, struct image_layer_blob *ret,
+		     struct err *err);
 
 /* --- one layer on its way: fetched and unpacked by threads of its own --- */
 

@@ -37,7 +37,7 @@ struct image_transfer {
 	int last_id;
 	json_t *answers; /* that nobody has asked for yet: id as text -> packet */
 	volatile int *interrupted;
-	image_transfer_event_fn *event;
+	image_remote_event_fn *event;
 	void *event_arg;
 	char packet[PACKET_MAX + 1];
 };
@@ -168,7 +168,7 @@ void image_transfer_cleanup(struct image_transfer **tp)
 	free(t);
 }
 
-void image_transfer_on_event(struct image_transfer *t, image_transfer_event_fn *fn, void *arg)
+void image_transfer_on_event(struct image_transfer *t, image_remote_event_fn *fn, void *arg)
 {
 	t->event = fn;
 	t->event_arg = arg;
@@ -225,6 +225,27 @@ int image_transfer_send(struct image_transfer *t, json_t *request, int fd, struc
 	return rc < 0 ? rc : t->last_id;
 }
 
+/* What a registry wrote may be in it: no control characters reach the terminal. */
+static char *clean_text(const char *text)
+{
+	char *clean = mem_str(text);
+
+	for (char *p = clean; *p; p++)
+		if ((unsigned char)*p < ' ' || *p == 0x7f)
+			*p = ' ';
+	return clean;
+}
+
+static void take_event(struct image_transfer *t, int id, const json_t *j)
+{
+	const char *msg = json_get_str(j, "msg");
+	auto_free char *clean = msg ? clean_text(msg) : NULL;
+	int64_t bytes = json_get_int(j, "bytes", 0);
+
+	if (t->event)
+		t->event(id, clean, bytes > 0 ? (uint64_t)bytes : 0, t->event_arg);
+}
+
 static int take_packet(struct image_transfer *t, size_t n, struct err *err)
 {
 	auto_json json_t *j = NULL;
@@ -237,10 +258,7 @@ static int take_packet(struct image_transfer *t, size_t n, struct err *err)
 	if (id <= 0 || id > t->last_id || json_object_size(t->answers) > PENDING_MAX)
 		return err_set(err, EPROTO, "an answer of " PROGRAM " to no question");
 	if (json_get_str(j, "event")) {
-		const char *text = json_get_str(j, "msg");
-
-		if (t->event)
-			t->event((int)id, text ? text : "", t->event_arg);
+		take_event(t, (int)id, j);
 		return 0;
 	}
 	snprintf(key, sizeof(key), "%lld", (long long)id);
@@ -269,16 +287,12 @@ static int receive(struct image_transfer *t, struct err *err)
 	}
 }
 
-/* What a registry wrote may be in it: no control characters reach the terminal. */
 static int failure(const json_t *answer, struct err *err)
 {
 	const char *text = json_get_str(answer, "msg");
 	int64_t code = json_get_int(answer, "code", EPROTO);
-	auto_free char *clean = mem_str(text ? text : "no reason was given");
+	auto_free char *clean = clean_text(text ? text : "no reason was given");
 
-	for (char *p = clean; *p; p++)
-		if ((unsigned char)*p < ' ' || *p == 0x7f)
-			*p = ' ';
 	return err_set(err, code > 0 && code < 4096 ? (int)code : EPROTO, "%.1000s", clean);
 }
 

@@ -7,7 +7,7 @@
 
 #include "priv.h"
 
-enum { RATE_MIN = 64, SECOND = 1000, PROGRESS_BYTES = 64 << 10 };
+enum { RATE_MIN = 64, SECOND = 1000, PROGRESS_BYTES = 64 << 10, TELL_MS = 200 };
 
 struct call *call_new(struct session *s, struct endpoint *ep, const char *method, char *url_take)
 {
@@ -388,6 +388,15 @@ static bool has_room(const struct transfer *t, enum pool p)
 	return t->running[p] < at_once[p];
 }
 
+/* Of what is read the parent sees the bytes themselves. */
+static void tell_sent(struct call *c, int64_t now)
+{
+	if (c->pool != POOL_BULK || !c->body.is_on || !c->body.sent || now - c->told_ms < TELL_MS)
+		return;
+	c->told_ms = now;
+	job_progress(c->owner, c->body.at + c->body.sent);
+}
+
 void calls_tick(struct transfer *t, int64_t now)
 {
 	for (struct call *c = t->calls; c; c = c->next) {
@@ -397,6 +406,8 @@ void calls_tick(struct transfer *t, int64_t now)
 			start(c);
 		else if (c->state == CALL_RUNNING && is_stalled(c, now))
 			stalled(c);
+		else if (c->state == CALL_RUNNING)
+			tell_sent(c, now);
 	}
 	calls_sweep(t);
 }

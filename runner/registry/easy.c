@@ -19,6 +19,7 @@ void reply_free(struct reply *r)
 	free(r->content_range);
 	free(r->range);
 	free(r->retry_after);
+	free(r->link);
 	strv_free(&r->challenges);
 	*r = (struct reply){ .length = -1 };
 }
@@ -43,6 +44,7 @@ static void keep_header(struct reply *r, const char *name, const char *value)
 		{ "content-range", &r->content_range },
 		{ "range", &r->range },
 		{ "retry-after", &r->retry_after },
+		{ "link", &r->link },
 	};
 
 	if (strcasecmp(name, "content-length") == 0)

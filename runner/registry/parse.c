@@ -173,6 +173,21 @@ bool parse_upload_range(const char *s, uint64_t *ret_next)
 	return true;
 }
 
+/* RFC 8288, of which registries use one link with one parameter. */
+char *parse_next_link(const char *s)
+{
+	const char *open = strchr(s, '<'), *close = open ? strchr(open, '>') : NULL;
+	const char *rel = close ? strstr(close, "rel=") : NULL;
+
+	if (!rel || close == open + 1)
+		return NULL;
+	rel += strlen("rel=");
+	rel += *rel == '"';
+	if (!str_starts(rel, "next") || (rel[4] && !strchr("\", ;", rel[4])))
+		return NULL;
+	return mem_strn(open + 1, (size_t)(close - open - 1));
+}
+
 /* Seconds, or a date (RFC 9110 10.2.3). */
 bool parse_retry_after(const char *s, int64_t now_s, int64_t *ret_s)
 {

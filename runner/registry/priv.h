@@ -4,7 +4,7 @@
  *
  *   wire.c     packets from and to the parent
  *   session.c  handles: a registry with its mirrors and credentials
- *   fetch.c, push.c  the operations, each a job that makes one call after another
+ *   fetch.c, push.c, tags.c  the operations, each a job that makes one call after another
  *   call.c     an HTTP request until it has its final answer: tokens, redirects, retries
  *   easy.c     libcurl's handle for it
  *   auth.c     challenges and tokens
@@ -120,6 +120,7 @@ struct range {
 
 bool parse_content_range(const char *s, struct range *ret); /* "bytes 5-9/10" */
 bool parse_upload_range(const char *s, uint64_t *ret_next); /* "0-9", "bytes=0-9": 10 */
+char *parse_next_link(const char *s); /* <URL>; rel="next": the URL, or NULL. The caller owns it. */
 bool parse_retry_after(const char *s, int64_t now_s, int64_t *ret_s);
 bool parse_token(const char *text, size_t len, char **ret_token, char **ret_refresh,
 		 int64_t *ret_expires_s);
@@ -166,7 +167,7 @@ void session_free(struct session *s);
 struct reply {
 	int status;
 	int64_t length; /* -1: not told */
-	char *location, *type, *digest, *content_range, *range, *retry_after;
+	char *location, *type, *digest, *content_range, *range, *retry_after, *link;
 	struct strv challenges;
 	size_t n_headers, n_bytes;
 	bool is_body; /* what comes now are trailers */
@@ -235,6 +236,7 @@ struct call {
 	bool is_headed, is_paused, is_cut, is_broken;
 	int64_t window_ms;
 	uint64_t window_bytes, got_bytes;
+	int64_t told_ms; /* when the parent last heard how much of the body is sent */
 };
 
 struct call *call_new(struct session *s, struct endpoint *ep, const char *method, char *url_take);
@@ -291,7 +293,7 @@ struct job {
 	void *own; /* the operation's */
 };
 
-extern const struct op ops_fetch[], ops_push[], ops_session[];
+extern const struct op ops_fetch[], ops_push[], ops_session[], ops_tags[];
 
 int wire_read(struct transfer *t, struct err *err);
 int wire_flush(struct transfer *t, struct err *err);
@@ -300,6 +302,7 @@ void wire_free(struct transfer *t);
 void job_done(struct job *j, json_t *extra);
 void job_fail(struct job *j, struct err *err, int status, int64_t wait_s);
 void job_event(struct job *j, const char *event, const char *msg);
+void job_progress(struct job *j, uint64_t bytes);
 void job_free(struct job *j);
 struct job *job_find(struct transfer *t, int64_t id);
 const char *job_str(const struct job *j, const char *key); /* "" when missing */

@@ -65,6 +65,12 @@ void job_event(struct job *j, const char *event, const char *msg)
 	send_json(j->t, a);
 }
 
+void job_progress(struct job *j, uint64_t bytes)
+{
+	send_json(j->t, json_pack("{s:I,s:s,s:I}", "id", (json_int_t)j->id, "event", "progress",
+				  "bytes", (json_int_t)bytes));
+}
+
 void job_done(struct job *j, json_t *extra)
 {
 	json_t *a = json_pack("{s:I,s:b}", "id", (json_int_t)j->id, "ok", 1);
@@ -141,7 +147,8 @@ static const struct op ops_wire[] = { { .name = REGISTRY_CANCEL, .run = op_cance
 
 static const struct op *op_find(const char *name)
 {
-	static const struct op *const tables[] = { ops_session, ops_fetch, ops_push, ops_wire };
+	static const struct op *const tables[] = { ops_session, ops_fetch, ops_push, ops_tags,
+						   ops_wire };
 
 	for (size_t i = 0; name && i < ARRAY_LEN(tables); i++)
 		for (const struct op *op = tables[i]; op->name; op++)

@@ -250,6 +250,7 @@ class Registry(Server):
         self.relative = False      # Locations without a host
         self.upload_host = None    # or of another one
         self.tells_range = True
+        self.page = 3              # tags
         self.last = 0
         super().__init__(tls)
 
@@ -313,6 +314,7 @@ class Registry(Server):
             return
         for pattern, fn in (
                 (r"/v2/(.+)/manifests/([^/]+)$", self.manifest),
+                (r"/v2/(.+)/tags/list$", self.tags),
                 (r"/v2/(.+)/blobs/uploads/$", self.upload_new),
                 (r"/v2/(.+)/blobs/uploads/([^/]+)$", self.upload),
                 (r"/v2/(.+)/blobs/([^/]+)$", self.blob),
@@ -334,6 +336,18 @@ class Registry(Server):
             return
         kind, data = self.manifests[repo, ref]
         h.reply(200, data, {"Content-Type": kind, "Docker-Content-Digest": digest_of(data)})
+
+    def tags(self, h, q, repo):
+        names = sorted(ref for r, ref in self.manifests if r == repo and not ref.startswith("sha256:"))
+        if not names:
+            self.error(h, 404, "NAME_UNKNOWN", "repository name not known to registry")
+            return
+        n = min(int(q.get("n", self.page)), self.page)
+        rest = [t for t in names if t > q.get("last", "")]
+        headers = {"Content-Type": "application/json"}
+        if len(rest) > n:
+            headers["Link"] = f'</v2/{repo}/tags/list?last={rest[n - 1]}&n={n}>; rel="next"'
+        h.reply(200, json.dumps({"name": repo, "tags": rest[:n]}).encode(), headers)
 
     def blob(self, h, q, repo, digest):
         data = self.blobs.get(digest)

@@ -95,6 +95,41 @@ def reads_head_manifest_blob_and_has():
     assert not r.sent("Authorization")
 
 
+def tags_of(t, h):
+    fd = os.memfd_create("tags")
+    try:
+        a = t.ask("tags", fd, handle=h)
+        got = os.pread(fd, 1 << 20, 0).decode().split()
+        assert a["count"] == len(got), a
+        return got
+    finally:
+        os.close(fd)
+
+
+@case
+def tags_page_after_page():
+    r, t, h = plain(auth="basic", users=USERS, opts={"user": "ann", "password": SECRET})
+    assert tags_of(t, h) == ["latest"]
+    want = sorted(["latest"] + [f"v{i}" for i in range(10)])
+    for tag in want:
+        r.add_manifest("a/b", tag, r.text)
+    assert tags_of(t, h) == want
+    assert r.count("GET", "/tags/list") == 2 + 4, r.log
+    fails(errno.ENOENT, tags_of, t, t.open(r.host, "no/such", plain_http=True, user="ann", password=SECRET))
+    for body in (b"[]", b"x", b'{"tags":["../x"]}', b'{"tags":["a b"]}'):
+        r.faults = [Fault("GET", "/tags/", status(200, body=body))]
+        fails(errno.EPROTO, tags_of, t, h)
+    r.faults = [Fault("GET", "/tags/", status(200, body=b'{"tags":null}'))]
+    assert tags_of(t, h) == []
+    other = late(Registry())
+    for to in (other.base + "/v2/a/b/tags/list", "file:///etc/passwd", "http://u:p@127.0.0.1/"):
+        r.faults = [Fault("GET", "/tags/", status(200, {"Link": f'<{to}>; rel="next"'}, b'{"tags":["a"]}'))]
+        fails(errno.EPROTO, tags_of, t, h)
+    assert not other.log, "credentials would have gone to another host"
+    r.faults = [Fault("GET", "/tags/", status(200, {"Link": '</v2/a/b/tags/list?x>; rel="next"'}, b'{"tags":["a"]}'), times=9)]
+    fails(errno.EPROTO, tags_of, t, h)
+
+
 @case
 def says_what_is_not_there():
     r, t, h = plain()

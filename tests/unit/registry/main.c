@@ -123,6 +123,28 @@ static void test_upload_range(void **state)
 			fail_msg("taken: %s", bad[i]);
 }
 
+static void test_next_link(void **state)
+{
+	static const char *const bad[] = { "",
+					   "x",
+					   "<x>",
+					   "<>; rel=\"next\"",
+					   "<x>; rel=\"prev\"",
+					   "<x; rel=\"next\"",
+					   "<x>; rel=nextone" };
+	static const char *const good[] = { "</v2/a?last=b&n=3>; rel=\"next\"",
+					    "</v2/a?last=b&n=3>;rel=next" };
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(bad); i++)
+		assert_null(parse_next_link(bad[i]));
+	for (size_t i = 0; i < ARRAY_LEN(good); i++) {
+		auto_free char *url = parse_next_link(good[i]);
+
+		assert_string_equal(url, "/v2/a?last=b&n=3");
+	}
+}
+
 static void test_retry_after(void **state)
 {
 	static const char *const bad[] = { "", "-1", "5x", "soon", "1.5", "99999999999999999999" };
@@ -354,6 +376,7 @@ int main(void)
 		cmocka_unit_test(test_no_challenge),
 		cmocka_unit_test(test_content_range),
 		cmocka_unit_test(test_upload_range),
+		cmocka_unit_test(test_next_link),
 		cmocka_unit_test(test_retry_after),
 		cmocka_unit_test(test_token),
 		cmocka_unit_test(test_redirects),
