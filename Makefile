@@ -165,6 +165,11 @@ $(B)/tests/bench/layer: $(B)/tests/bench/layer.o $(call archives,layer base)
 	$(QUIET_LD)$(CC) $(ALL_LDFLAGS) -o $@ $(filter %.o,$^) -Wl,--start-group $(call archives,layer base) -Wl,--end-group \
 		$(call libs,layer base)
 
+# The compressor, to be run on a CPU without features.
+$(B)/tests/run-pack: $(B)/tests/pack/pack.o $(call archives,layer base)
+	$(QUIET_LD)$(CC) $(ALL_LDFLAGS) -o $@ $(filter %.o,$^) -Wl,--start-group $(call archives,layer base) -Wl,--end-group \
+		$(call libs,layer base)
+
 unit-%: $(B)/tests/unit-%
 	$<
 

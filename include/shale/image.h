@@ -17,6 +17,7 @@
 #include <shale/base/json.h>
 #include <shale/base/mem.h>
 #include <shale/base/str.h>
+#include <shale/layer.h>
 #include <shale/runtime.h>
 
 /* --- references
@@ -293,15 +294,30 @@ struct image_import_opts {
 int image_import(struct runtime *rt, int tar_fd, const struct image_import_opts *o,
 		 char ret_id[DIGEST_STR_MAX], struct err *err);
 
+/* How layers leave: not asked, as they came or in the usual way of where they go. */
+struct image_pack {
+	bool is_asked;
+	enum layer_codec codec;
+	int level;
+};
+/* codec: "none", "gzip", "zstd", NULL: none asked for; level 0: the codec's default, which is gzip
+ * where only a level is given. -EINVAL. */
+int image_pack_parse(const char *codec, int level, struct image_pack *ret, struct err *err);
+
 enum image_format { IMAGE_DOCKER_ARCHIVE, IMAGE_OCI_ARCHIVE, IMAGE_OCI_DIR };
+struct image_save_opts {
+	enum image_format format;
+	struct image_pack pack;
+};
 /*
  * Archives to out_fd (a file or pipe), or an OCI layout into the directory out_fd, whose owner gets
- * the files. names as given by the user: a repository without tag means all of its tags. Layers are
- * uncompressed, but those loaded from elsewhere, whose bytes are given back as they came. -EBADMSG
+ * the files. names as given by the user: a repository without tag means all of its tags. Where no
+ * compression is asked for, layers are uncompressed, but those from elsewhere, whose bytes are
+ * given back as they came: in OCI's formats, an image that was pulled keeps its manifest. -EBADMSG
  * when a layer is not what it was.
  */
-int image_save(struct runtime *rt, enum image_format fmt, const struct strv *names, int out_fd,
-	       struct err *err);
+int image_save(struct runtime *rt, const struct image_save_opts *o, const struct strv *names,
+	       int out_fd, struct err *err);
 /*
  * docker-archive and oci-archive from in_fd (tar, compressed or not), or in_fd is a directory with
  * what these hold. Lines "Loaded image: …" are added to ret_lines. The config is kept byte for
@@ -339,8 +355,9 @@ typedef void image_transfer_fn(const struct image_transfer_event *e, void *arg);
 
 struct image_pull_opts {
 	struct image_access access;
-	const char *platform; /* NULL: this machine's */
-	bool all_platforms;   /* pull: keep what an index names, all of it */
+	const char *platform;   /* NULL: this machine's */
+	bool all_platforms;     /* pull: keep what an index names, all of it */
+	struct image_pack pack; /* push */
 	image_transfer_fn *event;
 	void *arg;
 	volatile int *interrupted; /* -EINTR when set. May be NULL. */

@@ -93,13 +93,34 @@ int layer_apply(int tar_fd, int dir_fd, const struct layer_apply_opts *o, struct
  * error. Offset is reset. */
 int layer_is_tar(int fd, struct err *err);
 
-/* What is written into its sink goes on to `to` as gzip; the bytes depend on the input and the
- * level (1 to 12) alone. end writes what is left. to stays the caller's. */
-struct layer_gzip;
-int layer_gzip_new(int level, struct sink *to, struct layer_gzip **ret, struct err *err);
-struct sink *layer_gzip_sink(struct layer_gzip *g);
-int layer_gzip_end(struct layer_gzip *g, struct err *err);
-void layer_gzip_cleanup(struct layer_gzip **g);
+/* --- compression --- */
+
+enum layer_codec { LAYER_PLAIN, LAYER_GZIP, LAYER_ZSTD };
+const char *layer_codec_name(enum layer_codec c); /* "none", "gzip", "zstd" */
+int layer_codec_find(const char *name, enum layer_codec *ret, struct err *err); /* -EINVAL */
+/* 0 becomes the codec's default (gzip 6 of 12, zstd 3 of 19). -EINVAL. */
+int layer_codec_level(enum layer_codec c, int *level, struct err *err);
+
+struct layer_pack_opts {
+	enum layer_codec codec; /* not LAYER_PLAIN */
+	int level;              /* 0: the default */
+	int threads;            /* the caller's is one of them; 0: as many as cores */
+};
+/*
+ * What is written into its sink goes on to `to` compressed, from the thread that writes. The bytes
+ * depend on input, codec and level alone, not on CPU and threads. end writes what is left. to stays
+ * the caller's. Takes about 8 MiB of memory a thread, of which there are six at most.
+ */
+struct layer_pack;
+int layer_pack_new(const struct layer_pack_opts *o, struct sink *to, struct layer_pack **ret,
+		   struct err *err);
+struct sink *layer_pack_sink(struct layer_pack *p);
+int layer_pack_end(struct layer_pack *p, struct err *err);
+void layer_pack_cleanup(struct layer_pack **p);
+
+/* The other way round, whatever it is compressed with: what fd holds from offset 0, uncompressed.
+ * diff_id and tar_bytes. -EBADMSG for damage. */
+int layer_unpack(int fd, struct sink *to, struct layer_info *ret, struct err *err);
 
 /* After a step: truncate the mtimes of everything new in the upper to whole seconds, and set those
  * after *epoch (SOURCE_DATE_EPOCH; NULL: none) to it, so that the layer is the same here and where

@@ -11,6 +11,8 @@ extern const struct command cmd_push;
 
 struct push_args {
 	const char *progress;
+	const char *compression;
+	int level;
 	bool quiet, all_tags, tls_verify, no_trust;
 };
 
@@ -22,6 +24,10 @@ static const struct opt push_opts[] = {
 	{ 'q', "quiet", OPT_BOOL, OFF(quiet), NULL, "print the name only" },
 	{ 0, "progress", OPT_STR, OFF(progress), "TYPE",
 	  "auto (default), tty, plain, json or quiet" },
+	{ 0, "compression", OPT_STR, OFF(compression), "CODEC",
+	  "none, gzip or zstd (default: as layers came, else gzip)" },
+	{ 0, "compression-format", OPT_STR, OFF(compression), "CODEC", NULL },
+	{ 0, "compression-level", OPT_INT, OFF(level), "N", "gzip 1 to 12 (6), zstd 1 to 19 (3)" },
 	{ 0, "tls-verify", OPT_BOOL, OFF(tls_verify), NULL,
 	  "check the registry's certificate (default true)" },
 	{ 0, "disable-content-trust", OPT_BOOL, OFF(no_trust), NULL, NULL },
@@ -44,6 +50,8 @@ static int push_one(const struct pushing *p, const char *full, struct err *err)
 	char digest[DIGEST_STR_MAX];
 	int rc;
 
+	if (image_pack_parse(p->a->compression, p->a->level, &o.pack, err) < 0)
+		return err_ctx(err, "--compression");
 	transfer_access_make(p->c, p->a->tls_verify, &access);
 	o.access = access.access;
 	transfer_view_begin(&view, stdout, p->kind, "Pushing");

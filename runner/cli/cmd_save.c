@@ -11,12 +11,14 @@
 #include <shale/base/proc.h>
 #include <shale/image.h>
 
+#include "finish.h"
 #include "priv.h"
 
 extern const struct command cmd_save;
 
 struct save_args {
-	const char *output, *format;
+	const char *output, *format, *compression;
+	int level;
 };
 
 static const struct save_args save_defaults = { .format = "docker-archive" };
@@ -27,27 +29,30 @@ static const struct opt save_opts[] = {
 	  "file, or directory of oci-dir (default standard output)" },
 	{ 0, "format", OPT_STR, OFF(format), "FORMAT",
 	  "docker-archive (default), oci-archive or oci-dir" },
+	{ 0, "compression", OPT_STR, OFF(compression), "CODEC",
+	  "none, gzip or zstd (default: as layers came, else none)" },
+	{ 0, "compression-level", OPT_INT, OFF(level), "N", "gzip 1 to 12 (6), zstd 1 to 19 (3)" },
 	{ 0 },
 };
 
-static int save_file(struct cli *c, enum image_format format, const struct strv *names,
+static int save_file(struct cli *c, const struct image_save_opts *o, const struct strv *names,
 		     const char *path, struct err *err)
 {
-	auto_output struct output o = { .path = path, .fd = -1 };
-	int rc = output_open(&o, err);
+	auto_output struct output out = { .path = path, .fd = -1 };
+	int rc = output_open(&out, err);
 
 	if (rc >= 0)
-		rc = image_save(&c->rt, format, names, o.fd, err);
-	return rc < 0 ? rc : output_commit(&o, err);
+		rc = image_save(&c->rt, o, names, out.fd, err);
+	return rc < 0 ? rc : output_commit(&out, err);
 }
 
-static int save_stdout(struct cli *c, enum image_format format, const struct strv *names,
+static int save_stdout(struct cli *c, const struct image_save_opts *o, const struct strv *names,
 		       struct err *err)
 {
 	if (isatty(STDOUT_FILENO))
 		return err_set(err, EINVAL,
 			       "an archive is not for a terminal: use -o FILE or a pipe");
-	return image_save(&c->rt, format, names, STDOUT_FILENO, err);
+	return image_save(&c->rt, o, names, STDOUT_FILENO, err);
 }
 
 /* Directories first, so that nothing is given away by a path that its new owner could exchange. */
@@ -68,7 +73,8 @@ static int give_tree(int dir_fd, struct err *err)
 	return rc < 0 ? rc : out_give_to_user(dir_fd, err);
 }
 
-static int save_dir(struct cli *c, const struct strv *names, const char *path, struct err *err)
+static int save_dir(struct cli *c, const struct image_save_opts *o, const struct strv *names,
+		    const char *path, struct err *err)
 {
 	bool is_new = mkdir(path, 0755) == 0;
 	auto_fd int fd = -1;
@@ -79,7 +85,7 @@ static int save_dir(struct cli *c, const struct strv *names, const char *path, s
 	fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (fd < 0)
 		return err_sys(err, "open %s", path);
-	rc = image_save(&c->rt, IMAGE_OCI_DIR, names, fd, err);
+	rc = image_save(&c->rt, o, names, fd, err);
 	/* A directory that was there is in somebody's hands already, who could put links into it.
 	 */
 	return rc < 0 || !is_new ? rc : give_tree(fd, err);
@@ -93,32 +99,45 @@ static int save(struct cli *c, const struct save_args *a, const struct strv *nam
 	} formats[] = { { "docker-archive", IMAGE_DOCKER_ARCHIVE },
 			{ "oci-archive", IMAGE_OCI_ARCHIVE },
 			{ "oci-dir", IMAGE_OCI_DIR } };
+	struct image_save_opts o = { 0 };
 	size_t i = 0;
 
+	if (a->level && !a->compression)
+		return err_set(err, EINVAL, "--compression-level goes with --compression");
+	if (image_pack_parse(a->compression, a->level, &o.pack, err) < 0)
+		return err_ctx(err, "--compression");
 	while (i < ARRAY_LEN(formats) && !str_eq(a->format, formats[i].name))
 		i++;
 	if (i == ARRAY_LEN(formats))
 		return err_set(err, EINVAL,
 			       "--format: \"%s\" is not docker-archive, oci-archive or oci-dir",
 			       a->format);
-	if (formats[i].format == IMAGE_OCI_DIR)
-		return a->output ? save_dir(c, names, a->output, err)
+	o.format = formats[i].format;
+	if (o.format == IMAGE_OCI_DIR)
+		return a->output ? save_dir(c, &o, names, a->output, err)
 				 : err_set(err, EINVAL, "oci-dir needs -o DIRECTORY");
 	if (!a->output || str_eq(a->output, "-"))
-		return save_stdout(c, formats[i].format, names, err);
-	return save_file(c, formats[i].format, names, a->output, err);
+		return save_stdout(c, &o, names, err);
+	return save_file(c, &o, names, a->output, err);
 }
 
 static int save_main(struct cli *c, void *args, int argc, char **argv)
 {
+	const struct save_args *a = args;
 	auto_strv struct strv names = { 0 };
+	struct finish finish = FINISH_INIT;
 	struct err err = { 0 };
+	int code = 0;
 
 	for (int i = 0; i < argc; i++)
 		strv_add(&names, argv[i]);
-	if (cli_open(c, &err) < 0 || save(c, args, &names, &err) < 0)
+	/* Compressed layers stay in the store. */
+	if (cli_open(c, &err) < 0 || (a->compression && finish_begin(&finish, c, &err) < 0))
 		return cli_fail(c, &err);
-	return 0;
+	if (save(c, a, &names, &err) < 0)
+		code = cli_fail(c, &err);
+	finish_end(&finish, c, settings_bool(&c->settings, SETTING_SYNC));
+	return code;
 }
 
 const struct command cmd_save = {

@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The form of a layer that goes out to registries: the one it came as, or one that is made once and
- * kept. Needs libcrypto. */
+/*
+ * The forms in which a layer leaves: as it came, or compressed by us. Each is made once, a blob of
+ * its own, and goes with the last layer of its DiffID. Needs libcrypto.
+ */
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -10,67 +13,108 @@
 #include <shale/base/fd.h>
 #include <shale/base/hash.h>
 #include <shale/layer.h>
+#include <shale/registry.h>
 #include <shale/store.h>
 
 #include "priv.h"
 #include "remote.h"
 
-#define OCI_LAYER "application/vnd.oci.image.layer.v1.tar"
-
-enum { GZIP_LEVEL = 6, COPY_BYTES = 256 << 10 };
-
-static int gzip_fd(int fd, struct sink *to, struct digest *ret, struct err *err)
+static const char *layer_type(enum layer_codec c)
 {
-	auto_hash struct hash *h = hash_new();
-	auto_free char *buf = mem_alloc(COPY_BYTES);
-	ssize_t n;
-	int rc = 0;
+	static const char *const types[] = { [LAYER_PLAIN] = OCI_LAYER,
+					     [LAYER_GZIP] = OCI_LAYER "+gzip",
+					     [LAYER_ZSTD] = OCI_LAYER "+zstd" };
 
-	while (rc >= 0 && (n = fd_read_full(fd, buf, COPY_BYTES, err)) != 0) {
-		if (n < 0)
-			return (int)n;
-		hash_add(h, buf, (size_t)n);
-		rc = to->write(to, buf, (size_t)n, err);
-	}
-	hash_end(h, ret);
+	return types[c];
+}
+
+/* Docker's names of what an OCI manifest calls otherwise. */
+static const char *oci_type(const char *type)
+{
+	if (str_ends(type, "zstd"))
+		return layer_type(LAYER_ZSTD);
+	return layer_type(str_ends(type, "gzip") ? LAYER_GZIP : LAYER_PLAIN);
+}
+
+int image_pack_parse(const char *codec, int level, struct image_pack *ret, struct err *err)
+{
+	struct image_pack p = { .is_asked = codec != NULL || level != 0,
+				.codec = LAYER_GZIP,
+				.level = level };
+	int rc = codec ? layer_codec_find(codec, &p.codec, err) : 0;
+
+	if (rc >= 0)
+		rc = layer_codec_level(p.codec, &p.level, err);
+	if (rc >= 0)
+		*ret = p;
 	return rc;
 }
 
-/* From the directory, or where that would give other bytes from those the layer came with. */
-static int write_gzip(struct runtime *rt, const struct image_layer *l, int origin_fd,
-		      struct sink *to, struct err *err)
+int image_blob_codec(int fd, const char **ret_type, struct err *err)
 {
-	cleanup(layer_gzip_cleanup) struct layer_gzip *g = NULL;
-	struct layer_info info = { 0 };
-	int rc = layer_gzip_new(GZIP_LEVEL, to, &g, err);
+	static const struct {
+		const char *magic, *type;
+	} known[] = { { "\x1f\x8b", OCI_LAYER "+gzip" },
+		      { "\x28\xb5\x2f\xfd", OCI_LAYER "+zstd" },
+		      { "\xfd"
+			"7zXZ",
+			NULL },
+		      { "BZh", NULL } };
+	char head[8] = { 0 };
 
-	if (rc < 0)
-		return rc;
-	if (origin_fd >= 0)
-		rc = gzip_fd(origin_fd, layer_gzip_sink(g), &info.diff_id, err);
-	else
-		rc = image_layer_diff(rt, l->snapshot,
-				      &(struct image_diff_opts){ .to = layer_gzip_sink(g) }, &info,
-				      err);
-	if (rc >= 0)
-		rc = layer_gzip_end(g, err);
+	if (pread(fd, head, sizeof(head), 0) < 0)
+		return err_sys(err, "read blob");
+	for (size_t i = 0; i < ARRAY_LEN(known); i++)
+		if (!memcmp(head, known[i].magic, strlen(known[i].magic))) {
+			*ret_type = known[i].type;
+			return 1;
+		}
+	*ret_type = OCI_LAYER;
+	return 0;
+}
+
+int image_layer_stream(struct runtime *rt, const struct image_layer *l, int origin_fd,
+		       struct sink *to, struct err *err)
+{
+	struct layer_info info = { 0 };
+	int rc = origin_fd >= 0
+			 ? layer_unpack(origin_fd, to, &info, err)
+			 : image_layer_diff(rt, l->snapshot, &(struct image_diff_opts){ .to = to },
+					    &info, err);
+
 	if (rc >= 0 && !str_eq(digest_str(&info.diff_id), l->diff_id))
-		rc = err_set(err, EBADMSG, "its content is %.19s now: it was changed on disk",
+		rc = err_set(err, EBADMSG, "its content is %s now: it was changed on disk",
 			     digest_str(&info.diff_id));
 	return rc;
 }
 
-static int compress(struct runtime *rt, const struct image_layer *l, int origin_fd,
-		    struct image_layer_blob *ret, struct err *err)
+static int write_form(struct runtime *rt, const struct image_layer *l, int origin_fd,
+		      const struct image_pack *o, struct sink *to, struct err *err)
+{
+	cleanup(layer_pack_cleanup) struct layer_pack *p = NULL;
+	struct layer_pack_opts opts = { .codec = o->codec, .level = o->level };
+	int rc;
+
+	if (o->codec == LAYER_PLAIN)
+		return image_layer_stream(rt, l, origin_fd, to, err);
+	rc = layer_pack_new(&opts, to, &p, err);
+	if (rc >= 0)
+		rc = image_layer_stream(rt, l, origin_fd, layer_pack_sink(p), err);
+	return rc < 0 ? rc : layer_pack_end(p, err);
+}
+
+static int make_form(struct runtime *rt, const struct image_layer *l, int origin_fd,
+		     const struct image_pack *o, struct image_layer_blob *ret, struct err *err)
 {
 	auto_blob struct blob *b = NULL;
 	auto_db_tx struct db *tx = NULL;
 	int rc = store_blob_new(rt->store, &b, err);
 
-	*ret = (struct image_layer_blob){ .codec = "gzip", .level = GZIP_LEVEL };
-	snprintf(ret->media_type, sizeof(ret->media_type), OCI_LAYER "+gzip");
+	*ret = (struct image_layer_blob){ .level = o->level };
+	snprintf(ret->codec, sizeof(ret->codec), "%s", layer_codec_name(o->codec));
+	snprintf(ret->media_type, sizeof(ret->media_type), "%s", layer_type(o->codec));
 	if (rc >= 0)
-		rc = write_gzip(rt, l, origin_fd, store_blob_sink(b), err);
+		rc = write_form(rt, l, origin_fd, o, store_blob_sink(b), err);
 	if (rc < 0)
 		return rc;
 	ret->size = store_blob_size(b);
@@ -82,56 +126,129 @@ static int compress(struct runtime *rt, const struct image_layer *l, int origin_
 	return rc < 0 ? rc : db_tx_commit(&tx, err);
 }
 
-/* A loaded layer's own bytes may be compressed already: then they are its form. 1, or 0. */
-static int from_origin(struct runtime *rt, const struct image_layer *l, int *ret_fd,
-		       struct image_layer_blob *ret, struct err *err)
+int image_layer_origin(struct runtime *rt, const struct image_layer *l, struct digest *ret,
+		       int *ret_fd, struct err *err)
 {
-	static const struct {
-		const char *magic, *type;
-	} known[] = { { "\x1f\x8b", OCI_LAYER "+gzip" },
-		      { "\x28\xb5\x2f\xfd", OCI_LAYER "+zstd" } };
-	auto_fd int fd = -1;
-	char head[8] = { 0 };
-	struct stat st;
-	int rc = image_origin_get(rt, l->snapshot, &ret->digest, err);
+	int rc = image_origin_get(rt, l->snapshot, ret, err);
 
 	if (rc <= 0)
 		return rc;
-	rc = store_blob_open(rt->store, &ret->digest, &fd, err);
-	if (rc < 0)
-		return rc;
-	if (fstat(fd, &st) < 0 || pread(fd, head, sizeof(head), 0) < 0)
-		return err_sys(err, "read blob");
-	ret->size = (uint64_t)st.st_size;
-	for (size_t i = 0; i < ARRAY_LEN(known); i++)
-		if (!memcmp(head, known[i].magic, strlen(known[i].magic))) {
-			snprintf(ret->media_type, sizeof(ret->media_type), "%s", known[i].type);
-			return 1;
-		}
-	*ret_fd = fd_take(&fd);
-	return 0;
+	rc = store_blob_open(rt->store, ret, ret_fd, err);
+	return rc < 0 ? rc : 1;
 }
 
-/* Docker's names of what an OCI manifest calls otherwise. */
-static const char *oci_type(const char *type)
+/* A loaded layer's own bytes may be compressed already: then they are its form. */
+static int from_origin(int fd, const struct digest *d, struct image_layer_blob *ret,
+		       struct err *err)
 {
-	if (str_ends(type, "zstd"))
-		return OCI_LAYER "+zstd";
-	return str_ends(type, "gzip") ? OCI_LAYER "+gzip" : OCI_LAYER;
+	const char *type = NULL;
+	struct stat st;
+	int rc = fd < 0 ? 0 : image_blob_codec(fd, &type, err);
+
+	if (rc <= 0 || !type)
+		return rc < 0 ? rc : 0;
+	if (fstat(fd, &st) < 0)
+		return err_sys(err, "stat blob");
+	*ret = (struct image_layer_blob){ .digest = *d, .size = (uint64_t)st.st_size };
+	snprintf(ret->media_type, sizeof(ret->media_type), "%s", type);
+	return 1;
 }
 
-int image_layer_form(struct runtime *rt, const struct image_layer *l, struct image_layer_blob *ret,
-		     struct err *err)
+static int find_form(struct runtime *rt, const struct image_layer *l, const struct image_pack *o,
+		     struct image_layer_blob *ret, struct err *err)
 {
-	auto_fd int origin = -1;
-	int rc = image_layer_blob_get(rt, l->diff_id, NULL, ret, err);
+	struct image_pack usual = { 0 };
+	struct digest origin = { 0 };
+	auto_fd int fd = -1;
+	int rc = image_layer_origin(rt, l, &origin, &fd, err);
 
-	if (rc == 0)
-		rc = from_origin(rt, l, &origin, ret, err);
-	if (rc == 0)
-		rc = compress(rt, l, origin, ret, err);
+	if (rc >= 0 && !o->is_asked) {
+		rc = image_pack_parse(NULL, 0, &usual, err);
+		o = &usual;
+		if (rc >= 0)
+			rc = image_layer_blob_get(rt, l->diff_id, "", 0, ret, err);
+		if (rc == 0)
+			rc = from_origin(fd, &origin, ret, err);
+		if (rc)
+			return rc < 0 ? rc : 0;
+	}
+	if (rc >= 0)
+		rc = image_layer_blob_get(rt, l->diff_id, layer_codec_name(o->codec), o->level, ret,
+					  err);
+	return rc ? rc : make_form(rt, l, fd, o, ret, err);
+}
+
+int image_layer_form(struct runtime *rt, const struct image_layer *l, const struct image_pack *o,
+		     struct image_layer_blob *ret, struct err *err)
+{
+	int rc = find_form(rt, l, o, ret, err);
+
 	if (rc < 0)
 		return err_ctx(err, "layer %.19s", l->diff_id);
 	snprintf(ret->media_type, sizeof(ret->media_type), "%s", oci_type(ret->media_type));
 	return 0;
+}
+
+/* --- the manifest that an image came with --- */
+
+/* All of its layers are here as the manifest names them: 1. */
+static int is_whole(struct runtime *rt, const struct image_manifest *m, const char *id,
+		    const struct image_layer *layers, size_t n, struct err *err)
+{
+	if (m->n != n || !str_eq(digest_str(&m->config.digest), id))
+		return 0;
+	for (size_t i = 0; i < n; i++) {
+		int rc = image_layer_blob_find(rt, &m->layers[i].digest, layers[i].diff_id, err);
+
+		if (rc <= 0)
+			return rc;
+	}
+	return 1;
+}
+
+/* One that is damaged is as good as none. */
+static bool read_manifest(struct runtime *rt, struct image_document *d, struct image_manifest *ret)
+{
+	auto_json json_t *doc = NULL;
+	auto_fd int fd = -1;
+	enum image_doc kind;
+	struct err why = { 0 };
+	struct digest have;
+
+	if (store_blob_open(rt->store, &d->digest, &fd, &why) < 0 ||
+	    fd_read_all(fd, REGISTRY_MANIFEST_MAX, &d->text, &d->len, &why) < 0)
+		return false;
+	hash_bytes(d->text, d->len, &have);
+	return digest_eq(&have, &d->digest) && image_doc_kind(d, &doc, &kind, &why) >= 0 &&
+	       kind == IMAGE_DOC_MANIFEST && image_manifest_parse(doc, ret, &why) >= 0;
+}
+
+void image_kept_free(struct image_kept *k)
+{
+	image_document_free(&k->doc);
+	image_manifest_free(&k->manifest);
+}
+
+int image_manifest_kept(struct runtime *rt, const char *id, const struct image_layer *layers,
+			size_t n, struct image_kept *ret, struct err *err)
+{
+	auto_db_stmt struct db_stmt *st = NULL;
+	int rc = db_query(rt->db, "SELECT digest,media_type FROM manifests WHERE image=?1",
+			  DB_ARGS(DB_T(id)), &st, err);
+
+	while (rc >= 0 && (rc = db_step(st, err)) > 0) {
+		struct image_kept k = { .doc.media_type = mem_str(db_col_str(st, 1)) };
+
+		rc = digest_parse(db_col_str(st, 0), &k.doc.digest, err);
+		if (rc >= 0)
+			rc = read_manifest(rt, &k.doc, &k.manifest);
+		if (rc > 0)
+			rc = is_whole(rt, &k.manifest, id, layers, n, err);
+		if (rc > 0) {
+			*ret = k;
+			return 1;
+		}
+		image_kept_free(&k);
+	}
+	return rc;
 }

@@ -17,9 +17,6 @@
 #include "priv.h"
 #include "remote.h"
 
-#define OCI_MANIFEST "application/vnd.oci.image.manifest.v1+json"
-#define OCI_CONFIG   "application/vnd.oci.image.config.v1+json"
-
 struct push {
 	struct runtime *rt;
 	const struct image_pull_opts *o;
@@ -55,65 +52,6 @@ static void emit_text(const struct push *p, char *text)
 
 /* --- manifests --- */
 
-/* All of its layers are here as the manifest names them: 1. */
-static int is_whole(struct push *p, const struct image_manifest *m, struct err *err)
-{
-	if (m->n != p->n_layers || !str_eq(digest_str(&m->config.digest), p->img->id))
-		return 0;
-	for (size_t i = 0; i < m->n; i++) {
-		int rc = image_layer_blob_find(p->rt, &m->layers[i].digest, p->layers[i].diff_id,
-					       err);
-
-		if (rc <= 0)
-			return rc;
-	}
-	return 1;
-}
-
-static int read_kept(struct push *p, const char *digest, const char *media_type,
-		     struct image_manifest *ret, struct err *err)
-{
-	struct image_document d = { .media_type = mem_str(media_type) };
-	auto_json json_t *doc = NULL;
-	auto_fd int fd = -1;
-	enum image_doc kind;
-	struct err why = { 0 };
-	int rc = digest_parse(digest, &d.digest, err);
-
-	/* One that is damaged is as good as none. */
-	if (rc >= 0 && store_blob_open(p->rt->store, &d.digest, &fd, &why) >= 0 &&
-	    fd_read_all(fd, REGISTRY_MANIFEST_MAX, &d.text, &d.len, &why) >= 0) {
-		struct digest have;
-
-		hash_bytes(d.text, d.len, &have);
-		if (digest_eq(&have, &d.digest) && image_doc_kind(&d, &doc, &kind, &why) >= 0 &&
-		    kind == IMAGE_DOC_MANIFEST && image_manifest_parse(doc, ret, &why) >= 0)
-			rc = is_whole(p, ret, err);
-	}
-	if (rc > 0) {
-		p->manifest = d;
-		return 1;
-	}
-	image_document_free(&d);
-	image_manifest_free(ret);
-	return rc;
-}
-
-/* The one it was pulled by, if all is still here: 1, or 0. */
-static int find_kept(struct push *p, struct image_manifest *ret, struct err *err)
-{
-	auto_db_stmt struct db_stmt *st = NULL;
-	int rc = db_query(p->rt->db, "SELECT digest,media_type FROM manifests WHERE image=?1",
-			  DB_ARGS(DB_T(p->img->id)), &st, err);
-
-	while (rc >= 0 && (rc = db_step(st, err)) > 0) {
-		rc = read_kept(p, db_col_str(st, 0), db_col_str(st, 1), ret, err);
-		if (rc)
-			return rc;
-	}
-	return rc;
-}
-
 static json_t *descriptor(const struct image_descriptor *b)
 {
 	json_t *o = json_object();
@@ -141,23 +79,6 @@ static void write_manifest(struct push *p)
 	hash_bytes(p->manifest.text, p->manifest.len, &p->manifest.digest);
 }
 
-static int note_manifest(struct push *p, struct err *err)
-{
-	auto_db_tx struct db *tx = NULL;
-	struct digest stored;
-	int rc = db_tx_begin(p->rt->db, DB_LAZY, &tx, err);
-
-	/* It may have been removed with another image meanwhile: under the lock it is there. */
-	if (rc >= 0)
-		rc = store_blob_put(p->rt->store, p->manifest.text, p->manifest.len, &stored, err);
-	if (rc >= 0)
-		rc = image_manifest_put(p->rt, p->img->id, p->manifest.media_type, &stored, err);
-	if (rc >= 0)
-		rc = image_repo_digest_put(p->rt, p->remote.repo, digest_str(&stored), p->img->id,
-					   err);
-	return rc < 0 ? rc : db_tx_commit(&tx, err);
-}
-
 /* --- the image --- */
 
 static int begin_layer(struct push *p, size_t i, const struct image_descriptor *kept,
@@ -166,7 +87,7 @@ static int begin_layer(struct push *p, size_t i, const struct image_descriptor *
 	struct image_descriptor *d = &p->desc[i];
 	struct image_layer_blob form = { 0 };
 	char id[13];
-	int rc = kept ? 0 : image_layer_form(p->rt, &p->layers[i], &form, err);
+	int rc = kept ? 0 : image_layer_form(p->rt, &p->layers[i], &p->o->pack, &form, err);
 
 	if (rc < 0)
 		return rc;
@@ -187,24 +108,38 @@ static int begin_config(struct push *p, struct err *err)
 	return rc < 0 ? rc : image_send_add(&p->send, &d->digest, d->size, "", err);
 }
 
+/* One that we have written is not kept: it is written again from the same layers. */
+static int finish(struct push *p, struct image_kept *kept, struct err *err)
+{
+	int rc;
+
+	if (kept->doc.text) {
+		p->manifest = kept->doc;
+		kept->doc = (struct image_document){ 0 };
+	} else {
+		write_manifest(p);
+	}
+	rc = image_send_manifest(&p->send, &p->manifest, p->remote.tag, err);
+	return rc < 0 ? rc
+		      : image_repo_digest_put(p->rt, p->remote.repo,
+					      digest_str(&p->manifest.digest), p->img->id, err);
+}
+
 static int send_all(struct push *p, struct err *err)
 {
-	struct image_manifest kept = { 0 };
-	int is_kept = find_kept(p, &kept, err), rc = is_kept;
+	cleanup(image_kept_free) struct image_kept kept = { 0 };
+	int rc = 0;
 
+	if (!p->o->pack.is_asked)
+		rc = image_manifest_kept(p->rt, p->img->id, p->layers, p->n_layers, &kept, err);
 	p->desc = mem_array(p->n_layers + 1, sizeof(*p->desc));
 	for (size_t i = 0; rc >= 0 && i < p->n_layers; i++)
-		rc = begin_layer(p, i, is_kept ? &kept.layers[i] : NULL, err);
-	image_manifest_free(&kept);
+		rc = begin_layer(p, i, kept.doc.text ? &kept.manifest.layers[i] : NULL, err);
 	if (rc >= 0)
 		rc = begin_config(p, err);
 	if (rc >= 0)
 		rc = image_send_wait(&p->send, err);
-	if (rc >= 0 && !is_kept)
-		write_manifest(p);
-	if (rc >= 0)
-		rc = image_send_manifest(&p->send, &p->manifest, p->remote.tag, err);
-	return rc < 0 ? rc : note_manifest(p, err);
+	return rc < 0 ? rc : finish(p, &kept, err);
 }
 
 static int find_image(struct push *p, const char *normalized, struct err *err)

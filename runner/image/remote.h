@@ -160,10 +160,35 @@ int image_send_manifest(struct image_send *s, const struct image_document *d, co
 /* A file in memory with that text. */
 int image_memory_file(const char *text, size_t len, struct err *err);
 
-/* form.c: the form of a layer that goes out, made where there is none yet; media_type is OCI's. */
+/* The manifest that an image came with and its layers' blobs, if all is still here: 1, or 0. */
+struct image_kept {
+	struct image_document doc;
+	struct image_manifest manifest;
+};
+void image_kept_free(struct image_kept *k);
+int image_manifest_kept(struct runtime *rt, const char *id, const struct image_layer *layers,
+			size_t n, struct image_kept *ret, struct err *err);
+
+/* --- form.c: how a layer leaves --- */
+
+#define OCI_MANIFEST "application/vnd.oci.image.manifest.v1+json"
+#define OCI_CONFIG   "application/vnd.oci.image.config.v1+json"
+#define OCI_LAYER    "application/vnd.oci.image.layer.v1.tar"
+
 struct image_layer_blob;
-int image_layer_form(struct runtime *rt, const struct image_layer *l, struct image_layer_blob *ret,
-		     struct err *err);
+/* Not asked: as it came, else compressed by gzip. Made where it is not there yet; media_type is
+ * OCI's. */
+int image_layer_form(struct runtime *rt, const struct image_layer *l, const struct image_pack *o,
+		     struct image_layer_blob *ret, struct err *err);
+/* By its first bytes: 1 when it is compressed; the type is NULL where OCI has none for it. */
+int image_blob_codec(int fd, const char **ret_type, struct err *err);
+/* The blob of a layer whose bytes our stream does not give: 1, or 0. */
+int image_layer_origin(struct runtime *rt, const struct image_layer *l, struct digest *ret,
+		       int *ret_fd, struct err *err);
+/* The uncompressed bytes, from there (-1: from the directory). -EBADMSG when they are not those of
+ * the DiffID. */
+int image_layer_stream(struct runtime *rt, const struct image_layer *l, int origin_fd,
+		       struct sink *to, struct err *err);
 
 /* --- one layer on its way: fetched and unpacked by threads of its own --- */
 
@@ -204,8 +229,8 @@ struct image_layer_blob {
 };
 int image_layer_blob_put(struct runtime *rt, const char *diff_id, const struct image_layer_blob *b,
 			 struct err *err);
-/* The kept form of a layer: that of the codec, or whichever (NULL). 1, or 0. */
-int image_layer_blob_get(struct runtime *rt, const char *diff_id, const char *codec,
+/* The kept form of a layer: of that codec ("": as it came; NULL: any) and level. 1, or 0. */
+int image_layer_blob_get(struct runtime *rt, const char *diff_id, const char *codec, int level,
 			 struct image_layer_blob *ret, struct err *err);
 /* That very blob, if it is one of the layer. */
 int image_layer_blob_find(struct runtime *rt, const struct digest *blob, const char *diff_id,

@@ -49,15 +49,15 @@ int image_layer_blob_put(struct runtime *rt, const char *diff_id, const struct i
 		      err);
 }
 
-int image_layer_blob_get(struct runtime *rt, const char *diff_id, const char *codec,
+int image_layer_blob_get(struct runtime *rt, const char *diff_id, const char *codec, int level,
 			 struct image_layer_blob *ret, struct err *err)
 {
 	auto_db_stmt struct db_stmt *st = NULL;
 	int rc = db_query(
 		rt->db,
 		"SELECT digest,size,media_type,codec,level FROM layer_blobs WHERE diff_id=?1"
-		" AND (?2 IS NULL OR codec=?2) ORDER BY codec LIMIT 1",
-		DB_ARGS(DB_T(diff_id), DB_T(codec)), &st, err);
+		" AND (?2 IS NULL OR (codec=?2 AND level=?3)) ORDER BY codec,digest LIMIT 1",
+		DB_ARGS(DB_T(diff_id), DB_T(codec), DB_I(level)), &st, err);
 
 	if (rc >= 0)
 		rc = db_step(st, err);

@@ -123,7 +123,7 @@ static char *advise(const struct image_damaged *d, int steps, const char *why)
 static int kept_blob(struct runtime *rt, const char *diff_id, struct digest *ret, struct err *err)
 {
 	struct image_layer_blob b;
-	int rc = image_layer_blob_get(rt, diff_id, NULL, &b, err);
+	int rc = image_layer_blob_get(rt, diff_id, NULL, 0, &b, err);
 
 	if (rc > 0)
 		*ret = b.digest;

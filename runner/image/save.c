@@ -19,6 +19,7 @@
 #include <shale/store.h>
 
 #include "priv.h"
+#include "remote.h"
 
 enum { COPY_BYTES = 256 << 10 };
 
@@ -34,6 +35,7 @@ struct saved {
 
 struct save {
 	struct runtime *rt;
+	const struct image_save_opts *o;
 	struct image_archive *out;
 	struct saved *v;
 	size_t n, cap;
@@ -136,10 +138,11 @@ static int add_name(struct save *s, const char *name, struct err *err)
 
 /* Where a layer's bytes come from, what they hash to, and how many there are. */
 struct source {
-	int blob_fd; /* -1: from the directory */
+	int blob_fd;      /* -1: from the directory */
+	bool is_unpacked; /* on the way */
 	struct digest digest;
 	uint64_t size;
-	const char *media_type;
+	const char *media_type; /* NULL: OCI has none for it */
 };
 
 static void source_close(struct source *src)
@@ -147,50 +150,53 @@ static void source_close(struct source *src)
 	fd_close(&src->blob_fd);
 }
 
-static int blob_media_type(int fd, const char **ret, struct err *err)
-{
-	static const struct {
-		const char *magic, *media_type;
-	} known[] = {
-		{ "\x1f\x8b", "application/vnd.oci.image.layer.v1.tar+gzip" },
-		{ "\x28\xb5\x2f\xfd", "application/vnd.oci.image.layer.v1.tar+zstd" },
-		{ "\xfd"
-		  "7zXZ",
-		  NULL },
-		{ "BZh", NULL },
-	};
-	char head[8] = { 0 };
-
-	if (pread(fd, head, sizeof(head), 0) < 0)
-		return err_sys(err, "read blob");
-	*ret = "application/vnd.oci.image.layer.v1.tar";
-	for (size_t i = 0; i < ARRAY_LEN(known); i++)
-		if (!memcmp(head, known[i].magic, strlen(known[i].magic)))
-			*ret = known[i].media_type;
-	return 0;
-}
-
-static int source_open(struct save *s, const struct image_layer *l, struct source *ret,
-		       struct err *err)
+static int open_blob(struct save *s, const struct digest *d, struct source *ret, struct err *err)
 {
 	struct stat st;
-	int rc;
+	int rc = 0;
 
-	*ret = (struct source){ .blob_fd = -1,
-				.size = l->tar_bytes,
-				.media_type = "application/vnd.oci.image.layer.v1.tar" };
-	rc = image_origin_get(s->rt, l->snapshot, &ret->digest, err);
-	if (rc < 0)
-		return rc;
-	if (rc == 0)
-		return digest_parse(l->diff_id, &ret->digest, err);
-	rc = store_blob_open(s->rt->store, &ret->digest, &ret->blob_fd, err);
+	ret->digest = *d;
+	if (ret->blob_fd < 0)
+		rc = store_blob_open(s->rt->store, d, &ret->blob_fd, err);
 	if (rc < 0)
 		return rc;
 	if (fstat(ret->blob_fd, &st) < 0)
 		return err_sys(err, "stat blob");
 	ret->size = (uint64_t)st.st_size;
-	return blob_media_type(ret->blob_fd, &ret->media_type, err);
+	return image_blob_codec(ret->blob_fd, &ret->media_type, err);
+}
+
+/* Uncompressed, or as it came where our stream would be another. */
+static int open_plain(struct save *s, const struct image_layer *l, struct source *ret,
+		      struct err *err)
+{
+	struct digest origin;
+	int rc = image_layer_origin(s->rt, l, &origin, &ret->blob_fd, err);
+
+	if (rc > 0 && !s->o->pack.is_asked)
+		return open_blob(s, &origin, ret, err);
+	ret->is_unpacked = rc > 0;
+	return rc < 0 ? rc : digest_parse(l->diff_id, &ret->digest, err);
+}
+
+static int source_open(struct save *s, const struct image_layer *l,
+		       const struct image_descriptor *kept, struct source *ret, struct err *err)
+{
+	struct image_layer_blob form = { 0 };
+	int rc;
+
+	*ret = (struct source){ .blob_fd = -1, .size = l->tar_bytes, .media_type = OCI_LAYER };
+	if (kept) {
+		rc = open_blob(s, &kept->digest, ret, err);
+		ret->media_type = kept->media_type;
+	} else if (!s->o->pack.is_asked || s->o->pack.codec == LAYER_PLAIN) {
+		rc = open_plain(s, l, ret, err);
+	} else {
+		rc = image_layer_form(s->rt, l, &s->o->pack, &form, err);
+		if (rc >= 0)
+			rc = open_blob(s, &form.digest, ret, err);
+	}
+	return rc < 0 ? rc : 0;
 }
 
 static int copy_blob(struct save *s, int fd, struct digest *ret, struct err *err)
@@ -213,23 +219,28 @@ static int copy_blob(struct save *s, int fd, struct digest *ret, struct err *err
 	return 0;
 }
 
+static int put_blob(struct save *s, const struct source *src, struct err *err)
+{
+	struct digest have;
+	int rc = copy_blob(s, src->blob_fd, &have, err);
+
+	if (rc >= 0 && !digest_eq(&have, &src->digest))
+		rc = err_set(err, EBADMSG, "its content is %s now: it was changed on disk",
+			     digest_str(&have));
+	return rc;
+}
+
 static int put_layer(struct save *s, const struct image_layer *l, struct source *src,
 		     const char *name, struct err *err)
 {
-	struct layer_info info = { 0 };
 	int rc = image_archive_begin(s->out, name, src->size, err);
 
 	if (rc <= 0)
 		return rc;
-	if (src->blob_fd >= 0)
-		rc = copy_blob(s, src->blob_fd, &info.diff_id, err);
+	if (src->blob_fd >= 0 && !src->is_unpacked)
+		rc = put_blob(s, src, err);
 	else
-		rc = image_layer_diff(s->rt, l->snapshot,
-				      &(struct image_diff_opts){ .to = image_archive_sink(s->out) },
-				      &info, err);
-	if (rc >= 0 && !digest_eq(&info.diff_id, &src->digest))
-		rc = err_set(err, EBADMSG, "its content is %s now: it was changed on disk",
-			     digest_str(&info.diff_id));
+		rc = image_layer_stream(s->rt, l, src->blob_fd, image_archive_sink(s->out), err);
 	if (rc >= 0)
 		rc = image_archive_end(s->out, err);
 	return rc < 0 ? err_ctx(err, "layer %.19s", l->diff_id) : 0;
@@ -250,7 +261,7 @@ static int docker_layers(struct save *s, const struct saved *v, json_t *names, s
 		cleanup(source_close) struct source src = { .blob_fd = -1 };
 		auto_free char *name = mem_fmt("%s/layer.tar", hex_of(v->layers[i].diff_id));
 
-		rc = source_open(s, &v->layers[i], &src, err);
+		rc = source_open(s, &v->layers[i], NULL, &src, err);
 		if (rc >= 0)
 			rc = put_layer(s, &v->layers[i], &src, name, err);
 		json_array_append_new(names, json_string(name));
@@ -354,7 +365,8 @@ static int oci_text(struct save *s, const char *media_type, const char *text, js
 	return rc;
 }
 
-static int oci_layers(struct save *s, const struct saved *v, json_t *list, struct err *err)
+static int oci_layers(struct save *s, const struct saved *v, const struct image_manifest *kept,
+		      json_t *list, struct err *err)
 {
 	int rc = 0;
 
@@ -362,13 +374,13 @@ static int oci_layers(struct save *s, const struct saved *v, json_t *list, struc
 		cleanup(source_close) struct source src = { .blob_fd = -1 };
 		auto_free char *name = NULL;
 
-		rc = source_open(s, &v->layers[i], &src, err);
+		rc = source_open(s, &v->layers[i], kept ? &kept->layers[i] : NULL, &src, err);
 		if (rc < 0)
 			return rc;
 		if (!src.media_type)
 			return err_set(
 				err, ENOTSUP,
-				"layer %.19s is compressed by xz or bzip2, which OCI has no type for: save as docker-archive",
+				"layer %.19s is compressed by xz or bzip2, which OCI has no type for: save with --compression, or as docker-archive",
 				v->layers[i].diff_id);
 		name = blob_name(&src.digest);
 		rc = put_layer(s, &v->layers[i], &src, name, err);
@@ -377,25 +389,51 @@ static int oci_layers(struct save *s, const struct saved *v, json_t *list, struc
 	return rc;
 }
 
-static int oci_manifest(struct save *s, const struct saved *v, json_t **ret, struct err *err)
+static int oci_written(struct save *s, const struct saved *v, json_t **ret, struct err *err)
 {
-	static const char type[] = "application/vnd.oci.image.manifest.v1+json";
 	auto_json json_t *o = json_object();
 	json_t *config = NULL, *list = json_array();
 	auto_free char *text = NULL;
 	int rc;
 
 	json_object_set_new(o, "schemaVersion", json_integer(2));
-	json_object_set_new(o, "mediaType", json_string(type));
-	rc = oci_text(s, "application/vnd.oci.image.config.v1+json", v->img->config, &config, err);
+	json_object_set_new(o, "mediaType", json_string(OCI_MANIFEST));
+	rc = oci_text(s, OCI_CONFIG, v->img->config, &config, err);
 	if (rc >= 0)
-		rc = oci_layers(s, v, list, err);
+		rc = oci_layers(s, v, NULL, list, err);
 	json_object_set_new(o, "config", config);
 	json_object_set_new(o, "layers", list);
 	if (rc < 0)
 		return rc;
 	text = json_text(o);
-	return oci_text(s, type, text, ret, err);
+	return oci_text(s, OCI_MANIFEST, text, ret, err);
+}
+
+/* The image as it came: the same blobs, and the manifest byte for byte. 1, or 0. */
+static int oci_kept(struct save *s, const struct saved *v, json_t **ret, struct err *err)
+{
+	auto_json json_t *config = NULL, *list = json_array();
+	cleanup(image_kept_free) struct image_kept k = { 0 };
+	int rc = 0;
+
+	if (!s->o->pack.is_asked)
+		rc = image_manifest_kept(s->rt, v->img->id, v->layers, v->n, &k, err);
+	/* Not all readers of a layout take Docker's own types in it. */
+	if (rc <= 0 || !str_eq(k.doc.media_type, OCI_MANIFEST))
+		return rc < 0 ? rc : 0;
+	rc = oci_text(s, OCI_CONFIG, v->img->config, &config, err);
+	if (rc >= 0)
+		rc = oci_layers(s, v, &k.manifest, list, err);
+	if (rc >= 0)
+		rc = oci_text(s, OCI_MANIFEST, k.doc.text, ret, err);
+	return rc < 0 ? rc : 1;
+}
+
+static int oci_manifest(struct save *s, const struct saved *v, json_t **ret, struct err *err)
+{
+	int rc = oci_kept(s, v, ret, err);
+
+	return rc ? rc : oci_written(s, v, ret, err);
 }
 
 /* One entry of index.json for each name: containerd and Docker read the first annotation, skopeo
@@ -443,20 +481,25 @@ static int save_oci(struct save *s, struct err *err)
 	return rc < 0 ? rc : add_json(s, "index.json", index, err);
 }
 
-int image_save(struct runtime *rt, enum image_format fmt, const struct strv *names, int out_fd,
-	       struct err *err)
+int image_save(struct runtime *rt, const struct image_save_opts *o, const struct strv *names,
+	       int out_fd, struct err *err)
 {
-	cleanup(save_free) struct save s = { .rt = rt };
+	cleanup(save_free) struct save s = { .rt = rt, .o = o };
+	auto_fd int lease = -1; /* compressed layers are blobs before they have rows */
 	int rc = 0;
 
 	if (!names->n)
 		return err_set(err, EINVAL, "no image to save");
+	if (o->pack.is_asked)
+		lease = image_lease(rt, err);
+	if (o->pack.is_asked && lease < 0)
+		return lease;
 	for (size_t i = 0; rc >= 0 && i < names->n; i++)
 		rc = add_name(&s, names->v[i], err);
 	if (rc >= 0)
-		rc = image_archive_new(out_fd, fmt == IMAGE_OCI_DIR, s.v[0].img->created_s, &s.out,
-				       err);
+		rc = image_archive_new(out_fd, o->format == IMAGE_OCI_DIR, s.v[0].img->created_s,
+				       &s.out, err);
 	if (rc >= 0)
-		rc = fmt == IMAGE_DOCKER_ARCHIVE ? save_docker(&s, err) : save_oci(&s, err);
+		rc = o->format == IMAGE_DOCKER_ARCHIVE ? save_docker(&s, err) : save_oci(&s, err);
 	return rc < 0 ? rc : image_archive_finish(s.out, err);
 }

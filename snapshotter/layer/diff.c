@@ -23,8 +23,8 @@
 #include "priv.h"
 
 enum { FDS_HELD = 64, RUN_MIN = 8, DONE = 0xff };
-/* Writeback is begun early for large files of large layers. That of a small layer is a moment's work
- * for the sync after the prompt, and would compete with the next step. */
+/* Writeback is begun early for large files of large layers. That of a small layer is a moment's
+ * work for the sync after the prompt, and would compete with the next step. */
 enum { WRITEBACK_FILE_MIN = 256 << 10, WRITEBACK_LAYER_MIN = 16 << 20 };
 
 /* A directory on the way down. */
@@ -408,8 +408,7 @@ static int visit_file(struct diff *d, struct level *l, const char *name, struct 
 		return rc < 0 ? rc : 0;
 	rc = write_file(d, l, name, &c, &f->st, err);
 	if (rc >= 0 && d->o->writeback && data < 0 && !l->is_merged &&
-	    f->st.st_size >= WRITEBACK_FILE_MIN &&
-	    d->info.size_bytes >= WRITEBACK_LAYER_MIN)
+	    f->st.st_size >= WRITEBACK_FILE_MIN && d->info.size_bytes >= WRITEBACK_LAYER_MIN)
 		sync_file_range(c.fd, 0, 0, SYNC_FILE_RANGE_WRITE);
 	return rc;
 }

@@ -347,3 +347,20 @@ int layer_stream_end(struct layer_stream *s, uint64_t limit, struct layer_info *
 	ret->tar_bytes = s->bytes;
 	return 0;
 }
+
+int layer_unpack(int fd, struct sink *to, struct layer_info *ret, struct err *err)
+{
+	auto_layer_stream struct layer_stream *s = NULL;
+	auto_free char *buf = mem_alloc(IN_BYTES);
+	ssize_t n = 0;
+	int rc;
+
+	if (lseek(fd, 0, SEEK_SET) < 0)
+		return err_sys(err, "rewind");
+	rc = layer_stream_new(fd, true, &s, err);
+	while (rc >= 0 && (n = layer_stream_read(s, buf, IN_BYTES, err)) > 0)
+		rc = to->write(to, buf, (size_t)n, err);
+	if (rc < 0 || n < 0)
+		return -err->code;
+	return layer_stream_end(s, 0, ret, err);
+}

@@ -30,5 +30,53 @@ shale create --name dd again >/dev/null
 shale export dd >"$T/d.tar"
 is "and is exported with the same tree" "" "$(mkdir "$T/y" && tar -C "$T/y" --numeric-owner -xpf "$T/d.tar" && tree "$T/x" >"$T/1" && tree "$T/y" | diff "$T/1" - | head)"
 shale rm cc dd >/dev/null
+
+# save and load
+cd "$T"
+mkdir ctx
+cat >ctx/Dockerfile <<'EOF'
+FROM busybox
+RUN mkdir -p /d/gone /d/kept && echo 1 >/d/gone/f && seq 200000 >/d/kept/f && ln /d/kept/f /d/kept/hard
+RUN rm -r /d/gone && chown 1000:1000 /d/kept/f && head -c 1500000 /dev/urandom >/d/random
+CMD ["cat", "/d/kept/f"]
+EOF
+ok "an image" shale build --network none -t img:1 ctx
+id=$(shale images -q --no-trunc img:1)
+for f in docker-archive oci-archive; do
+	for c in none gzip zstd; do
+		ok "$f $c" shale save --format $f --compression $c -o "$T/$f.$c" img:1
+		ok "$f $c: to a pipe, the same" sh -c "$SHALE save --format $f --compression $c img:1 | cmp - $T/$f.$c"
+		SHALE_ROOT=$T/$f.$c.store
+		ok "$f $c: load from a pipe" sh -c "cat $T/$f.$c | $SHALE load"
+		is "$f $c: the same ID" "$id" "$(shale images -q --no-trunc img:1)"
+		ok "$f $c: verify" shale verify
+		SHALE_ROOT=$T/store
+	done
+done
+ok "without a compression, none" sh -c "$SHALE save img:1 | cmp - $T/docker-archive.none"
+size() { stat -c %s "$T/$1"; }
+for c in "gzip 1" "gzip 12" "zstd 1" "zstd 19"; do
+	set -- $c
+	ok "level $c" shale save --compression "$1" --compression-level "$2" -o "$T/$1.$2" img:1
+done
+ok "higher levels are smaller" test "$(size gzip.12)" -lt "$(size gzip.1)" -a "$(size zstd.19)" -lt "$(size zstd.1)"
+ok "than none, all" test "$(size gzip.1)" -lt "$(size docker-archive.none)" -a "$(size zstd.1)" -lt "$(size docker-archive.none)"
+ok "OCI layout" shale save --format oci-dir --compression zstd -o "$T/dir" img:1
+ok "is loaded" env SHALE_ROOT="$T/dir.store" "$SHALE" load -i "$T/dir"
+is "with the same ID" "$id" "$(SHALE_ROOT=$T/dir.store shale images -q --no-trunc img:1)"
+code 1 "a compression that there is not" shale save --compression lz4 -o "$T/x.tar" img:1
+has "is named" lz4
+code 1 "nor a level" shale save --compression gzip --compression-level 13 -o "$T/x.tar" img:1
+code 1 "nor one without compression" shale save --compression-level 3 -o "$T/x.tar" img:1
+ok "several at once" sh -c "$SHALE tag img:1 two && $SHALE save img:1 busybox two >$T/three.tar"
+SHALE_ROOT=$T/three
+ok "are loaded" shale load -i "$T/three.tar"
+is "all of them" 3 "$(grep -c '^Loaded image: ' "$T/out")"
+SHALE_ROOT=$T/store
+# The compressed layers are kept with their layer, known to du, and go with it.
+is "du knows each blob" 0 "$(shale du | awk '$1 == "Orphans" { print $2 }')"
+ok "rmi" shale rmi -f --now img:1 two again busybox
+ok "and the cache" shale builder prune -af
+is "leave no blob" 0 "$(find "$T/store/blobs" -type f | wc -l)"
 no_leaks
 done_testing

@@ -90,6 +90,14 @@ ok "quiet" shale pull -q "$reg/me/img:v1"
 is "prints the ID" "$id" "$(cat "$T/out")"
 ok "push what was pulled" sh -c "$SHALE tag $reg/me/img:v1 $reg/again/img:x && $SHALE push $reg/again/img:x"
 has "has the same manifest" "$digest"
+ok "save it as OCI" shale save --format oci-dir -o "$T/kept" "$reg/me/img:v1"
+ok "by the same manifest" test -s "$T/kept/blobs/sha256/${digest#sha256:}"
+is "and its layers as they were" "" "$(for f in "$T"/kept/blobs/sha256/*; do echo "$(basename "$f")  $f"; done | sha256sum -c --quiet)"
+ok "push by zstd" shale push --compression zstd --compression-level 9 "$reg/again/img:x"
+is "has layers of that kind" "4 application/vnd.oci.image.layer.v1.tar+zstd" "$(skopeo inspect --tls-verify=false --raw "docker://$reg/again/img:x" |
+	python3 -c 'import json, sys; t = [l["mediaType"] for l in json.load(sys.stdin)["layers"]]; print(len(t), *set(t))')"
+ok "push without asking" shale push "$reg/again/img:x"
+has "has the manifest that it came with" "$digest"
 is "du knows each blob" 0 "$(shale du | awk '$1 == "Orphans" { print $2 }')"
 
 # A layer that is shared is not fetched.

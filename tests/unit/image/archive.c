@@ -70,7 +70,7 @@ static void save_to(struct fix *f, enum image_format fmt, const char *name, cons
 	auto_strv struct strv names = { 0 };
 
 	strv_add(&names, name);
-	ok(f, image_save(&f->rt, fmt, &names, fd, &f->err));
+	ok(f, image_save(&f->rt, &(struct image_save_opts){ .format = fmt }, &names, fd, &f->err));
 }
 
 static int load_from(struct fix *from, const char *file, struct fix *to, struct strv *lines)
@@ -167,9 +167,11 @@ static void test_oci_dir(void **state)
 
 	new_image(f, two_layers(f), "x", "docker.io/library/app:1", id);
 	strv_add(&names, "app:1");
-	ok(f, image_save(&f->rt, IMAGE_OCI_DIR, &names, dir, &f->err));
+	ok(f, image_save(&f->rt, &(struct image_save_opts){ .format = IMAGE_OCI_DIR }, &names, dir,
+			 &f->err));
 	/* Over itself: nothing is in the way, no temporary file stays. */
-	ok(f, image_save(&f->rt, IMAGE_OCI_DIR, &names, dir, &f->err));
+	ok(f, image_save(&f->rt, &(struct image_save_opts){ .format = IMAGE_OCI_DIR }, &names, dir,
+			 &f->err));
 	assert_int_equal(files_in(f, "layout"), 3);
 	assert_int_equal(files_in(f, "layout/blobs/sha256"), 4);
 	fix_setup((void **)&g);
@@ -191,7 +193,9 @@ static void test_save_damaged(void **state)
 	ok(f, snap_fs_fd(f->rt.snap, top, &fs, &f->err));
 	write_text(f, fs, "b", "TWO");
 	strv_add(&names, "app:1");
-	fails(f, EBADMSG, image_save(&f->rt, IMAGE_DOCKER_ARCHIVE, &names, out, &f->err));
+	fails(f, EBADMSG,
+	      image_save(&f->rt, &(struct image_save_opts){ .format = IMAGE_DOCKER_ARCHIVE },
+			 &names, out, &f->err));
 }
 
 static void test_import(void **state)
@@ -424,7 +428,8 @@ static void test_nested_index(void **state)
 
 	new_image(f, two_layers(f), "x", "docker.io/library/app:1", id);
 	strv_add(&names, id);
-	ok(f, image_save(&f->rt, IMAGE_OCI_DIR, &names, dir, &f->err));
+	ok(f, image_save(&f->rt, &(struct image_save_opts){ .format = IMAGE_OCI_DIR }, &names, dir,
+			 &f->err));
 	ok(f, fd_read_file(dir, "index.json", 1 << 20, &text, &len, &f->err));
 	ok(f, json_parse(text, len, &index, &f->err));
 	digest = json_get_str(json_array_get(json_object_get(index, "manifests"), 0), "digest");
@@ -475,7 +480,8 @@ static void test_skopeo(void **state)
 	}
 	new_image(f, two_layers(f), "x", "docker.io/library/app:1", id);
 	strv_add(&names, "app:1");
-	ok(f, image_save(&f->rt, IMAGE_OCI_DIR, &names, dir, &f->err));
+	ok(f, image_save(&f->rt, &(struct image_save_opts){ .format = IMAGE_OCI_DIR }, &names, dir,
+			 &f->err));
 	save_to(f, IMAGE_DOCKER_ARCHIVE, "app:1", "d.tar");
 	save_to(f, IMAGE_OCI_ARCHIVE, "app:1", "o.tar");
 	assert_int_equal(RUN(skopeo, "inspect", oci), 0);
