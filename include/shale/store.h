@@ -88,4 +88,56 @@ typedef int store_tag_fn(const struct tag_info *tag, void *arg, struct err *err)
 int store_tag_walk(struct store *st, const char *image, store_tag_fn *fn, void *arg,
 		   struct err *err);
 
+/*
+ * Cache mounts: directories that outlive the steps that use them, found by an id. cache/<name>/data
+ * is what is mounted; the name is random, so nobody's text becomes part of a path (TRAPS T28). Who
+ * uses one holds a flock on cache/<name>: shared, or alone. Needs no libcrypto.
+ */
+enum cache_sharing {
+	CACHE_SHARED,  /* with all who share it */
+	CACHE_PRIVATE, /* alone: another one of the id where this is in use */
+	CACHE_LOCKED,  /* alone: the others wait */
+};
+typedef int cache_fill_fn(int data_fd, void *arg, struct err *err);
+struct cache_want {
+	const char *id;
+	const char
+		*seed; /* what a new one is filled from; NULL: it is empty. Part of its identity */
+	enum cache_sharing sharing;
+	uint32_t mode, uid, gid; /* of a new one's directory */
+	const char *user;        /* what to tell those who wait */
+	cache_fill_fn *fill;     /* fills a new one; may be NULL */
+	void *arg;
+};
+enum { CACHE_NAME_LEN = 32 };
+struct cache_held {
+	int lock_fd, data_fd; /* data_fd: O_PATH */
+	char name[CACHE_NAME_LEN + 1];
+	char *holder; /* when it is not to be had: who has it, or NULL */
+};
+#define CACHE_HELD_INIT                                                                            \
+	{                                                                                          \
+		-1, -1, "", NULL                                                                   \
+	}
+#define auto_cache_held cleanup(store_cache_release)
+/* 1: held until released. 0: somebody else has it; ask again. */
+int store_cache_hold(struct store *st, const struct cache_want *w, struct cache_held *ret,
+		     struct err *err);
+void store_cache_release(struct cache_held *h);
+
+struct cache_info {
+	const char *name, *id, *seed; /* seed "": none */
+	int64_t created_s, used_s, part;
+	bool in_use;
+};
+typedef int store_cache_fn(const struct cache_info *info, void *arg, struct err *err);
+/* In order of id. fn may remove the one that it is shown. */
+int store_cache_walk(struct store *st, store_cache_fn *fn, void *arg, struct err *err);
+/* The row goes, then the directory goes to trash/. -EBUSY while somebody holds it. */
+int store_cache_remove(struct store *st, const char *name, struct err *err);
+/* Directories that no row names go to trash/: what a killed process was about to make. */
+int store_cache_sweep(struct store *st, struct err *err);
+/* An O_PATH fd of its data. */
+int store_cache_open(struct store *st, const char *name, int *ret_fd, struct err *err);
+
 #endif

@@ -40,7 +40,7 @@ static const struct {
 	{ IMAGE_PART_CONTAINERS, "Containers", true, false },
 	{ IMAGE_PART_VOLUMES, "Local Volumes", false, false },
 	{ IMAGE_PART_CACHE, "Build Cache", true, true },
-	{ IMAGE_PART_MOUNTS, "Cache Mounts", false, false },
+	{ IMAGE_PART_MOUNTS, "Cache Mounts", true, false },
 	{ IMAGE_PART_LOGS, "Build Logs", false, false },
 	{ IMAGE_PART_TRASH, "Trash", true, true },
 	{ IMAGE_PART_UNFINISHED, "Unfinished", false, false },

@@ -327,6 +327,7 @@ static int count_rows(struct runtime *rt, struct image_audit *a, struct err *err
 		{ IMAGE_PART_CONTAINERS, false, "SELECT count(*) FROM containers" },
 		{ IMAGE_PART_CONTAINERS, true, "SELECT count(*) FROM containers WHERE state=2" },
 		{ IMAGE_PART_CACHE, false, "SELECT count(*) FROM steps" },
+		{ IMAGE_PART_MOUNTS, false, "SELECT count(*) FROM cache_mounts" },
 		{ IMAGE_PART_TRASH, false, "SELECT count(*) FROM trash" },
 	};
 	int rc = 0;

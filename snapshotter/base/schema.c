@@ -77,7 +77,13 @@ static const char version_3[] =
 	"CREATE INDEX repo_digests_image ON repo_digests(image);"
 	"CREATE TABLE remote_blobs (digest TEXT NOT NULL, repo TEXT NOT NULL, PRIMARY KEY(digest,repo)) WITHOUT ROWID;";
 
-const char *const schema_step[SCHEMA_VERSION] = { version_1, version_2, version_3 };
+/* Module store: directories that steps share by id (cache/<name>). seed: what it was filled from,
+ * "" for none; part: which of those that exist beside each other. */
+static const char version_4[] =
+	"CREATE TABLE cache_mounts (name TEXT PRIMARY KEY, id TEXT NOT NULL, seed TEXT NOT NULL, part INTEGER NOT NULL,"
+	" created INTEGER NOT NULL, used INTEGER NOT NULL, UNIQUE(id,seed,part)) WITHOUT ROWID;";
+
+const char *const schema_step[SCHEMA_VERSION] = { version_1, version_2, version_3, version_4 };
 
 /* Kind 0 marks the snapshots that are lost, for the statements that follow in the transaction. */
 #define LOST_SNAPSHOT "SELECT id FROM snapshots WHERE kind=0"

@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -336,13 +337,91 @@ static void test_tag_walk(void **state)
 
 #define STORE_TEST(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
 
+static int hold(struct fix *f, enum cache_sharing sharing, struct cache_held *h)
+{
+	const struct cache_want w = { .id = "../../etc",
+				      .sharing = sharing,
+				      .mode = 0751,
+				      .uid = 3,
+				      .gid = 4,
+				      .user = "step" };
+	int rc = store_cache_hold(f->st, &w, h, &f->err);
+
+	if (rc < 0)
+		fail_msg("%s", f->err.msg);
+	return rc;
+}
+
+static int count_mounts(const struct cache_info *info, void *arg, struct err *err)
+{
+	(void)err;
+	assert_string_equal(info->id, "../../etc");
+	++*(int *)arg;
+	return 0;
+}
+
+static int remove_mount(const struct cache_info *info, void *arg, struct err *err)
+{
+	return store_cache_remove(((struct fix *)arg)->st, info->name, err);
+}
+
+/* Shared with those who share, alone, or another one. */
+static void cache_mounts_are_held(void **state)
+{
+	auto_cache_held struct cache_held a = CACHE_HELD_INIT, b = CACHE_HELD_INIT,
+					  c = CACHE_HELD_INIT;
+	struct fix *f = *state;
+	struct stat st;
+	int n = 0;
+
+	assert_int_equal(hold(f, CACHE_SHARED, &a), 1);
+	assert_int_equal(fstat(a.data_fd, &st), 0);
+	assert_int_equal(st.st_mode & 07777, 0751);
+	assert_int_equal(st.st_uid, 3);
+	assert_int_equal(hold(f, CACHE_SHARED, &b), 1);
+	assert_string_equal(a.name, b.name);
+	assert_int_equal(hold(f, CACHE_LOCKED, &c), 0);
+	assert_int_equal(hold(f, CACHE_PRIVATE, &c), 1);
+	assert_string_not_equal(a.name, c.name);
+	store_cache_release(&a);
+	store_cache_release(&b);
+	store_cache_release(&c);
+	assert_int_equal(hold(f, CACHE_LOCKED, &a), 1);
+	assert_int_equal(hold(f, CACHE_SHARED, &b), 0);
+	assert_non_null(strstr(b.holder, "step"));
+	fails(f, EBUSY, store_cache_remove(f->st, a.name, &f->err));
+	assert_int_equal(store_cache_walk(f->st, count_mounts, &n, &f->err), 0);
+	assert_int_equal(n, 2);
+	store_cache_release(&a);
+	/* What has no row is garbage, unless somebody is making it; what has none of its files is
+	 * made anew. */
+	assert_int_equal(mkdirat(f->fd, "cache/0123456789abcdef0123456789abcdef", 0700), 0);
+	assert_int_equal(mkdirat(f->fd, "trash", 0700) < 0 && errno != EEXIST, 0);
+	assert_int_equal(store_cache_sweep(f->st, &f->err), 0);
+	assert_int_equal(faccessat(f->fd, "cache/0123456789abcdef0123456789abcdef", F_OK, 0), -1);
+	assert_int_equal(fs_remove_tree(f->fd, "cache", &f->err), 0);
+	store_cache_release(&b);
+	assert_int_equal(hold(f, CACHE_SHARED, &b), 1);
+	assert_string_not_equal(a.name, b.name);
+	store_cache_release(&b);
+	assert_int_equal(store_cache_walk(f->st, remove_mount, f, &f->err), 0);
+	n = 0;
+	assert_int_equal(store_cache_walk(f->st, count_mounts, &n, &f->err), 0);
+	assert_int_equal(n, 0);
+}
+
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
-		STORE_TEST(test_blob),     STORE_TEST(test_wrong_digest),
-		STORE_TEST(test_again),    STORE_TEST(test_walk),
-		STORE_TEST(test_kill),     STORE_TEST(test_tags),
-		STORE_TEST(test_tag_walk), STORE_TEST(test_tags_in_transaction),
+		STORE_TEST(test_blob),
+		STORE_TEST(test_wrong_digest),
+		STORE_TEST(test_again),
+		STORE_TEST(test_walk),
+		STORE_TEST(test_kill),
+		STORE_TEST(test_tags),
+		STORE_TEST(test_tag_walk),
+		STORE_TEST(test_tags_in_transaction),
+		STORE_TEST(cache_mounts_are_held),
 	};
 
 	return cmocka_run_group_tests_name("store", tests, NULL, NULL);
