@@ -105,6 +105,11 @@ int image_walk(struct runtime *rt, image_fn *fn, void *arg, struct err *err); /*
 int image_tag(struct runtime *rt, const char *id, const char *normalized, struct err *err);
 /* Normalised names of an image, sorted. */
 int image_tags(struct runtime *rt, const char *id, struct strv *ret, struct err *err);
+/* By what repositories it is known, sorted: "docker.io/library/node@sha256:…". */
+int image_repo_digests(struct runtime *rt, const char *id, struct strv *ret, struct err *err);
+/* Does it have all labels of the one list and none of the other: "k" or "k=v". 1 or 0. */
+int image_has_labels(struct runtime *rt, const char *id, const struct strv *with,
+		     const struct strv *without, struct err *err);
 
 /* What a removal did or why it did not: lines for the user. */
 struct image_removal {
@@ -124,10 +129,11 @@ enum image_remove_flag {
 };
 /*
  * docker rmi: a name untags, and removes the image with its last tag; an id removes with all its
- * tags (force when several). -EBUSY names the container that uses it: such an image is never
- * deleted. With force its last name is taken away and it stays dangling; by id force does not help.
- * Layers that build steps refer to stay as cache (kept_*). The image goes to the trash: its row and
- * its names, while the layers stay where they are.
+ * tags (force when several); a repository's digest takes that away, and the image if it has no
+ * other name. -EBUSY names the container that uses it: such an image is never deleted. With force
+ * its last name is taken away and it stays dangling; by id force does not help. Layers that build
+ * steps refer to stay as cache (kept_*). The image goes to the trash: its row and its names, while
+ * the layers stay where they are.
  */
 int image_remove(struct runtime *rt, const char *name, unsigned flags, struct image_removal *ret,
 		 struct err *err);

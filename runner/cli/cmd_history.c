@@ -151,19 +151,43 @@ static char *short_text(const char *s)
 	return mem_fmt("%.*s…", (int)i, s);
 }
 
+/* Layers that the history does not tell of, or rows that no layer is left for: what others build
+ * may have either. Every layer gets a row, on top of those that are told of. */
+static void complete(struct history *h)
+{
+	struct image_config *c = h->config;
+	size_t n = 0;
+
+	for (size_t i = 0; i < c->n_history; i++) {
+		if (c->history[i].empty_layer)
+			continue;
+		c->history[i].empty_layer = n == h->n_layers;
+		n += n < h->n_layers;
+	}
+	for (; n < h->n_layers; n++)
+		image_config_add_history(c, c->created_s, NULL, false);
+}
+
+static const char *first_text(const char *a, const char *b, const char *c)
+{
+	if (a && *a)
+		return a;
+	return b && *b ? b : c;
+}
+
 static void add_row(struct history *h, size_t i, const struct image_layer *layer)
 {
 	const struct image_history *row = &h->config->history[i];
-	const char *by = row->created_by && *row->created_by ? row->created_by : row->comment;
+	const char *by = first_text(row->created_by, row->comment, "(not recorded)");
+	int64_t created_s = row->created_s ? row->created_s : h->config->created_s;
 	uint64_t size = row->empty_layer || !layer ? 0 : layer->size_bytes;
 	auto_free char *id = row_id(h, i, layer);
 	json_t *r = out_row_new();
 
 	out_row_take(r, "ID", h->a->no_trunc ? mem_str(id) : out_short_id(id));
-	out_row_take(r, "CreatedAt", out_time(row->created_s));
-	out_row_take(r, "CreatedSince",
-		     h->a->human ? out_ago(row->created_s) : out_time(row->created_s));
-	out_row_take(r, "CreatedBy", h->a->no_trunc ? mem_str(by) : short_text(by ? by : ""));
+	out_row_take(r, "CreatedAt", out_time(created_s));
+	out_row_take(r, "CreatedSince", h->a->human ? out_ago(created_s) : out_time(created_s));
+	out_row_take(r, "CreatedBy", h->a->no_trunc ? mem_str(by) : short_text(by));
 	out_row_take(r, "Size", h->a->human ? out_size(size) : mem_fmt("%" PRIu64, size));
 	out_row_set(r, "Comment", row->comment);
 	out_row_set(r, "Layer", row->empty_layer || !layer ? "" : layer->diff_id);
@@ -180,8 +204,9 @@ static int show(struct history *h, struct err *err)
 
 	if (rc < 0)
 		return rc;
+	complete(h);
 	for (size_t i = 0; i < h->config->n_history; i++) {
-		if (!h->config->history[i].empty_layer && layer < h->n_layers)
+		if (!h->config->history[i].empty_layer)
 			layer++;
 		add_row(h, i, layer ? &h->layers[layer - 1] : NULL);
 	}

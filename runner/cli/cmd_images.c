@@ -20,7 +20,7 @@ struct images_args {
 static const struct opt images_opts[] = {
 	{ 'a', "all", OPT_BOOL, OFF(all), NULL, "same list: build steps are no images here" },
 	{ 'f', "filter", OPT_STRV, OFF(filters), "FILTER",
-	  "dangling=true|false, reference=PATTERN, label=KEY[=VALUE], before=IMAGE, since=IMAGE" },
+	  "dangling=true|false, reference=PATTERN, label=KEY[=VALUE], label!=, before=IMAGE, since=IMAGE, until=24h" },
 	{ 0, "digests", OPT_BOOL, OFF(digests), NULL, "with the digests of manifests" },
 	{ 0, "no-trunc", OPT_BOOL, OFF(no_trunc), NULL, "print whole IDs" },
 	{ 'q', "quiet", OPT_BOOL, OFF(quiet), NULL, "print only IDs" },
@@ -52,10 +52,12 @@ static const struct out_column columns_digests[] = {
 struct listing {
 	struct cli *c;
 	const struct images_args *a;
-	struct strv references, labels; /* any of the first, all of the second */
-	int dangling;                   /* -1: either */
-	char *before, *since;           /* image IDs */
-	bool is_before, is_since;       /* the walk goes from new to old */
+	struct strv references;      /* any of them */
+	struct strv labels, without; /* all, none of them */
+	int dangling;                /* -1: either */
+	int64_t until_s;             /* 0: any time */
+	struct strv before, since;   /* image IDs */
+	size_t n_before, n_since;    /* those that the walk, from new to old, has passed */
 	json_t *rows;
 };
 
@@ -63,39 +65,58 @@ static void listing_free(struct listing *l)
 {
 	strv_free(&l->references);
 	strv_free(&l->labels);
-	free(l->before);
-	free(l->since);
+	strv_free(&l->without);
+	strv_free(&l->before);
+	strv_free(&l->since);
 	json_decref(l->rows);
 }
 
 /* --- filters
  * ------------------------------------------------------------------------------------------ */
 
-static int filter_dangling(struct listing *l, const char *value, struct err *err)
+static int set_dangling(struct listing *l, const char *value, struct err *err)
 {
-	bool yes = str_eq(value, "true") || str_eq(value, "1");
+	bool yes;
+	int rc = filter_bool("dangling", value, &yes, err);
 
-	if (!yes && !str_eq(value, "false") && !str_eq(value, "0"))
-		return err_set(err, EINVAL, "filter dangling: \"%s\" is not true or false", value);
 	l->dangling = yes;
-	return 0;
+	return rc;
 }
 
-static int filter_reference(struct listing *l, const char *value, struct err *err)
+/* A pattern that can match nothing is a mistake, as it is to docker. */
+static int set_reference(struct listing *l, const char *value, struct err *err)
 {
-	(void)err;
+	const char *s = value;
+
+	while (*s) {
+		if (*s == '[')
+			s = strchr(s, ']');
+		else if (*s == '\\')
+			s++;
+		if (!s || !*s)
+			return err_set(err, EINVAL, "filter reference: \"%.100s\" is no pattern",
+				       value);
+		s++;
+	}
 	strv_add(&l->references, value);
 	return 0;
 }
 
-static int filter_label(struct listing *l, const char *value, struct err *err)
+static int set_label(struct listing *l, const char *value, struct err *err)
 {
 	(void)err;
 	strv_add(&l->labels, value);
 	return 0;
 }
 
-static int find_id(struct listing *l, const char *name, char **ret, struct err *err)
+static int set_without(struct listing *l, const char *value, struct err *err)
+{
+	(void)err;
+	strv_add(&l->without, value);
+	return 0;
+}
+
+static int find_id(struct listing *l, const char *name, struct strv *ret, struct err *err)
 {
 	auto_image struct image *img = NULL;
 	int rc = image_find(&l->c->rt, name, &img, err);
@@ -104,28 +125,33 @@ static int find_id(struct listing *l, const char *name, char **ret, struct err *
 		return rc;
 	if (!*img->id)
 		return err_set(err, EINVAL, "%s is a build step, not an image", name);
-	free(*ret);
-	*ret = mem_str(img->id);
+	if (!strv_has(ret, img->id))
+		strv_add(ret, img->id);
 	return 0;
 }
 
-static int filter_before(struct listing *l, const char *value, struct err *err)
+static int set_before(struct listing *l, const char *value, struct err *err)
 {
 	return find_id(l, value, &l->before, err);
 }
 
-static int filter_since(struct listing *l, const char *value, struct err *err)
+static int set_since(struct listing *l, const char *value, struct err *err)
 {
 	return find_id(l, value, &l->since, err);
+}
+
+static int set_until(struct listing *l, const char *value, struct err *err)
+{
+	return filter_until(value, &l->until_s, err);
 }
 
 static const struct {
 	const char *name;
 	int (*set)(struct listing *l, const char *value, struct err *err);
 } filters[] = {
-	{ "dangling", filter_dangling }, { "reference", filter_reference },
-	{ "label", filter_label },       { "before", filter_before },
-	{ "since", filter_since },
+	{ "dangling", set_dangling }, { "reference", set_reference }, { "label", set_label },
+	{ "label!", set_without },    { "before", set_before },       { "since", set_since },
+	{ "until", set_until },
 };
 
 static int set_filter(struct listing *l, const char *text, struct err *err)
@@ -138,110 +164,149 @@ static int set_filter(struct listing *l, const char *text, struct err *err)
 			return filters[i].set(l, value + 1, err);
 	return err_set(
 		err, EINVAL,
-		"filter %s: not one of dangling=, reference=, label=, before=, since=", text);
+		"filter %s: not one of dangling=, reference=, label=, label!=, before=, since=, until=",
+		text);
 }
 
-static bool is_wanted_name(const struct listing *l, const char *name, const char *repo)
+/* As docker matches: the familiar form, whole or without tag and digest; and the same in full. */
+static bool is_wanted(const struct listing *l, const char *normalized)
 {
+	auto_free char *name = image_ref_familiar(normalized), *repo = NULL, *tag = NULL;
+	auto_free char *full_repo = NULL;
+	const char *forms[] = { name, normalized, NULL, NULL };
+
+	image_ref_split(normalized, &repo, &tag);
+	full_repo = mem_strn(normalized, strlen(normalized) - (strlen(name) - strlen(repo)));
+	forms[2] = repo;
+	forms[3] = full_repo;
 	for (size_t i = 0; i < l->references.n; i++)
-		if (fnmatch(l->references.v[i], name, FNM_PATHNAME) == 0 ||
-		    fnmatch(l->references.v[i], repo, FNM_PATHNAME) == 0)
-			return true;
+		for (size_t k = 0; k < ARRAY_LEN(forms); k++)
+			if (fnmatch(l->references.v[i], forms[k], FNM_PATHNAME) == 0)
+				return true;
 	return !l->references.n;
-}
-
-static bool has_label(const struct strv *have, const char *want)
-{
-	const char *eq = strchr(want, '=');
-	auto_free char *name = mem_strn(want, strcspn(want, "="));
-	const char *value = strv_env_get(have, name);
-
-	return value && (!eq || str_eq(value, eq + 1));
-}
-
-static int has_labels(struct listing *l, const struct image *img, struct err *err)
-{
-	auto_image_config struct image_config *config = NULL;
-	auto_image struct image *full = NULL;
-	int rc;
-
-	if (!l->labels.n)
-		return 1;
-	rc = image_get(&l->c->rt, img->id, &full, err);
-	if (rc >= 0)
-		rc = image_config_parse(full->config, strlen(full->config), &config, err);
-	for (size_t i = 0; rc >= 0 && i < l->labels.n; i++)
-		if (!has_label(&config->labels, l->labels.v[i]))
-			return 0;
-	return rc < 0 ? rc : 1;
 }
 
 /* --- rows
  * -----------------------------------------------------------------------------------------------
  */
 
-static void add_row(struct listing *l, const struct image *img, const char *repo, const char *tag)
+struct row_name {
+	const char *repo, *tag, *digest;
+};
+
+static void add_row(struct listing *l, const struct image *img, const struct row_name *n)
 {
 	json_t *row = out_row_new();
 
-	out_row_set(row, "Repository", repo);
-	out_row_set(row, "Tag", tag);
+	out_row_set(row, "Repository", n->repo);
+	out_row_set(row, "Tag", n->tag);
 	out_row_take(row, "ID", l->a->no_trunc ? mem_str(img->id) : out_short_id(img->id));
 	out_row_take(row, "CreatedSince", out_ago(img->created_s));
 	out_row_take(row, "CreatedAt", out_time(img->created_s));
 	out_row_take(row, "Size", out_size(img->size_bytes));
 	out_row_take(row, "VirtualSize", out_size(img->size_bytes));
-	out_row_set(row, "Digest", "<none>");
+	out_row_set(row, "Digest", n->digest);
 	out_row_set(row, "Containers", "N/A");
 	out_row_set(row, "SharedSize", "N/A");
 	out_row_set(row, "UniqueSize", "N/A");
 	json_array_append_new(l->rows, row);
 }
 
-static void add_rows(struct listing *l, const struct image *img, const struct strv *tags)
-{
-	if (!tags->n && !l->references.n)
-		add_row(l, img, "<none>", "<none>");
-	for (size_t i = 0; i < tags->n; i++) {
-		auto_free char *name = image_ref_familiar(tags->v[i]);
-		auto_free char *repo = NULL, *tag = NULL;
+struct names {
+	struct strv tags, digests;
+};
 
-		image_ref_split(tags->v[i], &repo, &tag);
-		if (is_wanted_name(l, name, repo))
-			add_row(l, img, repo, tag);
-	}
+static void names_free(struct names *n)
+{
+	strv_free(&n->tags);
+	strv_free(&n->digests);
 }
 
-/* before= those older than it, since= those newer. */
+static bool is_same_repo(const char *a, const char *b)
+{
+	auto_free char *repo_a = NULL, *repo_b = NULL, *tag_a = NULL, *tag_b = NULL;
+
+	image_ref_split(a, &repo_a, &tag_a);
+	image_ref_split(b, &repo_b, &tag_b);
+	return str_eq(repo_a, repo_b);
+}
+
+/* A row for each of the name's digests where these are shown, else one. */
+static void add_name(struct listing *l, const struct image *img, const struct names *n,
+		     const char *name)
+{
+	auto_free char *repo = NULL, *tag = NULL;
+	bool any = false;
+
+	image_ref_split(name, &repo, &tag);
+	for (size_t i = 0; i < n->digests.n && (!any || l->a->digests); i++) {
+		if (!is_same_repo(name, n->digests.v[i]))
+			continue;
+		any = true;
+		add_row(l, img, &(struct row_name){ repo, tag, strchr(n->digests.v[i], '@') + 1 });
+	}
+	if (!any)
+		add_row(l, img, &(struct row_name){ repo, tag, "<none>" });
+}
+
+/* Has digest i a row already: that of a tag, or of another digest of its repository? */
+static bool is_shown(const struct listing *l, const struct names *n, size_t i)
+{
+	for (size_t k = 0; k < n->tags.n; k++)
+		if (is_same_repo(n->tags.v[k], n->digests.v[i]))
+			return true;
+	return !l->a->digests && i && is_same_repo(n->digests.v[i - 1], n->digests.v[i]);
+}
+
+/* Repositories that know it by a digest only have a row as well; an image without a name has one.
+ */
+static void add_rows(struct listing *l, const struct image *img, const struct names *n)
+{
+	static const struct row_name none = { "<none>", "<none>", "<none>" };
+
+	for (size_t i = 0; i < n->tags.n; i++)
+		if (is_wanted(l, n->tags.v[i]))
+			add_name(l, img, n, n->tags.v[i]);
+	for (size_t i = 0; i < n->digests.n; i++) {
+		auto_free char *repo = NULL, *tag = NULL;
+
+		if (is_shown(l, n, i) || !is_wanted(l, n->digests.v[i]))
+			continue;
+		image_ref_split(n->digests.v[i], &repo, &tag);
+		add_row(l, img, &(struct row_name){ repo, tag, strchr(n->digests.v[i], '@') + 1 });
+	}
+	if (!n->tags.n && !n->digests.n && !l->references.n)
+		add_row(l, img, &none);
+}
+
+/* before= those older than each of them, since= those newer. */
 static bool is_in_span(struct listing *l, const struct image *img)
 {
-	bool in = (!l->before || l->is_before) && (!l->since || !l->is_since);
+	bool in = l->n_before == l->before.n && !l->n_since;
 
-	if (str_eq(img->id, l->before))
-		l->is_before = true;
-	if (str_eq(img->id, l->since)) {
-		l->is_since = true;
-		in = false;
-	}
-	return in;
+	l->n_before += strv_has(&l->before, img->id);
+	l->n_since += strv_has(&l->since, img->id);
+	return in && !l->n_since && (!l->until_s || img->created_s < l->until_s);
 }
 
 static int add_image(const struct image *img, void *arg, struct err *err)
 {
-	auto_strv struct strv tags = { 0 };
+	cleanup(names_free) struct names n = { 0 };
 	struct listing *l = arg;
 	int rc;
 
 	if (!is_in_span(l, img))
 		return 0;
-	rc = image_tags(&l->c->rt, img->id, &tags, err);
+	rc = image_tags(&l->c->rt, img->id, &n.tags, err);
+	if (rc >= 0)
+		rc = image_repo_digests(&l->c->rt, img->id, &n.digests, err);
 	if (rc < 0)
 		return rc;
-	if (l->dangling >= 0 && l->dangling != (tags.n == 0))
+	if (l->dangling >= 0 && l->dangling != (n.tags.n == 0))
 		return 0;
-	rc = has_labels(l, img, err);
+	rc = image_has_labels(&l->c->rt, img->id, &l->labels, &l->without, err);
 	if (rc > 0)
-		add_rows(l, img, &tags);
+		add_rows(l, img, &n);
 	return rc < 0 ? rc : 0;
 }
 
@@ -253,7 +318,7 @@ static int list(struct listing *l, const char *name, struct err *err)
 	int rc = 0;
 
 	if (name)
-		strv_add(&l->references, name);
+		rc = set_reference(l, name, err);
 	for (size_t i = 0; rc >= 0 && i < a->filters.n; i++)
 		rc = set_filter(l, a->filters.v[i], err);
 	if (rc >= 0)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* image prune, builder prune and prune (system prune) */
 #include <errno.h>
+#include <string.h>
 
 #include <shale/container.h>
 #include <shale/image.h>
@@ -16,12 +17,12 @@ struct prune_args {
 };
 
 #define OFF(field) offsetof(struct prune_args, field)
-#define OPT_COMMON                                                                                   \
+#define FILTERS    "until=24h or a time, label=KEY[=VALUE], label!=KEY[=VALUE]"
+#define OPT_COMMON(filters_help)                                                                     \
 	{ 'f', "force", OPT_BOOL, OFF(force), NULL, "do not ask" },                                  \
 		{ 0, "dry-run", OPT_BOOL, OFF(dry_run), NULL, "only print what would go, and why" }, \
 	{                                                                                            \
-		0, "filter", OPT_STRV, OFF(filters), "FILTER",                                       \
-			"until=24h or a time, label=KEY[=VALUE], label!=KEY[=VALUE]"                 \
+		0, "filter", OPT_STRV, OFF(filters), "FILTER", filters_help                          \
 	}
 #define OPT_NOW                                                                                    \
 	{                                                                                          \
@@ -31,13 +32,13 @@ struct prune_args {
 
 static const struct opt image_opts[] = {
 	{ 'a', "all", OPT_BOOL, OFF(all), NULL, "also images with a name that no container uses" },
-	OPT_COMMON,
+	OPT_COMMON(FILTERS ", dangling=true|false"),
 	OPT_NOW,
 	{ 0 },
 };
 static const struct opt builder_opts[] = {
 	{ 'a', "all", OPT_BOOL, OFF(all), NULL, "the same: all that no image needs goes" },
-	OPT_COMMON,
+	OPT_COMMON(FILTERS),
 	{ 0, "reserved-space", OPT_STR, OFF(reserved), "SPACE",
 	  "so much stays in any case: bytes (10GB) or a share (10%)" },
 	{ 0, "max-used-space", OPT_STR, OFF(max_used), "SPACE", "only what is above this goes" },
@@ -48,7 +49,7 @@ static const struct opt builder_opts[] = {
 };
 static const struct opt system_opts[] = {
 	{ 'a', "all", OPT_BOOL, OFF(all), NULL, "also images with a name that no container uses" },
-	OPT_COMMON,
+	OPT_COMMON(FILTERS),
 	OPT_NOW,
 	{ 0 },
 };
@@ -90,6 +91,25 @@ static int prune_images(struct cli *c, const struct prune_args *a, const struct 
 	return rc < 0 ? rc : removal_plan(&victims, "images", err);
 }
 
+/* dangling=false is docker's other word for --all. */
+static int take_dangling(struct prune_args *a, struct err *err)
+{
+	static const char name[] = "dangling=";
+	bool only = true;
+
+	for (size_t i = 0; i < a->filters.n;) {
+		if (!str_starts(a->filters.v[i], name)) {
+			i++;
+			continue;
+		}
+		if (filter_bool("dangling", a->filters.v[i] + strlen(name), &only, err) < 0)
+			return -EINVAL;
+		a->all = !only;
+		strv_remove(&a->filters, i);
+	}
+	return 0;
+}
+
 static int image_prune_main(struct cli *c, void *args, int argc, char **argv)
 {
 	static const char *const questions[] = {
@@ -98,12 +118,12 @@ static int image_prune_main(struct cli *c, void *args, int argc, char **argv)
 	};
 	auto_image_removal struct image_removal r = { 0 };
 	cleanup(prune_limits_free) struct prune_limits l = { 0 };
-	const struct prune_args *a = args;
+	struct prune_args *a = args;
 	struct err err = { 0 };
 
 	(void)argc;
 	(void)argv;
-	if (prune_limits_parse(&a->filters, &l, &err) < 0)
+	if (take_dangling(a, &err) < 0 || prune_limits_parse(&a->filters, &l, &err) < 0)
 		return cli_usage(c, &err);
 	if (!a->force && !a->dry_run && !cli_confirm(questions[a->all]))
 		return 0;

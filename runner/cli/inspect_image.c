@@ -87,21 +87,29 @@ static json_t *rootfs_json(const struct image_layer *l, size_t n)
 	return rootfs;
 }
 
-static int set_tags(struct cli *c, const struct image *img, json_t *o, struct err *err)
+static json_t *familiar_json(const struct strv *names)
 {
-	auto_strv struct strv tags = { 0 };
 	json_t *list = json_array();
-	int rc = 0;
 
-	json_object_set_new(o, "RepoTags", list);
-	json_object_set_new(o, "RepoDigests", json_array());
-	if (*img->id)
-		rc = image_tags(&c->rt, img->id, &tags, err);
-	for (size_t i = 0; i < tags.n; i++) {
-		auto_free char *name = image_ref_familiar(tags.v[i]);
+	for (size_t i = 0; i < names->n; i++) {
+		auto_free char *name = image_ref_familiar(names->v[i]);
 
 		json_array_append_new(list, json_from_str(name));
 	}
+	return list;
+}
+
+static int set_tags(struct cli *c, const struct image *img, json_t *o, struct err *err)
+{
+	auto_strv struct strv tags = { 0 }, digests = { 0 };
+	int rc = 0;
+
+	if (*img->id)
+		rc = image_tags(&c->rt, img->id, &tags, err);
+	if (rc >= 0 && *img->id)
+		rc = image_repo_digests(&c->rt, img->id, &digests, err);
+	json_object_set_new(o, "RepoTags", familiar_json(&tags));
+	json_object_set_new(o, "RepoDigests", familiar_json(&digests));
 	return rc;
 }
 

@@ -12,8 +12,7 @@ void prune_limits_free(struct prune_limits *l)
 	strv_free(&l->without);
 }
 
-/* "24h" ago, seconds since the epoch, or a date as docker takes it. */
-static int parse_until(const char *text, int64_t *ret, struct err *err)
+int filter_until(const char *text, int64_t *ret, struct err *err)
 {
 	static const char *const formats[] = { "%Y-%m-%dT%H:%M:%SZ", "%Y-%m-%dT%H:%M:%S",
 					       "%Y-%m-%d" };
@@ -40,6 +39,14 @@ static int parse_until(const char *text, int64_t *ret, struct err *err)
 	return err_set(err, EINVAL, "filter until=%s: neither a duration (24h) nor a time", text);
 }
 
+int filter_bool(const char *name, const char *text, bool *ret, struct err *err)
+{
+	*ret = str_eq(text, "true") || str_eq(text, "1");
+	if (*ret || str_eq(text, "false") || str_eq(text, "0"))
+		return 0;
+	return err_set(err, EINVAL, "filter %s: \"%s\" is not true or false", name, text);
+}
+
 int prune_limits_parse(const struct strv *filters, struct prune_limits *ret, struct err *err)
 {
 	for (size_t i = 0; i < filters->n; i++) {
@@ -47,7 +54,7 @@ int prune_limits_parse(const struct strv *filters, struct prune_limits *ret, str
 		int rc = 0;
 
 		if (str_starts(f, "until="))
-			rc = parse_until(f + strlen("until="), &ret->before_s, err);
+			rc = filter_until(f + strlen("until="), &ret->before_s, err);
 		else if (str_starts(f, "label!="))
 			strv_add(&ret->without, f + strlen("label!="));
 		else if (str_starts(f, "label="))

@@ -22,8 +22,8 @@ static int load(struct runtime *rt, struct rows *r, struct err *err)
 	auto_db_stmt struct db_stmt *st = NULL;
 	int rc;
 
-	rc = db_query(rt->db, IMAGE_SELECT " ORDER BY created DESC, stored DESC, id", NULL, &st,
-		      err);
+	rc = db_query(rt->db, IMAGE_SELECT " ORDER BY created DESC, stored DESC, rowid DESC", NULL,
+		      &st, err);
 	while (rc >= 0 && (rc = db_step(st, err)) > 0) {
 		if (r->n == r->cap) {
 			r->cap = r->cap ? r->cap * 2 : 16;

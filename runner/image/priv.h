@@ -91,6 +91,8 @@ int image_manifests_drop(struct runtime *rt, const char *image, uint64_t *ret_by
 /* "name@sha256:…" -> the image that the repository gave for it: 1, or 0. */
 int image_repo_digest_get(struct runtime *rt, const char *normalized, char **ret_id,
 			  struct err *err);
+int image_repo_digest_drop(struct runtime *rt, const char *normalized, const char *id,
+			   struct err *err);
 
 /* --- [hash] --- */
 

@@ -45,13 +45,9 @@ static bool has_label(const struct strv *have, const char *want)
 	return false;
 }
 
-/* All of the wanted ones and none of the others: 1 or 0. */
-static int labels_fit(struct runtime *rt, const char *id, const struct image_prune_opts *o,
-		      struct err *err)
+int image_has_labels(struct runtime *rt, const char *id, const struct strv *with,
+		     const struct strv *without, struct err *err)
 {
-	static const struct strv none = { 0 };
-	const struct strv *with = o->labels ? o->labels : &none,
-			  *without = o->without_labels ? o->without_labels : &none;
 	auto_image_config struct image_config *config = NULL;
 	auto_image struct image *img = NULL;
 	bool fits = true;
@@ -77,12 +73,16 @@ static int is_unused(struct runtime *rt, const char *id, const void *arg, struct
 		"SELECT 1 FROM images i WHERE id=?1 AND pinned=0"
 		" AND NOT EXISTS(SELECT 1 FROM containers WHERE image=i.id)"
 		" AND (?2 OR NOT EXISTS(SELECT 1 FROM tags WHERE image=i.id)) AND (?3=0 OR created<?3)";
+	static const struct strv none = { 0 };
 	const struct image_prune_opts *o = arg;
 	int64_t one;
 	int rc = db_get_int(rt->db, sql, DB_ARGS(DB_T(id), DB_I(o->all), DB_I(o->before_s)), &one,
 			    err);
 
-	return rc <= 0 ? rc : labels_fit(rt, id, o, err);
+	if (rc <= 0)
+		return rc;
+	return image_has_labels(rt, id, o->labels ? o->labels : &none,
+				o->without_labels ? o->without_labels : &none, err);
 }
 
 /* Newest first: what rests on others goes before them, so that the bytes of each are its own. */

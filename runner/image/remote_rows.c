@@ -157,6 +157,31 @@ int image_repo_digest_put(struct runtime *rt, const char *repo, const char *dige
 		      DB_ARGS(DB_T(repo), DB_T(digest), DB_T(image)), err);
 }
 
+int image_repo_digests(struct runtime *rt, const char *id, struct strv *ret, struct err *err)
+{
+	auto_db_stmt struct db_stmt *st = NULL;
+	int rc = db_query(
+		rt->db, "SELECT repo,digest FROM repo_digests WHERE image=?1 ORDER BY repo,digest",
+		DB_ARGS(DB_T(id)), &st, err);
+
+	while (rc >= 0 && (rc = db_step(st, err)) > 0)
+		strv_addf(ret, "%s@%s", db_col_str(st, 0), db_col_str(st, 1));
+	return rc;
+}
+
+int image_repo_digest_drop(struct runtime *rt, const char *normalized, const char *id,
+			   struct err *err)
+{
+	struct image_remote r = { 0 };
+	int rc;
+
+	image_remote_name(normalized, &r);
+	rc = db_run(rt->db, "DELETE FROM repo_digests WHERE repo=?1 AND digest=?2 AND image=?3",
+		    DB_ARGS(DB_T(r.repo), DB_T(r.digest), DB_T(id)), err);
+	image_remote_names_free(&r);
+	return rc < 0 ? rc : 0;
+}
+
 int image_repo_digest_get(struct runtime *rt, const char *normalized, char **ret_id,
 			  struct err *err)
 {

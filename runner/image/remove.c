@@ -71,6 +71,7 @@ struct job {
 	struct runtime *rt;
 	const char *id;
 	struct strv untag; /* normalised */
+	char *digest;      /* "repo@sha256:…" that goes, or NULL */
 	bool is_deleted, now;
 	struct image_gone gone; /* into the trash: what will go */
 	int64_t removed_ns;     /* one command's removals are undone together */
@@ -81,6 +82,7 @@ struct job {
 static void job_free(struct job *j)
 {
 	strv_free(&j->untag);
+	free(j->digest);
 	image_gone_free(&j->gone);
 	free(j->kept);
 }
@@ -111,6 +113,18 @@ static int check_pin(struct job *j, const char *name, struct err *err)
 	return err_hint(err, "shale unpin %.80s", name);
 }
 
+/* What a repository called it: that alone goes while the image has another name. */
+static int decide_digest(struct job *j, const char *name, const struct strv *tags, struct err *err)
+{
+	auto_strv struct strv digests = { 0 };
+	int rc = image_repo_digests(j->rt, j->id, &digests, err);
+
+	if (rc >= 0)
+		rc = image_ref_normalize(name, &j->digest, err);
+	j->is_deleted = tags->n == 0 && digests.n <= 1;
+	return rc < 0 ? rc : 0;
+}
+
 /* Which names go, and whether the image goes with them. */
 static int decide(struct job *j, const char *name, const char *tag, bool force, struct err *err)
 {
@@ -118,12 +132,14 @@ static int decide(struct job *j, const char *name, const char *tag, bool force, 
 	int rc;
 
 	rc = image_tags(j->rt, j->id, &tags, err);
+	if (rc >= 0 && !tag && strchr(name, '@'))
+		rc = decide_digest(j, name, &tags, err);
 	if (rc < 0)
 		return rc;
 	if (tag) {
 		strv_add(&j->untag, tag);
 		j->is_deleted = tags.n <= 1;
-	} else {
+	} else if (!j->digest) {
 		if (tags.n > 1 && !force) {
 			auto_free char *a = image_ref_familiar(tags.v[0]),
 				       *b = image_ref_familiar(tags.v[1]);
@@ -223,6 +239,9 @@ static int apply_rows(struct job *j, struct err *err)
 
 	for (size_t i = 0; rc >= 0 && i < j->untag.n; i++)
 		rc = store_tag_remove(j->rt->store, j->untag.v[i], err);
+	/* In the trash the image keeps what it was called. */
+	if (rc >= 0 && j->digest && !j->is_deleted)
+		rc = image_repo_digest_drop(j->rt, j->digest, j->id, err);
 	return rc < 0 || !j->is_deleted ? rc : delete_rows(j, err);
 }
 
@@ -230,6 +249,8 @@ static int apply_files(struct job *j, struct image_removal *r, struct err *err)
 {
 	for (size_t i = 0; i < j->untag.n; i++)
 		strv_add_take(&r->untagged, image_ref_familiar(j->untag.v[i]));
+	if (j->digest)
+		strv_add_take(&r->untagged, image_ref_familiar(j->digest));
 	if (!j->is_deleted)
 		return 0;
 	strv_add(&r->deleted, j->id);

@@ -86,6 +86,16 @@ has "is up to date" "Status: Image is up to date for $reg/me/img:v1"
 is "by one request" 1 "$(($(requests) - before))"
 ok "pull by digest" shale pull "$reg/me/img@$digest"
 ok "by which it is found" shale inspect "$reg/me/img@$digest"
+is "inspect names it" "$reg/me/img@$digest" "$(shale inspect --format '{{index .RepoDigests 0}}' "$reg/me/img:v1")"
+is "images --digests as well" "v1 $digest" "$(shale images --digests --format '{{.Tag}} {{.Digest}}' "$reg/me/img")"
+store digest
+ok "pulled by digest alone" shale pull "$reg/me/img@$digest"
+is "it has a row without tag" "$reg/me/img <none> $digest" "$(shale images --format '{{.Repository}} {{.Tag}} {{.Digest}}')"
+shale tag "$reg/me/img@$digest" mine
+ok "rmi by digest" shale rmi "$reg/me/img@$digest"
+has "takes that away" "Untagged: $reg/me/img@$digest"
+is "the image keeps its name" "mine latest" "$(shale images --format '{{.Repository}} {{.Tag}}')"
+store store
 ok "quiet" shale pull -q "$reg/me/img:v1"
 is "prints the ID" "$id" "$(cat "$T/out")"
 ok "push what was pulled" sh -c "$SHALE tag $reg/me/img:v1 $reg/again/img:x && $SHALE push $reg/again/img:x"
