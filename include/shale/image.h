@@ -392,6 +392,41 @@ int image_login(const struct image_access *a, const char *registry, const char *
 /* 1, or 0 when there were none. */
 int image_logout(const struct image_access *a, const char *registry, struct err *err);
 
+/* --- mounted where the host sees it --- */
+
+/* dir NULL: one of the run state is made. *ret_dir: where; the caller owns it. An image that is
+ * there already stays. -EBUSY: another image is mounted at dir. */
+int image_mount(struct runtime *rt, const char *name, const char *dir, char **ret_dir,
+		struct err *err);
+/* which: an image, a directory, NULL for all. ret_dirs: those that are free again. -ENOENT,
+ * -EBUSY. */
+int image_unmount(struct runtime *rt, const char *which, bool lazy, struct strv *ret_dirs,
+		  struct err *err);
+typedef int image_mount_fn(const char *id, const char *dir, void *arg, struct err *err);
+int image_mounts(struct runtime *rt, image_mount_fn *fn, void *arg, struct err *err);
+
+/* --- two images [hash] --- */
+
+struct image_change {
+	char kind;                         /* 'A' only the second has it, 'D' only the first, 'C' */
+	const char *path;                  /* "/etc/passwd"; NULL: it is of the config */
+	const char *field;                 /* "Env.PATH", "architecture" */
+	const char *old_value, *new_value; /* of a field; NULL: not set */
+	struct strv what; /* of a path: type size content target device mode owner xattrs time */
+	struct strv text; /* the same for people: "mode 0644 -> 0600" */
+};
+typedef int image_change_fn(const struct image_change *ch, void *arg, struct err *err);
+struct image_compare_opts {
+	bool times; /* also what differs in its mtime only */
+	bool read;  /* contents are read; else the tables' checksums (no proof) tell where they can
+		     */
+};
+/* Of images or build steps. The config's fields first, then paths in order. 1 when something
+ * differs, else 0. */
+int image_compare(struct runtime *rt, const char *const names[2],
+		  const struct image_compare_opts *o, image_change_fn *fn, void *arg,
+		  struct err *err);
+
 /* --- verify --- */
 
 enum image_damaged_kind { IMAGE_DAMAGED_LAYER, IMAGE_DAMAGED_CONFIG, IMAGE_DAMAGED_BLOB };

@@ -4,18 +4,26 @@
 
 extern const struct command cmd_builder_prune, cmd_du, cmd_gc, cmd_pin, cmd_prune, cmd_trash,
 	cmd_undo, cmd_unpin, cmd_complete, cmd_container_inspect, cmd_container_prune, cmd_create,
-	cmd_diff, cmd_exec, cmd_history, cmd_image_inspect, cmd_image_prune, cmd_images, cmd_info,
-	cmd_inspect, cmd_kill, cmd_logs, cmd_monitor, cmd_ps, cmd_rm, cmd_rmi, cmd_run, cmd_start,
-	cmd_stop, cmd_tag, cmd_tidy, cmd_version, cmd_wait;
+	cmd_diff, cmd_exec, cmd_history, cmd_image_inspect, cmd_image_prune, cmd_image_tree,
+	cmd_images, cmd_info, cmd_inspect, cmd_kill, cmd_logs, cmd_monitor, cmd_ps, cmd_rm, cmd_rmi,
+	cmd_run, cmd_start, cmd_stop, cmd_tag, cmd_tidy, cmd_version, cmd_wait;
 
 /* shale-build has their options. */
-#define HEAVY(id, word, text)                                                                      \
-	static const struct command id = {                                                         \
-		.name = (word), .summary = (text), .max_args = -1, .flags = CMD_HEAVY | CMD_ANYONE \
-	}
+#define HEAVY_AS(id, word, text, more)                                                             \
+	static const struct command id = { .name = (word),                                         \
+					   .summary = (text),                                      \
+					   .max_args = -1,                                         \
+					   .flags = CMD_HEAVY | CMD_ANYONE | (more) }
+#define HEAVY(id, word, text) HEAVY_AS(id, word, text, 0)
 HEAVY(heavy_bench, "bench", "Compare the drivers on this host");
 HEAVY(heavy_build, "build", "Build an image from a Dockerfile");
 HEAVY(heavy_export, "export", "Write a container's file system as a tar archive");
+HEAVY_AS(heavy_image_diff, "image-diff",
+	 "Show what differs between two images; exit 0 the same, 1 different, 2 trouble",
+	 CMD_HIDDEN);
+HEAVY_AS(heavy_image_mount, "image-mount", "Mount an image read-only, or list those mounted",
+	 CMD_HIDDEN);
+HEAVY_AS(heavy_image_unmount, "image-unmount", "Unmount images", CMD_HIDDEN);
 HEAVY(heavy_import, "import", "Make an image of a root file system's tar archive");
 HEAVY(heavy_load, "load", "Load images from an archive");
 HEAVY(heavy_login, "login", "Log in to a registry");
@@ -38,8 +46,12 @@ const struct command *const cli_commands[] = {
 	&heavy_export,
 	&cmd_gc,
 	&cmd_history,
+	&heavy_image_diff,
 	&cmd_image_inspect,
+	&heavy_image_mount,
 	&cmd_image_prune,
+	&cmd_image_tree,
+	&heavy_image_unmount,
 	&cmd_images,
 	&heavy_import,
 	&cmd_info,

@@ -75,12 +75,16 @@ static int is_unused(struct runtime *rt, const char *id, const void *arg, struct
 		" AND (?2 OR NOT EXISTS(SELECT 1 FROM tags WHERE image=i.id)) AND (?3=0 OR created<?3)";
 	static const struct strv none = { 0 };
 	const struct image_prune_opts *o = arg;
+	auto_free char *dir = NULL;
 	int64_t one;
 	int rc = db_get_int(rt->db, sql, DB_ARGS(DB_T(id), DB_I(o->all), DB_I(o->before_s)), &one,
 			    err);
 
 	if (rc <= 0)
 		return rc;
+	rc = image_mounted(rt, id, &dir, err);
+	if (rc)
+		return rc < 0 ? rc : 0;
 	return image_has_labels(rt, id, o->labels ? o->labels : &none,
 				o->without_labels ? o->without_labels : &none, err);
 }

@@ -113,6 +113,17 @@ static int check_pin(struct job *j, const char *name, struct err *err)
 	return err_hint(err, "shale unpin %.80s", name);
 }
 
+static int check_mount(struct job *j, const char *name, struct err *err)
+{
+	auto_free char *dir = NULL;
+	int rc = image_mounted(j->rt, j->id, &dir, err);
+
+	if (rc <= 0)
+		return rc;
+	err_set(err, EBUSY, "image %.80s is mounted at %s", name, dir);
+	return err_hint(err, "shale image unmount %s", dir);
+}
+
 /* What a repository called it: that alone goes while the image has another name. */
 static int decide_digest(struct job *j, const char *name, const struct strv *tags, struct err *err)
 {
@@ -158,6 +169,8 @@ static int decide(struct job *j, const char *name, const char *tag, bool force, 
 	if (rc < 0)
 		return rc;
 	rc = check_user(j, name, tag && !force, err);
+	if (rc >= 0)
+		rc = check_mount(j, name, err);
 	if (rc == -EBUSY && tag && force) {
 		err_clear(err);
 		j->is_deleted = false;

@@ -94,5 +94,122 @@ for h in none short long bare; do
 	is "$h: each layer has its row" "$(shale inspect --format '{{range .Layers}}{{println .DiffID}}{{end}}' "h/$h:1" | grep . | tac)" "$(rows $h | cut -d'|' -f5 | grep .)"
 	is "$h: the topmost is the image" "$(shale inspect --format '{{.Id}}' "h/$h:1")" "$(rows $h | head -n 1 | cut -d'|' -f1)"
 done
+
+# mount
+at=$(stat -c '%D' "$SHALE_ROOT" 2>/dev/null).$(stat -c %i "$SHALE_ROOT")
+undo="$SHALE image unmount -fa >/dev/null 2>&1"
+mkdir "$T/m1" "$T/m2"
+cat >A <<'D'
+FROM busybox
+RUN mkdir -p /d/gone /d/kept /d/empty && echo 1 >/d/gone/f && echo 2 >/d/kept/f && ln /d/kept/f /d/kept/hard && ln -s f /d/kept/soft
+RUN chown -R 5:6 /bin && mv /d/kept /d/moved && mkfifo /d/fifo && echo one >/d/same-size && touch /d/x && chmod 4755 /d/x
+RUN rm -r /d/gone && mkdir /d/gone && echo new >/d/gone/f && echo later >>/d/moved/f
+ENV PATH=/bin KEEP=1 ONLY=a
+LABEL l=1
+EXPOSE 80
+D
+cat >B <<'D'
+FROM busybox
+RUN mkdir -p /d/gone /d/kept /d/empty && echo 1 >/d/gone/f && echo 2 >/d/kept/f && ln /d/kept/f /d/kept/hard && ln -s f /d/kept/soft
+RUN chown -R 5:6 /bin && mkdir /d/fifo && echo two >/d/same-size && rm -r /home && rm /d/kept/soft && ln -s g /d/kept/soft
+RUN chmod 600 /d/kept/hard && chown 7 /d/gone && touch -d @1 /d/gone/f
+ENV PATH=/sbin:/bin KEEP=1
+LABEL l=1 more=
+CMD ["x"]
+D
+for i in A B; do shale build -q --network none -t cmp:$i -f $i . >/dev/null; done
+ok "image mount" shale image mount cmp:A "$T/m1"
+is "says where" "$T/m1" "$(cat "$T/out")"
+is "read-only, nosuid and nodev" "ro,nosuid,nodev" "$(findmnt -no VFS-OPTIONS "$T/m1" | cut -d, -f1-3)"
+own=$(shale image mount cmp:B)
+ok "without a directory: one of the run state" test -d "$own/d/fifo"
+is "which stays the same" "$own" "$(shale image mount cmp:B)"
+is "the list" "cmp:A $T/m1 cmp:B $own" "$(shale image mount --format '{{.Image}} {{.Dir}}' | sort | tr '\n' ' ' | sed 's/ $//')"
+code 1 "rmi of a mounted image" shale rmi cmp:A
+has "names the mount" "mounted at $T/m1"
+ok "prune -a" shale image prune -af
+is "leaves it too" "A B" "$(shale images --format '{{.Tag}}' cmp | sort | tr '\n' ' ' | sed 's/ $//')"
+code 1 "another image at the same place" shale image mount cmp:B "$T/m1"
+has "is refused" "is mounted at $T/m1"
+ok "the same one again" shale image mount cmp:A "$T/m1"
+code 1 "a place inside the store" shale image mount cmp:B "$SHALE_ROOT/tmp"
+has "is refused" "inside the store"
+shale import "$top/build/base.tar" cmp:base >/dev/null
+ok "an image of one layer" shale image mount cmp:base "$T/m2"
+is "is not to be written to either" "ro,nosuid,nodev" "$(findmnt -no VFS-OPTIONS "$T/m2" | cut -d, -f1-3)"
+(cd "$T/m2" && sleep 30) & holder=$!
+sleep 0.1
+code 1 "unmount while it is in use" shale image unmount "$T/m2"
+has "says so" "files in it are open"
+ok "by force" shale image unmount -f "$T/m2"
+kill $holder 2>/dev/null || true
+
+# diff: what the two mounts show
+cat >"$T/cmp.py" <<'PY'
+import os, stat, sys
+def tree(root):
+    t = {}
+    for d, dirs, files in os.walk(root):
+        for n in dirs + files + ([""] if d == root else []):
+            p = os.path.join(d, n) if n else d
+            s = os.lstat(p)
+            what = (stat.S_IFMT(s.st_mode), stat.S_IMODE(s.st_mode), s.st_uid, s.st_gid, int(s.st_mtime))
+            if stat.S_ISREG(s.st_mode): what += (open(p, "rb").read(),)
+            if stat.S_ISLNK(s.st_mode): what += (os.readlink(p),)
+            t["/" + os.path.relpath(p, root) if p != root else "/"] = what
+    return t
+a, b = tree(sys.argv[1]), tree(sys.argv[2])
+for p in sorted(set(a) | set(b), key=lambda p: p.split("/")):
+    if a.get(p) != b.get(p) and p != "/":  # of which no layer tells
+        print("A" if p not in a else "D" if p not in b else "C", p)
+PY
+python3 "$T/cmp.py" "$T/m1" "$own" >"$T/want"
+ok "there is something to compare" test "$(wc -l <"$T/want")" -gt 10
+for o in "" --read; do
+	# shellcheck disable=SC2086
+	code 1 "image diff $o: they differ" shale image diff --times $o --format '{{if .Path}}{{.Kind}} {{.Path}}{{end}}' cmp:A cmp:B
+	is "in what the mounts show" "" "$(grep . "$T/out" | diff "$T/want" - | head)"
+done
+code 1 "image diff" shale image diff cmp:A cmp:B
+has "a variable" "C Env.PATH: /bin -> /sbin:/bin"
+has "one that is gone" "D Env.ONLY: a"
+has "a label without value" "A Labels.more"
+has "a port" "D ExposedPorts.80/tcp"
+has "a command" 'C Cmd: ["/bin/sh"] -> ["x"]'
+has "a mode" "A /d/kept/hard"
+has "a target" "C /d/fifo (fifo -> directory)"
+has "a content of the same size" "C /d/same-size (content)"
+hasnt "what is the same" "KEEP"
+hasnt "of what only changed its time nothing is said" "C /d/gone/f (time"
+code 1 "the other way round" shale image diff cmp:B cmp:A
+has "an addition is a deletion" "D Labels.more"
+code 0 "image diff of the same" shale image diff cmp:A cmp:A
+is "is silent" "" "$(cat "$T/out")"
+code 2 "of what is not there" shale image diff cmp:A nosuch
+code 1 "json" shale image diff --format json cmp:A cmp:B
+has "has the fields" '{"Kind":"C","Path":null,"Field":"Env.PATH","Changed":[],"Old":"/bin","New":"/sbin:/bin"'
+has "and what of a path changed" '"Changed":["content"]'
+
+ok "unmount by image" shale image unmount cmp:A
+is "says from where" "$T/m1" "$(cat "$T/out")"
+code 1 "again" shale image unmount cmp:A
+umount "$own"
+is "what umount(8) took away is not listed" "" "$(shale image mount --format '{{.Dir}}')"
+ok "nor is anything of it left" test ! -e "/run/shale/$at"
+"$SHALE" image mount cmp:B "$T/m1" >/dev/null
+mkdir "$T/m1/x" 2>/dev/null || true
+ok "all" shale image unmount --all
+ok "rmi after it" shale rmi cmp:B
+
+# tree
+printf 'FROM cmp:base\nRUN echo >/x\n' | shale build -q --network none -t cmp:x -f - . >/dev/null
+ok "image tree" shale image tree
+has "the base is shared" "3 images"
+is "a line a layer, and the sum" "$(($(shale image tree --format '{{.Layer}}' | wc -l) + 1))" "$(shale image tree | wc -l)"
+is "json: each layer's parent is there" "" "$(shale image tree --format '{{.Parent}}' | grep . | sort -u | while read -r p; do shale image tree --format '{{.ChainID}}' | grep -qx "$p" || echo "$p"; done)"
+shale load -q -i "$T/h.tar" >/dev/null
+ok "of one image" shale image tree h/none:1
+has "has what shares layers with it" h/long:1
+hasnt "leaves out what does not" cmp:A
 no_leaks
 done_testing

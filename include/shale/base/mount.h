@@ -3,6 +3,7 @@
 #ifndef SHALE_BASE_MOUNT_H
 #define SHALE_BASE_MOUNT_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include <shale/base/err.h>
@@ -27,6 +28,8 @@ struct mount_entry *mount_list_add(struct mount_list *l, const char *type, const
 /* The file system that holds path: its type ("ext4") and mount point, read with libmount. Caller
  * owns both. */
 int mount_find(const char *path, char **ret_type, char **ret_target, struct err *err);
+/* Takes the topmost mount at path away; lazy: also while it is in use. -EBUSY. */
+int mount_remove(const char *path, bool lazy, struct err *err);
 /* How many mounts lie at or beneath path. */
 int mount_count_beneath(const char *path, struct err *err);
 

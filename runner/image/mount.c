@@ -1,0 +1,328 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * An image mounted where the host sees it, read-only, nosuid and nodev. First the detached mount,
+ * then the note of it, then it is attached in a transaction that has looked at the image's row once
+ * more, as rmi looks for mounts in its own: whoever is killed leaves a note without a mount, which
+ * the next one clears away.
+ *
+ * libmount (2.38) would hand the layers to mount(2) in one page of options, which hundreds of them
+ * do not fit into: it takes mounts away and reads the table, the mount itself is snap's.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+#include <shale/base/fault.h>
+#include <shale/base/fd.h>
+#include <shale/base/fs.h>
+#include <shale/base/mount.h>
+#include <shale/base/path.h>
+#include <shale/base/proc.h>
+#include <shale/base/sys.h>
+
+#include "mounted.h"
+#include "priv.h"
+
+enum { TRIES = 100 };
+
+/* Notes of dead mounts go, with the directories that were made for them. */
+static int clear_dead(const struct image_note *n, void *arg, struct err *err)
+{
+	const int *dir_fd = arg;
+
+	(void)err;
+	if (n->is_live)
+		return 0;
+	if (n->is_own_dir && n->dir)
+		rmdir(n->dir);
+	unlinkat(*dir_fd, n->name, 0);
+	return 0;
+}
+
+/* The directory of the notes, locked: those who write there take turns. */
+struct notes {
+	char *path;
+	int fd;
+};
+
+/* With the last mount all of it goes; what is not empty stays. */
+static void notes_close(struct notes *n)
+{
+	auto_free char *images = n->path ? path_join(n->path, "../images") : NULL;
+	auto_free char *parent = n->path ? path_join(n->path, "..") : NULL;
+
+	if (n->fd >= 0 && images && parent) {
+		rmdir(images);
+		if (rmdir(n->path) == 0)
+			rmdir(parent);
+	}
+	fd_close(&n->fd);
+	free(n->path);
+}
+#define NOTES_INIT                                                                                 \
+	{                                                                                          \
+		NULL, -1                                                                           \
+	}
+
+/* 0 when somebody has taken it away meanwhile. */
+static int try_notes(struct notes *n, struct err *err)
+{
+	struct stat st;
+	int rc = fs_mkdirs(n->path, 0700, err);
+
+	if (rc == -ENOENT)
+		return 0;
+	if (rc < 0)
+		return rc;
+	n->fd = open(n->path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (n->fd < 0)
+		return errno == ENOENT ? 0 : err_sys(err, "open %s", n->path);
+	if (flock(n->fd, LOCK_EX) < 0 || fstat(n->fd, &st) < 0)
+		return err_sys(err, "lock %s", n->path);
+	if (st.st_nlink)
+		return 1;
+	fd_close(&n->fd);
+	return 0;
+}
+
+static int notes_open(struct runtime *rt, struct notes *n, struct err *err)
+{
+	int rc = 0;
+
+	n->path = image_mounts_dir(rt);
+	for (int i = 0; rc == 0 && i < TRIES; i++)
+		rc = try_notes(n, err);
+	if (rc == 0)
+		return err_set(err, EAGAIN, "%s comes and goes", n->path);
+	if (rc < 0)
+		return rc;
+	err_clear(err);
+	return image_notes_walk(n->fd, clear_dead, &n->fd, err);
+}
+
+/* --- mount --- */
+
+struct target {
+	char *path; /* canonical */
+	int fd;
+	bool is_own;
+};
+
+static void target_free(struct target *t)
+{
+	free(t->path);
+	fd_close(&t->fd);
+}
+
+/* A directory of the run state with the image's name, or the one that was asked for. */
+static int open_target(struct runtime *rt, const char *id, const char *dir, struct target *t,
+		       struct err *err)
+{
+	auto_free char *notes = image_mounts_dir(rt);
+	auto_free char *own = mem_fmt("../images/%.12s", strchr(id, ':') + 1);
+	auto_free char *made = path_join(notes, own), *root = NULL;
+	int rc = dir ? 0 : fs_mkdirs(made, 0700, err);
+	size_t len;
+
+	if (rc < 0)
+		return rc;
+	t->is_own = !dir;
+	t->path = realpath(dir ? dir : made, NULL);
+	if (t->path)
+		t->fd = open(t->path, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (!t->path || t->fd < 0)
+		return err_sys(err, "%s", dir ? dir : made);
+	root = realpath(rt->root, NULL);
+	len = root ? strlen(root) : 0;
+	if (root && strncmp(t->path, root, len) == 0 && strchr("/", t->path[len]))
+		return err_set(err, EINVAL, "%s is inside the store", t->path);
+	return 0;
+}
+
+static int write_note(int notes_fd, const char *name, const char *id, const struct target *t,
+		      int mount_fd, struct err *err)
+{
+	auto_json json_t *o = json_object();
+	auto_free char *text = NULL;
+	struct stat st;
+
+	if (fstat(mount_fd, &st) < 0)
+		return err_sys(err, "stat the mount");
+	json_set_str(o, "image", id);
+	json_set_str(o, "dir", t->path);
+	if (!str_eq(json_get_str(o, "dir"), t->path))
+		return err_set(err, EINVAL, "%s: the name is not UTF-8", t->path);
+	json_object_set_new(o, "device", json_integer((json_int_t)st.st_dev));
+	json_object_set_new(o, "own", json_boolean(t->is_own));
+	text = json_text(o);
+	return fs_write_atomic(notes_fd, name, text, strlen(text), false, err);
+}
+
+/* In one transaction: rmi and prune are either done with the image or see the mount. */
+static int attach(struct runtime *rt, const char *id, int mount_fd, const struct target *t,
+		  struct err *err)
+{
+	struct mount_attr attr = { .attr_set = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID |
+					       MOUNT_ATTR_NODEV };
+	auto_db_tx struct db *tx = NULL;
+	int64_t one;
+	int rc = db_tx_begin(rt->db, DB_LAZY, &tx, err);
+
+	if (rc >= 0)
+		rc = db_get_int(rt->db, "SELECT 1 FROM images WHERE id=?1", DB_ARGS(DB_T(id)), &one,
+				err);
+	if (rc == 0)
+		rc = err_set(err, ENOENT, "image %.19s was removed meanwhile", id);
+	if (rc < 0)
+		return rc;
+	if (sys_mount_setattr(mount_fd, "", AT_EMPTY_PATH, &attr, sizeof(attr)) < 0)
+		return err_sys(err, "nosuid, nodev");
+	if (sys_move_mount(mount_fd, "", t->fd, "",
+			   MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH) < 0)
+		return err_sys(err, "mount at %s", t->path);
+	fault_point("image.mount.attached");
+	return 0;
+}
+
+/* -EALREADY: the image is there; -EBUSY: another one. */
+struct place {
+	const char *id;
+	const struct target *t;
+};
+
+static int check_place(const struct image_note *n, void *arg, struct err *err)
+{
+	const struct place *p = arg;
+
+	if (!n->is_live || !str_eq(n->dir, p->t->path))
+		return 0;
+	if (str_eq(n->id, p->id))
+		return err_set(err, EALREADY, "it is mounted");
+	return err_set(err, EBUSY, "image %.19s is mounted at %s", n->id, n->dir);
+}
+
+static int mount_at(struct runtime *rt, const struct image *img, const struct target *t,
+		    int notes_fd, struct err *err)
+{
+	auto_snap_mount struct snap_mount m = SNAP_MOUNT_INIT;
+	char name[17];
+	int rc = snap_mount(rt->snap, img->snapshot, SNAP_RDONLY, &m, err);
+
+	proc_random_hex(name, 16);
+	if (rc >= 0)
+		rc = write_note(notes_fd, name, img->id, t, m.root_fd, err);
+	if (rc < 0)
+		return rc;
+	fault_point("image.mount.noted");
+	rc = attach(rt, img->id, m.root_fd, t, err);
+	if (rc < 0)
+		unlinkat(notes_fd, name, 0);
+	return rc;
+}
+
+int image_mount(struct runtime *rt, const char *name, const char *dir, char **ret_dir,
+		struct err *err)
+{
+	auto_image struct image *img = NULL;
+	cleanup(target_free) struct target t = { .fd = -1 };
+	struct place p = { .t = &t };
+	cleanup(notes_close) struct notes notes = NOTES_INIT;
+	int rc = image_find(rt, name, &img, err);
+
+	if (rc >= 0 && !*img->id)
+		rc = err_set(err, EINVAL, "%.80s is a build step: tag it first", name);
+	if (rc >= 0)
+		rc = notes_open(rt, &notes, err);
+	if (rc >= 0)
+		rc = open_target(rt, img->id, dir, &t, err);
+	if (rc < 0)
+		return rc;
+	p.id = img->id;
+	rc = image_notes_walk(notes.fd, check_place, &p, err);
+	if (rc == -EALREADY)
+		err_clear(err);
+	else if (rc >= 0)
+		rc = mount_at(rt, img, &t, notes.fd, err);
+	if (rc < 0 && rc != -EALREADY) {
+		if (t.is_own)
+			rmdir(t.path); /* not while something is mounted there */
+		return rc;
+	}
+	*ret_dir = take(t.path);
+	return 0;
+}
+
+/* --- unmount, list --- */
+
+struct unmounting {
+	const char *id, *dir; /* one of them, or neither: all */
+	int notes_fd;
+	bool lazy;
+	struct strv *done;
+};
+
+static int unmount_one(const struct image_note *n, void *arg, struct err *err)
+{
+	struct unmounting *u = arg;
+	int rc;
+
+	if (!n->is_live || (u->id && !str_eq(u->id, n->id)) || (u->dir && !str_eq(u->dir, n->dir)))
+		return 0;
+	rc = mount_remove(n->dir, u->lazy, err);
+	if (rc < 0)
+		return rc;
+	fault_point("image.unmount.gone");
+	unlinkat(u->notes_fd, n->name, 0);
+	if (n->is_own_dir)
+		rmdir(n->dir);
+	strv_add(u->done, n->dir);
+	return 0;
+}
+
+int image_unmount(struct runtime *rt, const char *which, bool lazy, struct strv *ret_dirs,
+		  struct err *err)
+{
+	cleanup(notes_close) struct notes notes = NOTES_INIT;
+	struct unmounting u = { .lazy = lazy, .done = ret_dirs };
+	auto_free char *id = NULL, *tag = NULL, *dir = NULL;
+	size_t before = ret_dirs->n;
+	int rc = notes_open(rt, &notes, err);
+
+	u.notes_fd = notes.fd;
+	if (rc >= 0 && which && strchr("/.", *which))
+		dir = realpath(which, NULL);
+	if (rc >= 0 && which && !dir)
+		rc = image_resolve(rt, which, &id, &tag, err);
+	u.dir = dir;
+	u.id = id;
+	if (rc >= 0)
+		rc = image_notes_walk(notes.fd, unmount_one, &u, err);
+	if (rc >= 0 && which && ret_dirs->n == before)
+		rc = err_set(err, ENOENT, "%s is not mounted", which);
+	return rc;
+}
+
+struct listing {
+	image_mount_fn *fn;
+	void *arg;
+};
+
+static int list_one(const struct image_note *n, void *arg, struct err *err)
+{
+	const struct listing *l = arg;
+
+	return n->is_live ? l->fn(n->id, n->dir, l->arg, err) : 0;
+}
+
+int image_mounts(struct runtime *rt, image_mount_fn *fn, void *arg, struct err *err)
+{
+	struct listing l = { fn, arg };
+	cleanup(notes_close) struct notes notes = NOTES_INIT;
+	int rc = notes_open(rt, &notes, err);
+
+	return rc < 0 ? rc : image_notes_walk(notes.fd, list_one, &l, err);
+}
