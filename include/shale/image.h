@@ -103,6 +103,10 @@ int image_walk(struct runtime *rt, image_fn *fn, void *arg, struct err *err); /*
 
 /* Tags: name normalised. set is one transaction. */
 int image_tag(struct runtime *rt, const char *id, const char *normalized, struct err *err);
+/* The same where the image was found by the name source: what that was pulled as, an index of
+ * several platforms say, normalized stands for as well. */
+int image_tag_again(struct runtime *rt, const char *source, const char *id, const char *normalized,
+		    struct err *err);
 /* Normalised names of an image, sorted. */
 int image_tags(struct runtime *rt, const char *id, struct strv *ret, struct err *err);
 /* By what repositories it is known, sorted: "docker.io/library/node@sha256:…". */

@@ -10,8 +10,7 @@
 extern const struct command cmd_push;
 
 struct push_args {
-	const char *progress;
-	const char *compression;
+	const char *progress, *platform, *compression;
 	int level;
 	bool quiet, all_tags, tls_verify, no_trust;
 };
@@ -21,6 +20,8 @@ static const struct push_args push_defaults = { .tls_verify = true, .progress = 
 #define OFF(field) offsetof(struct push_args, field)
 static const struct opt push_opts[] = {
 	{ 'a', "all-tags", OPT_BOOL, OFF(all_tags), NULL, "all tags of the repository" },
+	{ 0, "platform", OPT_STR, OFF(platform), "OS/ARCH[/VARIANT]",
+	  "the image for it alone, of all that pull --all-platforms kept" },
 	{ 'q', "quiet", OPT_BOOL, OFF(quiet), NULL, "print the name only" },
 	{ 0, "progress", OPT_STR, OFF(progress), "TYPE",
 	  "auto (default), tty, plain, json or quiet" },
@@ -44,7 +45,8 @@ static int push_one(const struct pushing *p, const char *full, struct err *err)
 {
 	cleanup(transfer_access_free) struct transfer_access access = { 0 };
 	cleanup(transfer_view_end) struct transfer_view view = { 0 };
-	struct image_pull_opts o = { .event = transfer_view_event,
+	struct image_pull_opts o = { .platform = p->a->platform,
+				     .event = transfer_view_event,
 				     .arg = &view,
 				     .interrupted = transfer_catch_signals() };
 	char digest[DIGEST_STR_MAX];

@@ -21,7 +21,7 @@ static int tag_main(struct cli *c, void *args, int argc, char **argv)
 		rc = image_find(&c->rt, argv[0], &img, &err);
 	/* A build step has to become an image first, which hashes. */
 	if (rc >= 0)
-		rc = *img->id ? image_tag(&c->rt, img->id, name, &err)
+		rc = *img->id ? image_tag_again(&c->rt, argv[0], img->id, name, &err)
 			      : cli_exec_heavy(c, "tag-step", &err);
 	return rc < 0 ? cli_fail(c, &err) : cli_done(c);
 }

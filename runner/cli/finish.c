@@ -42,6 +42,8 @@ static const struct {
 	  "UPDATE layer_blobs SET durable=1 WHERE digest IN (SELECT value FROM json_each(?1))" },
 	{ "SELECT json_group_array(digest) FROM manifests WHERE durable=0",
 	  "UPDATE manifests SET durable=1 WHERE digest IN (SELECT value FROM json_each(?1))" },
+	{ "SELECT json_group_array(digest) FROM indexes WHERE durable=0",
+	  "UPDATE indexes SET durable=1 WHERE digest IN (SELECT value FROM json_each(?1))" },
 };
 
 static void free_ids(char *(*ids)[ARRAY_LEN(durable)])

@@ -181,6 +181,7 @@ static int blob_part(const struct blobs *b, const struct digest *d, int64_t *ret
 		b->rt->db,
 		"SELECT ?2 FROM images WHERE id=?1 UNION ALL SELECT ?3 FROM trash WHERE id=?1"
 		" UNION ALL SELECT ?2 FROM manifests WHERE digest=?1"
+		" UNION ALL SELECT ?2 FROM index_blobs WHERE digest=?1"
 		" UNION ALL SELECT ?2 FROM layer_blobs WHERE digest=?1",
 		DB_ARGS(DB_T(id), DB_I(IMAGE_PART_IMAGES), DB_I(IMAGE_PART_TRASH)), ret, err);
 
@@ -238,6 +239,25 @@ static int sweep_one(const struct blob_info *info, void *arg, struct err *err)
 	if (rc >= 0 && part == IMAGE_PART_ORPHANS)
 		rc = image_blob_remove(b->rt, &info->digest, &bytes, err);
 	return rc < 0 ? rc : db_tx_commit(&tx, err);
+}
+
+int image_blobs_drop(struct runtime *rt, const struct strv *digests, uint64_t *ret_bytes,
+		     struct err *err)
+{
+	cleanup(blobs_free) struct blobs b = { .rt = rt };
+	int rc = digests->n ? find_origins(&b, err) : 0;
+
+	for (size_t i = 0; rc >= 0 && i < digests->n; i++) {
+		struct digest d;
+		int64_t part = 0;
+
+		rc = digest_parse(digests->v[i], &d, err);
+		if (rc >= 0)
+			rc = blob_part(&b, &d, &part, err);
+		if (rc >= 0 && part == IMAGE_PART_ORPHANS)
+			rc = image_blob_remove(rt, &d, ret_bytes, err);
+	}
+	return rc < 0 ? rc : 0;
 }
 
 int image_sweep(struct runtime *rt, struct err *err)

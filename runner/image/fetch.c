@@ -19,6 +19,7 @@
 #include <shale/base/fd.h>
 #include <shale/base/fs.h>
 #include <shale/base/hash.h>
+#include <shale/registry.h>
 #include <shale/store.h>
 
 #include "priv.h"
@@ -241,6 +242,11 @@ static int run(struct image_fetch *f, struct err *err)
 
 	if (f->is_local)
 		return unpack(f, f->part_fd, err);
+	if (f->fs_fd < 0) {
+		pump(f);
+		*err = f->pump_err;
+		return -err->code;
+	}
 	if (pipe2(pipe_fd, O_CLOEXEC) < 0)
 		return err_sys(err, "pipe");
 	fcntl(pipe_fd[0], F_SETPIPE_SZ, PIPE_BYTES); /* a wish */
@@ -268,13 +274,58 @@ static void *work(void *arg)
 	uint64_t one = 1;
 	int rc = run(f, &f->err);
 
-	if (rc >= 0 && !digest_eq(&f->stream.diff_id, &f->diff_id))
+	if (rc >= 0 && f->fs_fd >= 0 && !digest_eq(&f->stream.diff_id, &f->diff_id))
 		err_set(&f->err, EBADMSG, "unpacked it is %.19s instead of %.19s",
 			digest_str(&f->stream.diff_id), digest_str(&f->diff_id));
 	f->is_finished = true;
 	while (write(f->done_fd, &one, sizeof(one)) < 0 && errno == EINTR)
 		;
 	return NULL;
+}
+
+int image_fetch_ask(struct image_fetch *f, struct image_remote *r, struct err *err)
+{
+	auto_json json_t *req = image_remote_request(r, REGISTRY_BLOB);
+	auto_fd int theirs = -1;
+	int ends[2], rc;
+
+	if (pipe2(ends, O_CLOEXEC) < 0)
+		return err_sys(err, "pipe");
+	f->net_fd = ends[0];
+	theirs = ends[1];
+	fcntl(ends[0], F_SETPIPE_SZ, PIPE_BYTES); /* a wish */
+	json_set_str(req, "digest", digest_str(&f->desc->digest));
+	json_object_set_new(req, "size", json_integer((json_int_t)f->desc->size));
+	json_object_set_new(req, "offset", json_integer((json_int_t)f->have));
+	rc = image_transfer_send(r->t, req, theirs, err);
+	f->request = rc < 0 ? 0 : rc;
+	return rc;
+}
+
+/* Why the bytes ended is known to shale-transfer, which may need a moment to say it. */
+static int explain(struct image_fetch *f, struct image_remote *r, struct err *err)
+{
+	struct err why = { 0 };
+	int rc = 0;
+
+	while (f->is_short && f->request && rc == 0) {
+		rc = image_transfer_answer(r->t, f->request, NULL, &why);
+		if (rc == 0 && image_transfer_wait(r->t, -1, 1000, &why) < 0)
+			rc = -why.code;
+	}
+	*err = rc < 0 ? why : f->err;
+	return err_ctx(err, "layer %.19s", digest_str(&f->desc->digest));
+}
+
+int image_fetch_settle(struct runtime *rt, struct image_fetch *f, struct image_remote *r,
+		       struct err *err)
+{
+	image_fetch_join(f);
+	if (!f->err.code)
+		return 0;
+	if (f->is_wrong)
+		image_fetch_part_remove(rt, f);
+	return explain(f, r, err);
 }
 
 int image_fetch_start(struct image_fetch *f, struct err *err)

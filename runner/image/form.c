@@ -229,12 +229,15 @@ void image_kept_free(struct image_kept *k)
 	image_manifest_free(&k->manifest);
 }
 
-int image_manifest_kept(struct runtime *rt, const char *id, const struct image_layer *layers,
-			size_t n, struct image_kept *ret, struct err *err)
+int image_manifest_kept(struct runtime *rt, const char *id, const char *rather,
+			const struct image_layer *layers, size_t n, struct image_kept *ret,
+			struct err *err)
 {
 	auto_db_stmt struct db_stmt *st = NULL;
-	int rc = db_query(rt->db, "SELECT digest,media_type FROM manifests WHERE image=?1",
-			  DB_ARGS(DB_T(id)), &st, err);
+	int rc = db_query(rt->db,
+			  "SELECT digest,media_type FROM manifests WHERE image=?1"
+			  " ORDER BY digest IS ?2 DESC",
+			  DB_ARGS(DB_T(id), DB_T(rather)), &st, err);
 
 	while (rc >= 0 && (rc = db_step(st, err)) > 0) {
 		struct image_kept k = { .doc.media_type = mem_str(db_col_str(st, 1)) };

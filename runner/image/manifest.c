@@ -6,6 +6,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <shale/base/fd.h>
+#include <shale/base/hash.h>
+#include <shale/registry.h>
+#include <shale/store.h>
+
 #include "priv.h"
 #include "remote.h"
 
@@ -153,6 +158,63 @@ int image_manifest_parse(const json_t *doc, struct image_manifest *ret, struct e
 	return 0;
 }
 
+void image_descriptors_free(struct image_descriptors *l)
+{
+	for (size_t i = 0; i < l->n; i++)
+		descriptor_free(&l->v[i]);
+	free(l->v);
+	*l = (struct image_descriptors){ 0 };
+}
+
+int image_doc_descriptors(const json_t *doc, enum image_doc kind, struct image_descriptors *ret,
+			  struct err *err)
+{
+	bool is_index = kind == IMAGE_DOC_INDEX;
+	const json_t *list = json_object_get(doc, is_index ? "manifests" : "layers"), *o;
+	struct image_descriptors l = { 0 };
+	size_t i;
+	int rc = 0;
+
+	if (!json_is_array(list) || json_array_size(list) > IMAGE_LAYERS_MAX)
+		return err_set(err, EINVAL, "a list of %zu entries, at most %d can be used",
+			       json_array_size(list), IMAGE_LAYERS_MAX);
+	l.v = mem_array(json_array_size(list) + 2, sizeof(*l.v));
+	if (!is_index)
+		rc = read_descriptor(json_object_get(doc, "config"), &l.v[l.n++], err);
+	json_array_foreach(list, i, o)
+	{
+		if (rc >= 0)
+			rc = read_descriptor(o, &l.v[l.n++], err);
+	}
+	if (rc < 0) {
+		image_descriptors_free(&l);
+		return rc;
+	}
+	*ret = l;
+	return 0;
+}
+
+bool image_document_load(struct runtime *rt, const struct digest *d, const char *media_type,
+			 struct image_document *ret)
+{
+	struct image_document doc = { .digest = *d, .media_type = mem_str(media_type) };
+	auto_fd int fd = -1;
+	struct err why = { 0 };
+	struct digest have;
+
+	/* One that is damaged is as good as none. */
+	if (store_blob_open(rt->store, d, &fd, &why) >= 0 &&
+	    fd_read_all(fd, REGISTRY_MANIFEST_MAX, &doc.text, &doc.len, &why) >= 0) {
+		hash_bytes(doc.text, doc.len, &have);
+		if (digest_eq(&have, d)) {
+			*ret = doc;
+			return true;
+		}
+	}
+	image_document_free(&doc);
+	return false;
+}
+
 /* --- platforms --- */
 
 void image_platform_free(struct image_platform *p)
@@ -210,6 +272,14 @@ static const char *usual_variant(const char *arch, const char *variant)
 	if (str_eq(arch, "arm64") && str_eq(variant, "v8"))
 		return NULL;
 	return str_eq(arch, "amd64") && str_eq(variant, "v1") ? NULL : variant;
+}
+
+bool image_platform_is(const struct image_platform *want, const char *os, const char *arch,
+		       const char *variant)
+{
+	return str_eq(want->os, os) && str_eq(want->architecture, arch) &&
+	       str_eq(usual_variant(want->architecture, want->variant),
+		      usual_variant(arch, variant));
 }
 
 bool image_platform_fits(const struct image_platform *want, const char *os, const char *arch,
@@ -272,11 +342,19 @@ static int no_match(const json_t *list, const struct image_platform *want, struc
 	return have.len ? err_hint(err, "there are %s", str_get(&have)) : -err->code;
 }
 
+static int take_digest(const json_t *entry, struct digest *ret, struct err *err)
+{
+	const char *digest = json_get_str(entry, "digest");
+
+	if (!digest)
+		return err_set(err, EBADMSG, "an entry of the index without digest");
+	return digest_parse(digest, ret, err);
+}
+
 int image_index_choose(const json_t *doc, const struct image_platform *want, struct digest *ret,
-		       struct err *err)
+		       const char **ret_type, struct err *err)
 {
 	const json_t *list = json_object_get(doc, "manifests"), *d, *found = NULL;
-	const char *digest;
 	size_t i;
 
 	if (!json_is_array(list) || json_array_size(list) > ENTRIES_MAX)
@@ -294,8 +372,16 @@ int image_index_choose(const json_t *doc, const struct image_platform *want, str
 	}
 	if (!found)
 		return no_match(list, want, err);
-	digest = json_get_str(found, "digest");
-	if (!digest)
-		return err_set(err, EBADMSG, "an entry of the index without digest");
-	return digest_parse(digest, ret, err);
+	*ret_type = json_get_str(found, "mediaType");
+	return take_digest(found, ret, err);
+}
+
+int image_index_first(const json_t *doc, struct digest *ret, struct err *err)
+{
+	const json_t *d;
+	size_t i;
+
+	json_array_foreach(json_object_get(doc, "manifests"), i,
+			   d) if (!is_attestation(d)) return take_digest(d, ret, err);
+	return err_set(err, ENOENT, "an index without an image");
 }

@@ -80,8 +80,12 @@ int image_blob_remove(struct runtime *rt, const struct digest *d, uint64_t *ret_
 {
 	auto_fd int fd = -1;
 	struct stat st;
-	int rc;
+	int64_t one;
+	int rc = db_get_int(rt->db, "SELECT 1 FROM index_blobs WHERE digest=?1 LIMIT 1",
+			    DB_ARGS(DB_T(digest_str(d))), &one, err);
 
+	if (rc != 0)
+		return rc < 0 ? rc : 0;
 	rc = store_blob_open(rt->store, d, &fd, err);
 	if (rc == -ENOENT) {
 		err_clear(err);

@@ -72,9 +72,14 @@ int image_remove_if(struct runtime *rt, const char *id, const struct image_remov
 /* Both for one chain. */
 int image_release(struct runtime *rt, int64_t snapshot, struct err *err);
 
-/* A blob, counted in *ret_bytes; a missing one is fine. */
+/* A blob, counted in *ret_bytes; a missing one is fine, and one of a kept index stays. */
 int image_blob_remove(struct runtime *rt, const struct digest *d, uint64_t *ret_bytes,
 		      struct err *err);
+/* Those of them that no row names, inside the caller's transaction. */
+int image_blobs_drop(struct runtime *rt, const struct strv *digests, uint64_t *ret_bytes,
+		     struct err *err);
+/* index_rows.c, the same: indexes that no name was pulled as. */
+int image_indexes_drop(struct runtime *rt, uint64_t *ret_bytes, struct err *err);
 /* The blob with a foreign layer's own bytes: 1, or 0 when our stream gives them. */
 int image_origin_get(struct runtime *rt, int64_t snapshot, struct digest *ret, struct err *err);
 int image_origin_set(struct runtime *rt, int64_t snapshot, const struct digest *blob,

@@ -22,7 +22,7 @@
 #include "priv.h"
 #include "remote.h"
 
-enum { INDEX_DEPTH_MAX = 4, AT_ONCE_MIN = 2, AT_ONCE_MAX = 8, TICK_MS = 100, PIPE_BYTES = 1 << 20 };
+enum { INDEX_DEPTH_MAX = 4, AT_ONCE_MIN = 2, AT_ONCE_MAX = 8, TICK_MS = 100, KEEP_TRIES = 3 };
 
 struct pull {
 	struct runtime *rt;
@@ -41,7 +41,8 @@ struct pull {
 	int done_fd;      /* counts finished workers */
 	int64_t snapshot; /* the topmost that is published */
 	struct digest chain;
-	bool is_changed; /* something was new */
+	bool is_changed;  /* something was new */
+	struct strv kept; /* the blobs of an index that is kept whole */
 };
 
 static void pull_free(struct pull *p)
@@ -69,6 +70,7 @@ static void pull_free(struct pull *p)
 	image_manifest_free(&p->manifest);
 	image_config_free(p->config);
 	free(p->config_text);
+	strv_free(&p->kept);
 }
 
 static void emit(const struct pull *p, enum image_transfer_event_kind kind,
@@ -110,6 +112,18 @@ static void on_remote(int id, const char *retry, uint64_t bytes, void *arg)
 
 /* --- what is to be had --- */
 
+/* Of what is kept for all platforms some image has to be there to run. */
+static int choose(struct pull *p, const json_t *doc, struct digest *ret, struct err *err)
+{
+	const char *type;
+	int rc = image_index_choose(doc, &p->platform, ret, &type, err);
+
+	if (rc != -ENOENT || !p->o->all_platforms)
+		return rc;
+	err_clear(err);
+	return image_index_first(doc, ret, err);
+}
+
 static int find_manifest(struct pull *p, struct err *err)
 {
 	const char *ref = p->remote.digest ? p->remote.digest : p->remote.tag;
@@ -127,7 +141,7 @@ static int find_manifest(struct pull *p, struct err *err)
 		if (rc >= 0 && depth == INDEX_DEPTH_MAX)
 			rc = err_set(err, ELOOP, "indexes nested deeper than %d", INDEX_DEPTH_MAX);
 		if (rc >= 0)
-			rc = image_index_choose(doc, &p->platform, &next, err);
+			rc = choose(p, doc, &next, err);
 		if (rc < 0)
 			break;
 		image_document_free(&p->doc);
@@ -206,25 +220,6 @@ static int find_present(struct pull *p, struct err *err)
 	return 0;
 }
 
-static int ask_blob(struct pull *p, struct image_fetch *f, struct err *err)
-{
-	auto_json json_t *req = image_remote_request(&p->remote, REGISTRY_BLOB);
-	auto_fd int theirs = -1;
-	int ends[2], rc;
-
-	if (pipe2(ends, O_CLOEXEC) < 0)
-		return err_sys(err, "pipe");
-	f->net_fd = ends[0];
-	theirs = ends[1];
-	fcntl(ends[0], F_SETPIPE_SZ, PIPE_BYTES); /* a wish */
-	json_set_str(req, "digest", digest_str(&f->desc->digest));
-	json_object_set_new(req, "size", json_integer((json_int_t)f->desc->size));
-	json_object_set_new(req, "offset", json_integer((json_int_t)f->have));
-	rc = image_transfer_send(p->remote.t, req, theirs, err);
-	f->request = rc < 0 ? 0 : rc;
-	return rc;
-}
-
 static int start(struct pull *p, struct image_fetch *f, struct err *err)
 {
 	struct snap_new fresh = { .kind = SNAP_ACTIVE };
@@ -243,7 +238,7 @@ static int start(struct pull *p, struct image_fetch *f, struct err *err)
 	else if (rc >= 0)
 		rc = image_fetch_part(p->rt, f, err);
 	if (rc >= 0 && !f->is_local)
-		rc = ask_blob(p, f, err);
+		rc = image_fetch_ask(f, &p->remote, err);
 	if (rc >= 0)
 		rc = image_fetch_start(f, err);
 	if (rc >= 0)
@@ -376,31 +371,6 @@ static int publish(struct pull *p, struct image_fetch *f, struct err *err)
 	return 0;
 }
 
-/* Why the bytes ended is known to shale-transfer, which may need a moment to say it. */
-static int explain(struct pull *p, struct image_fetch *f, struct err *err)
-{
-	struct err why = { 0 };
-	int rc = 0;
-
-	while (f->is_short && f->request && rc == 0) {
-		rc = image_transfer_answer(p->remote.t, f->request, NULL, &why);
-		if (rc == 0 && image_transfer_wait(p->remote.t, -1, 1000, &why) < 0)
-			rc = -why.code;
-	}
-	*err = rc < 0 ? why : f->err;
-	return err_ctx(err, "layer %.19s", digest_str(&f->desc->digest));
-}
-
-static int settle(struct pull *p, struct image_fetch *f, struct err *err)
-{
-	image_fetch_join(f);
-	if (!f->err.code)
-		return 0;
-	if (f->is_wrong)
-		image_fetch_part_remove(p->rt, f);
-	return explain(p, f, err);
-}
-
 /* 1 while some are not published yet. */
 static int advance(struct pull *p, struct err *err)
 {
@@ -410,7 +380,7 @@ static int advance(struct pull *p, struct err *err)
 		struct image_fetch *f = &p->fetch[i];
 
 		if (f->is_started && !f->is_done && f->is_finished)
-			rc = settle(p, f, err);
+			rc = image_fetch_settle(p->rt, f, &p->remote, err);
 		else if (f->is_started && !f->is_done)
 			emit(p, IMAGE_TRANSFER_PROGRESS, f, NULL);
 	}
@@ -480,7 +450,31 @@ static int put_image(struct pull *p, char id[DIGEST_STR_MAX], struct err *err)
 	if (rc >= 0)
 		rc = image_repo_digest_put(p->rt, p->remote.repo, digest_str(&p->top.digest), id,
 					   err);
+	if (rc >= 0)
+		rc = image_tag_doc_put(p->rt, p->name, id, digest_str(&p->top.digest), err);
+	if (rc >= 0 && p->kept.n)
+		rc = image_index_put(p->rt, &p->top, &p->kept, err);
 	return rc < 0 ? rc : db_tx_commit(&tx, err);
+}
+
+/* What is fetched for other platforms has no row until then, and may go with another image. */
+static int keep_image(struct pull *p, char id[DIGEST_STR_MAX], struct err *err)
+{
+	bool is_index = p->doc.text != NULL;
+	int rc = 0;
+
+	if (!p->o->all_platforms || !is_index)
+		return put_image(p, id, err);
+	for (int i = 0; i < KEEP_TRIES; i++) {
+		strv_free(&p->kept);
+		err_clear(err);
+		rc = image_index_fetch(p->rt, &p->remote, &p->top, p->o, &p->kept, err);
+		if (rc >= 0)
+			rc = put_image(p, id, err);
+		if (rc != -ENOENT)
+			break;
+	}
+	return rc;
 }
 
 static void report(const struct pull *p, const char *digest, bool is_new)
@@ -493,6 +487,18 @@ static void report(const struct pull *p, const char *digest, bool is_new)
 }
 
 /* --- what is there already --- */
+
+/* All platforms, where there are several: 1. */
+static int is_kept(struct pull *p, const char *id, const char *digest, struct err *err)
+{
+	int64_t one;
+	int rc = image_index_has(p->rt, digest, err);
+
+	if (rc != 0)
+		return rc;
+	return db_get_int(p->rt->db, "SELECT 1 FROM manifests WHERE image=?1 AND digest=?2",
+			  DB_ARGS(DB_T(id), DB_T(digest)), &one, err);
+}
 
 /* The repository's digest is known and its image is here, for the platform wanted: 1. */
 static int find_known(struct pull *p, const char *digest, char id[DIGEST_STR_MAX], struct err *err)
@@ -512,13 +518,30 @@ static int find_known(struct pull *p, const char *digest, char id[DIGEST_STR_MAX
 			rc = image_config_of(img, &c, err);
 		if (rc < 0)
 			return rc;
+		/* What fits less well is not taken for it: the index may have a better one. */
 		if (p->o->platform &&
-		    !image_platform_fits(&p->platform, c->os, c->architecture, c->variant))
+		    !image_platform_is(&p->platform, c->os, c->architecture, c->variant))
 			continue;
 		memcpy(id, img->id, DIGEST_STR_MAX);
-		return 1;
+		return p->o->all_platforms ? is_kept(p, id, digest, err) : 1;
 	}
 	return rc;
+}
+
+static int note_name(struct pull *p, const char *id, const char *digest, struct err *err)
+{
+	auto_db_tx struct db *tx = NULL;
+	auto_free char *was = NULL;
+	int rc = image_tag_doc_get(p->rt, p->name, id, &was, err);
+
+	if (rc < 0 || (!p->is_changed && str_eq(was, digest)))
+		return rc < 0 ? rc : 0;
+	rc = db_tx_begin(p->rt->db, DB_FULL, &tx, err);
+	if (rc >= 0 && p->is_changed)
+		rc = image_tag(p->rt, id, p->name, err);
+	if (rc >= 0)
+		rc = image_tag_doc_put(p->rt, p->name, id, digest, err);
+	return rc < 0 ? rc : db_tx_commit(&tx, err);
 }
 
 /* One HEAD tells whether the tag means what it did. */
@@ -544,25 +567,34 @@ static int is_current(struct pull *p, char id[DIGEST_STR_MAX], struct err *err)
 	if (rc <= 0)
 		return rc;
 	p->is_changed = !str_eq(there, id);
-	rc = p->is_changed ? image_tag(p->rt, id, p->name, err) : 0;
+	rc = note_name(p, id, digest, err);
 	if (rc < 0)
 		return rc;
 	report(p, digest, p->is_changed);
 	return 1;
 }
 
+/* The name had that image already, or, of a digest, it is new. */
+static bool is_new(struct pull *p, const char *was, const char *id)
+{
+	return p->is_changed || (p->remote.tag && !str_eq(was, id));
+}
+
 static int fetch_image(struct pull *p, char id[DIGEST_STR_MAX], struct err *err)
 {
+	auto_free char *was = NULL;
+	struct err ignored;
 	int rc = find_manifest(p, err);
 
+	store_tag_get(p->rt->store, p->name, &was, &ignored);
 	if (rc >= 0)
 		rc = fetch_config(p, err);
 	if (rc >= 0)
 		rc = fetch_layers(p, err);
 	if (rc >= 0)
-		rc = put_image(p, id, err);
+		rc = keep_image(p, id, err);
 	if (rc >= 0)
-		report(p, digest_str(&p->top.digest), true);
+		report(p, digest_str(&p->top.digest), is_new(p, was, id));
 	return rc;
 }
 

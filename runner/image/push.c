@@ -17,6 +17,8 @@
 #include "priv.h"
 #include "remote.h"
 
+enum { INDEX_DEPTH_MAX = 4 };
+
 struct push {
 	struct runtime *rt;
 	const struct image_pull_opts *o;
@@ -27,6 +29,7 @@ struct push {
 	size_t n_layers;
 	struct image_descriptor *desc; /* layers from the bottom, then the config */
 	struct image_document manifest;
+	char *doc; /* digest of what the name was pulled as, or NULL */
 };
 
 static void push_free(struct push *p)
@@ -37,6 +40,7 @@ static void push_free(struct push *p)
 	free(p->layers);
 	image_free(p->img);
 	image_document_free(&p->manifest);
+	free(p->doc);
 	image_send_free(&p->send);
 	image_remote_free(&p->remote);
 }
@@ -131,7 +135,8 @@ static int send_all(struct push *p, struct err *err)
 	int rc = 0;
 
 	if (!p->o->pack.is_asked)
-		rc = image_manifest_kept(p->rt, p->img->id, p->layers, p->n_layers, &kept, err);
+		rc = image_manifest_kept(p->rt, p->img->id, p->doc, p->layers, p->n_layers, &kept,
+					 err);
 	p->desc = mem_array(p->n_layers + 1, sizeof(*p->desc));
 	for (size_t i = 0; rc >= 0 && i < p->n_layers; i++)
 		rc = begin_layer(p, i, kept.doc.text ? &kept.manifest.layers[i] : NULL, err);
@@ -142,6 +147,135 @@ static int send_all(struct push *p, struct err *err)
 	return rc < 0 ? rc : finish(p, &kept, err);
 }
 
+/* --- an index that is kept whole --- */
+
+static int send_doc(struct push *p, const struct image_document *d, const char *ref, int depth,
+		    struct err *err);
+
+static int send_child(struct push *p, const struct image_descriptor *e, int depth, struct err *err)
+{
+	struct image_document d = { 0 };
+	int rc;
+
+	if (!image_document_load(p->rt, &e->digest, e->media_type, &d))
+		return err_set(err, ENOENT,
+			       "manifest %.19s is not here any more: pull --all-platforms again",
+			       digest_str(&e->digest));
+	rc = send_doc(p, &d, NULL, depth + 1, err);
+	image_document_free(&d);
+	return rc;
+}
+
+static int send_layer(struct push *p, const struct image_descriptor *d, bool is_config,
+		      struct err *err)
+{
+	char id[13] = "";
+
+	/* As the pull has it: there is none of these. */
+	if (!store_blob_exists(p->rt->store, &d->digest))
+		return 0;
+	if (!is_config)
+		snprintf(id, sizeof(id), "%.12s", digest_hex(&d->digest));
+	return image_send_add(&p->send, &d->digest, d->size, id, err);
+}
+
+/* What it names first: a registry takes no manifest of what it has not got. */
+static int send_doc(struct push *p, const struct image_document *d, const char *ref, int depth,
+		    struct err *err)
+{
+	cleanup(image_descriptors_free) struct image_descriptors list = { 0 };
+	auto_json json_t *doc = NULL;
+	enum image_doc kind;
+	int rc = image_doc_kind(d, &doc, &kind, err);
+
+	if (rc >= 0 && depth > INDEX_DEPTH_MAX)
+		rc = err_set(err, ELOOP, "indexes nested deeper than %d", INDEX_DEPTH_MAX);
+	if (rc >= 0)
+		rc = image_doc_descriptors(doc, kind, &list, err);
+	for (size_t i = 0; rc >= 0 && i < list.n; i++)
+		rc = kind == IMAGE_DOC_INDEX ? send_child(p, &list.v[i], depth, err)
+					     : send_layer(p, &list.v[i], i == 0, err);
+	if (rc >= 0)
+		rc = image_send_wait(&p->send, err);
+	return rc < 0 ? rc : image_send_manifest(&p->send, d, ref, err);
+}
+
+/* The index that the name stands for: 1, or 0 when it stands for an image alone. */
+static int find_index(struct push *p, struct image_document *ret, struct err *err)
+{
+	auto_free char *type = NULL;
+	struct digest d;
+	int rc = 0;
+
+	if (p->doc)
+		rc = db_get_str(p->rt->db, "SELECT media_type FROM indexes WHERE digest=?1",
+				DB_ARGS(DB_T(p->doc)), &type, err);
+	if (rc <= 0)
+		return rc;
+	rc = digest_parse(p->doc, &d, err);
+	if (rc < 0)
+		return rc;
+	if (!image_document_load(p->rt, &d, type, ret))
+		return err_set(err, ENOENT, "index %.19s is damaged: pull --all-platforms again",
+			       p->doc);
+	return 1;
+}
+
+/* Of an index the image for one platform. */
+static int choose_one(struct push *p, struct image_document *index, struct err *err)
+{
+	struct image_platform want = { 0 };
+	struct image_document d = { 0 };
+	auto_json json_t *doc = NULL;
+	enum image_doc kind;
+	struct digest digest;
+	const char *type;
+	int rc = image_platform_parse(p->o->platform, &want, err);
+
+	if (rc >= 0)
+		rc = image_doc_kind(index, &doc, &kind, err);
+	if (rc >= 0)
+		rc = image_index_choose(doc, &want, &digest, &type, err);
+	image_platform_free(&want);
+	if (rc < 0)
+		return rc;
+	if (!image_document_load(p->rt, &digest, type ? type : OCI_MANIFEST, &d))
+		return err_set(err, ENOENT, "manifest %.19s is not here any more",
+			       digest_str(&digest));
+	image_document_free(index);
+	*index = d;
+	return 0;
+}
+
+static int check_platform(struct push *p, struct err *err)
+{
+	struct image_platform want = { 0 };
+	auto_image_config struct image_config *c = NULL;
+	int rc = image_platform_parse(p->o->platform, &want, err);
+
+	if (rc >= 0)
+		rc = image_config_of(p->img, &c, err);
+	if (rc >= 0 && !image_platform_fits(&want, c->os, c->architecture, c->variant))
+		rc = err_set(err, ENOENT, "the image is for %s/%s, and for no other platform",
+			     c->os, c->architecture);
+	image_platform_free(&want);
+	return rc;
+}
+
+static int send_index(struct push *p, struct err *err)
+{
+	auto_db_tx struct db *tx = NULL;
+	int rc = p->o->platform ? choose_one(p, &p->manifest, err) : 0;
+
+	if (rc >= 0)
+		rc = send_doc(p, &p->manifest, p->remote.tag, 0, err);
+	if (rc >= 0)
+		rc = db_tx_begin(p->rt->db, DB_LAZY, &tx, err);
+	if (rc >= 0 && !p->o->platform)
+		rc = image_repo_digest_put(p->rt, p->remote.repo, p->doc, p->img->id, err);
+	return rc < 0 ? rc : db_tx_commit(&tx, err);
+}
+
 static int find_image(struct push *p, const char *normalized, struct err *err)
 {
 	int rc = image_find(p->rt, normalized, &p->img, err);
@@ -150,13 +284,20 @@ static int find_image(struct push *p, const char *normalized, struct err *err)
 		rc = err_set(err, EINVAL, "a build step is no image: tag it first");
 	if (rc >= 0 && p->img->snapshot)
 		rc = image_layer_hash(p->rt, p->img->snapshot, err);
+	if (rc >= 0)
+		rc = image_tag_doc_get(p->rt, normalized, p->img->id, &p->doc, err);
 	return rc < 0 ? rc : image_layers(p->rt, p->img->snapshot, &p->layers, &p->n_layers, err);
 }
 
 static int push(struct push *p, const char *normalized, struct err *err)
 {
-	int rc = find_image(p, normalized, err);
+	int rc = find_image(p, normalized, err), is_index;
 
+	if (rc >= 0)
+		rc = find_index(p, &p->manifest, err);
+	is_index = rc;
+	if (rc == 0 && p->o->platform)
+		rc = check_platform(p, err);
 	if (rc < 0)
 		return rc;
 	emit_text(p, mem_fmt("The push refers to repository [%s]", p->remote.repo));
@@ -165,7 +306,7 @@ static int push(struct push *p, const char *normalized, struct err *err)
 		return rc;
 	p->send = (struct image_send){ .rt = p->rt, .o = p->o, .to = &p->remote };
 	image_send_begin(&p->send);
-	return send_all(p, err);
+	return is_index ? send_index(p, err) : send_all(p, err);
 }
 
 int image_push(struct runtime *rt, const char *normalized, const struct image_pull_opts *o,

@@ -118,6 +118,17 @@ void image_manifest_free(struct image_manifest *m);
 int image_doc_kind(const struct image_document *d, json_t **ret, enum image_doc *ret_kind,
 		   struct err *err);
 int image_manifest_parse(const json_t *doc, struct image_manifest *ret, struct err *err);
+/* What a document names, of whatever type: manifests, or the config and the layers. */
+struct image_descriptors {
+	struct image_descriptor *v;
+	size_t n;
+};
+void image_descriptors_free(struct image_descriptors *l);
+int image_doc_descriptors(const json_t *doc, enum image_doc kind, struct image_descriptors *ret,
+			  struct err *err);
+/* One that is in the store, whole. */
+bool image_document_load(struct runtime *rt, const struct digest *d, const char *media_type,
+			 struct image_document *ret);
 struct image_platform {
 	char *os, *architecture, *variant;
 };
@@ -126,9 +137,14 @@ void image_platform_free(struct image_platform *p);
 int image_platform_parse(const char *text, struct image_platform *ret, struct err *err);
 bool image_platform_fits(const struct image_platform *want, const char *os, const char *arch,
 			 const char *variant);
-/* The entry of an index for it. -ENOENT names those that there are. */
+bool image_platform_is(const struct image_platform *want, const char *os, const char *arch,
+		       const char *variant);
+/* The entry of an index for it, and its media type, which is the document's (may be NULL). -ENOENT
+ * names those that there are. */
 int image_index_choose(const json_t *doc, const struct image_platform *want, struct digest *ret,
-		       struct err *err);
+		       const char **ret_type, struct err *err);
+/* The first entry that is an image. -ENOENT. */
+int image_index_first(const json_t *doc, struct digest *ret, struct err *err);
 
 /* --- blobs on their way to a repository --- */
 
@@ -160,14 +176,16 @@ int image_send_manifest(struct image_send *s, const struct image_document *d, co
 /* A file in memory with that text. */
 int image_memory_file(const char *text, size_t len, struct err *err);
 
-/* The manifest that an image came with and its layers' blobs, if all is still here: 1, or 0. */
+/* The manifest that an image came with, if its layers' blobs are still here: of several the one
+ * with the digest rather (may be NULL). 1, or 0. */
 struct image_kept {
 	struct image_document doc;
 	struct image_manifest manifest;
 };
 void image_kept_free(struct image_kept *k);
-int image_manifest_kept(struct runtime *rt, const char *id, const struct image_layer *layers,
-			size_t n, struct image_kept *ret, struct err *err);
+int image_manifest_kept(struct runtime *rt, const char *id, const char *rather,
+			const struct image_layer *layers, size_t n, struct image_kept *ret,
+			struct err *err);
 
 /* --- form.c: how a layer leaves --- */
 
@@ -190,6 +208,22 @@ int image_layer_origin(struct runtime *rt, const struct image_layer *l, struct d
 int image_layer_stream(struct runtime *rt, const struct image_layer *l, int origin_fd,
 		       struct sink *to, struct err *err);
 
+/* --- indexes that are kept whole --- */
+
+/* All that top names comes into the store; ret_blobs are the digests, top's own among them. */
+int image_index_fetch(struct runtime *rt, struct image_remote *remote,
+		      const struct image_document *top, const struct image_pull_opts *o,
+		      struct strv *ret_blobs, struct err *err);
+/* Its rows, in the caller's transaction. -ENOENT: a blob went meanwhile, fetch again. */
+int image_index_put(struct runtime *rt, const struct image_document *d, const struct strv *blobs,
+		    struct err *err);
+int image_index_has(struct runtime *rt, const char *digest, struct err *err); /* 1, or 0 */
+/* The manifest or index that a name was pulled as: 1, or 0 when it is not known. */
+int image_tag_doc_put(struct runtime *rt, const char *name, const char *image, const char *digest,
+		      struct err *err);
+int image_tag_doc_get(struct runtime *rt, const char *name, const char *image, char **ret,
+		      struct err *err);
+
 /* --- one layer on its way: fetched and unpacked by threads of its own --- */
 
 struct image_fetch {
@@ -199,7 +233,7 @@ struct image_fetch {
 	int64_t snapshot; /* active, without parent, until it is published */
 	int request;      /* to shale-transfer; 0: the blob is here */
 	bool is_started, is_done, is_published, is_local, is_named;
-	/* the threads', while they run */
+	/* the threads', while they run; fs_fd -1: it is not unpacked */
 	int net_fd, part_fd, fs_fd, feed_fd, done_fd;
 	uint64_t have; /* bytes of part_fd that an earlier pull fetched */
 	pthread_t worker;
@@ -215,6 +249,11 @@ int image_fetch_part(struct runtime *rt, struct image_fetch *f, struct err *err)
 void image_fetch_part_remove(struct runtime *rt, struct image_fetch *f);
 int image_fetch_part_keep(struct runtime *rt, struct image_fetch *f, struct err *err);
 void image_fetch_sweep(struct runtime *rt); /* partial files that nobody came back for */
+/* Asks for what is missing of it. */
+int image_fetch_ask(struct image_fetch *f, struct image_remote *r, struct err *err);
+/* When it is finished: how it went, in the registry's words if it has any. */
+int image_fetch_settle(struct runtime *rt, struct image_fetch *f, struct image_remote *r,
+		       struct err *err);
 int image_fetch_start(struct image_fetch *f,
 		      struct err *err); /* done_fd is written to at the end */
 void image_fetch_join(struct image_fetch *f);

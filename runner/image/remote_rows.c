@@ -139,6 +139,11 @@ int image_manifests_drop(struct runtime *rt, const char *image, uint64_t *ret_by
 	if (rc >= 0)
 		rc = db_run(rt->db, "DELETE FROM repo_digests WHERE image=?1", DB_ARGS(DB_T(image)),
 			    err);
+	if (rc >= 0)
+		rc = db_run(rt->db, "DELETE FROM tag_docs WHERE image=?1", DB_ARGS(DB_T(image)),
+			    err);
+	if (rc >= 0)
+		rc = image_indexes_drop(rt, ret_bytes, err);
 	for (size_t i = 0; rc >= 0 && i < gone.n; i++) {
 		struct digest d;
 

@@ -10,11 +10,41 @@
 
 int image_tag(struct runtime *rt, const char *id, const char *normalized, struct err *err)
 {
+	auto_db_tx struct db *tx = NULL;
+	int rc;
+
 	if (strchr(normalized, '@'))
 		return err_set(err, EINVAL,
 			       "'%.200s': a name with a digest cannot be given to an image",
 			       normalized);
-	return store_tag_set(rt->store, normalized, id, err);
+	rc = db_tx_begin(rt->db, DB_FULL, &tx, err);
+	if (rc >= 0)
+		rc = store_tag_set(rt->store, normalized, id, err);
+	if (rc >= 0)
+		rc = db_run(rt->db, "DELETE FROM tag_docs WHERE name=?1", DB_ARGS(DB_T(normalized)),
+			    err);
+	return rc < 0 ? rc : db_tx_commit(&tx, err);
+}
+
+int image_tag_again(struct runtime *rt, const char *source, const char *id, const char *normalized,
+		    struct err *err)
+{
+	auto_free char *name = NULL;
+	auto_db_tx struct db *tx = NULL;
+	struct err ignored;
+	int rc = db_tx_begin(rt->db, DB_FULL, &tx, err);
+
+	/* Before image_tag forgets it, if both are the same. An ID has none. */
+	if (image_ref_normalize(source, &name, &ignored) < 0)
+		name = mem_str("");
+	if (rc >= 0 && !str_eq(name, normalized))
+		rc = image_tag(rt, id, normalized, err);
+	if (rc >= 0)
+		rc = db_run(rt->db,
+			    "INSERT OR REPLACE INTO tag_docs(name,image,digest)"
+			    " SELECT ?1,image,digest FROM tag_docs WHERE name=?2 AND image=?3",
+			    DB_ARGS(DB_T(normalized), DB_T(name), DB_T(id)), err);
+	return rc < 0 ? rc : db_tx_commit(&tx, err);
 }
 
 static int add_name(const struct tag_info *tag, void *arg, struct err *err)

@@ -83,7 +83,21 @@ static const char version_4[] =
 	"CREATE TABLE cache_mounts (name TEXT PRIMARY KEY, id TEXT NOT NULL, seed TEXT NOT NULL, part INTEGER NOT NULL,"
 	" created INTEGER NOT NULL, used INTEGER NOT NULL, UNIQUE(id,seed,part)) WITHOUT ROWID;";
 
-const char *const schema_step[SCHEMA_VERSION] = { version_1, version_2, version_3, version_4 };
+/*
+ * Indexes that are kept whole, with what they name for other platforms (index_blobs, the index's
+ * own bytes among them). tag_docs: the manifest or index that a name was pulled as; it holds while
+ * the name means that image. manifest_lists: what "manifest create" works on.
+ */
+static const char version_5[] =
+	"CREATE TABLE indexes (digest TEXT PRIMARY KEY, media_type TEXT NOT NULL, boot TEXT NOT NULL,"
+	" durable INTEGER NOT NULL DEFAULT 0) WITHOUT ROWID;"
+	"CREATE TABLE index_blobs (idx TEXT NOT NULL, digest TEXT NOT NULL, PRIMARY KEY(idx,digest)) WITHOUT ROWID;"
+	"CREATE INDEX index_blobs_digest ON index_blobs(digest);"
+	"CREATE TABLE tag_docs (name TEXT PRIMARY KEY, image TEXT NOT NULL, digest TEXT NOT NULL) WITHOUT ROWID;"
+	"CREATE TABLE manifest_lists (name TEXT PRIMARY KEY, doc TEXT NOT NULL) WITHOUT ROWID;";
+
+const char *const schema_step[SCHEMA_VERSION] = { version_1, version_2, version_3, version_4,
+						  version_5 };
 
 /* Kind 0 marks the snapshots that are lost, for the statements that follow in the transaction. */
 #define LOST_SNAPSHOT "SELECT id FROM snapshots WHERE kind=0"
@@ -118,5 +132,10 @@ const struct schema_settle schema_settle[] = {
 	{ "DELETE FROM manifests WHERE (durable=0 AND boot<>?1) OR image NOT IN (" ANY_IMAGE ")",
 	  SIZE_MAX },
 	{ "DELETE FROM repo_digests WHERE image NOT IN (" ANY_IMAGE ")", SIZE_MAX },
+	{ "DELETE FROM tag_docs WHERE image NOT IN (" ANY_IMAGE ")", SIZE_MAX },
+	{ "DELETE FROM indexes WHERE (durable=0 AND boot<>?1)"
+	  " OR digest NOT IN (SELECT digest FROM tag_docs)",
+	  SIZE_MAX },
+	{ "DELETE FROM index_blobs WHERE idx NOT IN (SELECT digest FROM indexes)", SIZE_MAX },
 	{ NULL, 0 },
 };

@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: Apache-2.0
+# Images for several platforms: the choice of one, an index that is kept whole and pushed again, and manifest lists.
+. "$(dirname "$0")/lib.sh"
+unset SHALE_PULL DOCKER_CONFIG REGISTRY_AUTH_FILE http_proxy https_proxy HTTPS_PROXY ALL_PROXY all_proxy
+HOME=$T/home
+export HOME
+mkdir "$T/home"
+undo='kill $registry'
+reg=127.0.0.1:$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
+printf 'version: 0.1\nstorage: {filesystem: {rootdirectory: %s}, delete: {enabled: true}}\nhttp: {addr: %s}\n' "$T/reg" "$reg" >"$T/reg.yml"
+docker-registry serve "$T/reg.yml" >"$T/reg.log" 2>&1 &
+registry=$!
+try "the registry listens" python3 -c "import socket; socket.create_connection(('127.0.0.1', ${reg#*:}))"
+store() {
+	SHALE_ROOT=$T/$1
+	export SHALE_ROOT
+}
+arch_of() { shale inspect --format '{{.Os}}/{{.Architecture}}{{if .Variant}}/{{.Variant}}{{end}}' "$1"; }
+digest_at() { skopeo inspect --raw --tls-verify=false "docker://$1" | sha256sum | sed 's/\([0-9a-f]*\).*/sha256:\1/'; }
+base
+mkdir "$T/c"
+printf 'FROM busybox\nRUN echo one >/one\n' >"$T/c/Dockerfile"
+ok "an image" shale build --network none -t "$reg/a/b:one" "$T/c"
+ok "push" shale push "$reg/a/b:one"
+ok "an index of it" python3 -B "$top/tests/integration/mkindex.py" "$reg" a/b one
+index=$(cat "$T/out")
+
+store one
+ok "pull" shale pull "$reg/a/b:multi"
+has "by the digest of the index" "Digest: $index"
+is "is for this machine, not the attestation" linux/amd64 "$(arch_of "$reg/a/b:multi")"
+for p in linux/arm64 arm64/v8 linux/arm/v7 linux/arm/v6 linux/s390x; do
+	case $p in arm64/v8) want=linux/arm64/v8 platform=linux/arm64/v8 ;; linux/arm64) want=linux/arm64/v8 platform=$p ;; *) want=$p platform=$p ;; esac
+	ok "--platform $platform" shale pull -q --platform "$platform" "$reg/a/b:multi"
+	is "--platform $platform: is that" "$want" "$(arch_of "$reg/a/b:multi")"
+done
+ok "arm: the highest variant that fits" shale pull -q --platform linux/arm "$reg/a/b:multi"
+is "arm: is v7" linux/arm/v7 "$(arch_of "$reg/a/b:multi")"
+ok "arm/v8: an older one runs there" shale pull -q --platform linux/arm/v8 "$reg/a/b:multi"
+is "arm/v8: is v7" linux/arm/v7 "$(arch_of "$reg/a/b:multi")"
+code 1 "arm/v5: no newer one does" shale pull --platform linux/arm/v5 "$reg/a/b:multi"
+has "and says which there are" "there are linux/s390x, linux/arm/v6, linux/arm/v7, linux/arm64/v8, linux/amd64"
+hasnt "without the attestation" unknown
+ok "push of one" shale push "$reg/a/b:multi"
+is "is no index" 0 "$(skopeo inspect --raw --tls-verify=false "docker://$reg/a/b:multi" | grep -c manifests)"
+ok "the index again" python3 -B "$top/tests/integration/mkindex.py" "$reg" a/b one
+
+store all
+ok "pull --all-platforms" shale pull --all-platforms "$reg/a/b:multi"
+has "by the digest of the index" "Digest: $index"
+is "to run there is the one for this machine" linux/amd64 "$(arch_of "$reg/a/b:multi")"
+ok "it runs" shale run --rm --pull never --network none "$reg/a/b:multi" cat /one
+ok "again" shale pull --all-platforms "$reg/a/b:multi"
+has "is up to date" "Status: Image is up to date"
+is "du knows each blob" 0 "$(shale du | awk '$1 == "Orphans" { print $2 }')"
+ok "another name" shale tag "$reg/a/b:multi" "$reg/c/d:x"
+ok "push there" shale push "$reg/c/d:x"
+has "has the same index" "x: digest: $index"
+is "the registry has it so" "$index" "$(digest_at "$reg/c/d:x")"
+ok "with all that it names" skopeo copy -q --all --src-tls-verify=false "docker://$reg/c/d:x" "dir:$T/copy"
+ok "push --platform" sh -c "$SHALE tag $reg/a/b:multi $reg/c/d:arm && $SHALE push --platform linux/arm64 $reg/c/d:arm"
+is "is that image alone" arm64 "$(skopeo inspect --config --tls-verify=false --override-arch arm64 "docker://$reg/c/d:arm" | python3 -c 'import json, sys; print(json.load(sys.stdin)["architecture"])')"
+code 1 "for one that it has not got" shale push --platform linux/riscv64 "$reg/c/d:arm"
+ok "another image by that name" shale pull -q "$reg/a/b:one"
+ok "takes it over" shale tag "$reg/a/b:one" "$reg/c/d:arm"
+ok "push" shale push "$reg/c/d:arm"
+is "gives that image" "$(digest_at "$reg/a/b:one")" "$(digest_at "$reg/c/d:arm")"
+ok "verify" shale verify
+ok "rmi" shale rmi -f "$reg/a/b:multi" "$reg/c/d:x" "$reg/c/d:arm" "$reg/a/b:one"
+ok "undo" shale undo "$reg/c/d:x"
+ok "push" shale push "$reg/c/d:x"
+has "is the index again" "x: digest: $index"
+ok "rmi --now" shale rmi --now -f "$reg/c/d:x"
+shale trash --empty >/dev/null 2>&1 || shale prune -a -f --now >/dev/null 2>&1 || true
+is "takes all blobs along" "" "$(ls "$T/all/blobs/sha256")"
+store two
+ok "pull --all-platforms --progress json" shale pull --all-platforms --progress json "$reg/a/b:multi"
+code 2 "not with --platform" shale pull --all-platforms --platform linux/arm64 "$reg/a/b:multi"
+ok "an image without index" shale pull --all-platforms "$reg/a/b:one"
+ok "is pushed as it was" shale push "$reg/a/b:one"
+store store
+no_leaks
+done_testing
