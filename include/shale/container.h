@@ -153,6 +153,15 @@ int container_prune(struct runtime *rt, const struct container_prune_opts *o, st
  * behind. */
 int container_tidy(struct runtime *rt, struct err *err);
 
+/*
+ * For a database that was lost, and into a new one that has snapshots and images (image_recover):
+ * the rows of containers, none of which runs, from what each has kept of its row. Snapshots that
+ * are nobody's lose their rows. ret_lost: lines about those that cannot be brought back.
+ */
+int container_recover(struct runtime *rt, size_t *ret_n, struct strv *ret_lost, struct err *err);
+/* What container_recover reads, for a store of an earlier release. */
+int container_record_all(struct runtime *rt, struct err *err);
+
 /* One line or part of a line of the log; time is RFC 3339. */
 struct container_log_line {
 	const char *text;

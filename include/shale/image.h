@@ -264,6 +264,8 @@ int image_layer_disk(struct runtime *rt, int64_t snapshot, uint64_t *ret_bytes, 
  * a running prune.
  */
 int image_lease(struct runtime *rt, struct err *err);
+/* The only one, else -EBUSY. Needs no database. */
+int image_lease_exclusive(struct runtime *rt, struct err *err);
 
 /* Layer rows of a snapshot chain, bottom first. diff_id may be "" while it is not hashed yet. */
 struct image_layer {
@@ -478,5 +480,21 @@ int image_verify(struct runtime *rt, const struct image_verify_opts *o, struct i
  * runs.
  */
 int image_repair(struct runtime *rt, struct image_verified *v, struct err *err);
+
+/* --- without a database --- */
+
+struct image_recovered {
+	size_t layers, images, names, nameless; /* nameless: images without a name */
+	struct strv lost;                       /* a line for each thing that is not brought back */
+};
+void image_recovered_free(struct image_recovered *r);
+#define auto_image_recovered cleanup(image_recovered_free)
+/*
+ * rt has a new, empty database: the rows of snapshots, layers, images, manifests and tags, from the
+ * files of the store. -EBUSY while a snapshot is mounted.
+ */
+int image_recover(struct runtime *rt, struct image_recovered *ret, struct err *err);
+/* What image_recover reads of layers, for a store of an earlier release. */
+int image_record_all(struct runtime *rt, struct err *err);
 
 #endif

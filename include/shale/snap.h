@@ -159,4 +159,14 @@ char *snap_path(struct snap *s, int64_t id);
  */
 int snap_sweep(struct snap *s, struct err *err);
 
+/*
+ * For a database that was lost: rows of all snapshots whose directories are there, from what each
+ * has kept of its row; made-up keys. The rows must be empty. ret_lost: lines about those that
+ * cannot be brought back. -EBUSY while one is mounted.
+ */
+struct strv;
+int snap_recover(struct snap *s, struct strv *ret_lost, struct err *err);
+/* Those of an earlier release have not kept anything. */
+int snap_record_all(struct snap *s, struct err *err);
+
 #endif

@@ -140,4 +140,13 @@ int store_cache_sweep(struct store *st, struct err *err);
 /* An O_PATH fd of its data. */
 int store_cache_open(struct store *st, const char *name, int *ret_fd, struct err *err);
 
+/*
+ * For a database that was lost, all tags stand in the file names as well: a line for each change.
+ * tidy: made where it is missing, written anew where it has become long. recover: into a database
+ * with images and without tags; ret_lost: lines about those whose image is not there.
+ */
+struct strv;
+int store_names_tidy(struct store *st, struct err *err);
+int store_recover_tags(struct store *st, struct strv *ret_lost, struct err *err);
+
 #endif

@@ -30,6 +30,7 @@ HEAVY(heavy_login, "login", "Log in to a registry");
 HEAVY(heavy_logout, "logout", "Log out from a registry");
 HEAVY(heavy_pull, "pull", "Fetch an image from a registry");
 HEAVY(heavy_push, "push", "Send an image to a registry");
+HEAVY(heavy_recover, "recover", "Make a damaged or lost database anew from the rest of the store");
 HEAVY(heavy_save, "save", "Save images to an archive");
 HEAVY(heavy_verify, "verify", "Read layers and configs again and name what is damaged");
 
@@ -66,6 +67,7 @@ const struct command *const cli_commands[] = {
 	&cmd_ps,
 	&heavy_pull,
 	&heavy_push,
+	&heavy_recover,
 	&cmd_rm,
 	&cmd_rmi,
 	&cmd_run,

@@ -5,24 +5,11 @@
 
 extern const struct command cmd_bench, cmd_build, cmd_complete, cmd_export, cmd_image_diff,
 	cmd_image_mount, cmd_image_unmount, cmd_import, cmd_load, cmd_login, cmd_logout, cmd_pull,
-	cmd_push, cmd_save, cmd_tag_step, cmd_verify;
+	cmd_push, cmd_recover, cmd_save, cmd_tag_step, cmd_verify;
 
 const struct command *const cli_commands_heavy[] = {
-	&cmd_bench,
-	&cmd_build,
-	&cmd_complete,
-	&cmd_export,
-	&cmd_image_diff,
-	&cmd_image_mount,
-	&cmd_image_unmount,
-	&cmd_import,
-	&cmd_load,
-	&cmd_login,
-	&cmd_logout,
-	&cmd_pull,
-	&cmd_push,
-	&cmd_save,
-	&cmd_tag_step,
-	&cmd_verify,
-	NULL,
+	&cmd_bench,       &cmd_build,         &cmd_complete, &cmd_export,  &cmd_image_diff,
+	&cmd_image_mount, &cmd_image_unmount, &cmd_import,   &cmd_load,    &cmd_login,
+	&cmd_logout,      &cmd_pull,          &cmd_push,     &cmd_recover, &cmd_save,
+	&cmd_tag_step,    &cmd_verify,        NULL,
 };

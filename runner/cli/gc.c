@@ -8,7 +8,9 @@
 #include <shale/base/fault.h>
 #include <shale/base/fd.h>
 #include <shale/base/proc.h>
+#include <shale/container.h>
 #include <shale/image.h>
+#include <shale/store.h>
 
 #include "priv.h"
 
@@ -71,6 +73,20 @@ static int weigh_layers(struct cli *c, struct err *err)
 	return rc;
 }
 
+/* What recover would need, for a store of a release that did not keep it. Its names come last, by
+ * which it is seen that all is there. */
+static int keep_records(struct cli *c, struct err *err)
+{
+	int rc = 0;
+
+	if (faccessat(c->rt.root_fd, "names", F_OK, 0) < 0) {
+		rc = image_record_all(&c->rt, err);
+		if (rc >= 0)
+			rc = container_record_all(&c->rt, err);
+	}
+	return rc < 0 ? rc : store_names_tidy(c->rt.store, err);
+}
+
 int gc_run(struct cli *c, struct image_removal *ret, struct err *err)
 {
 	struct image_cache_policy policy;
@@ -85,6 +101,8 @@ int gc_run(struct cli *c, struct image_removal *ret, struct err *err)
 			       err);
 	if (rc >= 0)
 		rc = weigh_layers(c, err);
+	if (rc >= 0)
+		rc = keep_records(c, err);
 	if (rc < 0)
 		return rc;
 	gc_policy(c, &policy);

@@ -72,6 +72,7 @@ static int check_owner(int root_fd, const char *root, struct err *err)
 static int make_store(int root_fd, const char *root, struct err *err)
 {
 	char path[FD_PATH_MAX];
+	auto_fd int names = -1;
 	int rc;
 
 	rc = check_file_system(root_fd, root, err);
@@ -85,7 +86,9 @@ static int make_store(int root_fd, const char *root, struct err *err)
 		if (rc < 0)
 			return rc;
 	}
-	return 0;
+	/* Who made the store at the same time may have written to it already. */
+	names = openat(root_fd, "names", O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+	return names < 0 ? err_sys(err, "make names") : 0;
 }
 
 /*
@@ -102,7 +105,7 @@ static int check_database(int root_fd, const char *root, struct err *err)
 	if (faccessat(root_fd, "db.sqlite", F_OK, 0) == 0)
 		return 0;
 	err_set(err, EBADMSG, "%s/db.sqlite is missing, and %zu layers are there", root, layers.n);
-	return err_hint(err, "put it back, or move the store away to begin a new one");
+	return err_hint(err, "put it back, or " DB_RECOVER_HINT);
 }
 
 /* With the directories in place: the database is made last. */

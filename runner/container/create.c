@@ -224,6 +224,8 @@ static int store(struct container *c, int64_t parent, struct err *err)
 		rc = sync_layer(c, err);
 	if (rc >= 0)
 		rc = container_insert(c, err);
+	if (rc >= 0 && !c->auto_remove)
+		container_record(c);
 	fault_point("container.create.rows");
 	return rc < 0 ? rc : db_tx_commit(&tx, err);
 }

@@ -46,6 +46,8 @@ void container_spec_copy(struct container_spec *to, const struct container_spec 
 
 int container_load(struct runtime *rt, const char *id, struct container **ret, struct err *err);
 int container_insert(const struct container *c, struct err *err);
+/* What is kept of the row in containers/<id>. */
+void container_record(const struct container *c);
 /* Sets the state when the present one may become it, and the keeper is the one that c says: 1, or 0
  * when not so. */
 int container_move(struct container *c, enum container_state to, struct err *err);

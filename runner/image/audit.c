@@ -289,6 +289,7 @@ static const struct {
 	{ "db.sqlite", IMAGE_PART_OTHER, true },       { "db.sqlite-wal", IMAGE_PART_OTHER, true },
 	{ "db.sqlite-shm", IMAGE_PART_OTHER, true },   { "db.lock", IMAGE_PART_OTHER, true },
 	{ "empty", IMAGE_PART_OTHER, true },           { "lease.lock", IMAGE_PART_OTHER, true },
+	{ "names", IMAGE_PART_OTHER, true },           { "recover", IMAGE_PART_OTHER, false },
 	{ "lost+found", IMAGE_PART_OTHER, true },
 };
 

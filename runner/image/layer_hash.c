@@ -95,6 +95,7 @@ int image_layer_store(struct runtime *rt, int64_t snapshot, const struct layer_i
 			DB_I((int64_t)info->size_bytes), DB_I((int64_t)info->tar_bytes)),
 		err);
 	fault_point("image.layer.row");
+	image_layer_record(rt, snapshot, info);
 	return rc < 0 ? err_ctx(err, "layer %" PRId64, snapshot) : 0;
 }
 

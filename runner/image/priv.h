@@ -28,12 +28,6 @@ int image_resolve(struct runtime *rt, const char *name, char **ret_id, char **re
 
 /* --- what goes --- */
 
-/*
- * Shared by whoever makes snapshots that no row refers to yet: build, import, load. The exclusive
- * one (prune of the cache) is -EBUSY meanwhile. The fd holds it.
- */
-int image_lease_exclusive(struct runtime *rt, struct err *err);
-
 struct image_gone {
 	struct image_gone_layer {
 		int64_t snapshot;
@@ -125,6 +119,12 @@ void image_undo_snapshot(void *arg);
 
 struct layer_info;
 struct sink;
+
+/* What is kept of a layer's row with its file table, for image_recover. */
+void image_layer_record(struct runtime *rt, int64_t snapshot, const struct layer_info *info);
+/* 1; 0: nothing is kept; -ENOENT: nor is there a file table. */
+int image_layer_record_get(struct runtime *rt, int64_t snapshot, struct layer_info *ret);
+int image_layer_record_row(struct runtime *rt, int64_t snapshot, struct err *err);
 
 /* A readable fd of the snapshot's own directory. */
 int image_fs_open(struct runtime *rt, int64_t snapshot, int *ret_fd, struct err *err);

@@ -27,9 +27,10 @@
 static int new_table(struct runtime *rt, const struct image_damaged *d, struct err *err)
 {
 	struct layer_info info = { 0 };
+	int rc = image_layer_diff(rt, d->snapshot, &(struct image_diff_opts){ .with_table = true },
+				  &info, err);
 
-	return image_layer_diff(rt, d->snapshot, &(struct image_diff_opts){ .with_table = true },
-				&info, err);
+	return rc < 0 ? rc : image_layer_record_row(rt, d->snapshot, err);
 }
 
 static int unpack(struct runtime *rt, const struct snap_info *fresh, const struct image_damaged *d,

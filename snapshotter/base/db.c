@@ -12,6 +12,7 @@
 
 #include <shale/base/fault.h>
 #include <shale/base/fd.h>
+#include <shale/base/fs.h>
 #include <shale/base/proc.h>
 #include <shale/base/str.h>
 
@@ -53,7 +54,8 @@ static int db_err(struct db *db, int rc, const char *doing, struct err *err)
 			code = map[i].code;
 	if (rc == SQLITE_CONSTRAINT_FOREIGNKEY)
 		code = EBUSY;
-	return err_set(err, code, "database: %s: %s", doing, sqlite3_errmsg(db->h));
+	err_set(err, code, "database: %s: %s", doing, sqlite3_errmsg(db->h));
+	return code == EBADMSG ? err_hint(err, DB_RECOVER_HINT) : -code;
 }
 
 static int simple(struct db *db, const char *sql, struct err *err)
@@ -127,7 +129,20 @@ static int migrate_locked(struct db *db, struct err *err)
 	return rc < 0 ? rc : simple(db, "PRAGMA user_version=" TEXT_OF(SCHEMA_VERSION), err);
 }
 
-static int migrate(struct db *db, struct err *err)
+/* A new database knows none of the layers that are there, and the next sweep would take all of them
+ * for garbage. */
+static int check_fresh(int root_fd, struct err *err)
+{
+	auto_strv struct strv layers = { 0 };
+	struct err ignored = { 0 };
+
+	if (fs_list(root_fd, "snap", &layers, &ignored) < 0 || !layers.n)
+		return 0;
+	err_set(err, EBADMSG, "the database is empty, and %zu layers are there", layers.n);
+	return err_hint(err, "put it back, or " DB_RECOVER_HINT);
+}
+
+static int migrate(struct db *db, int root_fd, struct err *err)
 {
 	auto_db_tx struct db *tx = NULL;
 	int64_t have = 0;
@@ -137,7 +152,9 @@ static int migrate(struct db *db, struct err *err)
 		return rc < 0 ? rc : 0;
 	if (have > SCHEMA_VERSION)
 		return newer(have, err);
-	rc = db_tx_begin(db, DB_FULL, &tx, err);
+	rc = have ? 0 : check_fresh(root_fd, err);
+	if (rc >= 0)
+		rc = db_tx_begin(db, DB_FULL, &tx, err);
 	if (rc >= 0)
 		rc = migrate_locked(db, err);
 	return rc < 0 ? rc : db_tx_commit(&tx, err);
@@ -193,7 +210,7 @@ const struct db_lost *db_lost(const struct db *db)
 	return &db->lost;
 }
 
-static int configure(struct db *db, struct err *err)
+static int configure(struct db *db, int root_fd, struct err *err)
 {
 	int64_t wal = 0;
 	int rc;
@@ -213,7 +230,7 @@ static int configure(struct db *db, struct err *err)
 	if (rc >= 0)
 		rc = simple(db, "PRAGMA foreign_keys=ON;PRAGMA synchronous=NORMAL", err);
 	if (rc >= 0)
-		rc = migrate(db, err);
+		rc = migrate(db, root_fd, err);
 	if (rc < 0)
 		return rc;
 	db->is_ours = true;
@@ -248,7 +265,7 @@ int db_open(int root_fd, struct db **ret, struct err *err)
 	rc = sqlite3_open_v2(path, &db->h,
 			     SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX,
 			     NULL);
-	rc = rc == SQLITE_OK ? configure(db, err) : db_err(db, rc, "open", err);
+	rc = rc == SQLITE_OK ? configure(db, root_fd, err) : db_err(db, rc, "open", err);
 	if (rc < 0) {
 		db_close(db);
 		return rc;

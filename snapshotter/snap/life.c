@@ -143,6 +143,7 @@ int snap_prepare(struct snap *s, const struct snap_new *n, struct snap_info *ret
 	info.id = db_last_id(s->db);
 	snprintf(info.key, sizeof(info.key), "%s", n->key ? n->key : SNAP_NAME(info.id, NULL));
 	rc = fill_dirs(s, &info, err);
+	snap_record(s, &info);
 	fault_point("snap.prepare.directories");
 	if (rc >= 0)
 		rc = db_tx_commit(&tx, err);
@@ -168,6 +169,20 @@ static int lock_quiet(struct snap *s, int64_t id, struct err *err)
 	return fd_take(&fd);
 }
 
+/* Before the row: one that is called committed too early is an unused layer. */
+static int record_commit(struct snap *s, int64_t id, unsigned flags, struct err *err)
+{
+	struct snap_info info;
+	int rc = snap_stat(s, id, &info, err);
+
+	if (rc < 0 || info.kind != SNAP_ACTIVE)
+		return rc < 0 ? rc : 0;
+	info.kind = SNAP_COMMITTED;
+	info.flags = flags;
+	snap_record(s, &info);
+	return 0;
+}
+
 int snap_commit(struct snap *s, int64_t id, const char *name, unsigned flags, struct err *err)
 {
 	/* The boot id says since when the content may be lost with the machine. */
@@ -188,6 +203,9 @@ int snap_commit(struct snap *s, int64_t id, const char *name, unsigned flags, st
 	rc = snap_settle_commit(s, id, err);
 	if (rc < 0)
 		return rc;
+	rc = record_commit(s, id, flags, err);
+	if (rc < 0)
+		return rc;
 	fault_point("snap.commit.settled");
 	rc = db_run(s->db, update, DB_ARGS(DB_I(id), DB_T(name), DB_I(flags), DB_T(proc_boot_id())),
 		    err);
@@ -204,6 +222,7 @@ int snap_rebase(struct snap *s, int64_t id, int64_t parent, bool with_root, stru
 {
 	const struct snap_new n = { .kind = SNAP_ACTIVE, .parent = parent };
 	auto_db_tx struct db *tx = NULL;
+	struct snap_info info;
 	int rc;
 
 	rc = db_tx_begin(s->db, DB_LAZY, &tx, err);
@@ -220,7 +239,12 @@ int snap_rebase(struct snap *s, int64_t id, int64_t parent, bool with_root, stru
 	if (rc == 0)
 		rc = err_set(err, EINVAL, "snapshot %" PRId64 " is not active and without parent",
 			     id);
-	return rc < 0 ? rc : db_tx_commit(&tx, err);
+	if (rc >= 0)
+		rc = snap_stat(s, id, &info, err);
+	if (rc < 0)
+		return rc;
+	snap_record(s, &info);
+	return db_tx_commit(&tx, err);
 }
 
 int snap_exchange(struct snap *s, int64_t a, int64_t b, struct err *err)

@@ -86,6 +86,9 @@ int snap_bind(int dir_fd, const char *name, bool rdonly, int *ret_fd, struct err
  */
 int snap_upper_in_use(int dir_fd, struct err *err);
 
+/* What the row says, kept with the directory. */
+void snap_record(struct snap *s, const struct snap_info *info);
+
 /* The flock of snap/<id>; -EBUSY names who has it. */
 int snap_lock_dir(struct snap *s, int64_t id, struct err *err);
 

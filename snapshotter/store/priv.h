@@ -16,4 +16,7 @@ enum { BLOB_PATH_MAX = sizeof(BLOB_DIR) + DIGEST_HEX_MAX };
 const char *store_blob_path(char buf[BLOB_PATH_MAX], const struct digest *d);
 #define BLOB_PATH(d) store_blob_path((char[BLOB_PATH_MAX]){ 0 }, (d))
 
+/* A tag was set, or went (image NULL). Inside the transaction. */
+void store_note_name(struct store *st, const char *name, const char *image);
+
 #endif

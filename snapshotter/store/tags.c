@@ -37,6 +37,8 @@ int store_tag_set(struct store *st, const char *name, const char *image, struct 
 	if (found)
 		rc = db_run(st->db, upsert, DB_ARGS(DB_T(name), DB_T(image), DB_I(time(NULL))),
 			    err);
+	if (rc >= 0 && found)
+		store_note_name(st, name, image);
 	if (rc >= 0)
 		rc = db_tx_commit(&tx, err);
 	return rc < 0 || found ? rc : err_set(err, ENOENT, "tag %s: no image %s", name, image);
@@ -65,6 +67,8 @@ int store_tag_remove(struct store *st, const char *name, struct err *err)
 		return rc;
 	/* Also when there was none: that need not end a transaction of the caller's. */
 	found = rc > 0;
+	if (found)
+		store_note_name(st, name, NULL);
 	rc = db_tx_commit(&tx, err);
 	return rc < 0 || found ? rc : err_set(err, ENOENT, "no tag %s", name);
 }

@@ -23,9 +23,11 @@ has "is said" "not a database"
 rm -f "$db"*
 cp -a "$T/keep/." "$SHALE_ROOT"
 version=$(python3 -c 'import sqlite3,sys; c=sqlite3.connect(sys.argv[1]); v=c.execute("PRAGMA user_version").fetchone()[0]; c.execute("PRAGMA user_version=%d" % (v+1)); c.commit(); print(v)' "$db")
+(cd "$SHALE_ROOT" && sha256sum db.sqlite >"$T/sum")
 code 1 "a newer database" shale images
 has "is refused" "newer shale"
 code 125 "by run too" shale run --rm busybox true
+ok "not a byte of it is written" sh -c "cd '$SHALE_ROOT' && sha256sum -c --quiet '$T/sum'"
 is "untouched" $((version + 1)) "$(python3 -c 'import sqlite3,sys; print(sqlite3.connect(sys.argv[1]).execute("PRAGMA user_version").fetchone()[0])' "$db")"
 is "no layer was touched" "$before" "$(state)"
 python3 -c 'import sqlite3,sys; c=sqlite3.connect(sys.argv[1]); c.execute("PRAGMA user_version=%s" % sys.argv[2]); c.commit()' "$db" "$version"

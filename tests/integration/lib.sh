@@ -95,12 +95,9 @@ try() {
 	fail "$name"
 }
 
-# No mount, process or cgroup of this store is left.
-no_leaks() {
-	left=$(grep -c "$T" /proc/self/mountinfo || true)
-	is "no mount of the store is visible on the host" 0 "$left"
+# Until no process of this store is left, for 20 s: the child that syncs after the prompt may still be at it.
+await_quiet() {
 	procs=
-	# The child that syncs after the prompt may still be at it.
 	for _ in $(seq 40); do
 		procs=$(grep -lsa "SHALE_ROOT=$SHALE_ROOT" /proc/[0-9]*/environ | while read -r p; do
 			readlink "${p%/environ}/exe" | grep shale || true
@@ -108,5 +105,12 @@ no_leaks() {
 		[ -n "$procs" ] || break
 		sleep 0.5
 	done
+}
+
+# No mount, process or cgroup of this store is left.
+no_leaks() {
+	left=$(grep -c "$T" /proc/self/mountinfo || true)
+	is "no mount of the store is visible on the host" 0 "$left"
+	await_quiet
 	is "no process of shale is left" "" "$procs"
 }

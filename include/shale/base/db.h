@@ -19,6 +19,10 @@
 struct db;
 struct db_stmt;
 
+/* What to do about a database that is damaged or missing. */
+#define DB_RECOVER_HINT                                                                            \
+	"shale recover makes it anew from the layers, configs and containers that are there"
+
 enum db_sync {
 	DB_LAZY, /* synchronous=NORMAL: a power cut may lose it, whole */
 	DB_FULL, /* on disk when db_commit returns */
@@ -28,6 +32,9 @@ enum db_sync {
  */
 int db_open(int root_fd, struct db **ret, struct err *err);
 void db_close(struct db *db);
+/* Is root_fd/db.sqlite whole? Nothing is written. -EBADMSG says what is wrong with it, -ENOTSUP: a
+ * newer one. */
+int db_check(int root_fd, struct err *err);
 
 /*
  * What db_open dropped because the machine went down before it was on the disk: whoever opens the
