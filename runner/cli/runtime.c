@@ -7,7 +7,6 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <sys/stat.h>
-#include <sys/vfs.h>
 #include <unistd.h>
 
 #include <shale/base/fd.h>
@@ -16,43 +15,12 @@
 #include <shale/snap.h>
 #include <shale/store.h>
 
+#include "place.h"
 #include "priv.h"
 
 static const char *const subdirs[] = { "snap",  "blobs",         "blobs/sha256", "containers",
 				       "logs",  "tmp",           "trash",        "context",
 				       "cache", "cache/seccomp", "volumes" };
-
-/*
- * Where overlayfs cannot have its upper, or where its marks get lost. Tried, not probed: the
- * kernel's own answer (EINVAL at the mount) comes late and says nothing.
- */
-static const struct {
-	unsigned magic;
-	const char *name;
-} unfit[] = {
-	{ 0x794c7630, "overlay" }, { 0x6969, "nfs" },       { 0x65735546, "fuse" },
-	{ 0x4d44, "vfat" },        { 0x2011bab0, "exfat" }, { 0xff534d42, "cifs" },
-	{ 0xfe534d42, "smb2" },    { 0x01021997, "9p" },    { 0x6a656a63, "virtiofs" },
-	{ 0x5346544e, "ntfs" },    { 0xf15f, "ecryptfs" },  { 0x73717368, "squashfs" },
-	{ 0x9660, "iso9660" },     { 0xe0f5e1e2, "erofs" },
-};
-
-static int check_file_system(int root_fd, const char *root, struct err *err)
-{
-	struct statfs sfs;
-
-	if (fstatfs(root_fd, &sfs) < 0)
-		return err_sys(err, "file system of %s", root);
-	for (size_t i = 0; i < ARRAY_LEN(unfit); i++) {
-		if ((unsigned)sfs.f_type != unfit[i].magic)
-			continue;
-		err_set(err, ENOTSUP, "%s is on %s, which cannot hold overlayfs layers", root,
-			unfit[i].name);
-		return err_hint(err, "name a directory on ext4, xfs, btrfs or tmpfs with --root "
-				     "or SHALE_ROOT, or mount a volume there");
-	}
-	return 0;
-}
 
 /* Whoever else can write here could hand us layers with setuid files of their choice. */
 static int check_owner(int root_fd, const char *root, struct err *err)
@@ -75,7 +43,7 @@ static int make_store(int root_fd, const char *root, struct err *err)
 	auto_fd int names = -1;
 	int rc;
 
-	rc = check_file_system(root_fd, root, err);
+	rc = place_check(root_fd, root, err);
 	if (rc < 0)
 		return rc;
 	/* Layers hold setuid files: nobody else may reach them. */
@@ -86,6 +54,9 @@ static int make_store(int root_fd, const char *root, struct err *err)
 		if (rc < 0)
 			return rc;
 	}
+	rc = place_probe(root_fd, root, err);
+	if (rc < 0)
+		return rc;
 	/* Who made the store at the same time may have written to it already. */
 	names = openat(root_fd, "names", O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
 	return names < 0 ? err_sys(err, "make names") : 0;
@@ -177,6 +148,7 @@ int runtime_open(struct runtime *ret, const char *root, struct err *err)
 	if (rt.root)
 		rc = open_parts(&rt, err);
 	if (rc < 0) {
+		place_explain(rt.root ? rt.root : root, err);
 		runtime_close(&rt);
 		return err_ctx(err, "store");
 	}

@@ -57,6 +57,40 @@ undo="umount $ovl/m 2>/dev/null"
 code 1 "a store on overlayfs is refused" env SHALE_ROOT="$ovl/m/s" "$SHALE" images
 has "with the reason" "overlay"
 umount "$ovl/m"
+place=$T/place
+mkdir "$place"
+undo="umount $place 2>/dev/null"
+refused() { # refused NAME MESSAGE…: the store there is refused, and nothing of it is left
+	name=$1
+	shift
+	code 1 "a store on $name is refused" env SHALE_ROOT="$place/s" "$SHALE" images
+	for message; do has "$name: $message" "$message"; done
+}
+mount -t ramfs ramfs "$place"
+refused "a file system without attributes" "is on ramfs" "no extended attributes" "ext4, xfs, btrfs"
+umount "$place"
+truncate -s 16M "$T/types.img"
+mkfs.ext4 -q -F -O ^filetype "$T/types.img"
+mount -o loop "$T/types.img" "$place"
+refused "one without d_type" "is on ext4" "d_type" "ftype=1"
+umount "$place"
+mount -t tmpfs -o ro tmpfs "$place"
+refused "a read-only one" "Read-only file system" "ext4, xfs, btrfs"
+umount "$place"
+mount -t tmpfs tmpfs "$place"
+ok "a store" env SHALE_ROOT="$place/s" "$SHALE" images
+mount -o remount,ro "$place"
+refused "one that became read-only" "is on tmpfs mounted read-only: remount it"
+umount "$place"
+mount -t tmpfs -o size=64k tmpfs "$place"
+head -c 60k /dev/zero >"$place/f"
+refused "a full one" "the tmpfs of" "is full"
+umount "$place"
+# Stands for NFS as well, which not every kernel can mount: both are known by their number.
+mkdir "$T/l" "$T/u" "$T/w"
+fuse-overlayfs -o "lowerdir=$T/l,upperdir=$T/u,workdir=$T/w" "$place" 2>"$T/err"
+refused "a file system in user space" "is on fuse" "ext4, xfs, btrfs"
+umount "$place"
 
 # A full disk: the build fails, the store goes on
 img=$T/full.img
