@@ -78,6 +78,10 @@ OPT_debug   := -O0 -g
 OPT_asan    := -O1 -g -fsanitize=address,undefined -fno-omit-frame-pointer -fno-sanitize-recover=undefined
 OPT_fault   := -O1 -g -DSHALE_FAULT
 OPT_cov     := -O0 -g --coverage
+OPT_fuzz    := -O1 -g -fsanitize=fuzzer-no-link,address,undefined -fno-omit-frame-pointer -fno-sanitize-recover=undefined
+ifeq ($(VARIANT),fuzz)
+CC := clang
+endif
 CFLAGS  ?=
 ALL_CFLAGS = -std=gnu17 $(WARN) $(HARD) -ffunction-sections -fdata-sections $(OPT_$(VARIANT)) $(DEFS) -pthread $(CFLAGS)
 ALL_LDFLAGS = $(LDHARD) $(filter -fsanitize% --coverage,$(OPT_$(VARIANT))) -pthread $(LDFLAGS)
@@ -130,7 +134,7 @@ EXTRA_version := -DSHALE_VERSION='"$(VERSION)"'
 # The stub that execs the user's program: static, no libc, embedded in the sandbox archive as an array.
 $(B)/runner/sandbox/stub: runner/sandbox/stub.c
 	@mkdir -p $(@D)
-	$(QUIET_LD)$(CC) -O2 -static -nostdlib -ffreestanding -fno-stack-protector -fno-pie -no-pie -fno-asynchronous-unwind-tables \
+	$(QUIET_LD)$(CC) -O2 -static -nostdlib -ffreestanding -fno-stack-protector -fno-pie -no-pie -fno-asynchronous-unwind-tables -Wno-unused-command-line-argument \
 		-Wl,--build-id=none -Wl,-z,noexecstack -Wl,-z,norelro -s -o $@ $<
 $(B)/runner/sandbox/stub.inc: $(B)/runner/sandbox/stub
 	@od -An -v -tx1 $< | sed 's/ \([0-9a-f][0-9a-f]\)/0x\1,/g' >$@
@@ -173,21 +177,32 @@ $(B)/tests/run-pack: $(B)/tests/pack/pack.o $(call archives,layer base)
 unit-%: $(B)/tests/unit-%
 	$<
 
-# Inputs that fuzzing has found, once more.
-$(B)/tests/replay-tar: $(B)/tests/fuzz/replay.o $(B)/tests/fuzz/fuzz_tar.o $(call archives,layer base)
-	@mkdir -p $(@D)
-	$(QUIET_LD)$(CC) $(ALL_LDFLAGS) -o $@ $(filter %.o,$^) -Wl,--start-group $(call archives,layer base) -Wl,--end-group \
-		$(call libs,layer base)
+# Parsers of foreign bytes, each of one module: tests/fuzz/fuzz_<name>.c, its inputs in tests/data/<name>. In
+# VARIANT=fuzz the program is libFuzzer's; in the others it runs over the files that it is given.
+FUZZ_base     := json
+FUZZ_layer    := tar gzip zstd
+FUZZ_image    := reference manifest config auth registries
+FUZZ_registry := registry
+FUZZ_build    := dockerfile ignore
+# What a target must not reach is replaced: files and programs of the host.
+FUZZ_WRAP_auth       := -Wl,--wrap=fd_read_file,--wrap=fork
+FUZZ_WRAP_registries := -Wl,--wrap=fd_read_file
+FUZZ_DRIVER     := $(B)/tests/fuzz/replay.o
+ifeq ($(VARIANT),fuzz)
+FUZZ_DRIVER     := -fsanitize=fuzzer
+endif
+define fuzz_rules
+$(B)/tests/fuzz-$(2): $(B)/tests/fuzz/fuzz_$(2).o $(filter %.o,$(FUZZ_DRIVER)) $(call archives,$(1) $(NEED_$(1)))
+	@mkdir -p $$(@D)
+	$$(QUIET_LD)$(CC) $$(ALL_LDFLAGS) $(FUZZ_WRAP_$(2)) -o $$@ $(B)/tests/fuzz/fuzz_$(2).o $(FUZZ_DRIVER) \
+		-Wl,--start-group $(call archives,$(1) $(NEED_$(1))) -Wl,--end-group $$(call libs,$(1) $(NEED_$(1)))
+endef
+$(foreach m,$(MODULES),$(foreach f,$(FUZZ_$(m)),$(eval $(call fuzz_rules,$(m),$(f)))))
+FUZZ := $(foreach m,$(MODULES),$(FUZZ_$(m)))
 
-$(B)/tests/replay-registry: $(B)/tests/fuzz/replay.o $(B)/tests/fuzz/fuzz_registry.o $(call archives,registry base)
-	@mkdir -p $(@D)
-	$(QUIET_LD)$(CC) $(ALL_LDFLAGS) -o $@ $(filter %.o,$^) -Wl,--start-group $(call archives,registry base) -Wl,--end-group \
-		$(call libs,registry base)
-
-check: all $(UNITS:%=$(B)/tests/unit-%) $(B)/tests/replay-tar $(B)/tests/replay-registry
+check: all $(UNITS:%=$(B)/tests/unit-%) $(FUZZ:%=$(B)/tests/fuzz-%)
 	@set -e; for t in $(UNITS:%=$(B)/tests/unit-%); do $$t; done
-	@$(B)/tests/replay-tar tests/data/tar/*
-	@$(B)/tests/replay-registry tests/data/registry/*
+	@set -e; for f in $(FUZZ); do $(B)/tests/fuzz-$$f tests/data/$$f/*; done
 
 check-root: all
 	sh scripts/test --only integration
@@ -199,27 +214,15 @@ lint: all
 format:
 	clang-format -i $$(git ls-files '*.c' '*.h' | grep -v '^tests/bench/')
 
-# libFuzzer over the Dockerfile front end and the tar reader, for FUZZ_SECONDS each; needs clang and its runtime. What it
-# finds goes into tests/data, from where make check runs it.
+# Each for FUZZ_SECONDS, two at a time; needs clang and its runtime. What is found goes into tests/data/<name>, from
+# where make check runs it.
 FUZZ_SECONDS ?= 60
-FUZZ_SRC_dockerfile := $(addprefix runner/build/,chmod.c dockerfile.c expand.c expose.c flag.c glob.c ignore.c inst.c pattern.c plan.c \
-	utf8.c word.c) $(addprefix snapshotter/base/,err.c mem.c str.c strv.c num.c json.c path.c fd.c sys.c)
-FUZZ_SRC_tar := $(SRC_layer) $(filter-out %/db.c %/schema.c %/mount.c %/mount_list.c %/undo.c,$(SRC_base))
-FUZZ_SRC_registry := $(addprefix runner/registry/,url.c parse.c message.c) \
-	$(addprefix snapshotter/base/,err.c mem.c str.c strv.c num.c json.c)
-FUZZ_LIB_dockerfile := -ljansson
-FUZZ_LIB_tar := $(call libs,layer) -lcrypto -ljansson
-FUZZ_LIB_registry := -lcurl -ljansson
-FUZZ_LEN_dockerfile := 4096
-FUZZ_LEN_tar := 16384
-FUZZ_LEN_registry := 4096
-fuzz: fuzz-dockerfile fuzz-tar fuzz-registry
+fuzz: fuzz-$(subst $() ,-,$(FUZZ))
 fuzz-%:
-	@mkdir -p build/fuzz/corpus-$*
-	clang -std=gnu17 -g -O1 -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=undefined $(DEFS) -o build/fuzz/$* \
-		tests/fuzz/fuzz_$*.c $(FUZZ_SRC_$*) $(FUZZ_LIB_$*) -pthread
-	build/fuzz/$* -max_total_time=$(FUZZ_SECONDS) -max_len=$(FUZZ_LEN_$*) -print_final_stats=0 -artifact_prefix=build/fuzz/ \
-		build/fuzz/corpus-$* tests/data/$*
+	@$(MAKE) --no-print-directory VARIANT=fuzz fuzzers
+	@FUZZ_SECONDS=$(FUZZ_SECONDS) sh tests/fuzz/run $(subst -, ,$*)
+# All is compiled, so that clang has seen it.
+fuzzers: $(FUZZ:%=$(B)/tests/fuzz-%) $(MODULES:%=$(B)/lib%.a)
 
 bench: all
 	sh tests/bench/run
@@ -253,4 +256,4 @@ QUIET_LD = @echo "  LD   $@";
 endif
 
 -include $(shell find $(B) -name '*.d' 2>/dev/null)
-.PHONY: fuzz property all check check-root lint format bench install clean FORCE
+.PHONY: fuzz fuzzers property all check check-root lint format bench install clean FORCE

@@ -33,7 +33,8 @@ void text_safe(char *s)
 			*s = '?';
 }
 
-static int vfail(const struct df_where *w, int code, struct err *err, const char *fmt, va_list ap)
+__attribute__((format(printf, 4, 0))) static int vfail(const struct df_where *w, int code,
+						       struct err *err, const char *fmt, va_list ap)
 {
 	enum { SOURCE_MAX = 200 };
 	char text[700], src[SOURCE_MAX + 1] = "";

@@ -9,6 +9,8 @@
 
 #include "priv.h"
 
+#define TIME_LAST_S INT64_C(253402300799) /* 9999-12-31T23:59:59Z */
+
 enum { LIST_MAX = 10000, HISTORY_MAX = 10000 };
 
 static int two_digits(const char *s)
@@ -48,8 +50,9 @@ static int64_t parse_time(const char *s)
 
 	if (!end || parse_zone(end, &offset_s) < 0)
 		return 0;
-	t = timegm(&tm);
-	return t < 0 ? 0 : (int64_t)t - offset_s;
+	t = timegm(&tm) - (time_t)offset_s;
+	/* What a zone shifts out of the years that can be written is no time either. */
+	return t < 0 || t > TIME_LAST_S ? 0 : (int64_t)t;
 }
 
 static int check_count(const json_t *v, const char *key, struct err *err)

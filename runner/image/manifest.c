@@ -239,6 +239,7 @@ int image_platform_parse(const char *text, struct image_platform *ret, struct er
 	auto_image_config struct image_config *here = image_config_new();
 	auto_strv struct strv part = { 0 };
 	const char *os, *arch, *variant;
+	bool is_bad;
 
 	if (!text || !*text) {
 		*ret = (struct image_platform){ mem_str(here->os), mem_str(here->architecture),
@@ -246,10 +247,10 @@ int image_platform_parse(const char *text, struct image_platform *ret, struct er
 		return 0;
 	}
 	strv_split(&part, text, '/');
+	is_bad = !part.n || part.n > 3;
 	for (size_t i = 0; i < part.n; i++)
-		if (!*part.v[i] || part.v[i][strcspn(part.v[i], " \t\n,:")])
-			part.n = 0;
-	if (!part.n || part.n > 3)
+		is_bad |= !*part.v[i] || part.v[i][strcspn(part.v[i], " \t\n,:")];
+	if (is_bad)
 		return err_set(err, EINVAL, "--platform %.100s: want OS/ARCHITECTURE[/VARIANT]",
 			       text);
 	os = part.n > 1 ? part.v[0] : "linux";

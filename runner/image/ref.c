@@ -225,8 +225,6 @@ static int check(const char *text, const struct parts *p, struct err *err)
 	if (!is_path(p->path, strlen(p->path)))
 		return bad(err, text,
 			   "the repository name has letters, digits and single . _ - between them");
-	if (strlen(p->path) > PATH_MAX_BYTES)
-		return bad(err, text, "the repository name is longer than 255 bytes");
 	if (p->domain && !is_domain(p->domain, strlen(p->domain)))
 		return bad(err, text, "the registry is not a host name with an optional port");
 	if (p->tag && !is_tag(p->tag))
@@ -257,6 +255,9 @@ int image_ref_normalize(const char *text, char **ret, struct err *err)
 	if (!p.domain)
 		p.domain = default_domain;
 	is_official = !strcmp(p.domain, default_domain) && !strchr(p.path, '/');
+	/* With its library/, so that the normal form is a name as well. */
+	if (strlen(p.path) + (is_official ? strlen(official) : 0) > PATH_MAX_BYTES)
+		return bad(err, text, "the repository name is longer than 255 bytes");
 	str_addf(&out, "%s/%s%s", p.domain, is_official ? official : "", p.path);
 	if (p.tag || !p.digest)
 		str_addf(&out, ":%s", p.tag ? p.tag : "latest");
@@ -269,11 +270,15 @@ int image_ref_normalize(const char *text, char **ret, struct err *err)
 /* docker.io/library/node -> node, docker.io/me/app -> me/app: inside normalized. */
 static const char *familiar(const char *normalized)
 {
-	const char *s = normalized, *rest;
+	const char *s = normalized, *rest, *slash;
 
 	if (!str_starts(s, "docker.io/"))
 		return s;
 	s += strlen("docker.io/");
+	/* docker.io/a.b/c keeps its domain, else a.b would be read as one. */
+	slash = strchr(s, '/');
+	if (slash && has_domain(s, slash))
+		return normalized;
 	rest = str_starts(s, official) ? s + strlen(official) : NULL;
 	/* docker.io/library/a/b keeps its library, else it would be read as another name. */
 	return rest && !strchr(rest, '/') ? rest : s;

@@ -128,7 +128,7 @@ static void end_table(struct conf *c)
 
 static char *unquote(char *v)
 {
-	size_t n = strcspn(v + 1, "\"'");
+	size_t n = *v ? strcspn(v + 1, "\"'") : 0;
 
 	if ((*v != '"' && *v != '\'') || !v[n + 1])
 		return NULL;

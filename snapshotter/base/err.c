@@ -6,7 +6,8 @@
 #include <stdio.h>
 #include <string.h>
 
-static void vfill(struct err *err, int code, const char *fmt, va_list ap)
+__attribute__((format(printf, 3, 0))) static void vfill(struct err *err, int code, const char *fmt,
+							va_list ap)
 {
 	err->code = code > 0 ? code : EIO;
 	vsnprintf(err->msg, sizeof(err->msg), fmt, ap);

@@ -2,8 +2,6 @@
 /*
  * libFuzzer: the pure half of build over foreign text. The input is a Dockerfile; its first half is
  * also an ignore file and a pattern, its second half a path and a word.
- *
- *   clang -g -O1 -fsanitize=fuzzer,address,undefined …
  */
 #include <stdint.h>
 #include <stdlib.h>
@@ -12,8 +10,7 @@
 #include <shale/build.h>
 
 #include "../../runner/build/priv.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+#include "fuzz.h"
 
 static const char *lookup(const char *name, void *arg)
 {

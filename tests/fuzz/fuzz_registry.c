@@ -8,14 +8,7 @@
 #include <string.h>
 
 #include "../../runner/registry/priv.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-static void must(int is_true)
-{
-	if (!is_true)
-		abort();
-}
+#include "fuzz.h"
 
 static void headers(const char *s)
 {

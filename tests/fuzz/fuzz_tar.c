@@ -13,16 +13,9 @@
 #include <shale/base/fd.h>
 
 #include "../../snapshotter/layer/priv.h"
+#include "fuzz.h"
 
 enum { INPUT_MAX = 1 << 20, PIECES_MAX = 4096 };
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-static void must(int is_true)
-{
-	if (!is_true)
-		abort();
-}
 
 static int read_data(struct layer_untar *u, struct err *err)
 {
@@ -126,8 +119,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	u.from = s;
 	if (rc >= 0)
 		rc = read_entries(&u, &err);
-	/* A failure has its story, and a story is a failure. */
-	must((rc < 0) == (err.code != 0) && (rc >= 0 || (rc == -err.code && err.msg[0])));
+	must_tell(rc, &err);
 	buf = take(u.buf);
 	layer_untar_free(&u);
 	return 0;

@@ -36,6 +36,10 @@ static void test_normalize(void **state)
 		  "node@sha256:" HEX64, "node", "<none>" },
 		{ "node:1@sha256:" HEX64, "docker.io/library/node:1@sha256:" HEX64,
 		  "node:1@sha256:" HEX64, "node", "1" },
+		{ "docker.io/a.b/c", "docker.io/a.b/c:latest", "docker.io/a.b/c:latest",
+		  "docker.io/a.b/c", "latest" },
+		{ "docker.io/localhost/c", "docker.io/localhost/c:latest",
+		  "docker.io/localhost/c:latest", "docker.io/localhost/c", "latest" },
 		{ "a---b", "docker.io/library/a---b:latest", "a---b:latest", "a---b", "latest" },
 	};
 	struct err err = { 0 };

@@ -349,7 +349,7 @@ static void test_cache_policy(void **state)
 	struct image_cache_policy p = { .keep_s = 1000 };
 
 	for (int i = 0; i < 4; i++) {
-		char name[8];
+		char name[16];
 		int64_t layer;
 
 		snprintf(name, sizeof(name), "s%d", i);
