@@ -182,6 +182,7 @@ static void test_kill(void **state)
 		sandbox_free(sb);
 	}
 	/* By name, as after a lost monitor. */
+	s = box_spec(&b, SH("sleep 100 & sleep 100 & wait"));
 	s.cgroup.name = "shale-unit/kill";
 	sb = start(&b, &s);
 	assert_int_equal(sandbox_cgroup_kill("shale-unit/kill", &b.err), 0);
