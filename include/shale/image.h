@@ -391,6 +391,30 @@ int image_pull_policy(const char *text, bool *ret_always, bool *ret_never, struc
 int image_push(struct runtime *rt, const char *normalized, const struct image_pull_opts *o,
 	       char ret_digest[DIGEST_STR_MAX], struct err *err);
 
+/*
+ * Manifest lists, as docker manifest has them. Names are normalised. Members are images that are
+ * here by that very name, or else in a registry. create: -EEXIST without amend.
+ */
+struct image_list_platform {
+	const char *os, *architecture, *variant, *os_version; /* NULL: as it is */
+	const struct strv *os_features;
+};
+int image_list_create(struct runtime *rt, const char *list, const struct strv *refs, bool amend,
+		      const struct image_pull_opts *o, struct err *err);
+int image_list_annotate(struct runtime *rt, const char *list, const char *ref,
+			const struct image_list_platform *p, struct err *err);
+int image_list_push(struct runtime *rt, const char *list, const struct image_pull_opts *o,
+		    char ret_digest[DIGEST_STR_MAX], struct err *err);
+int image_list_remove(struct runtime *rt, const char *list, struct err *err);
+/* A list that is being made, or what a registry has, or the manifest of an image that is here
+ * alone; list: ref is one of its members. */
+struct image_list_query {
+	const char *list, *ref; /* list may be NULL */
+	bool is_verbose;
+};
+int image_list_inspect(struct runtime *rt, const struct image_list_query *q,
+		       const struct image_pull_opts *o, json_t **ret, struct err *err);
+
 /* Credentials that the registry takes are kept (user NULL: those known are only tried). *ret_where:
  * the file, when they are in it unencrypted. -EACCES. */
 int image_login(const struct image_access *a, const char *registry, const char *user,

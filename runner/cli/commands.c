@@ -28,6 +28,12 @@ HEAVY(heavy_import, "import", "Make an image of a root file system's tar archive
 HEAVY(heavy_load, "load", "Load images from an archive");
 HEAVY(heavy_login, "login", "Log in to a registry");
 HEAVY(heavy_logout, "logout", "Log out from a registry");
+HEAVY(heavy_manifest_annotate, "manifest-annotate",
+      "Say for which platform an image of a manifest list is");
+HEAVY(heavy_manifest_create, "manifest-create", "Make a manifest list of images");
+HEAVY(heavy_manifest_inspect, "manifest-inspect", "Print a manifest or a manifest list");
+HEAVY(heavy_manifest_push, "manifest-push", "Send a manifest list to a registry");
+HEAVY(heavy_manifest_rm, "manifest-rm", "Forget manifest lists");
 HEAVY(heavy_pull, "pull", "Fetch an image from a registry");
 HEAVY(heavy_push, "push", "Send an image to a registry");
 HEAVY(heavy_recover, "recover", "Make a damaged or lost database anew from the rest of the store");
@@ -62,6 +68,11 @@ const struct command *const cli_commands[] = {
 	&heavy_login,
 	&heavy_logout,
 	&cmd_logs,
+	&heavy_manifest_annotate,
+	&heavy_manifest_create,
+	&heavy_manifest_inspect,
+	&heavy_manifest_push,
+	&heavy_manifest_rm,
 	&cmd_pin,
 	&cmd_prune,
 	&cmd_ps,

@@ -229,15 +229,14 @@ void image_kept_free(struct image_kept *k)
 	image_manifest_free(&k->manifest);
 }
 
-int image_manifest_kept(struct runtime *rt, const char *id, const char *rather,
-			const struct image_layer *layers, size_t n, struct image_kept *ret,
-			struct err *err)
+int image_manifest_kept(struct runtime *rt, const char *id, const struct image_layer *layers,
+			size_t n, struct image_kept *ret, struct err *err)
 {
 	auto_db_stmt struct db_stmt *st = NULL;
 	int rc = db_query(rt->db,
 			  "SELECT digest,media_type FROM manifests WHERE image=?1"
 			  " ORDER BY digest IS ?2 DESC",
-			  DB_ARGS(DB_T(id), DB_T(rather)), &st, err);
+			  DB_ARGS(DB_T(id), DB_T(ret->rather)), &st, err);
 
 	while (rc >= 0 && (rc = db_step(st, err)) > 0) {
 		struct image_kept k = { .doc.media_type = mem_str(db_col_str(st, 1)) };
@@ -254,4 +253,84 @@ int image_manifest_kept(struct runtime *rt, const char *id, const char *rather,
 		image_kept_free(&k);
 	}
 	return rc;
+}
+
+/* --- the manifest of an image that was made here --- */
+
+static json_t *descriptor(const struct image_descriptor *b)
+{
+	json_t *o = json_object();
+
+	json_set_str(o, "mediaType", b->media_type);
+	json_object_set_new(o, "digest", json_string(digest_str(&b->digest)));
+	json_object_set_new(o, "size", json_integer((json_int_t)b->size));
+	return o;
+}
+
+void image_manifest_write(const struct image_descriptor *desc, size_t n, struct image_document *ret)
+{
+	auto_json json_t *o = json_object();
+	json_t *list = json_array();
+
+	json_object_set_new(o, "schemaVersion", json_integer(2));
+	json_object_set_new(o, "mediaType", json_string(OCI_MANIFEST));
+	json_object_set_new(o, "config", descriptor(&desc[n]));
+	json_object_set_new(o, "layers", list);
+	for (size_t i = 0; i < n; i++)
+		json_array_append_new(list, descriptor(&desc[i]));
+	ret->text = json_text(o);
+	ret->len = strlen(ret->text);
+	ret->media_type = mem_str(OCI_MANIFEST);
+	hash_bytes(ret->text, ret->len, &ret->digest);
+}
+
+static int describe(struct runtime *rt, const struct image *img, const struct image_layer *layers,
+		    size_t n, struct image_descriptor *ret, struct err *err)
+{
+	static const struct image_pack usual;
+	int rc = digest_parse(img->id, &ret[n].digest, err);
+
+	ret[n].size = strlen(img->config);
+	ret[n].media_type = mem_str(OCI_CONFIG);
+	for (size_t i = 0; rc >= 0 && i < n; i++) {
+		struct image_layer_blob form = { 0 };
+
+		rc = image_layer_form(rt, &layers[i], &usual, &form, err);
+		ret[i] = (struct image_descriptor){ .digest = form.digest,
+						    .size = form.size,
+						    .media_type = mem_str(form.media_type) };
+	}
+	return rc;
+}
+
+int image_manifest_local(struct runtime *rt, const char *name, const struct image *img,
+			 struct image_document *ret, struct err *err)
+{
+	cleanup(image_descriptors_free) struct image_descriptors list = { 0 };
+	cleanup(image_kept_free) struct image_kept kept = { 0 };
+	auto_free struct image_layer *layers = NULL;
+	auto_free char *rather = NULL;
+	size_t n = 0;
+	int rc = img->snapshot ? image_layer_hash(rt, img->snapshot, err) : 0;
+
+	if (rc >= 0)
+		rc = image_layers(rt, img->snapshot, &layers, &n, err);
+	if (rc >= 0)
+		rc = image_tag_doc_get(rt, name, img->id, &rather, err);
+	kept.rather = rather;
+	if (rc >= 0)
+		rc = image_manifest_kept(rt, img->id, layers, n, &kept, err);
+	if (rc < 0)
+		return rc;
+	if (rc > 0) {
+		*ret = kept.doc;
+		kept.doc = (struct image_document){ 0 };
+		return 0;
+	}
+	list.v = mem_array(n + 1, sizeof(*list.v));
+	list.n = n + 1;
+	rc = describe(rt, img, layers, n, list.v, err);
+	if (rc >= 0)
+		image_manifest_write(list.v, n, ret);
+	return rc < 0 ? rc : 0;
 }

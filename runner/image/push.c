@@ -54,35 +54,6 @@ static void emit_text(const struct push *p, char *text)
 	free(text);
 }
 
-/* --- manifests --- */
-
-static json_t *descriptor(const struct image_descriptor *b)
-{
-	json_t *o = json_object();
-
-	json_set_str(o, "mediaType", b->media_type);
-	json_object_set_new(o, "digest", json_string(digest_str(&b->digest)));
-	json_object_set_new(o, "size", json_integer((json_int_t)b->size));
-	return o;
-}
-
-static void write_manifest(struct push *p)
-{
-	auto_json json_t *o = json_object();
-	json_t *list = json_array();
-
-	json_object_set_new(o, "schemaVersion", json_integer(2));
-	json_object_set_new(o, "mediaType", json_string(OCI_MANIFEST));
-	json_object_set_new(o, "config", descriptor(&p->desc[p->n_layers]));
-	json_object_set_new(o, "layers", list);
-	for (size_t i = 0; i < p->n_layers; i++)
-		json_array_append_new(list, descriptor(&p->desc[i]));
-	p->manifest.text = json_text(o);
-	p->manifest.len = strlen(p->manifest.text);
-	p->manifest.media_type = mem_str(OCI_MANIFEST);
-	hash_bytes(p->manifest.text, p->manifest.len, &p->manifest.digest);
-}
-
 /* --- the image --- */
 
 static int begin_layer(struct push *p, size_t i, const struct image_descriptor *kept,
@@ -121,7 +92,7 @@ static int finish(struct push *p, struct image_kept *kept, struct err *err)
 		p->manifest = kept->doc;
 		kept->doc = (struct image_document){ 0 };
 	} else {
-		write_manifest(p);
+		image_manifest_write(p->desc, p->n_layers, &p->manifest);
 	}
 	rc = image_send_manifest(&p->send, &p->manifest, p->remote.tag, err);
 	return rc < 0 ? rc
@@ -131,12 +102,11 @@ static int finish(struct push *p, struct image_kept *kept, struct err *err)
 
 static int send_all(struct push *p, struct err *err)
 {
-	cleanup(image_kept_free) struct image_kept kept = { 0 };
+	cleanup(image_kept_free) struct image_kept kept = { .rather = p->doc };
 	int rc = 0;
 
 	if (!p->o->pack.is_asked)
-		rc = image_manifest_kept(p->rt, p->img->id, p->doc, p->layers, p->n_layers, &kept,
-					 err);
+		rc = image_manifest_kept(p->rt, p->img->id, p->layers, p->n_layers, &kept, err);
 	p->desc = mem_array(p->n_layers + 1, sizeof(*p->desc));
 	for (size_t i = 0; rc >= 0 && i < p->n_layers; i++)
 		rc = begin_layer(p, i, kept.doc.text ? &kept.manifest.layers[i] : NULL, err);

@@ -179,13 +179,13 @@ int image_memory_file(const char *text, size_t len, struct err *err);
 /* The manifest that an image came with, if its layers' blobs are still here: of several the one
  * with the digest rather (may be NULL). 1, or 0. */
 struct image_kept {
+	const char *rather; /* the caller's */
 	struct image_document doc;
 	struct image_manifest manifest;
 };
 void image_kept_free(struct image_kept *k);
-int image_manifest_kept(struct runtime *rt, const char *id, const char *rather,
-			const struct image_layer *layers, size_t n, struct image_kept *ret,
-			struct err *err);
+int image_manifest_kept(struct runtime *rt, const char *id, const struct image_layer *layers,
+			size_t n, struct image_kept *ret, struct err *err);
 
 /* --- form.c: how a layer leaves --- */
 
@@ -198,6 +198,12 @@ struct image_layer_blob;
  * OCI's. */
 int image_layer_form(struct runtime *rt, const struct image_layer *l, const struct image_pack *o,
 		     struct image_layer_blob *ret, struct err *err);
+/* Of n layers and, behind them, the config. */
+void image_manifest_write(const struct image_descriptor *desc, size_t n,
+			  struct image_document *ret);
+/* The one that a push of that name would send. */
+int image_manifest_local(struct runtime *rt, const char *name, const struct image *img,
+			 struct image_document *ret, struct err *err);
 /* By its first bytes: 1 when it is compressed; the type is NULL where OCI has none for it. */
 int image_blob_codec(int fd, const char **ret_type, struct err *err);
 /* The blob of a layer whose bytes our stream does not give: 1, or 0. */

@@ -417,7 +417,7 @@ static int oci_kept(struct save *s, const struct saved *v, json_t **ret, struct 
 	int rc = 0;
 
 	if (!s->o->pack.is_asked)
-		rc = image_manifest_kept(s->rt, v->img->id, NULL, v->layers, v->n, &k, err);
+		rc = image_manifest_kept(s->rt, v->img->id, v->layers, v->n, &k, err);
 	/* Not all readers of a layout take Docker's own types in it. */
 	if (rc <= 0 || !str_eq(k.doc.media_type, OCI_MANIFEST))
 		return rc < 0 ? rc : 0;

@@ -5,12 +5,18 @@ unset SHALE_PULL DOCKER_CONFIG REGISTRY_AUTH_FILE http_proxy https_proxy HTTPS_P
 HOME=$T/home
 export HOME
 mkdir "$T/home"
-undo='kill $registry'
-reg=127.0.0.1:$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
-printf 'version: 0.1\nstorage: {filesystem: {rootdirectory: %s}, delete: {enabled: true}}\nhttp: {addr: %s}\n' "$T/reg" "$reg" >"$T/reg.yml"
-docker-registry serve "$T/reg.yml" >"$T/reg.log" 2>&1 &
-registry=$!
-try "the registry listens" python3 -c "import socket; socket.create_connection(('127.0.0.1', ${reg#*:}))"
+undo='for p in $registries; do kill $p; done'
+registries=
+# serve NAME: its address is in $NAME
+serve() {
+	at=127.0.0.1:$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
+	printf 'version: 0.1\nstorage: {filesystem: {rootdirectory: %s}, delete: {enabled: true}}\nhttp: {addr: %s}\n' "$T/$1" "$at" >"$T/$1.yml"
+	docker-registry serve "$T/$1.yml" >"$T/$1.log" 2>&1 &
+	registries="$registries $!"
+	try "the registry $1 listens" python3 -c "import socket; socket.create_connection(('127.0.0.1', ${at#*:}))"
+	eval "$1=$at"
+}
+serve reg
 store() {
 	SHALE_ROOT=$T/$1
 	export SHALE_ROOT
@@ -78,6 +84,53 @@ ok "pull --all-platforms --progress json" shale pull --all-platforms --progress 
 code 2 "not with --platform" shale pull --all-platforms --platform linux/arm64 "$reg/a/b:multi"
 ok "an image without index" shale pull --all-platforms "$reg/a/b:one"
 ok "is pushed as it was" shale push "$reg/a/b:one"
+
+# Manifest lists: members that are here, in the registry, in another repository of it, and in another registry.
+store store
+serve there
+printf 'FROM busybox\nRUN echo here >/here\n' >"$T/c/Dockerfile"
+ok "an image that is here alone" shale build --network none -t "$reg/m/list:here" "$T/c"
+arm=$(shale manifest inspect "$reg/a/b:multi" | python3 -c 'import json, sys; print([m["digest"] for m in json.load(sys.stdin)["manifests"] if m["platform"]["architecture"] == "arm64"][0])')
+is "manifest inspect prints the index" 71 "${#arm}"
+ok "manifest create" shale manifest create "$reg/m/list:1" "$reg/m/list:here" "$reg/a/b@$arm"
+has "tells its name" "Created manifest list $reg/m/list:1"
+code 1 "again" shale manifest create "$reg/m/list:1" "$reg/m/list:here"
+has "wants --amend" "--amend"
+shale tag "$reg/a/b:one" "$there/x/y:1" && shale push -q "$there/x/y:1" >/dev/null
+shale rmi "$there/x/y:1" >/dev/null
+ok "--amend, from another registry" shale manifest create --amend "$reg/m/list:1" "$there/x/y:1"
+ok "annotate" shale manifest annotate --os linux --arch riscv64 --variant v9 --os-version 1.2 --os-features sse4 --os-features x "$reg/m/list:1" "$there/x/y:1"
+code 1 "annotate what is not in it" shale manifest annotate --arch arm "$reg/m/list:1" "$reg/a/b:one"
+ok "inspect" shale manifest inspect "$reg/m/list:1"
+cp "$T/out" "$T/list"
+is "has the platforms" "amd64 arm64/v8 riscv64/v9" "$(python3 -c 'import json, sys
+p = [m["platform"] for m in json.load(open(sys.argv[1]))["manifests"]]
+assert p[2]["os.version"] == "1.2" and p[2]["os.features"] == ["sse4", "x"], p
+print(" ".join(q["architecture"] + ("/" + q["variant"] if "variant" in q else "") for q in p))' "$T/list")"
+code 1 "a member that is an index" shale manifest create "$reg/m/list:2" "$reg/a/b:multi"
+has "is told" "it is an index itself"
+ok "manifest push" shale manifest push "$reg/m/list:1"
+cp "$T/out" "$T/list"
+is "tells each and the digest" "3 1" "$(grep -c '^Pushed ref ' "$T/list") $(grep -c '^sha256:' "$T/list")"
+is "which the registry has" "$(grep '^sha256:' "$T/list")" "$(digest_at "$reg/m/list:1")"
+ok "with all that it names" skopeo copy -q --all --src-tls-verify=false "docker://$reg/m/list:1" "dir:$T/copy2"
+ok "again, and forgotten" shale manifest push --purge "$reg/m/list:1"
+is "has the same digest" "$(grep '^sha256:' "$T/list")" "$(tail -n 1 "$T/out")"
+code 1 "is gone here" shale manifest push "$reg/m/list:1"
+ok "inspect -v asks the registry" shale manifest inspect -v "$reg/m/list:1"
+cp "$T/out" "$T/list"
+is "and has each member's manifest" 3 "$(grep -c '"OCIManifest"' "$T/list")"
+ok "inspect of one image" shale manifest inspect "$reg/a/b:one"
+is "is what skopeo sees" "" "$(skopeo inspect --raw --tls-verify=false "docker://$reg/a/b:one" | python3 -c 'import json, sys; a, b = json.load(sys.stdin), json.load(open(sys.argv[1])); print("" if a == b else (a, b))' "$T/out")"
+ok "create, rm" sh -c "$SHALE manifest create l:1 $reg/a/b:one && $SHALE manifest rm l:1"
+code 1 "rm what is not there" shale manifest rm l:1
+store three
+ok "pull from the list" shale pull -q "$reg/m/list:1"
+ok "it runs" shale run --rm --pull never --network none "$reg/m/list:1" cat /here
+ok "podman makes a list and pushes it" sh -c "
+	p() { podman --root $T/pod/root --runroot $T/pod/run --storage-driver vfs \"\$@\"; }
+	p manifest create --tls-verify=false l && p manifest add --tls-verify=false l docker://$reg/a/b:one && p manifest push --tls-verify=false --all l docker://$reg/p/l:1"
+ok "which is pulled" shale pull "$reg/p/l:1"
 store store
 no_leaks
 done_testing
