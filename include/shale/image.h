@@ -341,12 +341,19 @@ int image_load(struct runtime *rt, int in_fd, struct strv *ret_lines, struct err
 
 /* Whence credentials, certificates and exceptions for registries come. All zero: the usual files.
  */
+struct image_trust {
+	const char *fallback; /* "accept" (or NULL), "reject": where no rule fits */
+	/* Prefixes in full, "docker.io/library"; signed_by: "PREFIX=/KEYFILE"; pin:
+	 * "NAME[:TAG]=sha256:…". */
+	const struct strv *accept, *reject, *signed_by, *pin;
+};
 struct image_access {
-	const char *home;            /* of whom the credentials are; NULL: of $HOME */
-	uint32_t uid, gid;           /* who runs credential helpers */
-	const struct strv *insecure; /* "host[:port]": plain http, or any certificate */
-	const struct strv *mirrors;  /* "docker.io=mirror.example:5000/prefix" */
-	bool skip_verify;            /* --tls-verify=false: as if the registry was insecure */
+	const char *home;                /* of whom the credentials are; NULL: of $HOME */
+	uint32_t uid, gid;               /* who runs credential helpers */
+	const struct strv *insecure;     /* "host[:port]": plain http, or any certificate */
+	const struct strv *mirrors;      /* "docker.io=mirror.example:5000/prefix" */
+	bool skip_verify;                /* --tls-verify=false: as if the registry was insecure */
+	const struct image_trust *trust; /* what may be pulled; NULL: all */
 };
 
 enum image_transfer_event_kind {
@@ -384,6 +391,9 @@ int image_pull(struct runtime *rt, const char *normalized, const struct image_pu
 /* The tags of a repository; normalized has any. -ENOENT. */
 int image_remote_tags(const char *normalized, const struct image_pull_opts *o, struct strv *ret,
 		      struct err *err);
+/* Is the image what ref is pinned to, by what its repository calls it or by its ID? -EACCES. */
+int image_trust_pinned(struct runtime *rt, const struct image_access *a, const char *ref,
+		       const struct image *img, struct err *err);
 /* As build, run and create do: missing (NULL), always, never. 1 when it was pulled. -EINVAL. */
 int image_pull_policy(const char *text, bool *ret_always, bool *ret_never, struct err *err);
 

@@ -34,7 +34,7 @@ static int pull(struct build *b, const char *ref, struct image **ret, struct err
 	return rc < 0 ? rc : image_get(b->rt, id, ret, err);
 }
 
-int build_find_image(struct build *b, const char *ref, struct image **ret, struct err *err)
+static int find_or_pull(struct build *b, const char *ref, struct image **ret, struct err *err)
 {
 	struct err missing = { 0 };
 	int rc;
@@ -80,5 +80,18 @@ int build_find_tree(struct build *b, struct stage_state *st, const char *name,
 	ret->snapshot = img->snapshot;
 	snprintf(ret->result, sizeof(ret->result), "%s", n ? layers[n - 1].chain_id : "scratch");
 	mem_cleanup(&layers);
+	return 0;
+}
+
+int build_find_image(struct build *b, const char *ref, struct image **ret, struct err *err)
+{
+	auto_image struct image *img = NULL;
+	int rc = find_or_pull(b, ref, &img, err);
+
+	if (rc >= 0)
+		rc = image_trust_pinned(b->rt, b->o->access, ref, img, err);
+	if (rc < 0)
+		return rc;
+	*ret = take(img);
 	return 0;
 }

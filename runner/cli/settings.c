@@ -48,6 +48,16 @@ static const struct {
 				    "under sudo the credentials of who called it" },
 	[SETTING_REGISTRY_PULL] = { "registry", "pull", "SHALE_PULL", "missing", TYPE_TEXT,
 				    "whether build, run and create pull: always, missing, never" },
+	[SETTING_TRUST_DEFAULT] = { "trust", "default", NULL, "accept", TYPE_TEXT,
+				    "what is pulled where no rule fits: accept or reject" },
+	[SETTING_TRUST_ACCEPT] = { "trust", "accept", NULL, "", TYPE_WORDS,
+				   "REGISTRY[/PREFIX] from which all is pulled" },
+	[SETTING_TRUST_REJECT] = { "trust", "reject", NULL, "", TYPE_WORDS,
+				   "REGISTRY[/PREFIX] from which nothing is pulled" },
+	[SETTING_TRUST_SIGNED] = { "trust", "signed-by", NULL, "", TYPE_WORDS,
+				   "REGISTRY[/PREFIX]=KEYFILE: only what that key signed" },
+	[SETTING_TRUST_PIN] = { "trust", "pin", NULL, "", TYPE_WORDS,
+				"NAME[:TAG]=DIGEST: what pull and FROM must find there" },
 };
 
 const char *setting_help(enum setting key)
@@ -198,6 +208,15 @@ static int refuse(struct reading *r, const char *what, const char *name)
 	return 0;
 }
 
+/* A second line of words adds to the first: it must not silently undo a rule. */
+static void take_value(struct settings *s, enum setting key, const char *value, const char *source)
+{
+	bool adds = defs[key].type == TYPE_WORDS && !str_eq(s->v[key].source, "default");
+	auto_free char *both = adds ? mem_fmt("%s %s", s->v[key].value, value) : NULL;
+
+	settings_set(s, key, both ? both : value, source);
+}
+
 static int take_line(void *arg, const char *section, const char *name, const char *value)
 {
 	struct reading *r = arg;
@@ -210,7 +229,7 @@ static int take_line(void *arg, const char *section, const char *name, const cha
 			continue;
 		if (!value || !fits(defs[i].type, value))
 			return refuse(r, "no value that fits: ", name);
-		settings_set(r->s, (enum setting)i, value, source);
+		take_value(r->s, (enum setting)i, value, source);
 		return 1;
 	}
 	return refuse(r, "unknown setting: ", name);

@@ -242,6 +242,10 @@ void transfer_access_free(struct transfer_access *a)
 {
 	strv_free(&a->insecure);
 	strv_free(&a->mirrors);
+	strv_free(&a->accept);
+	strv_free(&a->reject);
+	strv_free(&a->signed_by);
+	strv_free(&a->pin);
 	free(a->home);
 }
 
@@ -255,6 +259,20 @@ static void split_words(const char *text, struct strv *ret)
 			strv_add(ret, words.v[i]);
 }
 
+static void trust_make(const struct cli *c, struct transfer_access *a)
+{
+	split_words(c->settings.v[SETTING_TRUST_ACCEPT].value, &a->accept);
+	split_words(c->settings.v[SETTING_TRUST_REJECT].value, &a->reject);
+	split_words(c->settings.v[SETTING_TRUST_SIGNED].value, &a->signed_by);
+	split_words(c->settings.v[SETTING_TRUST_PIN].value, &a->pin);
+	a->trust = (struct image_trust){ .fallback = c->settings.v[SETTING_TRUST_DEFAULT].value,
+					 .accept = &a->accept,
+					 .reject = &a->reject,
+					 .signed_by = &a->signed_by,
+					 .pin = &a->pin };
+	a->access.trust = &a->trust;
+}
+
 void transfer_access_make(const struct cli *c, bool tls_verify, struct transfer_access *ret)
 {
 	const char *uid_text = secure_getenv("SUDO_UID");
@@ -262,6 +280,7 @@ void transfer_access_make(const struct cli *c, bool tls_verify, struct transfer_
 
 	split_words(c->settings.v[SETTING_REGISTRY_INSECURE].value, &ret->insecure);
 	split_words(c->settings.v[SETTING_REGISTRY_MIRRORS].value, &ret->mirrors);
+	trust_make(c, ret);
 	ret->access.insecure = &ret->insecure;
 	ret->access.mirrors = &ret->mirrors;
 	ret->access.skip_verify = !tls_verify;

@@ -37,7 +37,8 @@ int transfer_kind(const char *progress, bool quiet, enum progress_kind *ret, str
 /* --tls-verify, the settings, and under sudo the caller's home where that is asked for. */
 struct transfer_access {
 	struct image_access access;
-	struct strv insecure, mirrors;
+	struct image_trust trust;
+	struct strv insecure, mirrors, accept, reject, signed_by, pin;
 	char *home;
 };
 void transfer_access_free(struct transfer_access *a);

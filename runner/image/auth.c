@@ -80,38 +80,6 @@ int image_auth_read(const char *path, json_t **ret, struct err *err)
 	return rc < 0 ? err_ctx(err, "%s", path) : 0;
 }
 
-/* --- base64 --- */
-
-static int digit_of(char c)
-{
-	static const char digits[] =
-		"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-	const char *p = c ? strchr(digits, c) : NULL;
-
-	return p ? (int)(p - digits) : -1;
-}
-
-static char *decode(const char *text)
-{
-	size_t n = strlen(text), at = 0;
-	auto_free char *out = mem_alloc(n + 1);
-	unsigned bits = 0, have = 0;
-
-	for (size_t i = 0; i < n && text[i] != '='; i++) {
-		int d = digit_of(text[i]);
-
-		if (d < 0)
-			return NULL;
-		bits = bits << 6 | (unsigned)d;
-		have += 6;
-		if (have < 8)
-			continue;
-		have -= 8;
-		out[at++] = (char)(bits >> have & 0xff);
-	}
-	return strlen(out) == at ? take(out) : NULL;
-}
-
 /* --- helpers --- */
 
 static void become_helper(const struct image_access *a, const int in[2], const int out[2],
@@ -220,8 +188,13 @@ static int take_entry(const json_t *entry, json_t *request)
 	const char *auth = json_get_str(entry, "auth"),
 		   *token = json_get_str(entry, "identitytoken");
 	const char *user = json_get_str(entry, "username"), *pass = json_get_str(entry, "password");
-	auto_free char *plain = auth && strlen(auth) <= FIELD_MAX ? decode(auth) : NULL;
-	char *colon = plain ? strchr(plain, ':') : NULL;
+	auto_free char *plain = NULL;
+	size_t len = 0;
+	char *colon;
+	bool is_text = auth && strlen(auth) <= FIELD_MAX &&
+		       str_from_base64(auth, &plain, &len) == 0 && strlen(plain) == len;
+
+	colon = is_text ? strchr(plain, ':') : NULL;
 
 	if (colon) {
 		*colon = 0;
@@ -235,7 +208,7 @@ static int take_entry(const json_t *entry, json_t *request)
 	if (token && *token)
 		json_set_str(request, "identity_token", token);
 	if (plain)
-		explicit_bzero(plain, strlen(plain));
+		explicit_bzero(plain, len);
 	return (user && pass) || (token && *token);
 }
 

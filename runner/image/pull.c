@@ -21,6 +21,7 @@
 
 #include "priv.h"
 #include "remote.h"
+#include "trust.h"
 
 enum { INDEX_DEPTH_MAX = 4, AT_ONCE_MIN = 2, AT_ONCE_MAX = 8, TICK_MS = 100, KEEP_TRIES = 3 };
 
@@ -564,6 +565,8 @@ static int is_current(struct pull *p, char id[DIGEST_STR_MAX], struct err *err)
 	if (!digest)
 		return rc < 0 ? rc : 0;
 	rc = find_known(p, digest, id, err);
+	if (rc > 0 && image_trust_check(&p->o->access, &p->remote, digest, err) < 0)
+		return -err->code;
 	if (rc <= 0)
 		return rc;
 	p->is_changed = !str_eq(there, id);
@@ -588,6 +591,8 @@ static int fetch_image(struct pull *p, char id[DIGEST_STR_MAX], struct err *err)
 
 	store_tag_get(p->rt->store, p->name, &was, &ignored);
 	if (rc >= 0)
+		rc = image_trust_check(&p->o->access, &p->remote, digest_str(&p->top.digest), err);
+	if (rc >= 0)
 		rc = fetch_config(p, err);
 	if (rc >= 0)
 		rc = fetch_layers(p, err);
@@ -600,13 +605,16 @@ static int fetch_image(struct pull *p, char id[DIGEST_STR_MAX], struct err *err)
 
 static int pull(struct pull *p, char id[DIGEST_STR_MAX], struct err *err)
 {
+	bool is_signed = false;
 	int rc = image_platform_parse(p->o->platform, &p->platform, err);
 
+	if (rc >= 0)
+		rc = image_trust_begin(&p->o->access, &p->remote, &is_signed, err);
 	if (rc < 0)
 		return rc;
 	emit_text(p, mem_fmt("%s: Pulling from %s",
 			     p->remote.digest ? p->remote.digest : p->remote.tag, p->remote.path));
-	if (p->remote.digest) {
+	if (p->remote.digest && !is_signed) {
 		rc = find_known(p, p->remote.digest, id, err);
 		if (rc > 0)
 			report(p, p->remote.digest, false);
