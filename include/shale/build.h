@@ -65,6 +65,11 @@ struct df_inst {
 	struct df_heredoc *heredocs;
 	size_t n_heredocs;
 	struct df_inst *onbuild; /* ONBUILD: the trigger, parsed */
+	char *src;               /* its lines as they are in the file, without heredoc bodies */
+	char *comment;           /* the comment lines right above, without "#", or NULL */
+	int gap_line;            /* an empty line inside, or 0 */
+	bool old_form;           /* ENV k v, LABEL k v */
+	bool like_json;          /* meant as the exec form, but it is none */
 };
 
 struct dockerfile {
@@ -72,11 +77,10 @@ struct dockerfile {
 	size_t n;
 	char escape;          /* '\\' or '`' */
 	char *syntax, *check; /* directive values or NULL */
-	struct strv warnings; /* "FILE:LINE: text" */
 };
 
-/* file_name is for messages ("Dockerfile:3: unknown instruction: RUM (did you mean RUN?)\n  3 | RUM
- * x"). -EINVAL. */
+/* file_name is for messages ("Dockerfile:3:1: unknown instruction: RUM (did you mean RUN?)\n  3 |
+ * RUM x\n    | ^~~"). -EINVAL. */
 int dockerfile_parse(const char *file_name, const char *text, size_t len, struct dockerfile **ret,
 		     struct err *err);
 void dockerfile_free(struct dockerfile *d);

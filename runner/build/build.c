@@ -166,15 +166,6 @@ static int run_plan(struct build *b, const char *ignore_base, struct build_resul
 	return rc < 0 ? rc : finish(b, &tags, ret, err);
 }
 
-static void warn(struct build *b)
-{
-	for (size_t i = 0; i < b->d->warnings.n; i++) {
-		struct build_event e = { .kind = BUILD_WARNING, .text = b->d->warnings.v[i] };
-
-		build_emit(b, &e);
-	}
-}
-
 int build_run(struct runtime *rt, const struct build_opts *o, struct build_result *ret,
 	      struct err *err)
 {
@@ -207,7 +198,6 @@ int build_run(struct runtime *rt, const struct build_opts *o, struct build_resul
 	b.lease_fd = lease;
 	b.d = d;
 	b.plan = plan;
-	warn(&b);
 	rc = run_plan(&b, in_context, ret, err);
 	/* build_free runs after the plan is gone otherwise. */
 	for (size_t i = 0; b.stages && i < plan->n; i++)

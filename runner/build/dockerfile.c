@@ -3,14 +3,13 @@
  * instruction says. */
 #include <ctype.h>
 #include <errno.h>
-#include <stdarg.h>
-#include <stdio.h>
 #include <string.h>
 #include <strings.h>
 
 #include "priv.h"
 
 struct line {
+	const char *start; /* with its indentation */
 	const char *s;
 	size_t n;    /* without its end */
 	size_t full; /* with it */
@@ -23,57 +22,9 @@ struct parse {
 	bool directives;
 	struct dockerfile *d;
 	size_t cap;
+	struct str comment; /* the lines of it right above */
 	struct err *err;
 };
-
-void text_safe(char *s)
-{
-	for (; *s; s++)
-		if ((unsigned char)*s < 0x20 || *s == 0x7f)
-			*s = '?';
-}
-
-__attribute__((format(printf, 4, 0))) static int vfail(const struct df_where *w, int code,
-						       struct err *err, const char *fmt, va_list ap)
-{
-	enum { SOURCE_MAX = 200 };
-	char text[700], src[SOURCE_MAX + 1] = "";
-	size_t n = w->src_len < SOURCE_MAX ? w->src_len : SOURCE_MAX;
-
-	vsnprintf(text, sizeof(text), fmt, ap);
-	text_safe(text);
-	if (!w->file)
-		return err_set(err, code, "%s", text);
-	if (!w->src)
-		return err_set(err, code, "%.200s:%d: %s", w->file, w->line, text);
-	memcpy(src, w->src, n);
-	text_safe(src);
-	return err_set(err, code, "%.200s:%d: %s\n  %d | %s", w->file, w->line, text, w->line, src);
-}
-
-int df_fail(const struct df_where *w, int code, struct err *err, const char *fmt, ...)
-{
-	va_list ap;
-	int rc;
-
-	va_start(ap, fmt);
-	rc = vfail(w, code, err, fmt, ap);
-	va_end(ap);
-	return rc;
-}
-
-int df_fail_inst(const char *file, const struct df_inst *i, int code, struct err *err,
-		 const char *fmt, ...)
-{
-	struct df_where w = { file, i->line, i->text, strlen(i->text) };
-	va_list ap;
-	int rc;
-
-	va_start(ap, fmt);
-	rc = vfail(&w, code, err, fmt, ap);
-	va_end(ap);
-	return rc;
-}
 
 static bool next_line(struct parse *x, struct line *ret)
 {
@@ -82,7 +33,7 @@ static bool next_line(struct parse *x, struct line *ret)
 
 	if (!left)
 		return false;
-	ret->s = x->p;
+	ret->s = ret->start = x->p;
 	ret->full = stop ? (size_t)(stop - x->p) + 1 : left;
 	ret->n = stop ? ret->full - 1 : left;
 	while (ret->n && ret->s[ret->n - 1] == '\r')
@@ -102,7 +53,7 @@ static void trim_left(struct line *l)
 
 static struct df_where where(const struct parse *x, const struct line *l)
 {
-	return (struct df_where){ x->file, x->line, l->s, l->n };
+	return (struct df_where){ x->file, x->line, l->start, (size_t)(l->s - l->start) + l->n };
 }
 
 /* --- directives --- */
@@ -110,7 +61,7 @@ static struct df_where where(const struct parse *x, const struct line *l)
 /* "# name = value" of l, blanks cut off. */
 static bool directive_split(const struct line *l, char **ret_name, char **ret_value)
 {
-	struct line rest = { l->s + 1, l->n - 1, 0 };
+	struct line rest = { .s = l->s + 1, .n = l->n - 1 };
 	const char *name;
 	size_t n = 0;
 
@@ -141,8 +92,8 @@ static int directive_escape(struct parse *x, const struct line *l, const char *v
 	struct df_where w = where(x, l);
 
 	if (strcmp(value, "\\") != 0 && strcmp(value, "`") != 0)
-		return df_fail(&w, EINVAL, x->err, "the escape directive takes \\ or `, not %.40s",
-			       value);
+		return df_fail_word(&w, value, EINVAL, x->err,
+				    "the escape directive takes \\ or `, not %.40s", value);
 	x->d->escape = *value;
 	return 0;
 }
@@ -238,8 +189,9 @@ static void join(struct str *raw, struct str *text, const struct line *l)
 	str_addn(text, cut.s, cut.n);
 }
 
-/* The lines that l continues into: comments vanish, empty ones are tolerated. */
-static void join_rest(struct parse *x, struct str *raw, struct str *text, bool *ret_gap)
+/* The lines that l continues into: comments vanish, empty ones are tolerated (*ret_gap is the first
+ * one's number). */
+static void join_rest(struct parse *x, struct str *raw, struct str *text, int *ret_gap)
 {
 	struct line l;
 	bool more = true;
@@ -251,7 +203,8 @@ static void join_rest(struct parse *x, struct str *raw, struct str *text, bool *
 		if (cut.n && *cut.s == '#')
 			continue;
 		if (!cut.n) {
-			*ret_gap = true;
+			if (!*ret_gap)
+				*ret_gap = x->line;
 			continue;
 		}
 		more = continues(&l, x->d->escape);
@@ -300,12 +253,10 @@ static int instruction(struct parse *x, const struct line *first)
 {
 	auto_str struct str raw = { 0 }, text = { 0 };
 	struct dockerfile *d = x->d;
-	struct inst_ctx ctx = { .at = where(x, first),
-				.escape = d->escape,
-				.warnings = &d->warnings };
+	struct inst_ctx ctx = { .at = where(x, first), .escape = d->escape };
 	struct line l = *first;
-	bool gap = false;
-	int rc;
+	struct df_inst *i;
+	int rc, gap = 0;
 
 	if (continues(&l, d->escape)) {
 		join(&raw, &text, &l);
@@ -317,13 +268,31 @@ static int instruction(struct parse *x, const struct line *first)
 		return 0;
 	if (d->n == DF_INST_MAX)
 		return df_fail(&ctx.at, EINVAL, x->err, "more than %d instructions", DF_INST_MAX);
-	if (gap)
-		strv_addf(&d->warnings, "%s:%d: empty line inside a continued instruction",
-			  x->file ? x->file : "-", ctx.at.line);
+	ctx.at.src_len = (size_t)(x->p - ctx.at.src);
 	mem_room(d->inst, d->n, x->cap);
+	i = &d->inst[d->n++];
 	/* The first piece may have been blank up to its continuation. */
-	rc = inst_parse(&ctx, raw.s + strspn(raw.s, " \t\v\f\r"), text.s, &d->inst[d->n++], x->err);
-	return rc < 0 ? rc : heredocs_read(x, &d->inst[d->n - 1], &ctx.at);
+	rc = inst_parse(&ctx, raw.s + strspn(raw.s, " \t\v\f\r"), text.s, i, x->err);
+	i->gap_line = gap;
+	i->comment = x->comment.len ? str_take(&x->comment) : NULL;
+	return rc < 0 ? rc : heredocs_read(x, i, &ctx.at);
+}
+
+/* A comment line above an instruction may describe or excuse it; after an empty line it does not.
+ */
+static void comment(struct parse *x, const struct line *l)
+{
+	struct line cut = { .s = l->s + 1, .n = l->n - (l->n > 0) };
+
+	if (!l->n) {
+		str_reset(&x->comment);
+		return;
+	}
+	trim_left(&cut);
+	while (cut.n && words_is_blank(cut.s[cut.n - 1]))
+		cut.n--;
+	str_addn(&x->comment, cut.s, cut.n);
+	str_addc(&x->comment, '\n');
 }
 
 static int parse(struct parse *x)
@@ -335,9 +304,12 @@ static int parse(struct parse *x)
 		rc = directives(x);
 	while (rc == 0 && next_line(x, &l)) {
 		trim_left(&l);
-		if (l.n && *l.s != '#')
+		if (!l.n || *l.s == '#')
+			comment(x, &l);
+		else
 			rc = instruction(x, &l);
 	}
+	str_free(&x->comment);
 	return rc;
 }
 
@@ -417,7 +389,6 @@ void dockerfile_free(struct dockerfile *d)
 	mem_cleanup(&d->inst);
 	mem_cleanup(&d->syntax);
 	mem_cleanup(&d->check);
-	strv_free(&d->warnings);
 	mem_cleanup(&d);
 }
 

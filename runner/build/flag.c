@@ -86,7 +86,7 @@ const struct df_flag *inst_flag(const struct df_inst *i, const char *name)
 }
 
 static int flag_unknown(const struct inst_ctx *x, enum df_kind kind, const char *name,
-			struct err *err)
+			const char *word, struct err *err)
 {
 	const char *list[8] = { 0 }, *near;
 	size_t n = 0;
@@ -95,10 +95,11 @@ static int flag_unknown(const struct inst_ctx *x, enum df_kind kind, const char 
 		list[n++] = f->name;
 	near = str_nearest(name, list);
 	if (!n)
-		return df_fail(&x->at, EINVAL, err, "%s has no flags: --%.60s", df_kind_name(kind),
-			       name);
-	return df_fail(&x->at, EINVAL, err, "unknown flag of %s: --%.60s%s%s%s", df_kind_name(kind),
-		       name, near ? " (did you mean --" : "", near ? near : "", near ? "?)" : "");
+		return df_fail_word(&x->at, word, EINVAL, err, "%s has no flags: --%.60s",
+				    df_kind_name(kind), name);
+	return df_fail_word(&x->at, word, EINVAL, err, "unknown flag of %s: --%.60s%s%s%s",
+			    df_kind_name(kind), name, near ? " (did you mean --" : "",
+			    near ? near : "", near ? "?)" : "");
 }
 
 /* What is wrong with the value, or NULL. Durations: 0 inherits, else 1 ms at least (Docker's rule).
@@ -136,13 +137,13 @@ int flag_parse(const struct inst_ctx *x, struct df_inst *i, const char *word, st
 	const struct flag_rule *r = flag_rule_find(i->kind, name);
 
 	if (!r)
-		return flag_unknown(x, i->kind, name, err);
+		return flag_unknown(x, i->kind, name, word, err);
 	if (r->type != FLAG_LIST && inst_flag(i, name))
-		return df_fail(&x->at, EINVAL, err, "--%s is given twice", name);
+		return df_fail_word(&x->at, word, EINVAL, err, "--%s is given twice", name);
 	fault = flag_value_fault(r, value);
 	if (fault)
-		return df_fail(&x->at, EINVAL, err, "--%s%s%.60s %s", name, value ? "=" : "",
-			       value ? value : "", fault);
+		return df_fail_word(&x->at, word, EINVAL, err, "--%s%s%.60s %s", name,
+				    value ? "=" : "", value ? value : "", fault);
 	i->flags = mem_grow(i->flags, i->n_flags + 1, sizeof(*i->flags));
 	i->flags[i->n_flags++] = (struct df_flag){ take(name), mem_str(value) };
 	return 0;

@@ -70,6 +70,8 @@ void inst_clear(struct df_inst *i)
 		heredoc_clear(&i->heredocs[k]);
 	mem_cleanup(&i->heredocs);
 	df_inst_free(i->onbuild);
+	mem_cleanup(&i->src);
+	mem_cleanup(&i->comment);
 	*i = (struct df_inst){ 0 };
 }
 
@@ -79,13 +81,6 @@ void df_inst_free(struct df_inst *inst)
 		return;
 	inst_clear(inst);
 	mem_cleanup(&inst);
-}
-
-static void warn(const struct inst_ctx *x, const char *text)
-{
-	if (x->warnings)
-		strv_addf(x->warnings, "%s:%d: %s", x->at.file ? x->at.file : "-", x->at.line,
-			  text);
 }
 
 /* --- arguments by form --- */
@@ -103,16 +98,14 @@ static const char *skip_word(const char *s)
  * "[ -f x ]" is a shell test and "[x]" a path, so a command is only suspected of meaning the exec
  * form when a quote follows the bracket.
  */
-static void warn_json(const struct inst_ctx *x, enum form form, const char *rest)
+static bool is_like_json(enum form form, const char *rest)
 {
 	if (*rest != '[')
-		return;
+		return false;
 	rest++;
 	while (words_is_blank(*rest))
 		rest++;
-	if (form == FORM_LIST || *rest == '\'' || *rest == '"')
-		warn(x,
-		     "looks like the exec form but is not a JSON array of strings; read as the shell form");
+	return form == FORM_LIST || *rest == '\'' || *rest == '"';
 }
 
 static int parse_json(const struct inst_ctx *x, struct df_inst *i, const char *rest,
@@ -124,8 +117,7 @@ static int parse_json(const struct inst_ctx *x, struct df_inst *i, const char *r
 		return df_fail(&x->at, EINVAL, err, "%s: a JSON array may hold strings only",
 			       rules[i->kind].name);
 	i->is_json = rc;
-	if (!rc)
-		warn_json(x, rules[i->kind].form, rest);
+	i->like_json = !rc && is_like_json(rules[i->kind].form, rest);
 	return rc;
 }
 
@@ -201,23 +193,23 @@ static int parse_pairs(const struct inst_ctx *x, struct df_inst *i, const char *
 	if (i->args.n && !strchr(i->args.v[0], '=')) {
 		strv_free(&i->args);
 		if (!*value)
-			return df_fail(&x->at, EINVAL, err,
-				       "%s %.60s: needs a value (%s %.60s=value)",
-				       rules[i->kind].name, rest, rules[i->kind].name, rest);
+			return df_fail_word(&x->at, rest, EINVAL, err,
+					    "%s %.60s: needs a value (%s %.60s=value)",
+					    rules[i->kind].name, rest, rules[i->kind].name, rest);
 		strv_addf(&i->args, "%.*s=%s", (int)n, rest, value);
-		warn(x, "the old form without \"=\"; write name=value");
+		i->old_form = true;
 		return 0;
 	}
 	for (size_t k = 0; k < i->args.n; k++) {
 		const char *eq = strchr(i->args.v[k], '=');
 
 		if (!eq)
-			return df_fail(&x->at, EINVAL, err,
-				       "%s: no \"=\" in %.60s (quote a value with blanks)",
-				       rules[i->kind].name, i->args.v[k]);
+			return df_fail_word(&x->at, i->args.v[k], EINVAL, err,
+					    "%s: no \"=\" in %.60s (quote a value with blanks)",
+					    rules[i->kind].name, i->args.v[k]);
 		if (eq == i->args.v[k])
-			return df_fail(&x->at, EINVAL, err, "%s: a name is empty",
-				       rules[i->kind].name);
+			return df_fail_word(&x->at, i->args.v[k], EINVAL, err,
+					    "%s: a name is empty", rules[i->kind].name);
 	}
 	return 0;
 }
@@ -228,8 +220,8 @@ static int parse_names(const struct inst_ctx *x, struct df_inst *i, const char *
 	words_quoted(rest, x->escape, &i->args);
 	for (size_t k = 0; k < i->args.n; k++)
 		if (*i->args.v[k] == '=')
-			return df_fail(&x->at, EINVAL, err, "%s: a name is empty",
-				       rules[i->kind].name);
+			return df_fail_word(&x->at, i->args.v[k], EINVAL, err,
+					    "%s: a name is empty", rules[i->kind].name);
 	return 0;
 }
 
@@ -238,19 +230,21 @@ static int parse_health(const struct inst_ctx *x, struct df_inst *i, const char 
 {
 	const char *command = skip_word(rest);
 	size_t n = strcspn(rest, " \t\v\f\r");
+	auto_free char *name = mem_strn(rest, n);
 	int rc;
 
 	if (!n)
 		return 0;
 	if (n == 4 && !strncasecmp(rest, "NONE", n)) {
 		if (*command)
-			return df_fail(&x->at, EINVAL, err, "HEALTHCHECK NONE takes no arguments");
+			return df_fail_word(&x->at, command, EINVAL, err,
+					    "HEALTHCHECK NONE takes no arguments");
 		strv_add(&i->args, "NONE");
 		return 0;
 	}
 	if (n != 3 || strncasecmp(rest, "CMD", n) != 0)
-		return df_fail(&x->at, EINVAL, err, "HEALTHCHECK needs NONE or CMD, not %.*s",
-			       n > 60 ? 60 : (int)n, rest);
+		return df_fail_word(&x->at, name, EINVAL, err,
+				    "HEALTHCHECK needs NONE or CMD, not %.60s", name);
 	strv_add(&i->args, "CMD");
 	rc = parse_command(x, i, command, err);
 	if (rc >= 0 && i->args.n < 2)
@@ -305,12 +299,10 @@ static int check_from(const struct inst_ctx *x, struct df_inst *i, struct err *e
 	if (a->n == 1)
 		return 0;
 	if (!stage_name_is_valid(a->v[2]))
-		return df_fail(
-			&x->at, EINVAL, err,
+		return df_fail_word(
+			&x->at, a->v[2], EINVAL, err,
 			"stage name %.60s: a letter, then letters, digits, \"-\", \"_\", \".\"",
 			a->v[2]);
-	if (!strcasecmp(a->v[2], "scratch") || !strcasecmp(a->v[2], "context"))
-		warn(x, "the stage name is a reserved word");
 	return 0;
 }
 
@@ -319,13 +311,15 @@ static int check_copy(const struct inst_ctx *x, struct df_inst *i, struct err *e
 	const struct df_flag *from = inst_flag(i, "from");
 
 	if (inst_is_heredoc_word(i, i->args.v[i->args.n - 1]))
-		return df_fail(&x->at, EINVAL, err, "%s: the destination must not be a heredoc",
-			       rules[i->kind].name);
+		return df_fail_word(&x->at, i->args.v[i->args.n - 1], EINVAL, err,
+				    "%s: the destination must not be a heredoc",
+				    rules[i->kind].name);
 	if (from && !*from->value)
-		return df_fail(&x->at, EINVAL, err, "--from needs a stage or an image");
+		return df_fail_word(&x->at, "--from", EINVAL, err,
+				    "--from needs a stage or an image");
 	if (from && strchr(from->value, '$'))
-		return df_fail(&x->at, EINVAL, err, "--from=%.60s: variables are not expanded here",
-			       from->value);
+		return df_fail_word(&x->at, from->value, EINVAL, err,
+				    "--from=%.60s: variables are not expanded here", from->value);
 	return 0;
 }
 
@@ -342,8 +336,6 @@ static int check(const struct inst_ctx *x, struct df_inst *i, struct err *err)
 		return check_from(x, i, err);
 	if (i->kind == DF_COPY || i->kind == DF_ADD)
 		return check_copy(x, i, err);
-	if (i->kind == DF_MAINTAINER)
-		warn(x, "MAINTAINER is deprecated; use LABEL org.opencontainers.image.authors");
 	return 0;
 }
 
@@ -353,7 +345,7 @@ static int kind_find(const struct inst_ctx *x, const char *raw, enum df_kind *re
 {
 	const char *names[DF_KINDS + 1] = { 0 }, *near;
 	size_t n = strcspn(raw, " \t\v\f\r");
-	auto_free char *upper = mem_strn(raw, n > 40 ? 40 : n);
+	auto_free char *upper = mem_strn(raw, n > 40 ? 40 : n), *word = NULL;
 
 	for (char *c = upper; *c; c++)
 		*c = (char)toupper((unsigned char)*c);
@@ -365,8 +357,9 @@ static int kind_find(const struct inst_ctx *x, const char *raw, enum df_kind *re
 		}
 	}
 	near = str_nearest(upper, names);
-	return df_fail(&x->at, EINVAL, err, "unknown instruction: %s%s%s%s", upper,
-		       near ? " (did you mean " : "", near ? near : "", near ? "?)" : "");
+	word = mem_strn(raw, n);
+	return df_fail_word(&x->at, word, EINVAL, err, "unknown instruction: %s%s%s%s", upper,
+			    near ? " (did you mean " : "", near ? near : "", near ? "?)" : "");
 }
 
 /* RUN, COPY, ADD: the names of the heredocs; an unbalanced quote just means that there are none
@@ -417,13 +410,14 @@ int inst_parse(const struct inst_ctx *x, const char *raw, const char *text, stru
 
 	*ret = (struct df_inst){ .line = x->at.line,
 				 .end_line = x->at.line,
-				 .text = mem_str(text) };
+				 .text = mem_str(text),
+				 .src = x->at.src ? mem_strn(x->at.src, x->at.src_len) : NULL };
 	rc = kind_find(x, raw, &ret->kind, err);
 	if (rc < 0)
 		return rc;
 	if (x->trigger && (ret->kind == DF_FROM || ret->kind == DF_MAINTAINER))
-		return df_fail(&x->at, EINVAL, err, "ONBUILD %s is not allowed",
-			       rules[ret->kind].name);
+		return df_fail_word(&x->at, rules[ret->kind].name, EINVAL, err,
+				    "ONBUILD %s is not allowed", rules[ret->kind].name);
 	rest = mem_str(words_flags(skip_word(raw), &flags));
 	for (size_t k = strlen(rest); k && words_is_blank(rest[k - 1]);)
 		rest[--k] = 0;

@@ -121,7 +121,7 @@ static int expand(struct make *m, const struct df_inst *i, const char *word, cha
 	struct err e = { 0 };
 	int rc = expand_word(word, m->d->escape, lookup_global, m, ret, &e);
 
-	return rc < 0 ? df_fail_inst(m->file, i, e.code, m->err, "%s", e.msg) : 0;
+	return rc < 0 ? df_fail_inst_word(m->file, i, word, e.code, m->err, "%s", e.msg) : 0;
 }
 
 static int global_arg(struct make *m, const struct df_inst *i, const char *word)
@@ -167,8 +167,8 @@ static int stage_platform(struct make *m, struct plan_stage *s)
 		return 0;
 	rc = expand(m, s->from, f->value, &s->platform);
 	if (rc == 0 && !*s->platform)
-		return df_fail_inst(m->file, s->from, EINVAL, m->err,
-				    "--platform=%.60s is empty after expansion", f->value);
+		return df_fail_inst_word(m->file, s->from, f->value, EINVAL, m->err,
+					 "--platform=%.60s is empty after expansion", f->value);
 	return rc;
 }
 
@@ -182,8 +182,8 @@ static int stage_base(struct make *m, struct plan_stage *s)
 	if (rc < 0)
 		return rc;
 	if (!*s->base_ref)
-		return df_fail_inst(
-			m->file, s->from, EINVAL, m->err,
+		return df_fail_inst_word(
+			m->file, s->from, word, EINVAL, m->err,
 			"FROM %.60s: the base is empty (is an ARG before the first FROM missing?)",
 			word);
 	if (!strcmp(s->base_ref, "scratch")) {
@@ -214,8 +214,8 @@ static int check_later(struct make *m, const struct plan_stage *s)
 	i = find_name(m->p, s->base_ref, SIZE_MAX);
 	if (i < 0 || (size_t)i <= self)
 		return 0;
-	return df_fail_inst(
-		m->file, s->from, EINVAL, m->err,
+	return df_fail_inst_word(
+		m->file, s->from, s->from->args.v[0], EINVAL, m->err,
 		"FROM %.60s: a cyclic or later stage (line %d); for an image write %.60s:latest",
 		s->base_ref, m->p->stages[i].from->line, s->base_ref);
 }
@@ -333,13 +333,13 @@ static int need_from(struct make *m, size_t stage, const struct df_inst *i)
 		return 0;
 	}
 	if (str_to_u64(f->value, 10, UINT64_MAX, &index) == 0)
-		return df_fail_inst(m->file, i, EINVAL, m->err,
-				    "--from=%.60s: no earlier stage of that number", f->value);
+		return df_fail_inst_word(m->file, i, f->value, EINVAL, m->err,
+					 "--from=%.60s: no earlier stage of that number", f->value);
 	k = find_name(m->p, f->value, SIZE_MAX);
 	if (k < 0)
 		return 0;
-	return df_fail_inst(
-		m->file, i, EINVAL, m->err,
+	return df_fail_inst_word(
+		m->file, i, f->value, EINVAL, m->err,
 		"--from=%.60s: a cyclic or later stage (line %d); only earlier ones can be used",
 		f->value, m->p->stages[k].from->line);
 }
@@ -351,13 +351,13 @@ static int check_flags(struct make *m, size_t stage, const struct df_inst *i)
 	(void)stage;
 	for (size_t k = 0; k < i->n_flags; k++)
 		if (!inst_flag_is_executed(i->kind, &i->flags[k]))
-			return df_fail_inst(m->file, i, ENOTSUP, m->err,
-					    "%s --%s is not executed by this version of shale",
-					    kind, i->flags[k].name);
+			return df_fail_inst_word(m->file, i, i->flags[k].name, ENOTSUP, m->err,
+						 "%s --%s is not executed by this version of shale",
+						 kind, i->flags[k].name);
 	for (size_t k = 0; i->kind == DF_ADD && k + 1 < i->args.n; k++)
 		if (inst_add_is_remote(i->args.v[k]))
-			return df_fail_inst(
-				m->file, i, ENOTSUP, m->err,
+			return df_fail_inst_word(
+				m->file, i, i->args.v[k], ENOTSUP, m->err,
 				"ADD of a URL or git repository is not executed by this version of shale: %.100s",
 				i->args.v[k]);
 	return 0;
@@ -377,8 +377,8 @@ static int needed(struct make *m)
 		if (s->base == PLAN_STAGE)
 			m->p->stages[s->base_stage].needed = true;
 		if (s->platform && strcmp(s->platform, HOST_PLATFORM) != 0)
-			return df_fail_inst(
-				m->file, s->from, ENOTSUP, m->err,
+			return df_fail_inst_word(
+				m->file, s->from, "--platform", ENOTSUP, m->err,
 				"FROM --platform=%.60s: this version of shale builds for " HOST_PLATFORM
 				" only",
 				s->platform);

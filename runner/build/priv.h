@@ -34,16 +34,32 @@ enum {
 struct df_where {
 	const char *file;
 	int line;
-	const char *src; /* the source line, not terminated; NULL: none */
+	const char *src; /* the source from the start of that line, maybe several lines, not
+			    terminated; NULL: none */
 	size_t src_len;
 };
+struct df_spot {
+	int line;
+	const char *s; /* the line, not terminated */
+	size_t n, at, len;
+};
+/* The word where the source has it, else the first word of the first line. */
+void df_locate(const struct df_where *w, const char *word, struct df_spot *ret);
+int df_spot_column(const struct df_spot *p); /* characters, from 1 */
+char *df_spot_text(const struct df_spot *p); /* "  LINE | source\n       |  ^~~~" */
+struct df_where df_where_inst(const char *file, const struct df_inst *i);
 
-/* "FILE:LINE: text\n  LINE | source". Returns -code. */
+/* "FILE:LINE:COLUMN: text\n  LINE | source\n       | ^~~~". Returns -code. */
 int df_fail(const struct df_where *w, int code, struct err *err, const char *fmt, ...)
 	__attribute__((format(printf, 4, 5)));
+/* The same, the word marked. */
+int df_fail_word(const struct df_where *w, const char *word, int code, struct err *err,
+		 const char *fmt, ...) __attribute__((format(printf, 5, 6)));
 /* The same for an instruction that was parsed before. */
 int df_fail_inst(const char *file, const struct df_inst *i, int code, struct err *err,
 		 const char *fmt, ...) __attribute__((format(printf, 5, 6)));
+int df_fail_inst_word(const char *file, const struct df_inst *i, const char *word, int code,
+		      struct err *err, const char *fmt, ...) __attribute__((format(printf, 6, 7)));
 /* Control characters become '?': a message must not drive the terminal. */
 void text_safe(char *s);
 
@@ -52,8 +68,7 @@ void text_safe(char *s);
 struct inst_ctx {
 	struct df_where at;
 	char escape;
-	bool trigger;          /* after ONBUILD */
-	struct strv *warnings; /* or NULL */
+	bool trigger; /* after ONBUILD */
 };
 int inst_parse(const struct inst_ctx *x, const char *raw, const char *text, struct df_inst *ret,
 	       struct err *err);

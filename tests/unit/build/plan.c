@@ -77,19 +77,19 @@ static void bad_plans_are_refused(void **state)
 		int rc;
 	} rows[] = {
 		{ "ARG a\n", NULL, "Dockerfile: no FROM", -EINVAL },
-		{ "FROM $x\n", NULL, "Dockerfile:1: FROM $x: the base is empty", -EINVAL },
-		{ "ARG x\nFROM $x\n", NULL, "Dockerfile:2: FROM $x: the base is empty", -EINVAL },
-		{ "FROM ${x\n", NULL, "Dockerfile:1: expand ${x: missing }", -EINVAL },
+		{ "FROM $x\n", NULL, "Dockerfile:1:6: FROM $x: the base is empty", -EINVAL },
+		{ "ARG x\nFROM $x\n", NULL, "Dockerfile:2:6: FROM $x: the base is empty", -EINVAL },
+		{ "FROM ${x\n", NULL, "Dockerfile:1:6: expand ${x: missing }", -EINVAL },
 		{ "FROM ${x:?wanted}\n", NULL, "x: wanted", -EINVAL },
-		{ "ARG x=${\nFROM a\n", NULL, "Dockerfile:1: expand", -EINVAL },
+		{ "ARG x=${\nFROM a\n", NULL, "Dockerfile:1:7: expand", -EINVAL },
 		{ "FROM --platform=$x a\n", NULL, "--platform=$x is empty", -EINVAL },
 		{ "FROM --platform=plan9/mips a\n", NULL,
-		  "Dockerfile:1: FROM --platform=plan9/mips: this version", -ENOTSUP },
+		  "Dockerfile:1:6: FROM --platform=plan9/mips: this version", -ENOTSUP },
 		/* stages */
 		{ "FROM b AS a\nFROM a AS b\n", NULL,
-		  "Dockerfile:1: FROM b: a cyclic or later stage (line 2)", -EINVAL },
-		{ "FROM x\nCOPY --from=0 a b\n", NULL, "Dockerfile:2: --from=0: no earlier stage",
-		  -EINVAL },
+		  "Dockerfile:1:6: FROM b: a cyclic or later stage (line 2)", -EINVAL },
+		{ "FROM x\nCOPY --from=0 a b\n", NULL,
+		  "Dockerfile:2:13: --from=0: no earlier stage", -EINVAL },
 		{ "FROM x\nCOPY --from=7 a b\n", NULL, "--from=7: no earlier stage", -EINVAL },
 		{ "FROM x AS s\nCOPY --from=S a b\n", NULL,
 		  "--from=S: a cyclic or later stage (line 1)", -EINVAL },
@@ -99,7 +99,7 @@ static void bad_plans_are_refused(void **state)
 		{ "FROM x AS build\n", "1", "no stage 1", -ENOENT },
 		/* not executed */
 		{ "FROM x\nRUN --mount=type=cache,target=/a b\n", NULL,
-		  "Dockerfile:2: RUN --mount is not executed by this version of shale\n  2 | RUN --mount",
+		  "Dockerfile:2:7: RUN --mount is not executed by this version of shale\n  2 | RUN --mount",
 		  -ENOTSUP },
 		{ "FROM x\nRUN --security=insecure a\n", NULL, "RUN --security is not executed",
 		  -ENOTSUP },
@@ -118,12 +118,12 @@ static void bad_plans_are_refused(void **state)
 		  -ENOTSUP },
 		{ "FROM x\nADD --unpack=false a b\n", NULL, "ADD --unpack is not executed",
 		  -ENOTSUP },
-		{ "FROM x\nADD a https://x/y /z\n", NULL, "Dockerfile:2: ADD of a URL or git",
+		{ "FROM x\nADD a https://x/y /z\n", NULL, "Dockerfile:2:7: ADD of a URL or git",
 		  -ENOTSUP },
 		{ "FROM x\nADD git@github.com:a/b.git /z\n", NULL, "ADD of a URL or git",
 		  -ENOTSUP },
 		{ "FROM x AS a\nONBUILD RUN --mount=x y\nFROM a\n", NULL,
-		  "Dockerfile:2: RUN --mount", -ENOTSUP },
+		  "Dockerfile:2:15: RUN --mount", -ENOTSUP },
 	};
 
 	(void)state;
