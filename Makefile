@@ -53,7 +53,7 @@ PROGRAMS         := shale shale-build shale-transfer
 MAIN_shale       := runner/cli/main_shale.c
 MAIN_shale-build := runner/cli/main_build.c
 MAIN_shale-transfer := runner/registry/main_transfer.c
-USE_shale        := cli container image snap sandbox layer store base
+USE_shale        := cli build container image snap sandbox layer store base
 USE_shale-build  := cli bench build container image layer store snap sandbox base
 USE_shale-transfer := registry base
 # What is started most is linked statically: loading four libraries costs more than the program's own work.

@@ -14,6 +14,7 @@
 
 #include <shale/base/digest.h>
 #include <shale/base/err.h>
+#include <shale/base/json.h>
 #include <shale/base/mem.h>
 #include <shale/base/str.h>
 
@@ -214,8 +215,12 @@ struct build_opts {
 	volatile int *interrupted;
 };
 
+enum { BUILD_ID_LEN = 12 };
+
 struct build_result {
 	char image_id[DIGEST_STR_MAX];
+	char build_id[BUILD_ID_LEN +
+		      1]; /* of its record; set on failure too, "" before one was made */
 	size_t steps, cached;
 };
 
@@ -226,6 +231,42 @@ struct build_result {
  */
 int build_run(struct runtime *rt, const struct build_opts *o, struct build_result *ret,
 	      struct err *err);
+
+/* --- records: every build has a name, and its steps' logs stay whole as long as its record does
+ * --- */
+
+enum build_status { /* stored: numbers stay */
+		    BUILD_RUNNING = 1,
+		    BUILD_COMPLETE = 2,
+		    BUILD_FAILED = 3,
+		    BUILD_CANCELED = 4,
+		    BUILD_LOST = 5, /* its process was killed */
+};
+const char *build_status_name(enum build_status status);
+
+/* info: "file", "context", "target", "tags", "image" or "error", "total", "cached", and "steps": of
+ * each "step" (its number), "text", "id", "cached", "layer", "size", "elapsed_ns", "log". */
+struct build_record {
+	char id[BUILD_ID_LEN + 1];
+	enum build_status status;
+	int64_t started_ns, finished_ns; /* 0: not yet */
+	json_t *info;
+};
+void build_record_free(struct build_record *r);
+#define auto_build_record cleanup(build_record_free)
+/* An id, the beginning of one, "@last" or "@N" (the Nth last). -ENOENT, -EINVAL. */
+int build_record_find(struct runtime *rt, const char *name, struct build_record *ret,
+		      struct err *err);
+typedef int build_record_fn(const struct build_record *r, void *arg, struct err *err);
+int build_record_walk(struct runtime *rt, build_record_fn *fn, void *arg,
+		      struct err *err); /* newest first */
+/* What RUN step number step wrote, as an fd. -ENOENT: it wrote none. */
+int build_record_log(struct runtime *rt, const struct build_record *r, size_t step,
+		     struct err *err);
+/* With its logs. -EBUSY while it runs. */
+int build_record_remove(struct runtime *rt, const struct build_record *r, struct err *err);
+/* All but the newest go, and logs that nobody owns. */
+int build_record_trim(struct runtime *rt, size_t keep, struct err *err);
 
 /* One instruction on a config, as import --change: CMD ENTRYPOINT ENV EXPOSE HEALTHCHECK LABEL
  * ONBUILD STOPSIGNAL USER VOLUME WORKDIR. */

@@ -134,6 +134,7 @@ static int finish(struct build *b, const struct strv *tags, struct build_result 
 
 static void build_free(struct build *b)
 {
+	record_close(b);
 	fibers_free(b->fibers);
 	workers_free(b->workers);
 	context_close(b->context);
@@ -198,7 +199,10 @@ int build_run(struct runtime *rt, const struct build_opts *o, struct build_resul
 	b.lease_fd = lease;
 	b.d = d;
 	b.plan = plan;
+	record_open(&b);
+	memcpy(ret->build_id, b.record.id, sizeof(ret->build_id));
 	rc = run_plan(&b, in_context, ret, err);
+	record_end(&b, ret, rc < 0 ? err : NULL);
 	/* build_free runs after the plan is gone otherwise. */
 	for (size_t i = 0; b.stages && i < plan->n; i++)
 		stage_state_free(&b.stages[i]);

@@ -17,7 +17,7 @@
 #include <shale/base/proc.h>
 
 /* Touched pages count, not these; deep trees are walked by recursion. */
-enum { STACK_BYTES = 4 << 20, GUARD_BYTES = 64 << 10, IDLE_MS = 50 };
+enum { STACK_BYTES = 4 << 20, GUARD_BYTES = 64 << 10, IDLE_MS = 50, LONG_MS = 1000 };
 
 struct fiber {
 	ucontext_t ctx;
@@ -27,30 +27,33 @@ struct fiber {
 	int fd; /* waited for; -1: only for time or for others */
 	int64_t until_ns;
 	bool ready, ended;
+	struct fiber *next;
 };
 
 struct fibers {
 	ucontext_t home;
-	struct fiber **v;
-	size_t n, cap;
+	struct fiber *first, **end;
+	size_t n;
 	struct fiber *running;
 };
 
 struct fibers *fibers_new(void)
 {
-	return mem_alloc(sizeof(struct fibers));
+	struct fibers *f = mem_alloc(sizeof(*f));
+
+	f->end = &f->first;
+	return f;
 }
 
 void fibers_free(struct fibers *f)
 {
 	if (!f)
 		return;
-	for (size_t i = 0; i < f->n; i++) {
-		if (f->v[i]->stack)
-			munmap(f->v[i]->stack, STACK_BYTES);
-		free(f->v[i]);
+	for (struct fiber *x = f->first, *next; x; x = next) {
+		next = x->next;
+		munmap(x->stack, STACK_BYTES);
+		free(x);
 	}
-	free(f->v);
 	free(f);
 }
 
@@ -83,8 +86,9 @@ int fibers_add(struct fibers *f, fiber_fn *fn, void *arg, struct err *err)
 	n->ctx.uc_stack.ss_size = STACK_BYTES;
 	n->ctx.uc_link = &f->home;
 	makecontext(&n->ctx, (void (*)(void))fiber_main, 2, (unsigned)(self >> 32), (unsigned)self);
-	mem_room(f->v, f->n, f->cap);
-	f->v[f->n++] = n;
+	*f->end = n;
+	f->end = &n->next;
+	f->n++;
 	return 0;
 }
 
@@ -93,19 +97,23 @@ static void wait_for_any(struct fibers *f)
 {
 	auto_free struct pollfd *p = mem_array(f->n, sizeof(*p));
 	int64_t now = proc_mono_ns();
-	int timeout_ms = IDLE_MS;
+	int timeout_ms = LONG_MS;
+	size_t i = 0;
 
-	for (size_t i = 0; i < f->n; i++) {
-		int64_t left = (f->v[i]->until_ns - now) / 1000000;
+	for (struct fiber *x = f->first; x; x = x->next, i++) {
+		int64_t left = (x->until_ns - now) / 1000000;
 
-		p[i] = (struct pollfd){ f->v[i]->ended ? -1 : f->v[i]->fd, POLLIN, 0 };
-		if (!f->v[i]->ended && f->v[i]->fd >= 0 && left < timeout_ms)
+		p[i] = (struct pollfd){ x->ended ? -1 : x->fd, POLLIN, 0 };
+		if (x->fd < 0)
+			left = IDLE_MS;
+		if (!x->ended && left < timeout_ms)
 			timeout_ms = left > 0 ? (int)left : 0;
 	}
 	poll(p, f->n, timeout_ms);
 	now = proc_mono_ns();
-	for (size_t i = 0; i < f->n; i++)
-		f->v[i]->ready = f->v[i]->fd < 0 || p[i].revents || now >= f->v[i]->until_ns;
+	i = 0;
+	for (struct fiber *x = f->first; x; x = x->next, i++)
+		x->ready = x->fd < 0 || p[i].revents || now >= x->until_ns;
 }
 
 static void resume(struct fibers *f, struct fiber *next)
@@ -115,29 +123,36 @@ static void resume(struct fibers *f, struct fiber *next)
 	f->running = NULL;
 }
 
+/* Whether one of them has moved. */
+static bool run_ready(struct fibers *f)
+{
+	bool moved = false;
+
+	for (struct fiber *x = f->first; x; x = x->next) {
+		if (x->ended || !x->ready)
+			continue;
+		x->ready = false;
+		resume(f, x);
+		moved = moved || x->ended || x->fd >= 0;
+	}
+	return moved;
+}
+
 void fibers_run(struct fibers *f)
 {
-	for (;;) {
-		bool alive = false, ran = false;
+	bool alive = true;
 
-		for (size_t i = 0; i < f->n; i++) {
-			struct fiber *x = f->v[i];
+	while (alive) {
+		bool moved = run_ready(f);
 
-			if (x->ended || !x->ready)
-				continue;
-			x->ready = false;
-			resume(f, x);
-			ran = ran || x->ended || x->fd >= 0;
+		alive = false;
+		for (struct fiber *x = f->first; x; x = x->next) {
+			alive = alive || !x->ended;
+			/* What waits for others looks again. */
+			if (moved && x->fd < 0)
+				x->ready = true;
 		}
-		for (size_t i = 0; i < f->n; i++) {
-			alive = alive || !f->v[i]->ended;
-			/* What waits for others looks again once one of them has moved. */
-			if (ran && f->v[i]->fd < 0)
-				f->v[i]->ready = true;
-		}
-		if (!alive)
-			return;
-		if (!ran)
+		if (alive && !moved)
 			wait_for_any(f);
 	}
 }

@@ -275,8 +275,24 @@ int workers_add(struct workers *w, int64_t snapshot, struct err *err);
 /* Joins and stores the rows of those that the image needs, bottom first. */
 int workers_finish(struct workers *w, struct err *err);
 
+/* What the row of a build is made of. */
+struct record {
+	char id[BUILD_ID_LEN + 1];
+	int64_t started_ns;
+	json_t *steps;
+	size_t text_bytes;
+	bool stored;
+};
+enum { RECORD_LOG_NAME = 64 };
+void record_open(struct build *b);
+void record_close(struct build *b);
+void record_event(struct build *b, const struct build_event *e);
+/* The log of the step that is under way, beneath the store: from now on it has an owner. */
+int record_log_name(struct build *b, char ret[RECORD_LOG_NAME], struct err *err);
+/* failure NULL: r is what came out. */
+void record_end(struct build *b, const struct build_result *r, const struct err *failure);
+
 /* One build. */
-struct build;
 struct stage_state {
 	struct build *b;
 	bool begun, built;
@@ -301,6 +317,7 @@ struct build {
 	struct workers *workers;
 	struct stage_state *stages;
 	struct strv build_args;
+	struct record record;
 	size_t step, total, cached; /* step: the last number given */
 	struct fibers *fibers;
 	struct stage_state *at; /* the stage that is under way right now; NULL: none */

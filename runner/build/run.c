@@ -171,12 +171,17 @@ static int run_box(struct run *r, const struct sandbox_spec *spec, int out_fd, i
 	auto_sandbox struct sandbox *sb = NULL;
 	auto_undo struct undo inside = { 0 };
 	auto_fd int log_fd = -1;
-	char name[64];
+	char name[RECORD_LOG_NAME];
 	int status = 0, rc = enter_box(r->b, err);
 
 	if (rc < 0)
 		return rc;
 	undo_push(&inside, leave_box, r->b);
+	rc = record_log_name(r->b, name, err);
+	if (rc < 0)
+		return rc;
+	log_fd = openat(r->b->rt->root_fd, name,
+			O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
 	rc = sandbox_plan(spec, &plan, err);
 	if (rc >= 0)
 		rc = sandbox_spawn(plan, &sb, err);
@@ -185,9 +190,6 @@ static int run_box(struct run *r, const struct sandbox_spec *spec, int out_fd, i
 		rc = sandbox_release(sb, err);
 	if (rc < 0)
 		return rc;
-	snprintf(name, sizeof(name), "logs/%s.log", r->log_name);
-	log_fd = openat(r->b->rt->root_fd, name,
-			O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
 	rc = wait_output(r->b, sb, out_fd, log_fd, err);
 	if (rc >= 0)
 		rc = wait_end(r->b, sb, &status, err);
@@ -196,9 +198,11 @@ static int run_box(struct run *r, const struct sandbox_spec *spec, int out_fd, i
 	if (status == 0)
 		return 0;
 	if (WIFSIGNALED(status))
-		return err_set(err, ECHILD, "killed by signal %d (%s)", WTERMSIG(status),
-			       strsignal(WTERMSIG(status)));
-	return err_set(err, ECHILD, "ended with exit code %d", WEXITSTATUS(status));
+		err_set(err, ECHILD, "killed by signal %d (%s)", WTERMSIG(status),
+			strsignal(WTERMSIG(status)));
+	else
+		err_set(err, ECHILD, "ended with exit code %d", WEXITSTATUS(status));
+	return -ECHILD;
 }
 
 static void set_home(struct run *r, const struct sandbox_user *u)
@@ -276,7 +280,6 @@ int run_step(struct build *b, struct stage_state *st, const struct df_inst *i, s
 	if (rc < 0)
 		return rc;
 	r.cache_dir = cache_dir;
-	proc_random_hex(r.log_name, STEP_ID_LEN);
 	scope_env(&st->scope, &r.env, &r.visible);
 	run_text(&r, i, &text);
 	s.text = str_get(&text);

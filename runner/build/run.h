@@ -20,7 +20,6 @@ struct run {
 	const char *net_name, *cache_dir;
 	char *script;      /* of a heredoc with a shebang, or NULL */
 	char *script_name; /* its file beneath the store while the step runs */
-	char log_name[STEP_ID_LEN + 1];
 };
 int run_mounts(struct run *r, const struct df_inst *i, struct err *err);
 void run_free(struct run *r);

@@ -24,6 +24,7 @@ void build_emit(struct build *b, struct build_event *e)
 {
 	e->step = b->at ? b->at->step : 0;
 	e->total = b->total;
+	record_event(b, e);
 	if (b->o->event)
 		b->o->event(e, b->o->event_arg);
 }

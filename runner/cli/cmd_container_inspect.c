@@ -28,42 +28,15 @@ int inspect_container(struct cli *c, const char *name, json_t **ret, struct err 
 	return 0;
 }
 
-/* Those found are printed although others are missing, as Docker does. */
-static int print_all(const char *format, const json_t *all, struct err *err)
-{
-	auto_free char *text = NULL;
-	int rc = 0;
-
-	if (!format) {
-		text = json_text_indent(all);
-		puts(text);
-		return 0;
-	}
-	for (size_t i = 0; rc >= 0 && i < json_array_size(all); i++)
-		rc = out_value(format, json_array_get(all, i), err);
-	return rc;
-}
-
 static int inspect_main(struct cli *c, void *args, int argc, char **argv)
 {
 	const struct inspect_args *a = args;
-	auto_json json_t *all = json_array();
 	struct err err = { 0 };
-	int code = 0;
 
+	(void)argc;
 	if (cli_open(c, &err) < 0)
 		return cli_fail(c, &err);
-	for (int i = 0; i < argc; i++) {
-		json_t *one = NULL;
-
-		if (inspect_container(c, argv[i], &one, &err) < 0)
-			code = cli_fail(c, &err);
-		else
-			json_array_append_new(all, one);
-	}
-	if (print_all(a->format, all, &err) < 0)
-		code = cli_fail(c, &err);
-	return code ? code : cli_done(c);
+	return inspect_show(c, inspect_container, a->format, argv);
 }
 
 const struct command cmd_container_inspect = {

@@ -22,8 +22,6 @@ static const struct opt image_opts[] = {
 	{ 0 },
 };
 
-typedef int find_fn(struct cli *c, const char *name, json_t **ret, struct err *err);
-
 static int find_any(struct cli *c, const char *name, json_t **ret, struct err *err)
 {
 	int rc = inspect_container(c, name, ret, err);
@@ -37,7 +35,7 @@ static int find_any(struct cli *c, const char *name, json_t **ret, struct err *e
 }
 
 /* Those found are printed although others are missing, as docker does. */
-static int show(struct cli *c, find_fn *find, const char *format, char **names)
+int inspect_show(struct cli *c, inspect_fn *find, const char *format, char **names)
 {
 	auto_json json_t *all = json_array();
 	auto_free char *text = NULL;
@@ -66,7 +64,7 @@ static int inspect_main(struct cli *c, void *args, int argc, char **argv)
 {
 	static const struct {
 		const char *type;
-		find_fn *find;
+		inspect_fn *find;
 	} types[] = { { NULL, find_any },
 		      { "container", inspect_container },
 		      { "image", inspect_image } };
@@ -78,7 +76,7 @@ static int inspect_main(struct cli *c, void *args, int argc, char **argv)
 		return cli_fail(c, &err);
 	for (size_t i = 0; i < ARRAY_LEN(types); i++)
 		if (str_eq(a->type, types[i].type))
-			return show(c, types[i].find, a->format, argv);
+			return inspect_show(c, types[i].find, a->format, argv);
 	err_set(&err, EINVAL, "--type: \"%s\" is not container or image", a->type);
 	return cli_usage(c, &err);
 }
@@ -91,7 +89,7 @@ static int image_inspect_main(struct cli *c, void *args, int argc, char **argv)
 	(void)argc;
 	if (cli_open(c, &err) < 0)
 		return cli_fail(c, &err);
-	return show(c, inspect_image, a->format, argv);
+	return inspect_show(c, inspect_image, a->format, argv);
 }
 
 const struct command cmd_inspect = {

@@ -4,6 +4,7 @@
 #include <time.h>
 
 #include <shale/base/proc.h>
+#include <shale/build.h>
 #include <shale/container.h>
 
 #include "priv.h"
@@ -90,6 +91,14 @@ static int print_line(const struct container_log_line *line, void *arg, struct e
 	return ferror(to) ? err_set(err, EPIPE, "write") : 0;
 }
 
+static bool is_build(struct cli *c, const char *name)
+{
+	auto_build_record struct build_record r = { 0 };
+	struct err ignored = { 0 };
+
+	return build_record_find(&c->rt, name, &r, &ignored) >= 0;
+}
+
 static int logs_main(struct cli *c, void *args, int argc, char **argv)
 {
 	auto_container struct container *ct = NULL;
@@ -97,25 +106,34 @@ static int logs_main(struct cli *c, void *args, int argc, char **argv)
 	struct err err = { 0 };
 	int rc;
 
-	(void)argc;
 	if (parse_opts(args, &o, &err) < 0)
 		return cli_usage(c, &err);
-	rc = cli_open(c, &err);
-	if (rc >= 0)
-		rc = container_find(&c->rt, argv[0], &ct, &err);
+	if (cli_open(c, &err) < 0)
+		return cli_fail(c, &err);
+	if (argc == 2 || *argv[0] == '@')
+		return logs_of_build(c, argv[0], argv[1], o.follow);
+	rc = container_find(&c->rt, argv[0], &ct, &err);
+	if (rc == -ENOENT && is_build(c, argv[0]))
+		return logs_of_build(c, argv[0], NULL, o.follow);
 	if (rc >= 0)
 		rc = container_logs(ct, &o, print_line, args, &err);
 	return rc < 0 ? cli_fail(c, &err) : cli_done(c);
 }
 
+static void complete_logs(struct cli *c, const char *prefix)
+{
+	complete_containers(c, prefix);
+	complete_builds(c, prefix);
+}
+
 const struct command cmd_logs = {
 	.name = "logs",
-	.args = "CONTAINER",
-	.summary = "Show what a container wrote",
+	.args = "CONTAINER|BUILD [STEP]",
+	.summary = "Show what a container, or a build's RUN steps, wrote",
 	.opts = logs_opts,
 	.args_size = sizeof(struct logs_args),
 	.main = logs_main,
 	.min_args = 1,
-	.max_args = 1,
-	.complete = complete_containers,
+	.max_args = 2,
+	.complete = complete_logs,
 };

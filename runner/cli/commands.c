@@ -3,10 +3,11 @@
 #include "priv.h"
 
 extern const struct command cmd_builder_prune, cmd_du, cmd_gc, cmd_pin, cmd_prune, cmd_trash,
-	cmd_undo, cmd_unpin, cmd_complete, cmd_container_inspect, cmd_container_prune, cmd_create,
-	cmd_diff, cmd_exec, cmd_history, cmd_image_inspect, cmd_image_prune, cmd_image_tree,
-	cmd_images, cmd_info, cmd_inspect, cmd_kill, cmd_logs, cmd_monitor, cmd_ps, cmd_rm, cmd_rmi,
-	cmd_run, cmd_start, cmd_stop, cmd_tag, cmd_tidy, cmd_version, cmd_wait;
+	cmd_undo, cmd_unpin, cmd_builds_inspect, cmd_builds_ls, cmd_builds_rm, cmd_complete,
+	cmd_container_inspect, cmd_container_prune, cmd_create, cmd_diff, cmd_exec, cmd_history,
+	cmd_image_inspect, cmd_image_prune, cmd_image_tree, cmd_images, cmd_info, cmd_inspect,
+	cmd_kill, cmd_logs, cmd_monitor, cmd_ps, cmd_rm, cmd_rmi, cmd_run, cmd_start, cmd_stop,
+	cmd_tag, cmd_tidy, cmd_version, cmd_wait;
 
 /* shale-build has their options. */
 #define HEAVY_AS(id, word, text, more)                                                             \
@@ -44,6 +45,9 @@ const struct command *const cli_commands[] = {
 	&heavy_bench,
 	&heavy_build,
 	&cmd_builder_prune,
+	&cmd_builds_inspect,
+	&cmd_builds_ls,
+	&cmd_builds_rm,
 	&cmd_container_inspect,
 	&cmd_container_prune,
 	&cmd_create,

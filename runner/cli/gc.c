@@ -8,6 +8,7 @@
 #include <shale/base/fault.h>
 #include <shale/base/fd.h>
 #include <shale/base/proc.h>
+#include <shale/build.h>
 #include <shale/container.h>
 #include <shale/image.h>
 #include <shale/store.h>
@@ -99,6 +100,9 @@ int gc_run(struct cli *c, struct image_removal *ret, struct err *err)
 	rc = image_trash_empty(&c->rt, settings_seconds(&c->settings, SETTING_TRASH_KEEP),
 			       settings_space(&c->settings, SETTING_TRASH_MAX, c->rt.root_fd), ret,
 			       err);
+	if (rc >= 0)
+		rc = build_record_trim(&c->rt, settings_count(&c->settings, SETTING_GC_BUILDS),
+				       err);
 	if (rc >= 0)
 		rc = weigh_layers(c, err);
 	if (rc >= 0)

@@ -282,6 +282,7 @@ void template_sort(struct strv *l);
  * the store is not readable. */
 void complete_images(struct cli *c, const char *prefix);
 void complete_containers(struct cli *c, const char *prefix);
+void complete_builds(struct cli *c, const char *prefix);
 void complete_objects(struct cli *c, const char *prefix); /* both */
 
 /* --- pieces that commands share
@@ -292,10 +293,18 @@ void complete_objects(struct cli *c, const char *prefix); /* both */
 int inspect_container(struct cli *c, const char *name, json_t **ret, struct err *err);
 /* inspect_image.c: the same of an image or a build step. */
 int inspect_image(struct cli *c, const char *name, json_t **ret, struct err *err);
+/* cmd_inspect.c: what find gives for each name, indented or by format; those found are printed
+ * although others are missing, as Docker does. The command's exit code. The store is open. */
+typedef int inspect_fn(struct cli *c, const char *name, json_t **ret, struct err *err);
+int inspect_show(struct cli *c, inspect_fn *find, const char *format, char **names);
 
 /* steps.c: the ids of a build step and those before it as the last of n history rows: an array, ""
  * where there is none. */
 int steps_of(struct cli *c, const char *step, size_t n, json_t **ret, struct err *err);
+
+/* build_logs.c: what RUN steps wrote, all of them with a line "#N instruction" before each, or one
+ * ("3", "#3") as it is. follow: until the build ends. The exit code. The store is open. */
+int logs_of_build(struct cli *c, const char *build, const char *step, bool follow);
 
 /* prune_limits.c: what --filter narrows a prune to. */
 struct prune_limits {

@@ -230,10 +230,10 @@ void progress_end(struct progress *p, const struct build_result *r)
 		printf("%s\n", r->image_id);
 	else if (r && p->kind == PROGRESS_JSON)
 		fprintf(stderr,
-			"{\"event\":\"image\",\"id\":\"%s\",\"cached\":%zu,\"total\":%zu}\n",
-			r->image_id, r->cached, r->steps);
+			"{\"event\":\"image\",\"id\":\"%s\",\"cached\":%zu,\"total\":%zu,\"build\":\"%s\"}\n",
+			r->image_id, r->cached, r->steps, r->build_id);
 	else if (r)
-		fprintf(stderr, "%s in %.2fs, cached %zu of %zu\n", r->image_id, took, r->cached,
-			r->steps);
+		fprintf(stderr, "%s in %.2fs, cached %zu of %zu, build %s\n", r->image_id, took,
+			r->cached, r->steps, r->build_id);
 	str_free(&p->tail);
 }

@@ -14,7 +14,15 @@
 #define CONF_DEFAULT "/etc/shale/shale.conf"
 #define DAY          "24h"
 
-enum setting_type { TYPE_TEXT, TYPE_PATH, TYPE_BOOL, TYPE_DURATION, TYPE_SPACE, TYPE_WORDS };
+enum setting_type {
+	TYPE_TEXT,
+	TYPE_PATH,
+	TYPE_BOOL,
+	TYPE_DURATION,
+	TYPE_SPACE,
+	TYPE_COUNT,
+	TYPE_WORDS
+};
 
 static const struct {
 	const char *section, *name, *env, *fallback;
@@ -36,6 +44,8 @@ static const struct {
 				  "build cache above this goes" },
 	[SETTING_GC_MIN_FREE] = { "gc", "min-free-space", NULL, "20%", TYPE_SPACE,
 				  "build cache goes while the file system has less than this" },
+	[SETTING_GC_BUILDS] = { "gc", "builds", NULL, "200", TYPE_COUNT,
+				"so many records of builds stay, with their logs" },
 	[SETTING_TRASH_KEEP] = { "trash", "keep-duration", NULL, DAY, TYPE_DURATION,
 				 "how long a removed image can be brought back" },
 	[SETTING_TRASH_MAX] = { "trash", "max-used-space", NULL, "10%", TYPE_SPACE,
@@ -151,6 +161,8 @@ static bool fits(enum setting_type type, const char *value)
 		return to_bool(value, &yes);
 	case TYPE_DURATION:
 		return str_to_duration(value, &ns) == 0 && ns >= 0;
+	case TYPE_COUNT:
+		return str_to_u64(value, 10, UINT32_MAX, &number) == 0;
 	case TYPE_SPACE:
 		return parse_percent(value, &number) == 0 || str_to_bytes(value, &number) == 0;
 	}
@@ -163,6 +175,14 @@ bool settings_bool(const struct settings *s, enum setting key)
 
 	to_bool(s->v[key].value, &yes);
 	return yes;
+}
+
+uint64_t settings_count(const struct settings *s, enum setting key)
+{
+	uint64_t n = 0;
+
+	str_to_u64(s->v[key].value, 10, UINT32_MAX, &n);
+	return n;
 }
 
 int64_t settings_seconds(const struct settings *s, enum setting key)

@@ -22,6 +22,7 @@ enum setting {
 	SETTING_GC_RESERVED,
 	SETTING_GC_MAX_USED,
 	SETTING_GC_MIN_FREE,
+	SETTING_GC_BUILDS,
 	SETTING_TRASH_KEEP,
 	SETTING_TRASH_MAX,
 	SETTING_REGISTRY_INSECURE,
@@ -53,6 +54,8 @@ const char *setting_name(enum setting key);
 const char *setting_help(enum setting key);
 
 bool settings_bool(const struct settings *s, enum setting key);
+/* A whole number. */
+uint64_t settings_count(const struct settings *s, enum setting key);
 int64_t settings_seconds(const struct settings *s, enum setting key);
 /* "10GB", or "10%" of the file system that root_fd is on. */
 uint64_t settings_space(const struct settings *s, enum setting key, int root_fd);

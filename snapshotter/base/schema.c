@@ -96,8 +96,15 @@ static const char version_5[] =
 	"CREATE TABLE tag_docs (name TEXT PRIMARY KEY, image TEXT NOT NULL, digest TEXT NOT NULL) WITHOUT ROWID;"
 	"CREATE TABLE manifest_lists (name TEXT PRIMARY KEY, doc TEXT NOT NULL) WITHOUT ROWID;";
 
-const char *const schema_step[SCHEMA_VERSION] = { version_1, version_2, version_3, version_4,
-						  version_5 };
+/* builds: what was built, how it ended, and in info (JSON) its steps; logs/<id>.<step>.log are
+ * their logs. */
+static const char version_6[] =
+	"CREATE TABLE builds (id TEXT PRIMARY KEY, started_ns INTEGER NOT NULL, finished_ns INTEGER NOT NULL,"
+	" status INTEGER NOT NULL, info TEXT NOT NULL);"
+	"CREATE INDEX builds_started ON builds(started_ns);";
+
+const char *const schema_step[SCHEMA_VERSION] = { version_1, version_2, version_3,
+						  version_4, version_5, version_6 };
 
 /* Kind 0 marks the snapshots that are lost, for the statements that follow in the transaction. */
 #define LOST_SNAPSHOT "SELECT id FROM snapshots WHERE kind=0"
