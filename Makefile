@@ -103,7 +103,12 @@ archives = $(foreach m,$(1),$(B)/lib$(m).a)
 
 .DELETE_ON_ERROR:
 .SECONDARY:
-all: $(PROGRAMS:%=$(B)/%)
+all: $(PROGRAMS:%=$(B)/%) $(B)/shale.1
+
+# The manual comes from the tables of both programs.
+MAN_DATE := $(shell git log -1 --format=%cd --date=format:'%B %-d, %Y' 2>/dev/null || date '+%B %-d, %Y')
+$(B)/shale.1: $(B)/shale $(B)/shale-build
+	@SHALE_CONF=/dev/null $< __man '$(MAN_DATE)' >$@
 
 # Changed flags rebuild.
 $(B)/flags: FORCE
@@ -236,6 +241,10 @@ install: all
 	sed 's|@PREFIX@|$(PREFIX)|' scripts/systemd/shale-gc.service >$(DESTDIR)$(PREFIX)/lib/systemd/system/shale-gc.service
 	install -m 644 scripts/systemd/shale-gc.timer $(DESTDIR)$(PREFIX)/lib/systemd/system/shale-gc.timer
 	install -m 644 scripts/shale.conf $(DESTDIR)$(PREFIX)/share/doc/shale/shale.conf
+	install -D -m 644 $(B)/shale.1 $(DESTDIR)$(PREFIX)/share/man/man1/shale.1
+	install -D -m 644 scripts/completion/shale.bash $(DESTDIR)$(PREFIX)/share/bash-completion/completions/shale
+	install -D -m 644 scripts/completion/_shale $(DESTDIR)$(PREFIX)/share/zsh/site-functions/_shale
+	install -D -m 644 scripts/completion/shale.fish $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/shale.fish
 
 clean:
 	rm -rf build

@@ -20,7 +20,7 @@ struct images_args {
 static const struct opt images_opts[] = {
 	{ 'a', "all", OPT_BOOL, OFF(all), NULL, "same list: build steps are no images here" },
 	{ 'f', "filter", OPT_STRV, OFF(filters), "FILTER",
-	  "dangling=true|false, reference=PATTERN, label=KEY[=VALUE], label!=, before=IMAGE, since=IMAGE, until=24h" },
+	  "dangling=, reference=, label=, label!=, before=, since=, until=" },
 	{ 0, "digests", OPT_BOOL, OFF(digests), NULL, "with the digests of manifests" },
 	{ 0, "no-trunc", OPT_BOOL, OFF(no_trunc), NULL, "print whole IDs" },
 	{ 'q', "quiet", OPT_BOOL, OFF(quiet), NULL, "print only IDs" },

@@ -193,6 +193,7 @@ static int rm_main(struct cli *c, void *args, int argc, char **argv)
 		.main = (fn),                                                                      \
 		.min_args = (min),                                                                 \
 		.max_args = (max),                                                                 \
+		.flags = CMD_HIDDEN,                                                               \
 		.complete = complete_images,                                                       \
 		.defaults = &manifest_defaults,                                                    \
 	}

@@ -17,7 +17,7 @@ struct prune_args {
 };
 
 #define OFF(field) offsetof(struct prune_args, field)
-#define FILTERS    "until=24h or a time, label=KEY[=VALUE], label!=KEY[=VALUE]"
+#define FILTERS    "until=24h, label=KEY[=VALUE], label!=KEY[=VALUE]"
 #define OPT_COMMON(filters_help)                                                                     \
 	{ 'f', "force", OPT_BOOL, OFF(force), NULL, "do not ask" },                                  \
 		{ 0, "dry-run", OPT_BOOL, OFF(dry_run), NULL, "only print what would go, and why" }, \

@@ -6,8 +6,8 @@ extern const struct command cmd_builder_prune, cmd_du, cmd_gc, cmd_pin, cmd_prun
 	cmd_undo, cmd_unpin, cmd_builds_inspect, cmd_builds_ls, cmd_builds_rm, cmd_complete,
 	cmd_container_inspect, cmd_container_prune, cmd_create, cmd_diff, cmd_exec, cmd_history,
 	cmd_image_inspect, cmd_image_prune, cmd_image_tree, cmd_images, cmd_info, cmd_inspect,
-	cmd_kill, cmd_logs, cmd_monitor, cmd_ps, cmd_rm, cmd_rmi, cmd_run, cmd_start, cmd_stop,
-	cmd_tag, cmd_tidy, cmd_version, cmd_wait;
+	cmd_kill, cmd_logs, cmd_man, cmd_monitor, cmd_ps, cmd_rm, cmd_rmi, cmd_run, cmd_start,
+	cmd_stop, cmd_tag, cmd_tidy, cmd_version, cmd_wait;
 
 /* shale-build has their options. */
 #define HEAVY_AS(id, word, text, more)                                                             \
@@ -29,12 +29,13 @@ HEAVY(heavy_import, "import", "Make an image of a root file system's tar archive
 HEAVY(heavy_load, "load", "Load images from an archive");
 HEAVY(heavy_login, "login", "Log in to a registry");
 HEAVY(heavy_logout, "logout", "Log out from a registry");
-HEAVY(heavy_manifest_annotate, "manifest-annotate",
-      "Say for which platform an image of a manifest list is");
-HEAVY(heavy_manifest_create, "manifest-create", "Make a manifest list of images");
-HEAVY(heavy_manifest_inspect, "manifest-inspect", "Print a manifest or a manifest list");
-HEAVY(heavy_manifest_push, "manifest-push", "Send a manifest list to a registry");
-HEAVY(heavy_manifest_rm, "manifest-rm", "Forget manifest lists");
+HEAVY_AS(heavy_manifest_annotate, "manifest-annotate",
+	 "Say for which platform an image of a manifest list is", CMD_HIDDEN);
+HEAVY_AS(heavy_manifest_create, "manifest-create", "Make a manifest list of images", CMD_HIDDEN);
+HEAVY_AS(heavy_manifest_inspect, "manifest-inspect", "Print a manifest or a manifest list",
+	 CMD_HIDDEN);
+HEAVY_AS(heavy_manifest_push, "manifest-push", "Send a manifest list to a registry", CMD_HIDDEN);
+HEAVY_AS(heavy_manifest_rm, "manifest-rm", "Forget manifest lists", CMD_HIDDEN);
 HEAVY(heavy_pull, "pull", "Fetch an image from a registry");
 HEAVY(heavy_push, "push", "Send an image to a registry");
 HEAVY(heavy_recover, "recover", "Make a damaged or lost database anew from the rest of the store");
@@ -97,6 +98,7 @@ const struct command *const cli_commands[] = {
 	&cmd_version,
 	&cmd_wait,
 	&cmd_complete,
+	&cmd_man,
 	&cmd_monitor,
 	&cmd_tidy,
 	NULL,

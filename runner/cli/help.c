@@ -37,8 +37,40 @@ static void help_group(const struct command *const *commands, const char *group)
 	}
 }
 
+/* "image prune" for those that are spelled in a group only. */
+const struct alias *help_spelling(const struct command *cmd)
+{
+	const struct alias *a = cli_aliases;
+
+	if (!(cmd->flags & CMD_HIDDEN))
+		return NULL;
+	while (a->command && !str_eq(a->command, cmd->name))
+		a++;
+	return a->command ? a : NULL;
+}
+
+/* "  image  inspect, prune": a group's rows stand together. */
+static void help_only_grouped(const struct command *const *commands)
+{
+	const char *group = NULL;
+
+	for (const struct alias *a = cli_aliases; a->command; a++) {
+		const struct command *cmd = find(commands, a->command);
+
+		if (!cmd || !(cmd->flags & CMD_HIDDEN) || help_spelling(cmd) != a)
+			continue;
+		if (str_eq(group, a->group))
+			printf(", %s", a->name);
+		else
+			printf("%s  %-10s %s", group ? "\n" : "", a->group, a->name);
+		group = a->group;
+	}
+	putchar('\n');
+}
+
 void help_all(const struct command *const *commands, const char *group)
 {
+	const struct command *const *all = commands;
 	auto_str struct str options = { 0 };
 	size_t width = name_width(commands);
 
@@ -52,21 +84,10 @@ void help_all(const struct command *const *commands, const char *group)
 		if (!((*commands)->flags & CMD_HIDDEN))
 			printf("  %-*s  %s\n", (int)width, (*commands)->name, (*commands)->summary);
 	opt_help(cli_globals, &options);
-	printf("\n%s\nDocker's grouped spellings work too, and some exist only so: image prune, container prune, builder prune.\n"
-	       "shale COMMAND --help tells more of one.\n",
+	printf("\n%s\nDocker's grouped spellings work too, and some exist only so:\n",
 	       str_get(&options));
-}
-
-/* "image prune" for those that are spelled in a group only. */
-static const struct alias *group_spelling(const struct command *cmd)
-{
-	const struct alias *a = cli_aliases;
-
-	if (!(cmd->flags & CMD_HIDDEN))
-		return NULL;
-	while (a->command && !str_eq(a->command, cmd->name))
-		a++;
-	return a->command ? a : NULL;
+	help_only_grouped(all);
+	printf("\nshale COMMAND --help tells more of one.\n");
 }
 
 static void help_aliases(const struct command *cmd, const struct alias *shown)
@@ -86,7 +107,7 @@ static void help_aliases(const struct command *cmd, const struct alias *shown)
 
 void help_command(const struct command *cmd)
 {
-	const struct alias *spelling = group_spelling(cmd);
+	const struct alias *spelling = help_spelling(cmd);
 	auto_str struct str options = { 0 };
 
 	opt_help(cmd->opts, &options);

@@ -57,7 +57,8 @@ static const char *type_of(int fd, char ret[NAME_MAX_])
 
 	snprintf(ret, NAME_MAX_, "its file system");
 	if (statx(fd, "", AT_EMPTY_PATH, STATX_MNT_ID, &st) < 0 || !(st.stx_mask & STATX_MNT_ID) ||
-	    fd_read_file(AT_FDCWD, "/proc/self/mountinfo", TABLE_BYTES_MAX, &text, &len, &ignored) < 0)
+	    fd_read_file(AT_FDCWD, "/proc/self/mountinfo", TABLE_BYTES_MAX, &text, &len, &ignored) <
+		    0)
 		return ret;
 	snprintf(id, sizeof(id), "%llu ", (unsigned long long)st.stx_mnt_id);
 	strv_split(&lines, text, '\n');
@@ -121,7 +122,8 @@ int place_probe(int root_fd, const char *root, struct err *err)
 	err_set(err, ENOTSUP,
 		"%s is on %s, made without types in its directories (d_type): overlayfs layers need them",
 		root, TYPE_OF(root_fd));
-	return err_hint(err, "make it anew (mkfs.xfs -n ftype=1, mkfs.ext4 -O filetype), or " ELSEWHERE);
+	return err_hint(err,
+			"make it anew (mkfs.xfs -n ftype=1, mkfs.ext4 -O filetype), or " ELSEWHERE);
 }
 
 /* Itself, or what is there of the way to it. */
@@ -146,8 +148,8 @@ int place_explain(const char *root, struct err *err)
 	if (fd < 0 || fstatvfs(fd, &vfs) < 0)
 		return -err->code;
 	if (vfs.f_flag & ST_RDONLY)
-		return err_hint(err, "%s is on %s mounted read-only: remount it, or " ELSEWHERE, root,
-				TYPE_OF(fd));
+		return err_hint(err, "%s is on %s mounted read-only: remount it, or " ELSEWHERE,
+				root, TYPE_OF(fd));
 	if (err->code == ENOSPC)
 		return err_hint(err, "the %s of %s is full: make room there, or " ELSEWHERE,
 				TYPE_OF(fd), root);

@@ -140,6 +140,8 @@ int cli_resolve(const struct command *const *commands, char **words, struct comm
 /* help.c, to stdout */
 void help_all(const struct command *const *commands, const char *group);
 void help_command(const struct command *cmd);
+/* The row of "image prune" for those that are spelled in a group only, else NULL. */
+const struct alias *help_spelling(const struct command *cmd);
 
 /* Opens the store (made where missing). Nothing happens the second time. */
 int cli_open(struct cli *c, struct err *err);

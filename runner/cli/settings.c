@@ -75,6 +75,11 @@ const char *setting_help(enum setting key)
 	return defs[key].help;
 }
 
+const char *setting_env(enum setting key)
+{
+	return defs[key].env;
+}
+
 const char *setting_name(enum setting key)
 {
 	static char text[64];

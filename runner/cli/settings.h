@@ -52,6 +52,7 @@ void settings_set(struct settings *s, enum setting key, const char *value, const
 /* "gc.keep-duration" */
 const char *setting_name(enum setting key);
 const char *setting_help(enum setting key);
+const char *setting_env(enum setting key); /* or NULL */
 
 bool settings_bool(const struct settings *s, enum setting key);
 /* A whole number. */

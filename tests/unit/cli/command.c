@@ -27,6 +27,7 @@ static void test_heavy_rows(void **state)
 		heavy = find(cli_commands_heavy, (*p)->name);
 		assert_non_null(heavy);
 		assert_string_equal(heavy->summary, (*p)->summary);
+		assert_int_equal(heavy->flags & CMD_HIDDEN, (*p)->flags & CMD_HIDDEN);
 		n++;
 	}
 	assert_true(n >= 4);
