@@ -14,12 +14,45 @@ void json_cleanup(json_t **j)
 	errno = saved;
 }
 
+/*
+ * Two bytes of text may become two hundred of memory, and depth is stack: both are counted before
+ * anything is made of them. What is no JSON counts too; that is for the parser to say.
+ */
+static int check_shape(const char *text, size_t len, struct err *err)
+{
+	size_t values = 0, depth = 0;
+	bool in_string = false;
+
+	for (size_t i = 0; i < len; i++) {
+		char c = text[i];
+
+		if (in_string) {
+			i += c == '\\';
+			in_string = c != '"';
+			continue;
+		}
+		in_string = c == '"';
+		values += c == ',' || c == '[' || c == '{';
+		depth += c == '[' || c == '{';
+		depth -= depth && (c == ']' || c == '}');
+		if (depth > JSON_DEPTH_MAX)
+			return err_set(err, EINVAL, "JSON deeper than %d", JSON_DEPTH_MAX);
+	}
+	if (values > JSON_VALUES_MAX)
+		return err_set(err, EFBIG, "JSON of more than %d values", JSON_VALUES_MAX);
+	return 0;
+}
+
 int json_parse(const char *text, size_t len, json_t **ret, struct err *err)
 {
 	json_error_t why;
+	int rc;
 
 	if (len > JSON_BYTES_MAX)
 		return err_set(err, EFBIG, "JSON larger than %d bytes", JSON_BYTES_MAX);
+	rc = check_shape(text, len, err);
+	if (rc < 0)
+		return rc;
 	*ret = json_loadb(text, len, JSON_REJECT_DUPLICATES, &why);
 	if (!*ret)
 		return err_set(err, EINVAL, "JSON, line %d: %s", why.line, why.text);

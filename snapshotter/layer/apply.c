@@ -22,13 +22,13 @@
 
 #include "priv.h"
 
-enum { LINKS_MAX = 40 };
+/* What is no content: headers, names, attributes; so many for each entry, and besides. */
+enum { LINKS_MAX = 40, DROPPED_MAX = 1 << 16, OVERHEAD_ENTRY = 16 << 10 };
+#define OVERHEAD_MAX (UINT64_C(1) << 30)
 
 static void apply_free(struct layer_apply *a)
 {
-	for (size_t i = 0; i < a->n_times; i++)
-		free(a->times[i].path);
-	free(a->times);
+	layer_times_free(&a->times);
 	layer_untar_free(&a->tar);
 	layer_stream_free(&a->tar.from);
 	str_free(&a->path);
@@ -75,8 +75,7 @@ int layer_clean(const struct str *path, struct str *ret, struct err *err)
 
 void layer_time_add(struct layer_apply *a, const char *path, int64_t mtime_s)
 {
-	mem_room(a->times, a->n_times, a->times_cap);
-	a->times[a->n_times++] = (struct layer_time){ mem_str(path), mtime_s };
+	layer_times_add(&a->times, a->root_fd, path, mtime_s);
 }
 
 static struct stat path_id(const char *path)
@@ -84,10 +83,12 @@ static struct stat path_id(const char *path)
 	return (struct stat){ .st_ino = XXH3_64bits(path, strlen(path)) };
 }
 
-int layer_drop(struct layer_apply *a, const char *path)
+int layer_drop(struct layer_apply *a, const char *path, struct err *err)
 {
 	struct stat id = path_id(path);
 
+	if (a->dropped.n >= DROPPED_MAX)
+		return err_set(err, E2BIG, "more than %d devices 0:0", DROPPED_MAX);
 	layer_inodes_first(&a->dropped, &id, "");
 	return 0;
 }
@@ -352,7 +353,7 @@ static int apply_entry(struct layer_apply *a, struct err *err)
 		return rc < 0 ? rc : 0;
 	/* A 0:0 device is a whiteout in disguise. */
 	if (e->kind == LAYER_CHAR && !e->major && !e->minor)
-		return a->o->foreign ? layer_drop(a, a->path.s)
+		return a->o->foreign ? layer_drop(a, a->path.s, err)
 				     : err_set(err, EPERM, "a device 0:0");
 	rc = layer_enter(a, err);
 	return rc < 0 ? rc : layer_write(a, name, err);
@@ -379,21 +380,25 @@ static int cut_root(struct layer_apply *a, struct err *err)
 	return rc;
 }
 
-/* Creating entries changes the times of the directory they are in: theirs come last. */
-static int set_times(struct layer_apply *a, struct err *err)
+static int set_time(const char *path, int64_t mtime_s, void *arg, struct err *err)
 {
-	for (size_t i = 0; i < a->n_times; i++) {
-		const struct layer_time *t = &a->times[i];
-		struct timespec ts[2] = { { .tv_nsec = UTIME_OMIT }, { .tv_sec = t->mtime_s } };
-		auto_fd int fd =
-			path_try_in(a->root_fd, t->path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW, 0);
+	const struct layer_apply *a = arg;
+	struct timespec ts[2] = { { .tv_nsec = UTIME_OMIT }, { .tv_sec = mtime_s } };
+	auto_fd int fd = path_try_in(a->root_fd, path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW, 0);
 
-		/* A later entry may have taken its place. */
-		if (fd < 0 && (errno == ENOENT || errno == ENOTDIR || errno == ELOOP))
-			continue;
-		if (fd < 0 || futimens(fd, ts) < 0)
-			return err_sys(err, "set time of %.200s", t->path);
-	}
+	/* A later entry may have taken its place. */
+	if (fd < 0 && (errno == ENOENT || errno == ENOTDIR || errno == ELOOP))
+		return 0;
+	return fd < 0 || futimens(fd, ts) < 0 ? err_sys(err, "set time of %.200s", path) : 0;
+}
+
+/* Bytes that are read and thrown away cost time alone, but that without end. */
+static int check_overhead(const struct layer_apply *a, struct err *err)
+{
+	uint64_t bytes = layer_stream_bytes(a->tar.from), skipped = bytes - a->stored;
+
+	if (skipped > OVERHEAD_MAX + a->info.entries * OVERHEAD_ENTRY)
+		return err_set(err, EFBIG, "the archive has more headers than content");
 	return 0;
 }
 
@@ -404,7 +409,9 @@ static int run(struct layer_apply *a, struct err *err)
 	while ((rc = layer_untar_next(&a->tar, err)) > 0) {
 		if (++a->info.entries > LAYER_ENTRIES_MAX)
 			return err_set(err, E2BIG, "more than %d entries", LAYER_ENTRIES_MAX);
-		rc = apply_entry(a, err);
+		rc = check_overhead(a, err);
+		if (rc >= 0)
+			rc = apply_entry(a, err);
 		if (rc < 0)
 			return err_ctx(err, "%.300s", str_get(&a->tar.e.path));
 	}
@@ -435,11 +442,12 @@ int layer_apply(int tar_fd, int dir_fd, const struct layer_apply_opts *o, struct
 	if (rc >= 0)
 		rc = run(&a, err);
 	if (rc >= 0)
-		rc = layer_stream_end(a.tar.from, a.limit, &a.info, err);
+		rc = layer_stream_end(a.tar.from, OVERHEAD_MAX, &a.info, err);
 	if (rc >= 0)
 		rc = cut_root(&a, err);
+	/* Creating entries changes the times of the directory they are in: theirs come last. */
 	if (rc >= 0)
-		rc = set_times(&a, err);
+		rc = layer_times_each(&a.times, set_time, &a, err);
 	if (rc < 0)
 		return err_ctx(err, "unpack");
 	a.info.size_bytes = a.bytes;

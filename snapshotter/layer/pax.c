@@ -110,21 +110,30 @@ static int set_time(struct layer_pax *x, const char *value)
 	return parse_time(value, &x->mtime_s);
 }
 
+/* The next of a list, past its comma. In place: a record may hold half a million. */
+static int map_number(const char **at, uint64_t *ret)
+{
+	size_t n = strspn(*at, "0123456789");
+	char digits[24];
+
+	if (!n || n >= sizeof(digits) || ((*at)[n] && (*at)[n] != ','))
+		return -EINVAL;
+	memcpy(digits, *at, n);
+	digits[n] = 0;
+	*at += n + ((*at)[n] == ',');
+	return str_to_u64(digits, 10, INT64_MAX, ret);
+}
+
 /* GNU.sparse 0.1: "at,len,at,len". */
 static int set_map(struct layer_pax *x, const char *value)
 {
-	auto_strv struct strv l = { 0 };
-
-	strv_split(&l, value, ',');
 	x->is_sparse = true;
 	x->n_parts = 0;
-	if (l.n % 2 || l.n / 2 > LAYER_PARTS_MAX)
-		return -EINVAL;
-	for (size_t i = 0; i < l.n; i += 2) {
+	while (*value) {
 		struct layer_part p;
 
-		if (str_to_u64(l.v[i], 10, INT64_MAX, &p.at) < 0 ||
-		    str_to_u64(l.v[i + 1], 10, INT64_MAX, &p.len) < 0)
+		if (map_number(&value, &p.at) < 0 || map_number(&value, &p.len) < 0 ||
+		    x->n_parts >= LAYER_PARTS_MAX)
 			return -EINVAL;
 		mem_room(x->parts, x->n_parts, x->parts_cap);
 		x->parts[x->n_parts++] = p;
@@ -191,6 +200,8 @@ static int set_record(struct layer_pax *x, const char *key, const char *value, s
 		return set_text(&x->sparse_name, value, len);
 	if (str_starts(key, XATTR_KEY)) {
 		if (len > LAYER_XATTR_MAX || strlen(key) > sizeof(XATTR_KEY) - 1 + 255)
+			return -E2BIG;
+		if (x->xattrs.len + strlen(key) + len > LAYER_PAX_MAX)
 			return -E2BIG;
 		layer_attrs_pack(&x->xattrs, key + sizeof(XATTR_KEY) - 1, value, len);
 		return 0;

@@ -193,6 +193,8 @@ int layer_stream_new(int fd, bool with_hash, struct layer_stream **ret, struct e
 void layer_stream_free(struct layer_stream **s);
 /* Up to n bytes, fewer only at the end: the count. -EBADMSG for damage. */
 ssize_t layer_stream_read(struct layer_stream *s, void *p, size_t n, struct err *err);
+/* So many have been read. */
+uint64_t layer_stream_bytes(const struct layer_stream *s);
 /* The rest to the end, limit bytes at most; then diff_id and tar_bytes. */
 int layer_stream_end(struct layer_stream *s, uint64_t limit, struct layer_info *ret,
 		     struct err *err);
@@ -276,6 +278,21 @@ void layer_pax_apply(const struct layer_pax *x, struct layer_entry *e);
 int layer_untar_sparse(struct layer_untar *u, const struct layer_block *h,
 		       const struct layer_pax *x, struct err *err);
 
+/* --- times.c: mtimes that are set last, in little memory however many there are --- */
+
+struct layer_times {
+	struct str text;
+	uint64_t in_file;
+	int fd;
+	bool has_file;
+};
+typedef int layer_time_fn(const char *path, int64_t mtime_s, void *arg, struct err *err);
+void layer_times_free(struct layer_times *t);
+/* dir_fd: in whose file system they are kept when there are many. */
+void layer_times_add(struct layer_times *t, int dir_fd, const char *path, int64_t mtime_s);
+/* In the order in which they were added. */
+int layer_times_each(struct layer_times *t, layer_time_fn *fn, void *arg, struct err *err);
+
 /* --- apply.c, write.c: entries to things on disk --- */
 
 struct layer_apply {
@@ -290,12 +307,9 @@ struct layer_apply {
 	bool has_default_acl;        /* some directory has one: what is made in it inherits */
 	bool is_root_cut;            /* the root is opaque */
 	bool is_stale;               /* dir_fd may no longer be what dir_path leads to */
-	struct layer_time {
-		char *path;
-		int64_t mtime_s;
-	} * times; /* of directories, set last */
-	size_t n_times, times_cap;
-	uint64_t limit, bytes;
+	struct layer_times times;    /* of directories, set last */
+	uint64_t limit, bytes;       /* of content, holes and all */
+	uint64_t stored;             /* of content as the archive has it */
 	struct layer_info info;
 };
 
@@ -317,7 +331,7 @@ int layer_write(struct layer_apply *a, const char *name, struct err *err);
 int layer_write_attrs(struct layer_apply *a, int fd, const struct layer_entry *e, bool is_new,
 		      struct err *err);
 /* An entry that was passed over, so that links to it are as well. */
-int layer_drop(struct layer_apply *a, const char *path);
+int layer_drop(struct layer_apply *a, const char *path, struct err *err);
 bool layer_is_dropped(const struct layer_apply *a, const char *path);
 /* Version 3 of security.capability to 2, in place: the new length. */
 size_t layer_plain_capability(char *value, size_t len);

@@ -330,6 +330,11 @@ ssize_t layer_stream_read(struct layer_stream *s, void *p, size_t n, struct err 
 	return (ssize_t)got;
 }
 
+uint64_t layer_stream_bytes(const struct layer_stream *s)
+{
+	return s->bytes;
+}
+
 int layer_stream_end(struct layer_stream *s, uint64_t limit, struct layer_info *ret,
 		     struct err *err)
 {

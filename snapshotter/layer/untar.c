@@ -12,7 +12,7 @@
 
 #include "priv.h"
 
-enum { EXTENSIONS_MAX = 64 };
+enum { EXTENSIONS_MAX = 64, EXTENSIONS_BYTES = 4 << 20 };
 
 static const char zero_block[LAYER_TAR_BLOCK];
 
@@ -103,21 +103,26 @@ static int read_body(struct layer_untar *u, const struct layer_block *h, struct 
 		     struct err *err)
 {
 	uint64_t size;
-	ssize_t n;
 
 	if (!layer_tar_number(h->size, sizeof(h->size), &size))
 		return damaged(err, "a size");
 	if (size > LAYER_PAX_MAX)
 		return err_set(err, E2BIG, "a tar header of more than 1 MiB");
 	str_reset(ret);
-	n = layer_stream_read(u->from, u->buf, (size_t)size + (size_t)(-size % LAYER_TAR_BLOCK),
-			      err);
-	if (n < 0)
-		return (int)n;
-	if ((uint64_t)n < size + -size % LAYER_TAR_BLOCK)
-		return damaged(err, "cut short");
-	str_addn(ret, u->buf, (size_t)size);
-	return 0;
+	u->left = size;
+	u->pad = -size % LAYER_TAR_BLOCK;
+	while (u->left) {
+		size_t want = u->left < LAYER_CHUNK ? (size_t)u->left : (size_t)LAYER_CHUNK;
+		ssize_t n = layer_stream_read(u->from, u->buf, want, err);
+
+		if (n < 0)
+			return (int)n;
+		if ((size_t)n < want)
+			return damaged(err, "cut short");
+		str_addn(ret, u->buf, want);
+		u->left -= want;
+	}
+	return skip_rest(u, err);
 }
 
 /* GNU's long names are blocks of their own, ended by NUL. */
@@ -221,6 +226,7 @@ static int extensions(struct layer_untar *u, struct layer_block *h, struct layer
 		      struct err *err)
 {
 	auto_str struct str body = { 0 };
+	uint64_t from = layer_stream_bytes(u->from);
 	unsigned n = 0;
 	int rc;
 
@@ -240,7 +246,7 @@ static int extensions(struct layer_untar *u, struct layer_block *h, struct layer
 		}
 		if (rc < 0)
 			return rc;
-		if (++n > EXTENSIONS_MAX)
+		if (++n > EXTENSIONS_MAX || layer_stream_bytes(u->from) - from > EXTENSIONS_BYTES)
 			return damaged(err, "headers without end");
 	}
 	return rc == 0 && n ? damaged(err, "a header without its entry") : rc;

@@ -161,6 +161,7 @@ static int write_data(struct layer_apply *a, int fd, struct err *err)
 			       a->o->max_bytes ? "limit" : "free space");
 	a->bytes += a->tar.e.size;
 	while ((n = layer_untar_data(&a->tar, &p, &at, err)) > 0) {
+		a->stored += (uint64_t)n;
 		rc = write_blocks(fd, p, (size_t)n, at, &end, err);
 		if (rc < 0)
 			return rc;
@@ -309,7 +310,7 @@ static int find_target(struct layer_apply *a, struct target *t, struct err *err)
 		if (errno != ENOENT)
 			return err_sys(err, "link to %.200s", a->target.s);
 		if (layer_is_dropped(a, a->target.s))
-			return layer_drop(a, a->path.s);
+			return layer_drop(a, a->path.s, err);
 		rc = layer_copy_up(a, a->target.s, err);
 		if (rc < 0)
 			return rc;

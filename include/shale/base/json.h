@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * json: jansson with limits (4 MiB, depth 64 by JANSSON's parser limit) and our error idiom.
+ * json: jansson with limits (bytes, values, depth) and our error idiom.
  * Getters return NULL, 0 or the default when a key is missing or of another type; they never fail.
  */
 #ifndef SHALE_BASE_JSON_H
@@ -15,7 +15,7 @@
 #include <shale/base/mem.h>
 #include <shale/base/str.h>
 
-enum { JSON_BYTES_MAX = 4 << 20 };
+enum { JSON_BYTES_MAX = 4 << 20, JSON_VALUES_MAX = 100000, JSON_DEPTH_MAX = 64 };
 
 #define auto_json cleanup(json_cleanup)
 void json_cleanup(json_t **j);

@@ -223,6 +223,30 @@ static void test_digest(void **state)
 	assert_false(digest_eq(&a, &b));
 }
 
+static void json_bomb(const char *unit, size_t n, size_t len, int code)
+{
+	auto_str struct str s = { 0 };
+	auto_json json_t *j = NULL;
+	struct err err = { 0 };
+
+	for (size_t i = 0; i < n; i++)
+		str_addn(&s, unit, len);
+	assert_int_equal(json_parse(s.s, s.len, &j, &err), code);
+}
+
+/* What would take hundreds of megabytes, or all of the stack, is not parsed at all (T17). */
+static void test_json_bombs(void **state)
+{
+	(void)state;
+	json_bomb("[", 65, 1, -EINVAL);
+	json_bomb("{\"a\":", 100000, 5, -EINVAL);
+	json_bomb("[],", 1000000, 3, -EFBIG);
+	json_bomb("{},", 1000000, 3, -EFBIG);
+	json_bomb("0,", 1000000, 2, -EFBIG);
+	json_bomb("\"[[[[,,,,\\\"", 100000, 11, -EINVAL); /* within a string they are none */
+	json_bomb("      ", 1000000, 6, -EFBIG);
+}
+
 static void test_json(void **state)
 {
 	auto_json json_t *j = NULL;
@@ -337,6 +361,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_copy_sparse, setup, teardown),
 		cmocka_unit_test(test_digest),
 		cmocka_unit_test(test_json),
+		cmocka_unit_test(test_json_bombs),
 		cmocka_unit_test_setup_teardown(test_db, setup, teardown),
 		cmocka_unit_test(test_undo),
 		cmocka_unit_test(test_proc),

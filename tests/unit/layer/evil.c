@@ -358,6 +358,77 @@ static void test_limits(void **state)
 	limit_is(f, &e, ENAMETOOLONG);
 }
 
+/* One PAX header after the other, then a file: refused with that code. */
+static void headers_are(struct fix *f, const char *key, const char *value, int n, int code)
+{
+	auto_str struct str tar = { 0 }, header = { 0 };
+
+	mktar_pax(&header, key, value, strlen(value));
+	mktar_pax_end(&header);
+	for (int i = 0; i < n; i++)
+		str_addn(&tar, header.s, header.len);
+	mktar(&tar, &(struct mk){ .type = '0', .name = "x", .data = "" });
+	mktar_end(&tar);
+	limit_is(f, &tar, code);
+}
+
+/* What would be gathered from header after header. */
+static void test_pax_bombs(void **state)
+{
+	auto_free char *value = mem_alloc(1000001);
+
+	memset(value, ',', 60000);
+	headers_are(*state, "SCHILY.xattr.user.same", value, 40, E2BIG);
+	headers_are(*state, "GNU.sparse.map", value, 1, EBADMSG);
+	memset(value, ',', 1000000);
+	headers_are(*state, "comment", value, 5, EBADMSG);
+}
+
+static void test_devices_without_end(void **state)
+{
+	struct fix *f = *state;
+	auto_str struct str tar = { 0 };
+
+	for (int i = 0; i < 65537; i++) {
+		char name[PREFIX];
+
+		snprintf(name, sizeof(name), "d%d", i);
+		mktar(&tar, &(struct mk){ .type = '3', .name = name });
+	}
+	limit_is(f, &tar, E2BIG);
+}
+
+/* More times of directories than are kept in memory: all are set, the last entry's for each. */
+static void test_many_directories(void **state)
+{
+	enum { DIRS = 9000, STEM = 80 };
+	struct fix *f = *state;
+	auto_str struct str tar = { 0 };
+	auto_fd int root = -1;
+	char name[99];
+
+	memset(name, 'n', sizeof(name));
+	for (int pass = 0; pass < 2; pass++)
+		for (int i = 0; i < DIRS; i++) {
+			snprintf(name + STEM, sizeof(name) - STEM, "%d", i);
+			mktar(&tar, &(struct mk){ .type = '5',
+						  .name = name,
+						  .mode = 0755,
+						  .mtime = pass ? 1000000u + (unsigned)i : 5 });
+		}
+	mktar_end(&tar);
+	mktar_save(f, "t", &tar);
+	ok(f, apply(f, "t", 'o', 0, &(struct layer_apply_opts){ .foreign = true }, NULL));
+	root = open_layer(f, 'o', 0);
+	for (int i = 0; i < DIRS; i++) {
+		struct stat st;
+
+		snprintf(name + STEM, sizeof(name) - STEM, "%d", i);
+		assert_int_equal(fstatat(root, name, &st, 0), 0);
+		assert_int_equal(st.st_mtime, 1000000 + i);
+	}
+}
+
 /* Cut anywhere, flipped anywhere: an error or a tree, never a crash, and the canary lives. */
 static void test_damage(void **state)
 {
@@ -458,6 +529,9 @@ const struct CMUnitTest evil_tests[] = { T(test_attacks),
 					 T(test_links_to_lower_files),
 					 T(test_plain_trees_have_no_whiteouts),
 					 T(test_limits),
+					 T(test_pax_bombs),
+					 T(test_devices_without_end),
+					 T(test_many_directories),
 					 T(test_damage),
 					 T(test_racer) };
 const size_t n_evil_tests = ARRAY_LEN(evil_tests);

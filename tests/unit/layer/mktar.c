@@ -23,7 +23,7 @@ static void header(char h[BLOCK], const struct mk *m, uint64_t size)
 		for (int i = 1; i < 12; i++)
 			h[124 + i] = (char)(i < 4 ? 0 : size >> (8 * (11 - i)));
 	}
-	snprintf(h + 136, 12, "%011o", 1000);
+	snprintf(h + 136, 12, "%011o", m->mtime ? m->mtime : 1000);
 	h[156] = m->type;
 	snprintf(h + 157, 100, "%s", m->target ? m->target : "");
 	snprintf(h + 257, 6, "ustar");

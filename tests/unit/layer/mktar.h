@@ -8,8 +8,8 @@
 struct mk {
 	char type;
 	const char *name, *target, *data;
-	unsigned mode, uid, major, minor;
-	uint64_t size; /* unless 0 instead of that of data */
+	unsigned mode, uid, major, minor, mtime; /* mtime 0: 1000 */
+	uint64_t size;                           /* unless 0 instead of that of data */
 };
 
 void mktar(struct str *to, const struct mk *m);
