@@ -203,6 +203,8 @@ struct build_opts {
 	struct strv build_args; /* "k=v"; "k" takes the environment's value */
 	struct strv labels;     /* "k=v" */
 	struct strv volumes;    /* "HOST:CTR[:ro|rw]"; read-only unless rw */
+	struct strv secrets;    /* "id=…,src=…", "id=…,env=…" */
+	struct strv ssh;        /* "default", "ID=SOCKET" */
 	bool no_cache;
 	size_t jobs; /* RUNs at once; 0: as many as there are cores, at least four */
 	/* What bases and COPY --from that are not here are pulled by (access; the rest is ours). */

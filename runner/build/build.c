@@ -142,6 +142,8 @@ static void build_free(struct build *b)
 		stage_state_free(&b->stages[i]);
 	free(b->stages);
 	strv_free(&b->build_args);
+	givens_free(&b->secrets);
+	givens_free(&b->ssh);
 }
 
 static int run_plan(struct build *b, const char *ignore_base, struct build_result *ret,
@@ -183,6 +185,10 @@ int build_run(struct runtime *rt, const struct build_opts *o, struct build_resul
 		return rc;
 	take_build_args(&b);
 	rc = take_epoch(&b, err);
+	if (rc >= 0)
+		rc = givens_secrets(&o->secrets, &b.secrets, err);
+	if (rc >= 0)
+		rc = givens_ssh(&o->ssh, &b.ssh, err);
 	if (rc < 0)
 		return rc;
 	po.file_name = b.file_name =

@@ -56,7 +56,7 @@ static int follow(int root_fd, const char *done, const char *rest, char **ret_pa
 
 /* path with every symlink in it resolved beneath root_fd, the last one too: what a chrooted process
  * would reach. */
-static int canonical(int root_fd, const char *path, char **ret, struct err *err)
+int copy_canonical(int root_fd, const char *path, char **ret, struct err *err)
 {
 	auto_free char *p = path_join("/", path);
 	int links = 0;
@@ -148,7 +148,7 @@ static int add_item(struct copy_job *j, const char *match, struct err *err)
 	auto_free char *path = NULL;
 	struct copy_item *item;
 	size_t first, n;
-	int rc = canonical(context_fd(j->from), match, &path, err);
+	int rc = copy_canonical(context_fd(j->from), match, &path, err);
 
 	if (rc >= 0 && j->is_tree)
 		rc = context_walk_beneath(j->from, path, err);

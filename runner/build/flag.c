@@ -21,7 +21,7 @@ static const char *const networks[] = { "default", "none", "host", NULL };
 static const char *const securities[] = { "sandbox", "insecure", NULL };
 
 static const struct flag_rule run_flags[] = {
-	{ "mount", FLAG_LIST },
+	{ "mount", FLAG_LIST, true },
 	{ "network", FLAG_STRING, true, .allowed = networks },
 	{ "security", FLAG_STRING, .harmless = "sandbox", .allowed = securities },
 	{ "device", FLAG_LIST },

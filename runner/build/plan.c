@@ -5,6 +5,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "mount.h"
 #include "priv.h"
 
 /* The platform that this program was compiled for: the only one it builds. */
@@ -319,29 +320,51 @@ static int each_inst(struct make *m, size_t stage, each_fn *fn)
 	return rc;
 }
 
-static int need_from(struct make *m, size_t stage, const struct df_inst *i)
+static int need_name(struct make *m, size_t stage, const struct df_inst *i, const char *name)
 {
-	const struct df_flag *f = i->kind == DF_COPY ? inst_flag(i, "from") : NULL;
 	uint64_t index;
-	int k;
+	int k = plan_stage_find(m->p, name, stage);
 
-	if (!f)
-		return 0;
-	k = plan_stage_find(m->p, f->value, stage);
 	if (k >= 0) {
 		m->p->stages[k].needed = true;
 		return 0;
 	}
-	if (str_to_u64(f->value, 10, UINT64_MAX, &index) == 0)
-		return df_fail_inst_word(m->file, i, f->value, EINVAL, m->err,
-					 "--from=%.60s: no earlier stage of that number", f->value);
-	k = find_name(m->p, f->value, SIZE_MAX);
+	if (str_to_u64(name, 10, UINT64_MAX, &index) == 0)
+		return df_fail_inst_word(m->file, i, name, EINVAL, m->err,
+					 "--from=%.60s: no earlier stage of that number", name);
+	k = find_name(m->p, name, SIZE_MAX);
 	if (k < 0)
 		return 0;
 	return df_fail_inst_word(
-		m->file, i, f->value, EINVAL, m->err,
+		m->file, i, name, EINVAL, m->err,
 		"--from=%.60s: a cyclic or later stage (line %d); only earlier ones can be used",
-		f->value, m->p->stages[k].from->line);
+		name, m->p->stages[k].from->line);
+}
+
+static int need_mount(struct make *m, size_t stage, const struct df_inst *i, const char *text)
+{
+	auto_run_mount struct run_mount mount = { 0 };
+	struct err e = { 0 };
+
+	if (mount_parse(text, NULL, &mount, &e) < 0)
+		return df_fail_inst_word(m->file, i, text, e.code, m->err, "RUN --mount=%.100s: %s",
+					 text, e.msg);
+	return mount.from ? need_name(m, stage, i, mount.from) : 0;
+}
+
+static int need_from(struct make *m, size_t stage, const struct df_inst *i)
+{
+	int rc = 0;
+
+	for (size_t k = 0; rc == 0 && k < i->n_flags; k++) {
+		const struct df_flag *f = &i->flags[k];
+
+		if (i->kind == DF_COPY && !strcmp(f->name, "from"))
+			rc = need_name(m, stage, i, f->value);
+		else if (i->kind == DF_RUN && !strcmp(f->name, "mount"))
+			rc = need_mount(m, stage, i, f->value ? f->value : "");
+	}
+	return rc;
 }
 
 static int check_flags(struct make *m, size_t stage, const struct df_inst *i)

@@ -229,6 +229,9 @@ int copy_resolve(struct copy_job *j,
 		 struct err *err); /* -ENOENT for a source that matches nothing */
 int copy_digest(struct copy_job *j, struct digest *ret, struct err *err);
 int copy_write(struct copy_job *j, int dest_fd, struct err *err);
+/* path with every symlink in it resolved beneath root_fd, without a leading slash; what is missing
+ * stays as it is. */
+int copy_canonical(int root_fd, const char *path, char **ret, struct err *err);
 
 /* Step records. */
 struct step {
@@ -306,8 +309,22 @@ struct stage_state {
 	struct scope scope;
 	struct strv seen; /* for messages */
 };
+/* --secret and --ssh: what the steps of this build may be given. */
+struct given {
+	char *id, *path, *env; /* path or env */
+};
+struct givens {
+	struct given *v;
+	size_t n, cap;
+};
+int givens_secrets(const struct strv *texts, struct givens *ret, struct err *err);
+int givens_ssh(const struct strv *texts, struct givens *ret, struct err *err);
+const struct given *givens_find(const struct givens *g, const char *id);
+void givens_free(struct givens *g);
+
 struct build {
 	struct runtime *rt;
+	struct givens secrets, ssh;
 	const struct build_opts *o;
 	const struct dockerfile *d;
 	const struct plan *plan;

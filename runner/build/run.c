@@ -27,6 +27,7 @@ void run_free(struct run *r)
 	for (size_t i = 0; i < r->n_mounts; i++)
 		if (r->mounts[i].source_fd >= 0)
 			close(r->mounts[i].source_fd);
+	run_sources_free(r);
 	mem_cleanup(&r->mounts);
 	mem_cleanup(&r->script);
 	if (r->script_name)
@@ -211,9 +212,21 @@ static void set_home(struct run *r, const struct sandbox_user *u)
 		strv_env_set(&r->env, "HOME", u->home && *u->home ? u->home : "/");
 }
 
-static int work(int root_fd, int64_t snapshot, void *arg, struct err *err)
+/* The environment that the process gets: the step's own, and what is for it alone. */
+static void add_secret_env(const struct run *r, struct strv *env)
 {
-	struct run *r = arg;
+	strv_copy(env, &r->env);
+	for (size_t i = 0; i < r->secret_env.n; i++) {
+		const char *pair = r->secret_env.v[i], *eq = strchr(pair, '=');
+		auto_free char *name = mem_strn(pair, (size_t)(eq - pair));
+
+		strv_env_set(env, name, eq + 1);
+	}
+}
+
+static int work_in(int root_fd, int64_t snapshot, struct run *r, struct err *err)
+{
+	auto_strv struct strv env = { 0 };
 	struct sandbox_user user = { 0 };
 	struct run_stubs stubs = { 0 };
 	struct sandbox_spec spec = { .root_fd = root_fd,
@@ -230,8 +243,9 @@ static int work(int root_fd, int64_t snapshot, void *arg, struct err *err)
 	out = fds[0];
 	in = fds[1];
 	set_home(r, &user);
+	add_secret_env(r, &env);
 	spec.argv = strv_args(&r->argv);
-	spec.envp = strv_args(&r->env);
+	spec.envp = strv_args(&env);
 	spec.cwd = r->config->workdir && *r->config->workdir ? r->config->workdir : "/";
 	spec.uid = user.uid;
 	spec.gid = user.gid;
@@ -242,12 +256,29 @@ static int work(int root_fd, int64_t snapshot, void *arg, struct err *err)
 	spec.n_mounts = r->n_mounts;
 	spec.stdio[1] = spec.stdio[2] = in;
 	spec.cache_dir = r->cache_dir;
-	run_stubs_note(&stubs, root_fd, &r->targets);
-	rc = run_box(r, &spec, out, &in, err);
+	rc = run_stubs_make(&stubs, r, snapshot, root_fd, err);
+	if (rc >= 0)
+		rc = run_box(r, &spec, out, &in, err);
 	if (rc >= 0)
 		rc = run_stubs_remove(&stubs, r->b->rt->snap, snapshot, root_fd, err);
 	run_stubs_free(&stubs);
 	sandbox_user_free(&user);
+	return rc;
+}
+
+/* A second attempt begins where the first one did. */
+static int work(int root_fd, int64_t snapshot, void *arg, struct err *err)
+{
+	struct run *r = arg;
+	size_t n_mounts = r->n_mounts;
+	int rc = run_sources_open(r, err);
+
+	run_mounts_point(r);
+	if (rc >= 0)
+		rc = work_in(root_fd, snapshot, r, err);
+	for (; r->n_mounts > n_mounts; r->n_mounts--)
+		strv_remove(&r->targets, r->n_mounts - 1);
+	run_sources_close(r);
 	return rc;
 }
 
@@ -264,11 +295,52 @@ static void run_text(const struct run *r, const struct df_inst *i, struct str *t
 		str_addf(text, " %s", r->argv.v[n]);
 }
 
+static int run_key(struct run *r, struct key *key, bool by_content, bool *ret_differs,
+		   struct err *err)
+{
+	auto_strv struct strv mounts = { 0 };
+	int rc = run_sources_key(r, by_content, &mounts, ret_differs, err);
+
+	if (rc < 0)
+		return rc;
+	key_begin(key, r->b, "run", r->st->fs_parent);
+	key_addv(key, "argv", &r->argv);
+	key_add(key, "script", r->script);
+	key_addv(key, "env", &r->visible);
+	key_add(key, "user", r->config->user);
+	key_add(key, "workdir", r->config->workdir);
+	key_add(key, "network", r->net_name);
+	key_addv(key, "volumes", &r->b->o->volumes);
+	if (mounts.n)
+		key_addv(key, "mounts", &mounts);
+	key_end(key);
+	return 0;
+}
+
+/* First by what the stages that are mounted are called, which costs nothing; then by what is in
+ * them. */
+static int run_keys(struct run *r, struct step_run *s, struct key *content_key, struct err *err)
+{
+	struct step found = { 0 };
+	bool differs;
+	int rc = run_key(r, s->key, false, &differs, err);
+
+	if (rc < 0 || !differs || r->b->o->no_cache)
+		return rc;
+	rc = cache_find(r->b->rt, s->key, &found, err);
+	step_free(&found);
+	if (rc == 0) {
+		rc = run_key(r, content_key, true, &differs, err);
+		s->content_key = content_key;
+	}
+	return rc < 0 ? rc : 0;
+}
+
 int run_step(struct build *b, struct stage_state *st, const struct df_inst *i, struct err *err)
 {
-	cleanup(run_free) struct run r = { .b = b, .config = st->config };
+	cleanup(run_free) struct run r = { .b = b, .st = st, .config = st->config };
 	auto_free char *cache_dir = mem_fmt("%s/cache/seccomp", b->rt->root);
-	auto_key struct key key = { 0 };
+	auto_key struct key key = { 0 }, content_key = { 0 };
 	auto_str struct str text = { 0 };
 	struct step_run s = { .b = b, .st = st, .inst = i, .key = &key };
 	int rc = choose_net(&r, b, i, err);
@@ -282,16 +354,8 @@ int run_step(struct build *b, struct stage_state *st, const struct df_inst *i, s
 	r.cache_dir = cache_dir;
 	scope_env(&st->scope, &r.env, &r.visible);
 	run_text(&r, i, &text);
-	s.text = str_get(&text);
-	key_begin(&key, b, "run", st->fs_parent);
-	key_addv(&key, "argv", &r.argv);
-	key_add(&key, "script", r.script);
-	key_addv(&key, "env", &r.visible);
-	key_add(&key, "user", st->config->user);
-	key_add(&key, "workdir", st->config->workdir);
-	key_add(&key, "network", r.net_name);
-	key_addv(&key, "volumes", &b->o->volumes);
-	key_end(&key);
+	r.text = s.text = str_get(&text);
 	step_begin(&s);
-	return step_layer(&s, work, &r, err);
+	rc = run_keys(&r, &s, &content_key, err);
+	return rc < 0 ? rc : step_layer(&s, work, &r, err);
 }

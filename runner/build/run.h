@@ -1,21 +1,48 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What a RUN needs: the process (run.c), its mounts and the stubs they leave (run_mounts.c). */
+/*
+ * What a RUN needs: the process (run.c), its mounts (run_mounts.c), where those of --mount come
+ * from (run_source.c, run_cache.c, run_secret.c, run_ssh.c), and the stubs they leave
+ * (run_stubs.c).
+ */
 #ifndef SHALE_BUILD_RUN_H
 #define SHALE_BUILD_RUN_H
 
 #include <shale/sandbox.h>
+#include <shale/store.h>
 
+#include "mount.h"
 #include "priv.h"
 
 #define RUN_SCRIPT_DIR "/dev/pipes"
 
+/* One --mount. What stands above the line is known before the step is looked up; what is below is
+ * there while it runs. */
+struct run_source {
+	struct run_mount m;
+	struct build_tree tree; /* with from */
+	struct copy_job copy;   /* a bind of the build context */
+	/* --- */
+	int64_t snapshot; /* made for this step, dropped after it; 0: none */
+	struct snap_mount mount;
+	int fd; /* what is bound; -1 */
+	struct cache_held held;
+	char *content; /* of a secret */
+	size_t content_len;
+	struct ssh_relay *relay;
+};
+
 struct run {
 	struct build *b;
+	struct stage_state *st;
 	const struct image_config *config;
+	const char *text; /* for those who wait for a cache mount of ours */
 	struct strv argv, env, visible;
 	struct strv targets; /* where mounts go inside */
 	struct sandbox_mount *mounts;
 	size_t n_mounts, cap_mounts;
+	struct run_source *sources;
+	size_t n_sources;
+	struct strv secret_env; /* "k=v": for the step alone, in no key */
 	enum sandbox_net net;
 	const char *net_name, *cache_dir;
 	char *script;      /* of a heredoc with a shebang, or NULL */
@@ -23,21 +50,53 @@ struct run {
 };
 int run_mounts(struct run *r, const struct df_inst *i, struct err *err);
 void run_free(struct run *r);
+/* The next of r->mounts; target is copied, and pointed to by run_mounts_point. */
+struct sandbox_mount *run_mount_add(struct run *r, const char *target);
+void run_mounts_point(struct run *r);
+
+/* Those of the instruction's --mount, and what of them stands in the key. */
+int run_sources(struct run *r, const struct df_inst *i, struct err *err);
+void run_sources_free(struct run *r);
+/* by_content: trees by what is in them rather than by what they are called; *ret_differs when that
+ * says something else. */
+int run_sources_key(struct run *r, bool by_content, struct strv *ret, bool *ret_differs,
+		    struct err *err);
+/* For the time of the step. close takes back all that open did. */
+int run_sources_open(struct run *r, struct err *err);
+void run_sources_close(struct run *r);
+
+/* A cache mount; waits for who has it locked. have: the step holds it already. */
+int cache_source_open(struct run *r, struct run_source *s, const struct cache_held *have,
+		      struct err *err);
+/* The tree of s->tree as it is, at ret. */
+int source_tree_mount(struct run *r, struct run_source *s, struct snap_mount *ret, struct err *err);
+/* A job that copies source of the tree (is_tree) or the context; from is set by the caller. */
+void source_copy_job(const struct run_mount *m, struct copy_job *j);
+/* 1 when the build was given it; 0 when it may be left out. */
+int secret_source_open(struct run *r, struct run_source *s, struct err *err);
+
+/* A socket in the step's box whose other end is an agent out here: it may ask for signatures, and
+ * no more. */
+struct ssh_relay;
+int ssh_source_open(struct run *r, struct run_source *s, struct err *err);
+void ssh_relay_free(struct ssh_relay *s);
 
 /*
  * Mount points that the image does not have are made in the upper; they are no part of the layer.
- * Noted before, they are removed after the step if they are still empty and the same kind (TRAPS
- * T22).
+ * They are known by their inodes, and removed after the step if they are still empty (TRAPS T22).
  */
 struct run_stub {
 	char *path, *parent;
 	struct timespec parent_mtime;
+	dev_t dev;
+	ino_t ino;
 };
 struct run_stubs {
 	struct run_stub *v;
 	size_t n, cap;
 };
-void run_stubs_note(struct run_stubs *s, int root_fd, const struct strv *targets);
+int run_stubs_make(struct run_stubs *s, const struct run *r, int64_t snapshot, int root_fd,
+		   struct err *err);
 int run_stubs_remove(struct run_stubs *s, struct snap *snap, int64_t snapshot, int root_fd,
 		     struct err *err);
 void run_stubs_free(struct run_stubs *s);

@@ -7,19 +7,32 @@
 #include <unistd.h>
 
 #include <shale/base/fd.h>
-#include <shale/base/fs.h>
-#include <shale/base/path.h>
 #include <shale/base/proc.h>
 
 #include "run.h"
 
-static void add_bind(struct run *r, int fd, const char *target, bool read_only)
+struct sandbox_mount *run_mount_add(struct run *r, const char *target)
 {
 	mem_room(r->mounts, r->n_mounts, r->cap_mounts);
 	strv_add(&r->targets, target);
-	r->mounts[r->n_mounts++] = (struct sandbox_mount){
-		.kind = SANDBOX_BIND, .source_fd = fd, .read_only = read_only, .recursive = true
-	};
+	r->mounts[r->n_mounts] = (struct sandbox_mount){ .source_fd = -1 };
+	return &r->mounts[r->n_mounts++];
+}
+
+/* The list of targets moved while it grew. */
+void run_mounts_point(struct run *r)
+{
+	for (size_t n = 0; n < r->n_mounts; n++)
+		r->mounts[n].target = r->targets.v[n];
+}
+
+static void add_bind(struct run *r, int fd, const char *target, bool read_only)
+{
+	struct sandbox_mount *m = run_mount_add(r, target);
+
+	m->source_fd = fd;
+	m->read_only = read_only;
+	m->recursive = true;
 }
 
 /* "HOST:CTR[:ro|rw]", read-only unless rw. */
@@ -93,112 +106,5 @@ int run_mounts(struct run *r, const struct df_inst *i, struct err *err)
 		rc = add_volume(r, r->b->o->volumes.v[n], err);
 	if (rc >= 0 && r->script)
 		rc = add_script(r, i, err);
-	/* The list of targets moved while it grew: point into it now. */
-	for (size_t n = 0; n < r->n_mounts; n++)
-		r->mounts[n].target = r->targets.v[n];
-	return rc;
-}
-
-/* path is missing in the root: it and the time of its parent are kept. */
-static void note_missing(struct run_stubs *s, int root_fd, const char *path)
-{
-	struct run_stub *st;
-	struct stat parent;
-	auto_fd int fd = -1;
-	char *cut;
-
-	mem_room(s->v, s->n, s->cap);
-	st = &s->v[s->n++];
-	st->path = mem_str(path + 1);
-	st->parent = mem_str(path + 1);
-	cut = strrchr(st->parent, '/');
-	*(cut ? cut : st->parent) = 0;
-	fd = path_try_in(root_fd, st->parent, O_PATH, 0);
-	st->parent_mtime = (struct timespec){ .tv_nsec = UTIME_OMIT };
-	if (fd >= 0 && fstat(fd, &parent) == 0)
-		st->parent_mtime = parent.st_mtim;
-}
-
-/* Every directory on the way to path, and path itself. */
-static void note(struct run_stubs *s, int root_fd, const char *path)
-{
-	auto_free char *p = path_join("/", path);
-
-	for (char *at = p; at && at[1];) {
-		char *slash = strchr(at + 1, '/');
-		auto_fd int fd = -1;
-
-		if (slash)
-			*slash = 0;
-		fd = path_try_in(root_fd, p, O_PATH | O_NOFOLLOW, 0);
-		if (fd < 0 && errno == ENOENT)
-			note_missing(s, root_fd, p);
-		if (slash)
-			*slash = '/';
-		at = slash;
-	}
-}
-
-void run_stubs_note(struct run_stubs *s, int root_fd, const struct strv *targets)
-{
-	static const char *const always[] = { "/proc", "/sys", "/dev" };
-
-	for (size_t i = 0; i < ARRAY_LEN(always); i++)
-		note(s, root_fd, always[i]);
-	for (size_t i = 0; i < targets->n; i++)
-		if (!str_starts(targets->v[i], "/dev/"))
-			note(s, root_fd, targets->v[i]);
-}
-
-static bool is_empty_dir(int fd)
-{
-	auto_strv struct strv names = { 0 };
-	struct err ignored;
-
-	return fs_list(fd, ".", &names, &ignored) >= 0 && names.n == 0;
-}
-
-static void remove_one(int fs_fd, const struct run_stub *st)
-{
-	const char *name = path_base(st->path);
-	struct timespec t[2] = { { .tv_nsec = UTIME_OMIT }, st->parent_mtime };
-	struct err ignored;
-	auto_fd int dir = path_open_beneath(fs_fd, st->parent, O_RDONLY | O_DIRECTORY | O_NOFOLLOW,
-					    0, &ignored);
-	struct stat sb;
-
-	if (dir < 0 || fstatat(dir, name, &sb, AT_SYMLINK_NOFOLLOW) < 0)
-		return;
-	if (S_ISDIR(sb.st_mode))
-		unlinkat(dir, name, AT_REMOVEDIR); /* what the step put there stays, and so does the
-						      directory */
-	else if (S_ISREG(sb.st_mode) && sb.st_size == 0 && sb.st_nlink == 1)
-		unlinkat(dir, name, 0);
-	/* A parent that was copied up for the stub alone shall look as it did. */
-	if (t[1].tv_nsec != UTIME_OMIT && is_empty_dir(dir))
-		futimens(dir, t);
-}
-
-int run_stubs_remove(struct run_stubs *s, struct snap *snap, int64_t snapshot, int root_fd,
-		     struct err *err)
-{
-	auto_fd int fd = -1;
-	int rc;
-
-	if (!s->n)
-		return 0;
-	rc = snap_work_fd(snap, snapshot, root_fd, &fd, err);
-	for (size_t i = s->n; rc >= 0 && i-- > 0;)
-		remove_one(fd, &s->v[i]);
-	return rc < 0 ? rc : 0;
-}
-
-void run_stubs_free(struct run_stubs *s)
-{
-	for (size_t i = 0; i < s->n; i++) {
-		free(s->v[i].path);
-		free(s->v[i].parent);
-	}
-	free(s->v);
-	*s = (struct run_stubs){ 0 };
+	return rc < 0 ? rc : run_sources(r, i, err);
 }

@@ -17,7 +17,7 @@
 #include "transfer.h"
 
 struct build_args {
-	struct strv tags, build_args, labels, volumes;
+	struct strv tags, build_args, labels, volumes, secrets, ssh;
 	uint64_t jobs;
 	const char *file, *target, *network, *iidfile, *progress, *pull;
 	bool no_cache, quiet, sync, rm, force_rm, load;
@@ -42,6 +42,10 @@ static const struct opt build_opts[] = {
 	{ 0, "label", OPT_STRV, AT(labels), "NAME=VALUE", "label of the image (repeatable)" },
 	{ 'v', "volume", OPT_STRV, AT(volumes), "HOST:PATH[:rw]",
 	  "bind mount for RUN steps, read-only unless :rw" },
+	{ 0, "secret", OPT_STRV, AT(secrets), "id=ID[,src=FILE|,env=NAME]",
+	  "secret for RUN --mount=type=secret" },
+	{ 0, "ssh", OPT_STRV, AT(ssh), "default|ID=SOCKET",
+	  "agent for RUN --mount=type=ssh (default: that of SSH_AUTH_SOCK)" },
 	{ 0, "iidfile", OPT_STR, AT(iidfile), "FILE", "write the image ID to FILE" },
 	{ 'q', "quiet", OPT_BOOL, AT(quiet), NULL, "print the image ID only" },
 	{ 0, "progress", OPT_STR, AT(progress), "KIND", "auto, tty, plain, quiet or json" },
@@ -98,6 +102,8 @@ static int build(struct cli *c, struct build_args *a, const char *context, struc
 				.build_args = a->build_args,
 				.labels = a->labels,
 				.volumes = a->volumes,
+				.secrets = a->secrets,
+				.ssh = a->ssh,
 				.no_cache = a->no_cache,
 				.jobs = (size_t)a->jobs,
 				.interrupted = &interrupted };

@@ -26,7 +26,7 @@ void store_cache_release(struct cache_held *h)
 {
 	fd_close(&h->data_fd);
 	fd_close(&h->lock_fd);
-	mem_cleanup(&h->holder);
+	free(take(h->holder));
 }
 
 static void path_of(char buf[64], const char *name)

@@ -149,9 +149,87 @@ for kind in symlink-dir symlink-file hardlink dotdot absolute root-symlink root-
 	canary "T16: $kind"
 done
 
-# T28: ids that are paths
-printf 'FROM busybox\nRUN --mount=type=cache,id=../../etc,target=/x true\n' >Dockerfile
-code 1 "T28: a cache mount is refused by name" build
+# T21: a directory of a cache mount turns into a symlink to the host and back while another step mounts a part of it
+mkdir "$T/v"
+cat >Dockerfile <<EOF
+FROM busybox
+RUN --mount=type=cache,id=race,target=/c touch /v/up; while [ ! -e /v/done ]; do mkdir -p /c/a; echo in >/c/a/file; \\
+    rm -r /c/a; ln -s $T/canary /c/a; rm /c/a; ln -s ../../../../../../../../../..$T/canary /c/a; rm /c/a; done
+EOF
+shale build --network none --no-cache -v "$T/v:/v:rw" . >/dev/null 2>&1 &
+racer=$!
+try "T21: a step that swaps" test -e "$T/v/up"
+cat >Dockerfile <<'EOF'
+FROM busybox
+RUN --mount=type=cache,id=race,target=/m,source=a cat /m/file >/seen; echo pwned >/m/file; echo pwned >/m/made
+EOF
+leak=0
+for i in $(seq 20); do
+	if build --no-cache -t t21 >/dev/null 2>&1; then
+		[ "$(run t21 cat /seen 2>/dev/null)" != safe ] || leak=1
+	fi
+done
+touch "$T/v/done"
+wait "$racer" || true
+is "T21: no step read through the swapped symlink" 0 "$leak"
+canary T21
+
+# T22: a step puts symlinks to the host where the parents of its mount points were
+mkdir -p "$T/canary2/b" && : >"$T/canary2/c"
+cat >Dockerfile <<EOF
+FROM busybox
+RUN --mount=type=tmpfs,target=/a/b --mount=type=secret,id=k,target=/d/c \\
+    mv /a /moved && mv /d /moved2 && ln -s $T/canary2 /a && ln -s $T/canary2 /d
+EOF
+echo k >k
+ok "T22: a step that moves its mount points" build --secret id=k,src=k -t t22
+is "T22: nothing of the host's was removed" "b c" "$(echo $(ls "$T/canary2"))"
+is "T22: what the step made stays" "$T/canary2 $T/canary2" "$(echo $(run t22 readlink /a) $(run t22 readlink /d))"
+cat >Dockerfile <<'EOF'
+FROM busybox
+RUN mkdir -p /real && ln -s /real /lnk
+RUN --mount=type=tmpfs,target=/lnk/x/y true
+RUN --mount=type=tmpfs,target=/p/q mkdir /p/mine && mv /p /p2 && mkdir -p /p/q
+EOF
+ok "T22: a mount point behind a symlink" build -t t22
+is "T22: leaves nothing" "" "$(run t22 ls -A /real)"
+is "T22: a directory of the step's own stays where a mount point was" q "$(run t22 ls /p)"
+
+# T26: binds and seeds from trees whose symlinks lead out
+mkdir bad && ln -s / bad/l && ln -s "$T/canary" bad/abs && ln -s "../../../../../../../../..$T/canary" bad/rel
+for src in /l /bad/l /bad/abs /bad/rel "/bad/l/..$T/canary" "../../../../..$T/canary"; do
+	for kind in bind,rw,from=evil bind,rw cache,id=t26,from=evil cache,id=t26; do
+		cat >Dockerfile <<EOF
+FROM busybox AS evil
+COPY bad /bad
+RUN ln -s / /l
+FROM busybox
+RUN --mount=type=$kind,source=$src,target=/m cat /m/file /m$T/canary/file; echo pwned >/m/file; echo pwned >/m$T/canary/file; true
+EOF
+		build >>"$T/t26" 2>&1 || true
+	done
+done
+is "T26: nothing was read" "" "$(grep '| safe' "$T/t26" || true)"
+is "T26: and some of it was tried" yes "$(grep -q '| cat: ' "$T/t26" && echo yes)"
+canary T26
+
+# T27: propagation
+for p in rshared shared rslave; do
+	printf 'FROM busybox\nRUN --mount=type=bind,target=/m,bind-propagation=%s true\n' "$p" >Dockerfile
+	code 1 "T27: bind-propagation=$p is refused" build
+	has "T27: by name" "unknown key bind-propagation"
+done
+
+# T28: ids and targets that are paths
+for id in ../../etc "../../../..$T/canary" "$T/canary" . .. seccomp; do
+	printf 'FROM busybox\nRUN --mount=type=cache,id=%s,target=/x echo pwned >/x/file; echo pwned >/x/pwned\n' "$id" >Dockerfile
+	ok "T28: the id $id is only a name" build --no-cache
+done
+for target in "../../../..$T/canary" "/../..$T/canary" "/x/../../..$T/canary" /proc /proc/self/attr /; do
+	printf 'FROM busybox\nRUN --mount=type=tmpfs,target=%s touch %s/pwned\n' "$target" "$target" >Dockerfile
+	build >/dev/null 2>&1 || true
+done
+canary T28
 for name in ../../etc/x /etc/x a/../../b; do
 	code 125 "T28: container name $name is refused" run --name "$name" busybox true
 done

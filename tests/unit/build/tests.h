@@ -16,5 +16,6 @@ int test_parse(void);
 int test_expand(void);
 int test_plan(void);
 int test_patterns(void);
+int test_mounts(void);
 
 #endif

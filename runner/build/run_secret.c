@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Secrets: read when a step needs them, in memory alone, and wiped after it (TRAPS T34). */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <shale/base/fd.h>
+
+#include "run.h"
+
+enum { SECRET_MAX = 500 * 1024 }; /* BuildKit's */
+
+static int read_secret(const struct given *g, struct run_source *s, struct err *err)
+{
+	auto_fd int fd = -1;
+	int rc;
+
+	if (g->env) {
+		const char *v = getenv(g->env);
+
+		if (!v)
+			return err_set(err, ENOENT, "the environment has no %s", g->env);
+		s->content = mem_str(v);
+		s->content_len = strlen(v);
+		return s->content_len > SECRET_MAX
+			       ? err_set(err, EFBIG, "more than %d bytes", SECRET_MAX)
+			       : 0;
+	}
+	fd = open(g->path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+	if (fd < 0)
+		return err_sys(err, "%s", g->path);
+	rc = fd_read_all(fd, SECRET_MAX, &s->content, &s->content_len, err);
+	return rc < 0 ? err_ctx(err, "%s", g->path) : 0;
+}
+
+int secret_source_open(struct run *r, struct run_source *s, struct err *err)
+{
+	const struct given *g = givens_find(&r->b->secrets, s->m.id);
+	int rc;
+
+	if (!g)
+		return s->m.required ? err_set(err, ENOENT,
+					       "no secret %s: give it with --secret id=%s,src=FILE",
+					       s->m.id, s->m.id)
+				     : 0;
+	rc = read_secret(g, s, err);
+	if (rc < 0)
+		return err_ctx(err, "secret %s", s->m.id);
+	if (s->m.env && memchr(s->content, 0, s->content_len))
+		return err_set(err, EINVAL, "secret %s has a NUL byte: no variable holds that",
+			       s->m.id);
+	if (s->m.env)
+		strv_addf(&r->secret_env, "%s=%s", s->m.env, s->content);
+	return 1;
+}

@@ -1,0 +1,239 @@
+# SPDX-License-Identifier: Apache-2.0
+# RUN --mount: bind, cache, tmpfs, secret and ssh, and what of them reaches layers and keys.
+. "$(dirname "$0")/lib.sh"
+base
+mkdir -p "$T/ctx/src/deep" && cd "$T/ctx"
+echo one >src/a
+echo two >src/deep/b
+echo hidden >src/ignored
+printf 'src/ignored\n' >.dockerignore
+build() { shale build --network none "$@"; }
+run() { shale run --rm --network none "$@"; }
+cached() { sed -n 's/.*cached \([0-9]* of [0-9]*\).*/\1/p' "$T/err"; }
+
+# --- bind
+cat >Dockerfile <<'EOF'
+FROM busybox AS other
+RUN mkdir -p /o/d && echo built >/o/d/f && ln -s / /o/root && echo x >/unrelated
+FROM busybox
+ARG WHERE=/mnt/ctx
+WORKDIR /w
+RUN --mount=target=$WHERE --mount=type=bind,source=src/a,target=file \
+    find /mnt/ctx | grep -v D2 | sort >/seen; cat file >>/seen; stat -c '%u:%g' /mnt/ctx/src/a >>/seen; ! touch /mnt/ctx/x
+RUN --mount=type=bind,from=other,source=/o/d,target=/from cat /from/f >/got
+RUN --mount=type=bind,from=other,source=/o/d,target=/from,rw echo new >/from/f && cat /from/f >/changed
+RUN --mount=type=bind,source=src,target=/ctx,rw echo new >/ctx/a && rm /ctx/deep/b && ls /ctx >/changed2
+RUN --mount=from=busybox,target=/img ls /img/bin/busybox >/img2
+RUN --mount=from=other,source=/o/d,target=/from cat /from/f >/again
+EOF
+ok "binds of the context, a stage and an image" build -t b .
+is "the context is seen without what is ignored, as root's" "/mnt/ctx
+/mnt/ctx/.dockerignore
+/mnt/ctx/Dockerfile
+/mnt/ctx/src
+/mnt/ctx/src/a
+/mnt/ctx/src/deep
+/mnt/ctx/src/deep/b
+one
+0:0" "$(run b cat /seen)"
+is "the stage's file" built "$(run b cat /got)"
+is "rw: writes are seen" new "$(run b cat /changed)"
+is "and discarded" "built one" "$(run b cat /again) $(cat src/a)"
+is "nor are removals the context's" "two a" "$(cat src/deep/b) $(run b cat /changed2 | head -n 1)"
+is "no mount point is in the image" "" "$(run b sh -c 'ls -d /mnt /from /ctx /img /w/file 2>/dev/null || true')"
+ok "again" build -t b .
+is "all is found" "9 of 11" "$(cached)"
+echo ignored too >src/ignored
+ok "after a change of what is ignored" build -t b .
+is "still all" "9 of 11" "$(cached)"
+echo three >src/deep/b
+ok "after a change beneath src" build -t b .
+is "the binds of the context ran, and what rests on them" "3 of 11" "$(cached)"
+sed -i 's/echo x/echo y/' Dockerfile
+ok "a stage that differs elsewhere" build -t b .
+sed -i 's/echo built/echo rebuilt/' Dockerfile
+ok "a stage that differs there" build -t b .
+is "is seen" rebuilt "$(run b cat /again)"
+printf 'FROM busybox AS other\nARG N\nRUN mkdir /o && echo same >/o/f && echo $N >/n\nFROM busybox\nRUN --mount=from=other,source=o,target=/from cat /from/f\n' >D2
+ok "a part of a stage" build -f D2 --build-arg N=1 .
+ok "when the rest of the stage differs" build -f D2 --build-arg N=2 .
+is "is the same" "1 of 5" "$(cached)"
+printf 'FROM busybox\nRUN --mount=source=missing,target=/x true\n' >D2
+code 1 "a missing source" build -f D2 .
+has "is named" "missing: not found in the build context"
+printf 'FROM busybox AS never\nRUN false\nFROM busybox AS used\nRUN echo u >/u\nFROM busybox\nRUN --mount=from=used,target=/x cat /x/u\n' >D2
+ok "a stage is built because it is mounted, others are not" build -f D2 .
+
+# --- tmpfs
+printf 'FROM busybox\nRUN --mount=type=tmpfs,target=/t,size=64k df -k /t | tail -n 1 >/df; stat -c %%a /t >>/df; echo x >/t/x\n' >D2
+ok "tmpfs" build -f D2 -t t .
+is "of its size" "64 1777" "$(run t awk 'NR==1{s=$2} NR==2{print s, $1}' /df)"
+code 1 "is no part of the image" run t ls /t
+
+# --- cache
+cat >D2 <<'EOF'
+FROM busybox AS seed
+RUN mkdir -p /s && echo seeded >/s/f && chown 5:6 /s && chmod 700 /s
+FROM busybox
+ARG N
+RUN --mount=type=cache,target=/c echo $N >>/c/log && cat /c/log >/log
+RUN --mount=type=cache,target=/elsewhere,id=/c cat /elsewhere/log >/log2
+RUN --mount=type=cache,target=/p,id=own,mode=0750,uid=7,gid=8 stat -c '%a %u:%g' /p >/attr
+RUN --mount=type=cache,target=/s,from=seed,source=/s cat /s/f >/seeded; stat -c '%a %u:%g' /s >>/seeded; echo $N >/s/f
+RUN --mount=type=cache,target=/r,id=/c,ro cat /r/log && ! touch /r/x
+RUN --mount=type=cache,target=/sub,id=/c,source=a/b echo sub >/sub/f
+RUN --mount=type=cache,target=/one,id=own,sharing=locked --mount=type=cache,target=/two,id=own,sharing=locked echo x >/one/x && cat /two/x
+EOF
+ok "cache mounts" build -f D2 --build-arg N=1 -t c .
+is "a seeded one begins as its seed" "seeded
+700 5:6" "$(run c cat /seeded)"
+ok "in another build" build -f D2 --build-arg N=2 -t c .
+is "they keep what was written" "1
+2" "$(run c cat /log)"
+is "by id, wherever they are mounted" "1
+2" "$(run c cat /log2)"
+is "owner and mode" "750 7:8" "$(run c cat /attr)"
+is "and the seeded one goes its own way" "1
+700 5:6" "$(run c cat /seeded)"
+is "none is in the image" "" "$(run c sh -c 'ls -d /c /elsewhere /p /s /r /sub /one 2>/dev/null || true')"
+ok "the content is not in the key" build -f D2 --build-arg N=2 -t c .
+is "all is found" "9 of 11" "$(cached)"
+sed -i 's/id=own,mode/id=other,mode/' D2
+ok "the id is" build -f D2 --build-arg N=2 -t c .
+is "what rests on it ran" "4 of 11" "$(cached)"
+
+# locked: one waits for the other; private: each has its own
+printf 'FROM busybox\nARG N\nRUN --mount=type=cache,target=/l,id=lock,sharing=locked echo in >>/l/log; touch /v/$N; while [ ! -e /v/go ]; do sleep 0.1; done; echo out >>/l/log; cat /l/log >/log\n' >D3
+mkdir "$T/v"
+three() { shale build --network none -f D3 --build-arg N="$1" -v "$T/v:/v:rw" -t "l$1" . >"$T/l$1" 2>&1; }
+three 1 &
+first=$!
+try "one has it" test -e "$T/v/1"
+three 2 &
+second=$!
+try "another waits and says for whom" grep -q "waiting for the cache mount lock, in use by process [0-9]*: RUN" "$T/l2"
+is "it did not begin" "" "$(ls "$T/v/2" 2>/dev/null || true)"
+touch "$T/v/go"
+ok "the first ends" wait $first
+ok "then the second" wait $second
+is "one after the other" "in out in out" "$(echo $(run l2 cat /log))"
+sed -i 's/sharing=locked/sharing=private/; s/id=lock/id=priv/' D3
+rm "$T/v"/*
+three 1 &
+first=$!
+three 2 &
+second=$!
+both() { [ -e "$T/v/1" ] && [ -e "$T/v/2" ]; }
+try "private: both run" both
+touch "$T/v/go"
+wait $first $second || true
+is "each in its own" "in out in out" "$(echo $(run l1 cat /log) $(run l2 cat /log))"
+rm "$T/v"/*
+sed -i 's/sharing=private/sharing=locked/; s/id=priv/id=lock3/' D3
+three 3 &
+first=$!
+try "one has it" test -e "$T/v/3"
+code 130 "^C ends the wait" timeout --preserve-status -s INT 2 "$SHALE" build --network none -f D3 --build-arg N=4 -v "$T/v:/v:rw" .
+touch "$T/v/go"
+wait $first || true
+
+# --- secret
+secret=s3cr3t-$$-$(od -An -N8 -tx8 /dev/urandom | tr -d ' ')
+printf '%s' "$secret" >"$T/secret"
+cat >D4 <<'EOF'
+FROM busybox
+RUN --mount=type=secret,id=key stat -c '%a %u:%g %s' /run/secrets/key >/stat; grep -c s3cr3t /run/secrets/key >>/stat
+RUN --mount=type=secret,id=key,target=/deep/er/key,mode=0444,uid=3,gid=4 stat -c '%a %u:%g' /deep/er/key >/stat2; ! echo x >/deep/er/key
+RUN --mount=type=secret,id=key,env=TOKEN [ -n "$TOKEN" ] && ! ls /run/secrets
+RUN env | grep TOKEN || echo none >/env
+RUN --mount=type=secret,id=fromenv wc -c </run/secrets/fromenv >/len
+RUN --mount=type=secret,id=absent ! ls /run/secrets/absent
+EOF
+ok "secrets" env MYVAR="$secret" "$SHALE" build --network none --secret "id=key,src=$T/secret" --secret id=fromenv,env=MYVAR -f D4 -t s .
+is "a file for root alone" "400 0:0 ${#secret} 1" "$(echo $(run s cat /stat))"
+is "or as it is asked for" "444 3:4" "$(run s cat /stat2)"
+is "a variable is the one step's" none "$(run s cat /env)"
+is "from the environment" "${#secret}" "$(run s cat /len)"
+code 1 "no trace of it in the image" run s ls /deep
+ok "another secret" build --secret "id=key,src=$T/ctx/src/a" -f D4 -t s .
+is "does not matter to the key" "6 of 7" "$(cached)"
+printf 'FROM busybox\nRUN --mount=type=secret,id=nope,required true\n' >D5
+code 1 "one that is required and was not given" build -f D5 .
+has "is named, and how to give it" "--secret id=nope"
+printf 'FROM busybox\nRUN --mount=type=secret,id=key,env=TOKEN --mount=type=secret,id=key cat /run/secrets/key >/dev/null; false\n' >D5
+code 1 "a step that fails" build --secret "id=key,src=$T/secret" -f D5 .
+is "T34: the secret is nowhere in the store" "" "$(grep -rlaF "$secret" "$SHALE_ROOT" || true)"
+is "T34: nor its base64" "" "$(grep -rlaF "$(printf '%s' "$secret" | base64 | cut -c1-20)" "$SHALE_ROOT" || true)"
+code 1 "a secret that is not there" build --secret id=key,src=/nonexistent -f D4 .
+has "is told before anything runs" "--secret id=key,src=/nonexistent"
+
+# --- ssh
+printf 'FROM busybox\nRUN --mount=type=ssh,required true\n' >D6
+code 1 "ssh that is required and was not given" build -f D6 .
+has "says how to give it" "--ssh default"
+code 1 "a key file" build --ssh "default=$T/secret" -f D6 .
+has "is refused by name" "no agent's socket"
+# An agent that says what it is asked, so that the test needs no ssh.
+cat >"$T/agent.py" <<'EOF'
+import os, socket, sys, threading
+s = socket.socket(socket.AF_UNIX)
+s.bind(sys.argv[1])
+s.listen()
+os.chmod(sys.argv[1], 0o600)
+def serve(c):
+    while True:
+        head = c.recv(4, socket.MSG_WAITALL)
+        if len(head) < 4:
+            return
+        body = c.recv(int.from_bytes(head, "big"), socket.MSG_WAITALL)
+        with open(sys.argv[2], "a") as log:
+            log.write("%d\n" % body[0])
+        answer = b"\x0canswer"
+        c.sendall(len(answer).to_bytes(4, "big") + answer)
+while True:
+    threading.Thread(target=serve, args=(s.accept()[0],), daemon=True).start()
+EOF
+# The step's end of it: identities (11) and signatures (13) go through, the removal of all keys (19) does not.
+cat >"$T/ask.py" <<'EOF'
+import socket, sys
+s = socket.socket(socket.AF_UNIX)
+s.connect(sys.argv[1])
+for kind in (11, 19, 13):
+    s.sendall((1).to_bytes(4, "big") + bytes([kind]))
+    n = int.from_bytes(s.recv(4, socket.MSG_WAITALL), "big")
+    print(kind, s.recv(n, socket.MSG_WAITALL).hex())
+EOF
+python3 "$T/agent.py" "$T/agent" "$T/agent.log" &
+agent=$!
+undo="kill $agent"
+try "an agent" test -S "$T/agent"
+cat >D6 <<'EOF'
+FROM busybox
+RUN --mount=type=ssh,uid=65534 echo "$SSH_AUTH_SOCK" >/sock; stat -c '%a %u:%g %F' "$SSH_AUTH_SOCK" >>/sock
+RUN --mount=type=ssh,id=default,target=/a/sock echo "$SSH_AUTH_SOCK" >/sock2
+RUN echo "none$SSH_AUTH_SOCK" >/sock3
+RUN --mount=type=ssh touch /v/up; while [ ! -e /v/down ]; do sleep 0.1; done
+EOF
+rm -f "$T/v"/*
+SSH_AUTH_SOCK="$T/agent" build --ssh default -v "$T/v:/v:rw" -f D6 -t ssh . >"$T/d6" 2>&1 &
+first=$!
+try "a step with the socket" test -e "$T/v/up"
+ok "asks" python3 "$T/ask.py" "$(echo "$SHALE_ROOT"/tmp/ssh-*)"
+is "identities and signatures are answered, a removal is refused" "11 0c616e73776572
+19 05
+13 0c616e73776572" "$(cat "$T/out")"
+is "the agent never saw it" "11
+13" "$(cat "$T/agent.log")"
+touch "$T/v/down"
+ok "the build ends" wait $first
+is "the socket is as it was asked for" "/run/buildkit/ssh_agent.0
+600 65534:0 socket" "$(run ssh cat /sock)"
+is "where it was asked for" /a/sock "$(run ssh cat /sock2)"
+is "and only there" none "$(run ssh cat /sock3)"
+code 1 "nothing of it is in the image" run ssh sh -c 'ls /a || ls /run/buildkit'
+is "its socket is gone" "" "$(ls "$SHALE_ROOT/tmp" | grep ssh || true)"
+kill $agent
+undo=
+
+no_leaks
+done_testing
