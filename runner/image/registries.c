@@ -224,7 +224,7 @@ int image_registry_rules(const struct image_access *a, const char *registry,
 		apply_insecure(registry, a->insecure->v[i], ret);
 	/* Plain http only to this very machine, or when asked. */
 	if (is_loopback(registry))
-		ret->plain_http = ret->insecure = true;
+		ret->plain_http = true;
 	ret->insecure |= a->skip_verify;
 	return rc;
 }

@@ -89,7 +89,9 @@ int image_remote_open_request(const struct image_access *a, const struct image_r
 	/* Where there are certificates for it, it speaks TLS. */
 	json_object_set_new(req, "plain_http",
 			    json_boolean(rules.plain_http && !json_object_get(req, "ca")));
-	json_object_set_new(req, "insecure", json_boolean(rules.insecure));
+	json_object_set_new(
+		req, "insecure",
+		json_boolean(rules.insecure || (rules.plain_http && !json_object_get(req, "ca"))));
 	for (size_t i = 0; rc >= 0 && r->path && !json_get_bool(req, "push") && i < rules.mirrors.n;
 	     i++)
 		rc = add_mirror(a, rules.mirrors.v[i], r->path, mirrors, err);

@@ -93,8 +93,8 @@ int image_auth_helper(const struct image_access *a, const char *helper, const ch
 int image_certs_add(const char *registry, json_t *request, struct err *err);
 /* registries.c: is plain http or an unknown certificate allowed, and where else to look. */
 struct image_registry_rules {
-	bool plain_http, insecure;
-	struct strv mirrors; /* "host[:port][/prefix]", with "http://" where insecure */
+	bool plain_http, insecure; /* plain_http: so long as there is no CA for it */
+	struct strv mirrors;       /* "host[:port][/prefix]", with "http://" where insecure */
 };
 void image_registry_rules_free(struct image_registry_rules *r);
 int image_registry_rules(const struct image_access *a, const char *registry,
