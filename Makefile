@@ -86,7 +86,7 @@ CFLAGS  ?=
 ALL_CFLAGS = -std=gnu17 $(WARN) $(HARD) -ffunction-sections -fdata-sections $(OPT_$(VARIANT)) $(DEFS) -pthread $(CFLAGS)
 ALL_LDFLAGS = $(LDHARD) $(filter -fsanitize% --coverage,$(OPT_$(VARIANT))) -pthread $(LDFLAGS)
 
-VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+VERSION := $(shell cat version 2>/dev/null || git describe --tags --always --dirty 2>/dev/null || echo unknown)
 LIBEXEC ?= $(PREFIX)/libexec/shale
 
 MAINS := $(foreach p,$(PROGRAMS),$(MAIN_$(p)))
@@ -229,6 +229,23 @@ fuzz-%:
 # All is compiled, so that clang has seen it.
 fuzzers: $(FUZZ:%=$(B)/tests/fuzz-%) $(MODULES:%=$(B)/lib%.a)
 
+# Lines that the unit tests run, a row for each module. What else has run with VARIANT=cov counts as well.
+cov:
+	@$(MAKE) -s VARIANT=cov check >/dev/null 2>&1
+	@sh scripts/cov build/cov $(foreach m,$(MODULES),$(m):$(DIR_$(m)))
+
+# gcc's look at all paths; clang's is part of lint.
+analyze: $(B)/runner/sandbox/stub.inc
+	@ls $(foreach m,$(MODULES),$(SRC_$(m))) | xargs -P2 -I{} $(CC) -std=gnu17 -O1 -fanalyzer -Werror $(DEFS) \
+		-I$(B)/runner/sandbox $(EXTRA_version) -c -o /dev/null {}
+
+# What was committed, as an archive that builds.
+dist:
+	@mkdir -p build
+	@git archive --format=tar.gz --prefix=shale-$(VERSION)/ --add-virtual-file=shale-$(VERSION)/version:$(VERSION) \
+		-o build/shale-$(VERSION).tar.gz HEAD
+	@echo build/shale-$(VERSION).tar.gz
+
 bench: all
 	sh tests/bench/run
 
@@ -265,4 +282,4 @@ QUIET_LD = @echo "  LD   $@";
 endif
 
 -include $(shell find $(B) -name '*.d' 2>/dev/null)
-.PHONY: fuzz fuzzers property all check check-root lint format bench install clean FORCE
+.PHONY: cov analyze dist fuzz fuzzers property all check check-root lint format bench install clean FORCE

@@ -64,13 +64,17 @@ static int sync_and_mark(struct finish *f, struct db *db, struct err *err)
 		rc = err_sys(err, "sync the store");
 	fault_point("finish.synced");
 	if (rc >= 0)
-		rc = db_begin(db, DB_FULL, err);
+		rc = db_begin(db, DB_LAZY, err);
 	for (size_t i = 0; i < ARRAY_LEN(durable) && rc >= 0; i++)
 		rc = db_run(db, durable[i].mark, DB_ARGS(DB_T(ids[i])), err);
 	if (rc >= 0)
 		rc = db_commit(db, err);
+	/* Not inside: beside a neighbour's dirty pages it is long, and who builds next would wait.
+	 */
+	if (rc >= 0)
+		rc = db_sync(db, err);
 	fault_point("finish.marked");
-	return rc < 0 ? rc : db_checkpoint(db, err);
+	return rc < 0 || !db_is_log_long(db) ? rc : db_checkpoint(db, err);
 }
 
 static int make_durable(struct finish *f, struct err *err)

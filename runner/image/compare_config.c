@@ -27,6 +27,7 @@ static char *text_of(const json_t *v, int depth)
 static int tell(struct fields *f, const char *name, const char *old, const char *new,
 		struct err *err)
 {
+	const char *one = old ? old : new;
 	cleanup(image_change_free) struct image_change ch = { .field = name,
 							      .old_value = old,
 							      .new_value = new };
@@ -37,8 +38,8 @@ static int tell(struct fields *f, const char *name, const char *old, const char 
 	ch.kind = image_change_kind(old != NULL, new != NULL);
 	if (old && new)
 		strv_addf(&ch.text, "%s -> %s", old, new);
-	else if (*(old ? old : new))
-		strv_add(&ch.text, old ? old : new);
+	else if (one && *one)
+		strv_add(&ch.text, one);
 	return f->fn(&ch, f->arg, err);
 }
 

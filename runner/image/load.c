@@ -212,7 +212,7 @@ static int unpack(const struct image_load *ld, const struct image_loaded_layer *
 static int load_layers(const struct image_load *ld, const struct image_loaded *l,
 		       const struct image_config *c, int64_t *snapshot, struct err *err)
 {
-	struct digest chain, parent;
+	struct digest chain = { { 0 } }, parent;
 	int rc;
 
 	if (c->diff_ids.n != l->n)

@@ -18,7 +18,7 @@
 
 #include "schema.h"
 
-enum { CACHED_MAX = 32, BUSY_MS = 30000, WAL_PAGES_MAX = 4000 };
+enum { CACHED_MAX = 32, BUSY_MS = 30000, WAL_PAGES_MAX = 4000, LOG_LONG_BYTES = 256 << 10 };
 
 struct db_stmt {
 	sqlite3_stmt *s;
@@ -274,21 +274,51 @@ int db_open(int root_fd, struct db **ret, struct err *err)
 	return 0;
 }
 
+/* The syncs of a checkpoint are done while others write; what is left for the one that keeps them
+ * out is to cut the log. */
+static int checkpoint_beside(struct db *db, struct err *err)
+{
+	auto_db_stmt struct db_stmt *st = NULL;
+	int rc = db_query(db, "PRAGMA wal_checkpoint(PASSIVE)", NULL, &st, err);
+
+	return rc < 0 ? rc : db_step(st, err);
+}
+
 int db_checkpoint(struct db *db, struct err *err)
 {
-	int rc = db_run(db, "PRAGMA wal_checkpoint(TRUNCATE)", NULL, err);
+	int rc = checkpoint_beside(db, err);
+
+	if (rc >= 0)
+		rc = db_run(db, "PRAGMA wal_checkpoint(TRUNCATE)", NULL, err);
 
 	/* The first frame of a new log costs an fsync: paid here, not by the command that comes
 	 * next. What is written says nothing that was not there. */
 	return rc < 0 ? rc : db_run(db, "PRAGMA application_id=0x7368616c", NULL, err);
 }
 
-int db_sync(struct db *db, struct err *err)
+static sqlite3_file *log_of(struct db *db, int *ret_rc)
 {
 	sqlite3_file *log = NULL;
-	int rc = sqlite3_file_control(db->h, "main", SQLITE_FCNTL_JOURNAL_POINTER, &log);
 
-	if (rc == SQLITE_OK && log && log->pMethods)
+	*ret_rc = sqlite3_file_control(db->h, "main", SQLITE_FCNTL_JOURNAL_POINTER, &log);
+	return *ret_rc == SQLITE_OK && log && log->pMethods ? log : NULL;
+}
+
+bool db_is_log_long(struct db *db)
+{
+	sqlite3_int64 bytes = 0;
+	int rc;
+	sqlite3_file *log = log_of(db, &rc);
+
+	return log && log->pMethods->xFileSize(log, &bytes) == SQLITE_OK && bytes > LOG_LONG_BYTES;
+}
+
+int db_sync(struct db *db, struct err *err)
+{
+	int rc;
+	sqlite3_file *log = log_of(db, &rc);
+
+	if (log)
 		rc = log->pMethods->xSync(log, SQLITE_SYNC_NORMAL | SQLITE_SYNC_DATAONLY);
 	return rc == SQLITE_OK ? 0 : db_err(db, rc, "sync", err);
 }

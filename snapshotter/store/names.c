@@ -108,9 +108,10 @@ int store_recover_tags(struct store *st, struct strv *ret_lost, struct err *err)
 	for (size_t i = 0; rc >= 0 && i < names.n; i++) {
 		char *image = strchr(names.v[i], '=');
 
-		*image++ = 0;
-		if (*image)
-			rc = recover_one(st, names.v[i], image, ret_lost, err);
+		if (!image || !image[1])
+			continue;
+		*image = 0;
+		rc = recover_one(st, names.v[i], image + 1, ret_lost, err);
 	}
 	return rc < 0 ? rc : db_tx_commit(&tx, err);
 }

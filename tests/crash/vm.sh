@@ -115,7 +115,7 @@ vm_guest() {
 # In the background: VM_PID. cache=none: what qemu was told to write has reached the file; what the guest did not flush is lost with it.
 vm_start() {
 	qemu-system-x86_64 -accel tcg -cpu max -m 1024 -smp 2 -nographic -no-reboot -net none \
-		-kernel "$VM_CACHE/vmlinuz" -initrd "$T/initrd" -append "console=ttyS0 quiet panic=-1 ${VM_APPEND:-}" \
+		-kernel "$VM_CACHE/vmlinuz" -initrd "$T/initrd" -append "console=ttyS0 quiet panic=-1 no_timer_check ${VM_APPEND:-}" \
 		-drive "file=$1,format=raw,if=virtio,cache=writeback" ${VM_DRIVES:-} >"$2" 2>&1 </dev/null &
 	VM_PID=$!
 }

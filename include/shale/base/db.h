@@ -48,6 +48,9 @@ const struct db_lost *db_lost(const struct db *db);
 /* Moves the WAL into the database; where others read or write, as much as can be. For after the
  * prompt. */
 int db_checkpoint(struct db *db, struct err *err);
+/* Worth a checkpoint: each command that is alone reads the whole log first, a quarter of a
+ * millisecond for so much. */
+bool db_is_log_long(struct db *db);
 
 /* All that was committed before, by any process, is on disk when it returns: before files go whose
  * rows went DB_LAZY. */
