@@ -205,6 +205,7 @@ struct build_opts {
 	struct strv volumes;    /* "HOST:CTR[:ro|rw]"; read-only unless rw */
 	struct strv secrets;    /* "id=…,src=…", "id=…,env=…" */
 	struct strv ssh;        /* "default", "ID=SOCKET" */
+	const struct build_resume *resume; /* NULL: none */
 	bool no_cache;
 	size_t jobs; /* RUNs at once; 0: as many as there are cores, at least four */
 	/* What bases and COPY --from that are not here are pulled by (access; the rest is ours). */
@@ -219,12 +220,36 @@ struct build_opts {
 
 enum { BUILD_ID_LEN = 12 };
 
+/* A RUN that failed, as a place to go to. */
+struct build_failure {
+	int64_t snapshot; /* active, with what it wrote: the caller's now. 0: nothing is kept */
+	size_t step;
+	char *text;               /* the step's */
+	char key[DIGEST_STR_MAX]; /* of the step: build_resume knows it by that */
+	struct strv env, shell, volumes;
+	char *user, *workdir;
+	const char *network; /* "host", "none" */
+};
+
+/* A step that was repaired by hand: its snapshot is taken as the result of the RUN with this key.
+ * Never from or into the cache. */
+struct build_resume {
+	char key[DIGEST_STR_MAX];
+	int64_t snapshot;
+	int (*taken)(void *arg, struct err *err); /* it is used now: nobody else's any more */
+	void *arg;
+};
+
 struct build_result {
 	char image_id[DIGEST_STR_MAX];
 	char build_id[BUILD_ID_LEN +
 		      1]; /* of its record; set on failure too, "" before one was made */
 	size_t steps, cached;
+	struct build_failure failure;
+	bool resumed; /* build_opts.resume was used */
 };
+void build_result_free(struct build_result *r);
+#define auto_build_result cleanup(build_result_free)
 
 /*
  * Dockerfile -> image and tags. Must be called from the main thread. Every step that succeeded
@@ -247,7 +272,8 @@ enum build_status { /* stored: numbers stay */
 const char *build_status_name(enum build_status status);
 
 /* info: "file", "context", "target", "tags", "image" or "error", "total", "cached", and "steps": of
- * each "step" (its number), "text", "id", "cached", "layer", "size", "elapsed_ns", "log". */
+ * each "step" (its number), "text", "id", "cached", "layer", "size", "elapsed_ns", "log"; of a
+ * failed one also "container" and "key" (build_record_keep). */
 struct build_record {
 	char id[BUILD_ID_LEN + 1];
 	enum build_status status;
@@ -265,6 +291,9 @@ int build_record_walk(struct runtime *rt, build_record_fn *fn, void *arg,
 /* What RUN step number step wrote, as an fd. -ENOENT: it wrote none. */
 int build_record_log(struct runtime *rt, const struct build_record *r, size_t step,
 		     struct err *err);
+/* A failed build's place: the container that was made of it, and the key of its step. */
+int build_record_keep(struct runtime *rt, const char *id, const char *container, const char *key,
+		      struct err *err);
 /* With its logs. -EBUSY while it runs. */
 int build_record_remove(struct runtime *rt, const struct build_record *r, struct err *err);
 /* All but the newest go, and logs that nobody owns. */

@@ -102,6 +102,14 @@ int container_reload(struct container *c, struct err *err);
 int container_create(struct runtime *rt, const struct container_spec *s, struct container **ret,
 		     struct err *err);
 
+/* A build step that failed: an active snapshot that is nobody's becomes the writable layer of a new
+ * container. s is as it shall be: nothing is taken from an image; name and image (what ps shows)
+ * are set. -EEXIST. */
+int container_adopt(struct runtime *rt, const struct container_spec *s, int64_t snapshot,
+		    struct container **ret, struct err *err);
+/* The container goes, its writable layer is the caller's. -EBUSY. */
+int container_give_up(struct container *c, int64_t *ret_snapshot, struct err *err);
+
 /* Exit statuses that are shale's, as Docker has them. */
 enum {
 	CONTAINER_EXIT_SHALE = 125,

@@ -207,8 +207,10 @@ int build_run(struct runtime *rt, const struct build_opts *o, struct build_resul
 	b.plan = plan;
 	record_open(&b);
 	memcpy(ret->build_id, b.record.id, sizeof(ret->build_id));
+	b.failure = &ret->failure;
 	rc = run_plan(&b, in_context, ret, err);
 	record_end(&b, ret, rc < 0 ? err : NULL);
+	ret->resumed = b.resumed;
 	/* build_free runs after the plan is gone otherwise. */
 	for (size_t i = 0; b.stages && i < plan->n; i++)
 		stage_state_free(&b.stages[i]);

@@ -56,7 +56,7 @@ int cache_put(struct runtime *rt, const struct key *k, const char *parent, const
 				DB_T(s->config), DB_T(ingredients), DB_I((int64_t)s->size_bytes),
 				DB_I(s->created_s), DB_T(proc_boot_id()), DB_I(s->used_s)),
 			err);
-	if (rc >= 0)
+	if (rc >= 0 && !s->tainted)
 		rc = cache_alias(rt, k, s->id, err);
 	return rc < 0 ? rc : db_tx_commit(&tx, err);
 }

@@ -240,6 +240,7 @@ struct step {
 	uint64_t size_bytes;
 	int64_t created_s, used_s;
 	char *config;
+	bool tainted; /* made by hand: no build may find it */
 };
 void step_free(struct step *s);
 #define auto_step cleanup(step_free)
@@ -260,7 +261,7 @@ void key_free(struct key *k);
 int step_claim(struct build *b, const struct key *k, int *ret_fd, struct err *err);
 /* 1 found, 0 not. */
 int cache_find(struct runtime *rt, const struct key *k, struct step *ret, struct err *err);
-/* A new record; s->id is made here unless it is set. */
+/* A new record, found by k unless the step is tainted. */
 int cache_put(struct runtime *rt, const struct key *k, const char *parent, const char *instruction,
 	      struct step *s, struct err *err);
 /* Another key for a record that is there. */
@@ -340,9 +341,10 @@ struct build {
 	struct stage_state *at; /* the stage that is under way right now; NULL: none */
 	size_t boxes;           /* RUNs that run */
 	struct err err;         /* of the stage that failed first; code 0: none has */
-	bool told_depth;
-	int64_t now_s;        /* of images and history: at most the epoch */
-	int64_t wall_s;       /* when the build began: for what is least recently used */
+	bool told_depth, resumed;
+	struct build_failure *failure; /* of the result */
+	int64_t now_s;                 /* of images and history: at most the epoch */
+	int64_t wall_s;                /* when the build began: for what is least recently used */
 	const int64_t *epoch; /* SOURCE_DATE_EPOCH: nothing is newer; NULL: it is not set */
 	int64_t epoch_s;
 	const char *epoch_text;
@@ -380,6 +382,7 @@ struct step_run {
 	const char *text;
 	int64_t started_ns;
 	bool was_full; /* the file system, when the work went wrong */
+	int64_t kept;  /* the snapshot of a program that failed, or 0 */
 };
 int run_step(struct build *b, struct stage_state *st, const struct df_inst *i, struct err *err);
 int copy_step(struct build *b, struct stage_state *st, const struct df_inst *i, struct err *err);
@@ -393,5 +396,8 @@ int step_layer(struct step_run *r, step_work_fn *work, void *arg, struct err *er
 /* The same for a step that changes the config only. */
 int step_config(struct step_run *r, struct err *err);
 void step_begin(struct step_run *r);
+/* resume.c: is this the step that was repaired; its snapshot, ready to be frozen. */
+bool step_is_resumed(const struct step_run *r);
+int step_resume(struct step_run *r, int64_t *ret_snapshot, struct err *err);
 
 #endif

@@ -146,6 +146,15 @@ static int sweep_logs(struct runtime *rt, struct err *err)
 	return rc < 0 ? rc : 0;
 }
 
+int build_record_keep(struct runtime *rt, const char *id, const char *container, const char *key,
+		      struct err *err)
+{
+	return db_run(
+		rt->db,
+		"UPDATE builds SET info=json_set(info,'$.container',?2,'$.key',?3) WHERE id=?1",
+		DB_ARGS(DB_T(id), DB_T(container), DB_T(key)), err);
+}
+
 int build_record_remove(struct runtime *rt, const struct build_record *r, struct err *err)
 {
 	int rc;

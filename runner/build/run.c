@@ -259,8 +259,13 @@ static int work_in(int root_fd, int64_t snapshot, struct run *r, struct err *err
 	rc = run_stubs_make(&stubs, r, snapshot, root_fd, err);
 	if (rc >= 0)
 		rc = run_box(r, &spec, out, &in, err);
-	if (rc >= 0)
-		rc = run_stubs_remove(&stubs, r->b->rt->snap, snapshot, root_fd, err);
+	/* Also of what is kept for who wants to look into it. */
+	if (rc >= 0 || rc == -ECHILD) {
+		struct err *e = rc < 0 ? &(struct err){ 0 } : err;
+		int removed = run_stubs_remove(&stubs, r->b->rt->snap, snapshot, root_fd, e);
+
+		rc = rc < 0 ? rc : removed;
+	}
 	run_stubs_free(&stubs);
 	sandbox_user_free(&user);
 	return rc;
@@ -357,5 +362,9 @@ int run_step(struct build *b, struct stage_state *st, const struct df_inst *i, s
 	r.text = s.text = str_get(&text);
 	step_begin(&s);
 	rc = run_keys(&r, &s, &content_key, err);
-	return rc < 0 ? rc : step_layer(&s, work, &r, err);
+	if (rc >= 0)
+		rc = step_layer(&s, work, &r, err);
+	if (s.kept)
+		run_failed(&r, &s, b->failure);
+	return rc;
 }

@@ -48,6 +48,8 @@ struct run {
 	char *script;      /* of a heredoc with a shebang, or NULL */
 	char *script_name; /* its file beneath the store while the step runs */
 };
+/* resume.c: what stays of one whose program failed. */
+void run_failed(const struct run *r, const struct step_run *s, struct build_failure *ret);
 int run_mounts(struct run *r, const struct df_inst *i, struct err *err);
 void run_free(struct run *r);
 /* The next of r->mounts; target is copied, and pointed to by run_mounts_point. */

@@ -50,6 +50,8 @@ static void add_history(struct step_run *r, const struct step *s, bool has_layer
 		image_config_add_history(r->st->config, s->created_s, r->text, !has_layer);
 
 	h->step_id = mem_str(s->id);
+	if (s->tainted)
+		h->comment = mem_str("repaired by hand: shale build --resume");
 	if (s->created_s > r->st->config->created_s)
 		r->st->config->created_s = s->created_s;
 }
@@ -207,6 +209,15 @@ static bool is_full(const struct step_run *r)
 	       (uint64_t)vfs.f_bavail * vfs.f_frsize < FULL_BYTES;
 }
 
+static int publish(struct step_run *r, int64_t id, const struct layer_info *info, struct step *s,
+		   struct err *err)
+{
+	proc_random_hex(s->id, STEP_ID_LEN);
+	s->snapshot = id;
+	s->size_bytes = info->size_bytes;
+	return record(r, s, true, err);
+}
+
 static int attempt(struct step_run *r, step_work_fn *work, void *arg, struct step *s,
 		   struct err *err)
 {
@@ -226,12 +237,33 @@ static int attempt(struct step_run *r, step_work_fn *work, void *arg, struct ste
 	if (rc >= 0)
 		rc = freeze(r, snap.id, &info, err);
 	r->was_full = rc < 0 && is_full(r); /* before the undo frees what it wrote */
+	if (rc == -ECHILD && !r->was_full && !r->b->failure->snapshot) {
+		r->kept = snap.id;
+		undo_done(&undo);
+	}
 	if (rc < 0)
 		return rc;
-	proc_random_hex(s->id, STEP_ID_LEN);
-	s->snapshot = snap.id;
-	s->size_bytes = info.size_bytes;
-	rc = record(r, s, true, err);
+	rc = publish(r, snap.id, &info, s, err);
+	if (rc >= 0)
+		undo_done(&undo);
+	return rc;
+}
+
+/* What somebody repaired takes the place of the work. */
+static int attempt_resumed(struct step_run *r, struct step *s, struct err *err)
+{
+	auto_undo struct undo undo = { 0 };
+	struct layer_info info = { 0 };
+	struct drop drop = { r->b, 0 };
+	int rc = step_resume(r, &drop.id, err);
+
+	if (drop.id)
+		undo_push(&undo, drop_snapshot, &drop);
+	if (rc >= 0)
+		rc = freeze(r, drop.id, &info, err);
+	s->tainted = true;
+	if (rc >= 0)
+		rc = publish(r, drop.id, &info, s, err);
 	if (rc >= 0)
 		undo_done(&undo);
 	return rc;
@@ -262,7 +294,7 @@ int step_layer(struct step_run *r, step_work_fn *work, void *arg, struct err *er
 	}
 	if (rc)
 		return rc < 0 ? rc : 0;
-	rc = attempt(r, work, arg, &s, err);
+	rc = step_is_resumed(r) ? attempt_resumed(r, &s, err) : attempt(r, work, arg, &s, err);
 	if (rc < 0 && rc != -EINTR && r->was_full && make_room(r)) {
 		err_clear(err);
 		rc = attempt(r, work, arg, &s, err);

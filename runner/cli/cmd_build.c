@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -11,6 +12,7 @@
 #include <shale/base/proc.h>
 #include <shale/build.h>
 
+#include "failed.h"
 #include "finish.h"
 #include "priv.h"
 #include "progress.h"
@@ -20,10 +22,13 @@ struct build_args {
 	struct strv tags, build_args, labels, volumes, secrets, ssh;
 	uint64_t jobs;
 	const char *file, *target, *network, *iidfile, *progress, *pull;
-	bool no_cache, quiet, sync, rm, force_rm, load;
+	const char *on_error;
+	bool resume, no_cache, quiet, sync, rm, force_rm, load;
 };
 
-static const struct build_args build_defaults = { .progress = "auto", .rm = true };
+static const struct build_args build_defaults = { .progress = "auto",
+						  .on_error = "keep",
+						  .rm = true };
 
 #define AT(field) offsetof(struct build_args, field)
 
@@ -51,6 +56,10 @@ static const struct opt build_opts[] = {
 	{ 0, "progress", OPT_STR, AT(progress), "KIND", "auto, tty, plain, quiet or json" },
 	{ 0, "pull", OPT_STR, AT(pull), "POLICY",
 	  "fetch base images: always, missing (default) or never" },
+	{ 0, "on-error", OPT_STR, AT(on_error), "WHAT",
+	  "a RUN that fails is kept as a container (keep), entered (shell) or removed (remove)" },
+	{ 0, "resume", OPT_BOOL, AT(resume), NULL,
+	  "go on from the container of the RUN that failed last, repaired by hand" },
 	{ 0, "sync", OPT_BOOL, AT(sync), NULL, "return when the image is on disk" },
 	/* Docker's classic builder: there never is a container between two steps here, and the
 	   image is always loaded. */
@@ -67,14 +76,15 @@ static void on_signal(int sig)
 	interrupted = sig;
 }
 
+static const int caught[] = { SIGINT, SIGTERM, SIGHUP };
+
 /* ^C, SIGTERM and SIGHUP end the step, not the program: what is half done is taken back first. */
 static void catch_signals(void)
 {
-	static const int sigs[] = { SIGINT, SIGTERM, SIGHUP };
 	struct sigaction sa = { .sa_handler = on_signal };
 
-	for (size_t i = 0; i < ARRAY_LEN(sigs); i++)
-		sigaction(sigs[i], &sa, NULL);
+	for (size_t i = 0; i < ARRAY_LEN(caught); i++)
+		sigaction(caught[i], &sa, NULL);
 	signal(SIGPIPE, SIG_IGN);
 }
 
@@ -92,8 +102,59 @@ static int write_iid(const char *path, const char *id, struct err *err)
 	return rc < 0 ? err_ctx(err, "--iidfile %s", path) : 0;
 }
 
-static int build(struct cli *c, struct build_args *a, const char *context, struct err *err)
+enum on_error { ON_ERROR_KEEP, ON_ERROR_SHELL, ON_ERROR_REMOVE, ON_ERROR_COUNT };
+
+static int on_error_of(const char *text, struct err *err)
 {
+	static const char *const words[ON_ERROR_COUNT] = { "keep", "shell", "remove" };
+
+	for (int i = 0; i < ON_ERROR_COUNT; i++)
+		if (str_eq(text, words[i]))
+			return i;
+	return err_set(err, EINVAL, "--on-error %s: want keep, shell or remove", text);
+}
+
+/* Whoever asked for a shell gets it where the step stopped. */
+static void enter(struct container *ct)
+{
+	struct err err = { 0 };
+	int code;
+
+	for (size_t i = 0; i < ARRAY_LEN(caught); i++)
+		signal(caught[i], SIG_DFL);
+	fprintf(stderr, "shale: a shell where the step failed; the container is %s\n", ct->name);
+	if (container_attach(ct, true, &code, &err) < 0)
+		fprintf(stderr, "shale: %s\n", err.msg);
+}
+
+/* The step that failed is a failed: how to get there, and back. */
+static void after_failure(struct cli *c, const struct build_result *r, enum on_error what)
+{
+	auto_container struct container *ct = NULL;
+	struct err err = { 0 };
+
+	if (!r->failure.snapshot)
+		return;
+	if (what == ON_ERROR_REMOVE || failed_keep(c, r, &ct, &err) < 0) {
+		if (err.code)
+			fprintf(stderr, "shale: %s\n", err.msg);
+		snap_remove(c->rt.snap, r->failure.snapshot, &err);
+		return;
+	}
+	if (what == ON_ERROR_SHELL)
+		enter(ct);
+	fprintf(stderr,
+		"  shale start -ai %s  a shell where it stopped\n"
+		"  shale build --resume ...            goes on from there, once that is repaired\n"
+		"  shale logs %s %-3zu         what it wrote\n",
+		ct->name, r->build_id, r->failure.step);
+}
+
+static int build(struct cli *c, struct build_args *a, const char *context, struct build_result *r,
+		 struct err *err)
+{
+	auto_failed struct failed place = { 0 };
+
 	struct build_opts o = { .context = context,
 				.file = a->file,
 				.target = a->target,
@@ -109,40 +170,51 @@ static int build(struct cli *c, struct build_args *a, const char *context, struc
 				.interrupted = &interrupted };
 	cleanup(transfer_access_free) struct transfer_access access = { 0 };
 	struct progress p = { 0 };
-	struct build_result r = { 0 };
 	int rc = progress_begin(&p, a->quiet ? "quiet" : a->progress, err);
 
 	if (rc >= 0)
 		rc = image_pull_policy(a->pull ? a->pull
 					       : c->settings.v[SETTING_REGISTRY_PULL].value,
 				       &o.pull_always, &o.pull_never, err);
+	if (rc >= 0 && a->resume)
+		rc = failed_find(c, context, a->file, &place, err);
 	if (rc < 0)
 		return rc;
+	o.resume = a->resume ? &place.resume : NULL;
 	transfer_access_make(c, true, &access);
 	o.access = &access.access;
 	o.event = progress_event;
 	o.event_arg = &p;
-	rc = build_run(&c->rt, &o, &r, err);
-	progress_end(&p, rc < 0 ? NULL : &r);
-	return rc < 0 ? rc : write_iid(a->iidfile, r.image_id, err);
+	rc = build_run(&c->rt, &o, r, err);
+	progress_end(&p, rc < 0 ? NULL : r);
+	if (rc >= 0 && a->resume && !r->resumed)
+		fprintf(stderr,
+			"shale: nothing was resumed: no step of this build is the one that %s is of\n",
+			place.ct->name);
+	return rc < 0 ? rc : write_iid(a->iidfile, r->image_id, err);
 }
 
 static int build_main(struct cli *c, void *args, int argc, char **argv)
 {
 	struct build_args *a = args;
 	struct finish finish = FINISH_INIT;
+	auto_build_result struct build_result r = { 0 };
 	struct err err = { 0 };
-	int rc = cli_open(c, &err);
+	int on_error = on_error_of(a->on_error, &err), rc = on_error;
 
 	(void)argc;
+	if (rc < 0)
+		return cli_usage(c, &err);
+	rc = cli_open(c, &err);
 	if (rc >= 0)
 		rc = finish_begin(&finish, c, &err);
 	if (rc < 0)
 		return cli_fail(c, &err);
 	catch_signals();
-	rc = build(c, a, argv[0], &err);
+	rc = build(c, a, argv[0], &r, &err);
 	if (rc < 0) {
 		cli_fail(c, &err);
+		after_failure(c, &r, (enum on_error)on_error);
 		finish_end(&finish, c, false);
 		return rc == -EINTR && interrupted ? 128 + interrupted : 1;
 	}

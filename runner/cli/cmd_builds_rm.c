@@ -4,6 +4,7 @@
 
 #include <shale/build.h>
 
+#include "failed.h"
 #include "priv.h"
 
 extern const struct command cmd_builds_rm;
@@ -22,6 +23,8 @@ static int remove_one(struct cli *c, const char *name, struct err *err)
 	auto_build_record struct build_record r = { 0 };
 	int rc = build_record_find(&c->rt, name, &r, err);
 
+	if (rc >= 0)
+		rc = failed_remove(c, &r, err);
 	if (rc >= 0)
 		rc = build_record_remove(&c->rt, &r, err);
 	if (rc >= 0)

@@ -13,6 +13,7 @@
 #include <shale/image.h>
 #include <shale/store.h>
 
+#include "failed.h"
 #include "priv.h"
 
 /* As much as SQLite's log may want for the rows of a long prune. */
@@ -100,6 +101,8 @@ int gc_run(struct cli *c, struct image_removal *ret, struct err *err)
 	rc = image_trash_empty(&c->rt, settings_seconds(&c->settings, SETTING_TRASH_KEEP),
 			       settings_space(&c->settings, SETTING_TRASH_MAX, c->rt.root_fd), ret,
 			       err);
+	if (rc >= 0)
+		rc = failed_trim(c, settings_count(&c->settings, SETTING_GC_FAILED), err);
 	if (rc >= 0)
 		rc = build_record_trim(&c->rt, settings_count(&c->settings, SETTING_GC_BUILDS),
 				       err);

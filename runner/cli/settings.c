@@ -46,6 +46,8 @@ static const struct {
 				  "build cache goes while the file system has less than this" },
 	[SETTING_GC_BUILDS] = { "gc", "builds", NULL, "200", TYPE_COUNT,
 				"so many records of builds stay, with their logs" },
+	[SETTING_GC_FAILED] = { "gc", "failed-builds", NULL, "5", TYPE_COUNT,
+				"so many containers of failed builds stay" },
 	[SETTING_TRASH_KEEP] = { "trash", "keep-duration", NULL, DAY, TYPE_DURATION,
 				 "how long a removed image can be brought back" },
 	[SETTING_TRASH_MAX] = { "trash", "max-used-space", NULL, "10%", TYPE_SPACE,

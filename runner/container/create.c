@@ -151,7 +151,7 @@ int container_resolve(struct container_spec *r, const struct image_config *img, 
 	return 0;
 }
 
-static char *join_command(const struct container_spec *r)
+char *container_command_text(const struct container_spec *r)
 {
 	auto_str struct str b = { 0 };
 
@@ -253,7 +253,7 @@ int container_create_as(struct runtime *rt, const struct container_spec *s, bool
 		return rc;
 	c->image_id = img->id[0] ? mem_str(img->id) : NULL;
 	c->image_name = mem_str(s->image);
-	c->command = join_command(&c->spec);
+	c->command = container_command_text(&c->spec);
 	c->auto_remove = s->auto_remove;
 	c->state = claim ? CONTAINER_RUNNING : CONTAINER_CREATED;
 	c->keeper = claim ? getpid() : 0;

@@ -1,0 +1,165 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * failed: where a build failed, as a container to enter, and the way back into a build. The build's
+ * record says which container that is: labels would not do, since an image may bring any.
+ */
+#include "failed.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* A build's volumes are read-only unless they say rw, a container's the other way round. */
+static void add_volumes(struct container_spec *s, const struct strv *volumes)
+{
+	for (size_t i = 0; i < volumes->n; i++)
+		strv_addf(&s->volumes, "%s%s", volumes->v[i],
+			  str_ends(volumes->v[i], ":rw") || str_ends(volumes->v[i], ":ro") ? ""
+											   : ":ro");
+}
+
+static void make_spec(const struct build_result *r, struct container_spec *s)
+{
+	const struct build_failure *f = &r->failure;
+
+	s->name = mem_fmt("failed-%s", r->build_id);
+	s->image = mem_fmt("build:%s/%zu", r->build_id, f->step);
+	strv_copy(&s->command, &f->shell);
+	strv_copy(&s->env, &f->env);
+	if (!strv_env_get(&s->env, "TERM"))
+		strv_env_set(&s->env, "TERM", "xterm");
+	if (f->user && *f->user)
+		s->user = mem_str(f->user);
+	s->workdir = mem_str(f->workdir && *f->workdir ? f->workdir : "/");
+	s->network = mem_str(f->network);
+	s->hostname = mem_str("buildkitsandbox");
+	add_volumes(s, &f->volumes);
+	s->tty = s->interactive = true;
+}
+
+int failed_keep(struct cli *c, const struct build_result *r, struct container **ret,
+		struct err *err)
+{
+	auto_container_spec struct container_spec s = { 0 };
+	auto_container struct container *ct = NULL;
+	int rc;
+
+	make_spec(r, &s);
+	rc = container_adopt(&c->rt, &s, r->failure.snapshot, &ct, err);
+	if (rc >= 0)
+		rc = build_record_keep(&c->rt, r->build_id, ct->id, r->failure.key, err);
+	if (rc < 0)
+		return err_ctx(err, "keep the failed step");
+	*ret = take(ct);
+	return 0;
+}
+
+/* The container of a record, NULL when it is gone. */
+static struct container *container_of(struct cli *c, const struct build_record *r)
+{
+	const char *id = json_get_str(r->info, "container");
+	struct container *ct = NULL;
+	struct err ignored = { 0 };
+
+	if (!id || container_find(&c->rt, id, &ct, &ignored) < 0)
+		return NULL;
+	return ct;
+}
+
+struct looking {
+	struct cli *c;
+	const char *context, *file;
+	struct failed *found;
+};
+
+static int look(const struct build_record *r, void *arg, struct err *err)
+{
+	struct looking *l = arg;
+	const char *key = json_get_str(r->info, "key");
+	struct container *ct;
+
+	(void)err;
+	if (l->found->ct || !key || !str_eq(json_get_str(r->info, "context"), l->context) ||
+	    !str_eq(json_get_str(r->info, "file"), l->file))
+		return 0;
+	ct = container_of(l->c, r);
+	if (!ct)
+		return 0;
+	l->found->ct = ct;
+	snprintf(l->found->resume.key, sizeof(l->found->resume.key), "%s", key);
+	return 0;
+}
+
+/* The build has come to the step: from here on the layer is its. */
+static int taken(void *arg, struct err *err)
+{
+	struct failed *p = arg;
+	int64_t snapshot;
+
+	return container_give_up(p->ct, &snapshot, err);
+}
+
+int failed_find(struct cli *c, const char *context, const char *file, struct failed *ret,
+		struct err *err)
+{
+	auto_free char *real = realpath(context, NULL);
+	struct looking l = { c, real ? real : context, file ? file : "Dockerfile", ret };
+	int rc = build_record_walk(&c->rt, look, &l, err);
+
+	if (rc < 0)
+		return rc;
+	if (!ret->ct)
+		return err_set(err, ENOENT,
+			       "no failed build of %s is kept: there is nothing to resume",
+			       context);
+	if (ret->ct->state == CONTAINER_RUNNING)
+		return err_set(err, EBUSY, "container %s is running: leave it first",
+			       ret->ct->name);
+	ret->resume.snapshot = ret->ct->snapshot;
+	ret->resume.taken = taken;
+	ret->resume.arg = ret;
+	return 0;
+}
+
+void failed_free(struct failed *p)
+{
+	container_free(p->ct);
+	*p = (struct failed){ 0 };
+}
+
+int failed_remove(struct cli *c, const struct build_record *r, struct err *err)
+{
+	auto_container struct container *ct = container_of(c, r);
+
+	return ct ? container_remove(ct, false, err) : 0;
+}
+
+struct trimming {
+	struct cli *c;
+	size_t left;
+};
+
+static int trim_one(const struct build_record *r, void *arg, struct err *err)
+{
+	struct trimming *t = arg;
+	auto_container struct container *ct = container_of(t->c, r);
+	int rc;
+
+	if (!ct || t->left-- > 0)
+		return 0;
+	t->left = 0;
+	rc = container_remove(ct, false, err);
+	if (rc == -EBUSY) { /* somebody is in it */
+		err_clear(err);
+		rc = 0;
+	}
+	return rc;
+}
+
+int failed_trim(struct cli *c, size_t keep, struct err *err)
+{
+	struct trimming t = { c, keep };
+
+	return build_record_walk(&c->rt, trim_one, &t, err);
+}
