@@ -109,6 +109,7 @@ static int read_body(struct layer_untar *u, const struct layer_block *h, struct 
 	if (size > LAYER_PAX_MAX)
 		return err_set(err, E2BIG, "a tar header of more than 1 MiB");
 	str_reset(ret);
+	str_add(ret, ""); /* also of an empty one there is a text */
 	u->left = size;
 	u->pad = -size % LAYER_TAR_BLOCK;
 	while (u->left) {
