@@ -145,6 +145,8 @@ struct plan {
 struct plan_opts {
 	const char *target;            /* NULL: the last stage */
 	const struct strv *build_args; /* "k=v" */
+	const struct strv *allow;      /* what RUN may ask for; NULL: nothing */
+	const char *network;           /* of build_opts */
 	const char *file_name;
 };
 
@@ -171,6 +173,7 @@ int chmod_apply(const char *spec, uint32_t mode, bool is_dir, uint32_t *ret);
 struct runtime;
 struct image_config;
 struct image_access;
+struct sandbox_limit;
 
 enum build_event_kind {
 	BUILD_STEP,    /* an instruction begins: text */
@@ -206,6 +209,13 @@ struct build_opts {
 	struct strv secrets;    /* "id=…,src=…", "id=…,env=…" */
 	struct strv ssh;        /* "default", "ID=SOCKET" */
 	const struct build_resume *resume; /* NULL: none */
+	struct strv allow; /* network.host, security.insecure, device, device=/dev/NAME */
+	/* What every RUN has besides. */
+	struct strv cap_add, cap_drop;
+	const char *hosts; /* lines for /etc/hosts, or NULL */
+	const struct sandbox_limit *limits;
+	size_t n_limits;
+	uint64_t shm_bytes, memory_bytes; /* 0: 64 MiB; no limit */
 	bool no_cache;
 	size_t jobs; /* RUNs at once; 0: as many as there are cores, at least four */
 	/* What bases and COPY --from that are not here are pulled by (access; the rest is ours). */

@@ -216,4 +216,10 @@ char *container_status_text(const struct container *c, int64_t now_ns);
 /* "5 minutes", "About an hour", as Docker prints a duration. Caller owns it. */
 char *container_age_text(int64_t ns);
 
+/* Values of options that builds have too: "nofile=1024:2048", and "name:address" or "name=address",
+ * a line of a hosts file that the caller owns. -EINVAL. */
+struct sandbox_limit;
+int container_ulimit_parse(const char *text, struct sandbox_limit *ret, struct err *err);
+int container_host_parse(const char *text, char **ret_line, struct err *err);
+
 #endif

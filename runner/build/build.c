@@ -11,6 +11,7 @@
 #include <shale/base/proc.h>
 
 #include "fiber.h"
+#include "mount.h"
 #include "priv.h"
 
 enum { DOCKERFILE_BYTES_MAX = 1 << 20 };
@@ -177,7 +178,10 @@ int build_run(struct runtime *rt, const struct build_opts *o, struct build_resul
 	auto_plan struct plan *plan = NULL;
 	auto_free char *text = NULL, *in_context = NULL;
 	auto_fd int lease = -1;
-	struct plan_opts po = { .target = o->target, .build_args = &b.build_args };
+	struct plan_opts po = { .target = o->target,
+				.build_args = &b.build_args,
+				.allow = &o->allow,
+				.network = o->network };
 	size_t len = 0;
 	int rc = read_dockerfile(o, &text, &len, &in_context, err);
 
@@ -185,6 +189,8 @@ int build_run(struct runtime *rt, const struct build_opts *o, struct build_resul
 		return rc;
 	take_build_args(&b);
 	rc = take_epoch(&b, err);
+	if (rc >= 0)
+		rc = allow_check(&o->allow, err);
 	if (rc >= 0)
 		rc = givens_secrets(&o->secrets, &b.secrets, err);
 	if (rc >= 0)

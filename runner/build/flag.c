@@ -23,8 +23,8 @@ static const char *const securities[] = { "sandbox", "insecure", NULL };
 static const struct flag_rule run_flags[] = {
 	{ "mount", FLAG_LIST, true },
 	{ "network", FLAG_STRING, true, .allowed = networks },
-	{ "security", FLAG_STRING, .harmless = "sandbox", .allowed = securities },
-	{ "device", FLAG_LIST },
+	{ "security", FLAG_STRING, true, .allowed = securities },
+	{ "device", FLAG_LIST, true },
 	{ 0 },
 };
 static const struct flag_rule copy_flags[] = {

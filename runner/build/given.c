@@ -87,7 +87,7 @@ static int secret_source(struct given *g, const char *type, struct err *err)
 
 		*(in_env ? &g->env : &g->path) = mem_str(g->id);
 	}
-	if (g->env)
+	if (!g->path)
 		return getenv(g->env) ? 0
 				      : err_set(err, ENOENT, "the environment has no %s", g->env);
 	if (stat(g->path, &st) < 0)

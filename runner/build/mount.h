@@ -32,6 +32,11 @@ int mount_parse(const char *text, const struct vars *vars, struct run_mount *ret
 void mount_text(const struct run_mount *m, struct str *ret);
 /* Fields of a CSV line: commas inside quotes do not split, "" is a quote. -EINVAL. */
 int csv_split(const char *text, struct strv *ret, struct err *err);
+/* --allow: -EINVAL for one that does not exist. */
+int allow_check(const struct strv *allow, struct err *err);
+/* May the instruction have what it asks for? network: of the whole build, or NULL. -EPERM. */
+int allow_inst(const struct strv *allow, const char *network, const struct df_inst *i,
+	       struct err *err);
 /* Go's ParseBool: 1, t, true, 0, f, false in the cases that it knows. -EINVAL. */
 int bool_parse(const char *text, bool *ret);
 

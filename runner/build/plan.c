@@ -370,6 +370,7 @@ static int need_from(struct make *m, size_t stage, const struct df_inst *i)
 static int check_flags(struct make *m, size_t stage, const struct df_inst *i)
 {
 	const char *kind = df_kind_name(i->kind);
+	struct err e = { 0 };
 
 	(void)stage;
 	for (size_t k = 0; k < i->n_flags; k++)
@@ -377,6 +378,8 @@ static int check_flags(struct make *m, size_t stage, const struct df_inst *i)
 			return df_fail_inst_word(m->file, i, i->flags[k].name, ENOTSUP, m->err,
 						 "%s --%s is not executed by this version of shale",
 						 kind, i->flags[k].name);
+	if (allow_inst(m->o->allow, m->o->network, i, &e) < 0)
+		return df_fail_inst(m->file, i, e.code, m->err, "RUN %s", e.msg);
 	for (size_t k = 0; i->kind == DF_ADD && k + 1 < i->args.n; k++)
 		if (inst_add_is_remote(i->args.v[k]))
 			return df_fail_inst_word(

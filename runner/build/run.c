@@ -24,6 +24,8 @@ void run_free(struct run *r)
 	strv_free(&r->env);
 	strv_free(&r->visible);
 	strv_free(&r->targets);
+	strv_free(&r->devices);
+	mem_cleanup(&r->hosts);
 	for (size_t i = 0; i < r->n_mounts; i++)
 		if (r->mounts[i].source_fd >= 0)
 			close(r->mounts[i].source_fd);
@@ -256,6 +258,7 @@ static int work_in(int root_fd, int64_t snapshot, struct run *r, struct err *err
 	spec.n_mounts = r->n_mounts;
 	spec.stdio[1] = spec.stdio[2] = in;
 	spec.cache_dir = r->cache_dir;
+	run_rights_spec(r, &spec);
 	rc = run_stubs_make(&stubs, r, snapshot, root_fd, err);
 	if (rc >= 0)
 		rc = run_box(r, &spec, out, &in, err);
@@ -318,6 +321,7 @@ static int run_key(struct run *r, struct key *key, bool by_content, bool *ret_di
 	key_addv(key, "volumes", &r->b->o->volumes);
 	if (mounts.n)
 		key_addv(key, "mounts", &mounts);
+	run_rights_key(r, key);
 	key_end(key);
 	return 0;
 }
@@ -352,6 +356,8 @@ int run_step(struct build *b, struct stage_state *st, const struct df_inst *i, s
 
 	if (rc >= 0)
 		make_argv(&r, st->config, i);
+	if (rc >= 0)
+		rc = run_rights(&r, i, err);
 	if (rc >= 0)
 		rc = run_mounts(&r, i, err);
 	if (rc < 0)

@@ -45,12 +45,20 @@ struct run {
 	struct strv secret_env; /* "k=v": for the step alone, in no key */
 	enum sandbox_net net;
 	const char *net_name, *cache_dir;
+	bool insecure;
+	struct strv devices;
+	char cgroup[32];
+	char *hosts;       /* content of /etc/hosts, or NULL */
 	char *script;      /* of a heredoc with a shebang, or NULL */
 	char *script_name; /* its file beneath the store while the step runs */
 };
 /* resume.c: what stays of one whose program failed. */
 void run_failed(const struct run *r, const struct step_run *s, struct build_failure *ret);
 int run_mounts(struct run *r, const struct df_inst *i, struct err *err);
+/* --security and --device of the instruction, and what the command line gives to every step. */
+int run_rights(struct run *r, const struct df_inst *i, struct err *err);
+void run_rights_key(const struct run *r, struct key *key);
+void run_rights_spec(struct run *r, struct sandbox_spec *spec);
 void run_free(struct run *r);
 /* The next of r->mounts; target is copied, and pointed to by run_mounts_point. */
 struct sandbox_mount *run_mount_add(struct run *r, const char *target);

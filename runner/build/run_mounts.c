@@ -11,6 +11,8 @@
 
 #include "run.h"
 
+enum { HOSTS_MAX = 1 << 20 };
+
 struct sandbox_mount *run_mount_add(struct run *r, const char *target)
 {
 	mem_room(r->mounts, r->n_mounts, r->cap_mounts);
@@ -54,14 +56,35 @@ static int add_volume(struct run *r, const char *text, struct err *err)
 	return 0;
 }
 
+/* --add-host: lines behind the host's own names, or behind those that need no network. */
+static void add_hosts(struct run *r)
+{
+	auto_free char *text = NULL;
+	struct sandbox_mount *m;
+	struct err ignored;
+
+	if (r->net != SANDBOX_NET_NONE)
+		fd_read_file(AT_FDCWD, "/etc/hosts", HOSTS_MAX, &text, NULL, &ignored);
+	r->hosts = mem_fmt("%s%s", text ? text : "127.0.0.1\tlocalhost\n::1\tlocalhost\n",
+			   r->b->o->hosts);
+	m = run_mount_add(r, "/etc/hosts");
+	m->kind = SANDBOX_FILE;
+	m->content = r->hosts;
+	m->content_len = strlen(r->hosts);
+	m->mode = 0644;
+	m->read_only = true;
+}
+
 /* The host's resolver and names, where the step can reach the network at all. */
 static void add_etc(struct run *r)
 {
 	static const char *const files[] = { "/etc/resolv.conf", "/etc/hosts" };
 
+	if (r->b->o->hosts)
+		add_hosts(r);
 	if (r->net == SANDBOX_NET_NONE)
 		return;
-	for (size_t i = 0; i < ARRAY_LEN(files); i++) {
+	for (size_t i = 0; i < ARRAY_LEN(files) - (r->b->o->hosts != NULL); i++) {
 		int fd = open(files[i], O_PATH | O_CLOEXEC);
 
 		if (fd >= 0)

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -11,6 +12,8 @@
 #include <shale/base/fs.h>
 #include <shale/base/proc.h>
 #include <shale/build.h>
+#include <shale/container.h>
+#include <shale/sandbox.h>
 
 #include "failed.h"
 #include "finish.h"
@@ -19,8 +22,9 @@
 #include "transfer.h"
 
 struct build_args {
-	struct strv tags, build_args, labels, volumes, secrets, ssh;
-	uint64_t jobs;
+	struct strv tags, build_args, labels, volumes, secrets, ssh, allow, cap_add, cap_drop,
+		add_hosts, ulimits;
+	uint64_t jobs, shm, memory;
 	const char *file, *target, *network, *iidfile, *progress, *pull;
 	const char *on_error;
 	bool resume, no_cache, quiet, sync, rm, force_rm, load;
@@ -51,6 +55,15 @@ static const struct opt build_opts[] = {
 	  "secret for RUN --mount=type=secret" },
 	{ 0, "ssh", OPT_STRV, AT(ssh), "default|ID=SOCKET",
 	  "agent for RUN --mount=type=ssh (default: that of SSH_AUTH_SOCK)" },
+	{ 0, "allow", OPT_STRV, AT(allow), "RIGHT",
+	  "let RUN have security.insecure, device[=/dev/NAME], network.host" },
+	{ 0, "add-host", OPT_STRV, AT(add_hosts), "NAME:ADDRESS",
+	  "line of /etc/hosts for RUN steps" },
+	{ 0, "cap-add", OPT_STRV, AT(cap_add), "CAP", "capability that RUN steps have besides" },
+	{ 0, "cap-drop", OPT_STRV, AT(cap_drop), "CAP", "capability that they have not" },
+	{ 'm', "memory", OPT_BYTES, AT(memory), "BYTES", "memory limit of each RUN step" },
+	{ 0, "shm-size", OPT_BYTES, AT(shm), "BYTES", "size of their /dev/shm (default 64 MiB)" },
+	{ 0, "ulimit", OPT_STRV, AT(ulimits), "NAME=SOFT[:HARD]", "resource limit of RUN steps" },
 	{ 0, "iidfile", OPT_STR, AT(iidfile), "FILE", "write the image ID to FILE" },
 	{ 'q', "quiet", OPT_BOOL, AT(quiet), NULL, "print the image ID only" },
 	{ 0, "progress", OPT_STR, AT(progress), "KIND", "auto, tty, plain, quiet or json" },
@@ -150,11 +163,49 @@ static void after_failure(struct cli *c, const struct build_result *r, enum on_e
 		ct->name, r->build_id, r->failure.step);
 }
 
+/* What RUN steps have besides. */
+struct box {
+	struct str hosts;
+	struct sandbox_limit *limits;
+};
+
+static void box_free(struct box *b)
+{
+	str_free(&b->hosts);
+	free(b->limits);
+}
+
+static int box_make(const struct build_args *a, struct box *b, struct build_opts *o,
+		    struct err *err)
+{
+	int rc = 0;
+
+	for (size_t i = 0; i < a->add_hosts.n && rc >= 0; i++) {
+		auto_free char *line = NULL;
+
+		rc = container_host_parse(a->add_hosts.v[i], &line, err);
+		if (rc >= 0)
+			str_add(&b->hosts, line);
+	}
+	b->limits = mem_array(a->ulimits.n + 1, sizeof(*b->limits));
+	for (size_t i = 0; i < a->ulimits.n && rc >= 0; i++)
+		rc = container_ulimit_parse(a->ulimits.v[i], &b->limits[i], err);
+	o->hosts = a->add_hosts.n ? str_get(&b->hosts) : NULL;
+	o->limits = b->limits;
+	o->n_limits = a->ulimits.n;
+	o->allow = a->allow;
+	o->cap_add = a->cap_add;
+	o->cap_drop = a->cap_drop;
+	o->shm_bytes = a->shm;
+	o->memory_bytes = a->memory;
+	return rc;
+}
+
 static int build(struct cli *c, struct build_args *a, const char *context, struct build_result *r,
 		 struct err *err)
 {
 	auto_failed struct failed place = { 0 };
-
+	cleanup(box_free) struct box box = { 0 };
 	struct build_opts o = { .context = context,
 				.file = a->file,
 				.target = a->target,
@@ -172,6 +223,8 @@ static int build(struct cli *c, struct build_args *a, const char *context, struc
 	struct progress p = { 0 };
 	int rc = progress_begin(&p, a->quiet ? "quiet" : a->progress, err);
 
+	if (rc >= 0)
+		rc = box_make(a, &box, &o, err);
 	if (rc >= 0)
 		rc = image_pull_policy(a->pull ? a->pull
 					       : c->settings.v[SETTING_REGISTRY_PULL].value,

@@ -22,9 +22,6 @@ void container_volume_free(struct container_volume *v);
 int container_volume_parse(const char *text, struct container_volume *ret, struct err *err);
 /* "/path:options" -> target and options (NULL without); caller owns both. */
 int container_tmpfs_parse(const char *text, char **ret_target, char **ret_data, struct err *err);
-int container_ulimit_parse(const char *text, struct sandbox_limit *ret, struct err *err);
-/* "name:address", also "name=address": a line of a hosts file. Caller owns it. */
-int container_host_parse(const char *text, char **ret_line, struct err *err);
 
 struct container_security {
 	bool no_new_privs, seccomp_unconfined;

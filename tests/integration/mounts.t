@@ -235,5 +235,57 @@ is "its socket is gone" "" "$(ls "$SHALE_ROOT/tmp" | grep ssh || true)"
 kill $agent
 undo=
 
+# --- rights and limits: only the command line gives them
+mount='mkdir /x && mount -t tmpfs x /x'
+printf 'FROM busybox\nRUN --security=insecure %s\n' "$mount" >D8
+code 1 "--security=insecure without --allow" build -f D8 .
+has "is refused before anything runs" "needs --allow security.insecure"
+ok "with it the step may mount" build --allow security.insecure -f D8 .
+printf 'FROM busybox\nRUN --security=sandbox %s\n' "$mount" >D8
+code 1 "another may not" build --allow security.insecure -f D8 .
+printf 'FROM busybox\nONBUILD RUN --security=insecure %s\n' "$mount" >D8
+ok "a trigger that wants it" build -f D8 -t trigger .
+printf 'FROM trigger\nRUN true\n' >D8
+code 1 "does not get it" build -f D8 .
+has "T23: nor from a base image" "needs --allow security.insecure"
+printf 'FROM busybox\nRUN --network=host ls /sys/class/net\n' >D8
+code 1 "--network none holds against the Dockerfile" build -f D8 .
+ok "unless it is allowed" build --allow network.host -f D8 .
+code 1 "an unknown right" build --allow network -f D8 .
+has "is named" "--allow network: not network.host"
+printf 'FROM busybox\nRUN --device=/dev/loop-control head -c0 </dev/loop-control\n' >D8
+if [ -c /dev/loop-control ]; then
+	code 1 "a device without --allow" build -f D8 .
+	code 1 "with another's" build --allow device=/dev/fuse -f D8 .
+	ok "with its own" build --no-cache --allow device=/dev/loop-control -f D8 .
+	ok "with all" build --no-cache --allow device -f D8 .
+else
+	skip "no /dev/loop-control"
+fi
+printf 'FROM busybox\nRUN --device=/dev/nonexistent true\nRUN --device=name=/dev/nonexistent,required true\n' >D8
+code 1 "a device that is required and is not there" build --allow device -f D8 .
+has "is named; one that is not required may be missing" "D8:3: RUN --device=name=/dev/nonexistent,required"
+cat >D9 <<'EOF'
+FROM busybox
+RUN df -k /dev/shm | tail -n 1 | awk '{print $2}' >/shm; ulimit -n >/n; grep CapBnd /proc/self/status >/caps; cat /etc/hosts >/names || true
+EOF
+ok "a step as it is" build -f D9 -t plain .
+ok "limits" build --shm-size 1m --ulimit nofile=77:99 --cap-add NET_ADMIN --cap-drop CHOWN --add-host db:10.1.2.3 -f D9 -t lim .
+is "make another step" "0 of 2" "$(cached)"
+is "/dev/shm" 1024 "$(run lim cat /shm)"
+is "nofile" 77 "$(run lim cat /n)"
+is "a name" "10.1.2.3 db" "$(echo $(run lim grep db /names))"
+is "and no file of it in the image" "$(run plain sh -c 'ls -l /etc/hosts 2>&1 | wc -l')" "$(run lim sh -c 'ls -l /etc/hosts 2>&1 | wc -l')"
+bit() { run "$1" awk -v b="$2" '{ v = substr($2, 16 - int(b / 4), 1); print index("0123456789abcdef", v) - 1 }' /caps; }
+is "NET_ADMIN (12) was added" "2 3" "$(echo $(bit plain 12) $(bit lim 12))"
+code 1 "a bad one" build --ulimit nofile -f D9 .
+code 1 "a bad host" build --add-host db -f D9 .
+printf 'FROM busybox\nRUN head -c 64m /dev/zero | tail -c 64m >/dev/null\n' >D8
+if build --memory 1g -f D8 . >/dev/null 2>&1; then
+	code 1 "a memory limit" build --no-cache --memory 16m -f D8 .
+else
+	skip "no memory controller"
+fi
+
 no_leaks
 done_testing
