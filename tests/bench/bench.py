@@ -3,6 +3,7 @@
 import os
 import random
 import shutil
+import signal
 import statistics
 import subprocess
 import sys
@@ -154,14 +155,12 @@ def big_step():
     row("step that writes 1 GiB / (command + SHA-256)", a / b, 1.2, 1.05, "%.2f s / %.2f s" % (a, b))
 
 
-def floor_text(i):
-    """Five container starts with nothing but the kernel's work: how this machine scales at all."""
-    one = "%s -V %s %s/scratch%d /bin/true" % (FLOOR, floor_dir(), FS, i)
-    return "; ".join([one] * 5)
-
-
-def floor_loop(i):
-    return lambda: trun("sh", "-c", floor_text(i))[0]
+def at_once(n, text):
+    """text with $i = 0 .. n - 1, all started by one small shell, and waited for."""
+    wait_quiet()
+    time.sleep(0.6)  # those who sync after the prompt have begun
+    wait_quiet()
+    return trun("sh", "-c", "for i in %s; do { %s; } & done; wait" % (" ".join(map(str, range(n))), text))[0]
 
 
 def layer_digest():
@@ -228,32 +227,15 @@ def lock_wait():
 
 
 def many_builds():
-    ctxs = []
     for i in range(16):
-        ctx = "%s/par%d" % (FS, i)
-        dockerfile(ctx, "FROM busybox\nRUN echo %d >/a\nRUN cat /bin/busybox >/b\nRUN true\n" % i)
-        ctxs.append(ctx)
-
-    def alone():
-        return trun(SHALE, "build", "--no-cache", "-q", ctxs[0])[0]
-
-    def together():
-        t = time.monotonic()
-        ps = [subprocess.Popen([SHALE, "build", "--no-cache", "-q", c], env=ENV, stdout=subprocess.DEVNULL,
-                               stderr=subprocess.DEVNULL) for c in ctxs]
-        if any(p.wait() for p in ps):
-            sys.exit("bench: a build of 16 failed")
-        return time.monotonic() - t
-    def floor_alone():
-        return floor_loop(0)()
-
-    def floor_together():
-        t = time.monotonic()
-        ps = [subprocess.Popen(["sh", "-c", floor_text(i)], env=ENV, stdout=subprocess.DEVNULL) for i in range(16)]
-        for p in ps:
-            p.wait()
-        return time.monotonic() - t
-    (a, b, fa, fb), _ = interleave(5, together, alone, floor_together, floor_alone)
+        dockerfile("%s/par%d" % (FS, i), "FROM busybox\nRUN echo %d >/a\nRUN cat /bin/busybox >/b\nRUN true\n" % i)
+    builds = "%s build --no-cache -q -t par$i %s/par$i" % (SHALE, FS)
+    # Five container starts with nothing but the kernel's work: how this machine scales at all.
+    floors = "for k in 1 2 3 4 5; do %s -V %s %s/scratch$i /bin/true; done" % (FLOOR, floor_dir(), FS)
+    (a, b, fa, fb), _ = interleave(max(7, RUNS // 3), lambda: at_once(16, builds), lambda: at_once(1, builds),
+                                   lambda: at_once(16, floors), lambda: at_once(1, floors))
+    if len(sh(SHALE, "images", "-q", "--filter", "reference=par*").stdout.split()) != 16:
+        sys.exit("bench: a build of 16 failed")
     rate = (16 / a) / (2 / b)
     bare = (16 / fa) / (2 / fb)
     print("%-58s %6.2f  must %-5s aim %-5s %-6s %s" % (
@@ -312,10 +294,10 @@ def neighbour():
     wait_quiet()
     alone = statistics.median([build() for _ in range(9)])
     writer = subprocess.Popen(["sh", "-c", "while :; do dd if=/dev/zero of=%s/dirt bs=1M count=4096 conv=notrunc; done" % FS],
-                              stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+                              stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
     time.sleep(4)
     beside = statistics.median([build() for _ in range(9)])
-    writer.terminate()
+    os.killpg(writer.pid, signal.SIGTERM)
     writer.wait()
     subprocess.run(["sync"], check=True)
     os.unlink(FS + "/dirt")
