@@ -51,8 +51,8 @@ static const struct opt build_opts[] = {
 	{ 0, "label", OPT_STRV, AT(labels), "NAME=VALUE", "label of the image (repeatable)" },
 	{ 'v', "volume", OPT_STRV, AT(volumes), "HOST:PATH[:rw]",
 	  "bind mount for RUN steps, read-only unless :rw" },
-	{ 0, "secret", OPT_STRV, AT(secrets), "id=ID[,src=FILE|,env=NAME]",
-	  "secret for RUN --mount=type=secret" },
+	{ 0, "secret", OPT_STRV, AT(secrets), "SPEC",
+	  "for --mount=type=secret: id=ID,src=FILE or id=ID,env=NAME" },
 	{ 0, "ssh", OPT_STRV, AT(ssh), "default|ID=SOCKET",
 	  "agent for RUN --mount=type=ssh (default: that of SSH_AUTH_SOCK)" },
 	{ 0, "allow", OPT_STRV, AT(allow), "RIGHT",
@@ -70,9 +70,9 @@ static const struct opt build_opts[] = {
 	{ 0, "pull", OPT_STR, AT(pull), "POLICY",
 	  "fetch base images: always, missing (default) or never" },
 	{ 0, "on-error", OPT_STR, AT(on_error), "WHAT",
-	  "a RUN that fails is kept as a container (keep), entered (shell) or removed (remove)" },
+	  "what becomes of a RUN that fails: keep, shell or remove" },
 	{ 0, "resume", OPT_BOOL, AT(resume), NULL,
-	  "go on from the container of the RUN that failed last, repaired by hand" },
+	  "go on from the kept RUN that failed last, repaired" },
 	{ 0, "sync", OPT_BOOL, AT(sync), NULL, "return when the image is on disk" },
 	/* Docker's classic builder: there never is a container between two steps here, and the
 	   image is always loaded. */

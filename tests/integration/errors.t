@@ -22,7 +22,7 @@ bad "COPY of a pattern that matches nothing" 'FROM busybox\nCOPY *.none /\n' "ma
 bad "COPY out of the context" 'FROM busybox\nCOPY ../../etc/passwd /\n' "passwd"
 bad "bad SHELL" 'FROM busybox\nSHELL x\n' "Dockerfile:2"
 bad "empty file" '' "Dockerfile"
-bad "a flag of later versions" 'FROM busybox\nRUN --mount=type=cache,target=/x true\n' "Dockerfile:2"
+bad "a flag that no version has" 'FROM busybox\nRUN --mout=type=cache,target=/x true\n' "did you mean --mount?"
 bad "another one" 'FROM busybox\nCOPY --link x /\n' "link"
 bad "a RUN that fails" 'FROM busybox\nRUN exit 7\n' "exit code 7"
 bad "a program that is not there" 'FROM busybox\nRUN ["/nosuch"]\n' "/nosuch"
