@@ -16,6 +16,7 @@
 #include <shale/base/err.h>
 #include <shale/base/json.h>
 #include <shale/base/mem.h>
+#include <shale/base/sink.h>
 #include <shale/base/str.h>
 #include <shale/layer.h>
 #include <shale/runtime.h>
@@ -530,5 +531,14 @@ void image_recovered_free(struct image_recovered *r);
 int image_recover(struct runtime *rt, struct image_recovered *ret, struct err *err);
 /* What image_recover reads of layers, for a store of an earlier release. */
 int image_record_all(struct runtime *rt, struct err *err);
+
+/*
+ * Cache mounts as archives (store.h has the rest; these need libcrypto). export: the same bytes for
+ * the same content; -EBUSY while a step has it locked. import: a new one; -EEXIST when the id has
+ * one.
+ */
+int image_cache_mount_export(struct runtime *rt, const char *name, struct sink *to,
+			     struct err *err);
+int image_cache_mount_import(struct runtime *rt, const char *id, int tar_fd, struct err *err);
 
 #endif

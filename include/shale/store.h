@@ -137,8 +137,14 @@ int store_cache_walk(struct store *st, store_cache_fn *fn, void *arg, struct err
 int store_cache_remove(struct store *st, const char *name, struct err *err);
 /* Directories that no row names go to trash/: what a killed process was about to make. */
 int store_cache_sweep(struct store *st, struct err *err);
-/* An O_PATH fd of its data. */
-int store_cache_open(struct store *st, const char *name, int *ret_fd, struct err *err);
+/* One that is there, with all who share it. -EBUSY while somebody has it locked. */
+int store_cache_share(struct store *st, const char *name, struct cache_held *ret, struct err *err);
+/* By id, or by the beginning of its name: the caller owns *ret_names, which may be several (seeds
+ * and private ones). -ENOENT. */
+struct strv;
+int store_cache_find(struct store *st, const char *text, struct strv *ret_names, struct err *err);
+/* Bytes on disk. */
+int store_cache_usage(struct store *st, const char *name, uint64_t *ret_bytes, struct err *err);
 
 /*
  * For a database that was lost, all tags stand in the file names as well: a line for each change.

@@ -117,7 +117,7 @@ static int add_device(struct run *r, const char *text, struct err *err)
 	bool required;
 	int rc = device_parse(text, &path, &required, err);
 
-	if (rc < 0)
+	if (rc < 0 || !path)
 		return rc;
 	fd = open(path, O_PATH | O_CLOEXEC);
 	if (fd < 0 && errno == ENOENT && !required)

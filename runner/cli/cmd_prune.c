@@ -38,7 +38,7 @@ static const struct opt image_opts[] = {
 };
 static const struct opt builder_opts[] = {
 	{ 'a', "all", OPT_BOOL, OFF(all), NULL, "the same: all that no image needs goes" },
-	OPT_COMMON(FILTERS),
+	OPT_COMMON("until=24h, type=exec.cachemount|regular"),
 	{ 0, "reserved-space", OPT_STR, OFF(reserved), "SPACE",
 	  "so much stays in any case: bytes (10GB) or a share (10%)" },
 	{ 0, "max-used-space", OPT_STR, OFF(max_used), "SPACE", "only what is above this goes" },
@@ -165,12 +165,38 @@ static int prune_cache(struct cli *c, const struct prune_args *a, const struct p
 	return rc < 0 ? rc : removal_plan(&victims, "build steps", err);
 }
 
+static bool takes(const struct prune_limits *l, const char *type)
+{
+	return !l->type || str_eq(l->type, type);
+}
+
+/* Limits of space are the steps'; a filter that names cache mounts means them in any case. */
+static int prune_mounts(struct cli *c, const struct prune_args *a, const struct prune_limits *l,
+			uint64_t *ret_bytes, struct err *err)
+{
+	auto_strv struct strv names = { 0 };
+	int rc;
+
+	if (!takes(l, "exec.cachemount") ||
+	    (!l->type && (a->reserved || a->max_used || a->min_free)))
+		return 0;
+	rc = cache_mounts_prune(c, l->before_s, a->dry_run, &names, ret_bytes, err);
+	if (names.n)
+		puts(a->dry_run ? "Cache mounts:" : "Deleted cache mounts:");
+	for (size_t i = 0; i < names.n; i++)
+		puts(names.v[i]);
+	if (names.n)
+		putchar('\n');
+	return rc;
+}
+
 static int builder_prune_main(struct cli *c, void *args, int argc, char **argv)
 {
 	auto_image_removal struct image_removal r = { 0 };
 	cleanup(prune_limits_free) struct prune_limits l = { 0 };
 	const struct prune_args *a = args;
 	struct err err = { 0 };
+	uint64_t bytes = 0;
 
 	(void)argc;
 	(void)argv;
@@ -179,10 +205,12 @@ static int builder_prune_main(struct cli *c, void *args, int argc, char **argv)
 	if (!a->force && !a->dry_run &&
 	    !cli_confirm("WARNING! This will remove the build cache that no image needs."))
 		return 0;
-	if (cli_open(c, &err) < 0 || prune_cache(c, a, &l, &r, &err) < 0)
+	if (cli_open(c, &err) < 0 ||
+	    (takes(&l, "regular") && prune_cache(c, a, &l, &r, &err) < 0) ||
+	    prune_mounts(c, a, &l, &bytes, &err) < 0)
 		return cli_fail(c, &err);
 	if (!a->dry_run)
-		print_total(r.freed_bytes);
+		print_total(bytes + r.freed_bytes);
 	return cli_done(c);
 }
 

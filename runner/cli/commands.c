@@ -3,11 +3,12 @@
 #include "priv.h"
 
 extern const struct command cmd_builder_prune, cmd_du, cmd_gc, cmd_pin, cmd_prune, cmd_trash,
-	cmd_undo, cmd_unpin, cmd_builds_inspect, cmd_builds_ls, cmd_builds_rm, cmd_complete,
-	cmd_container_inspect, cmd_container_prune, cmd_create, cmd_diff, cmd_exec, cmd_history,
-	cmd_image_inspect, cmd_image_prune, cmd_image_tree, cmd_images, cmd_info, cmd_inspect,
-	cmd_kill, cmd_logs, cmd_man, cmd_monitor, cmd_ps, cmd_rm, cmd_rmi, cmd_run, cmd_start,
-	cmd_stop, cmd_tag, cmd_tidy, cmd_version, cmd_wait;
+	cmd_undo, cmd_unpin, cmd_builds_inspect, cmd_builds_ls, cmd_builds_rm, cmd_cache_inspect,
+	cmd_cache_ls, cmd_cache_rm, cmd_complete, cmd_container_inspect, cmd_container_prune,
+	cmd_create, cmd_diff, cmd_exec, cmd_history, cmd_image_inspect, cmd_image_prune,
+	cmd_image_tree, cmd_images, cmd_info, cmd_inspect, cmd_kill, cmd_logs, cmd_man, cmd_monitor,
+	cmd_ps, cmd_rm, cmd_rmi, cmd_run, cmd_start, cmd_stop, cmd_tag, cmd_tidy, cmd_version,
+	cmd_wait;
 
 /* shale-build has their options. */
 #define HEAVY_AS(id, word, text, more)                                                             \
@@ -18,6 +19,8 @@ extern const struct command cmd_builder_prune, cmd_du, cmd_gc, cmd_pin, cmd_prun
 #define HEAVY(id, word, text) HEAVY_AS(id, word, text, 0)
 HEAVY(heavy_bench, "bench", "Compare the drivers on this host");
 HEAVY(heavy_build, "build", "Build an image from a Dockerfile");
+HEAVY_AS(heavy_cache_export, "cache-export", "Write a cache mount as a tar archive", CMD_HIDDEN);
+HEAVY_AS(heavy_cache_import, "cache-import", "Make a cache mount of a tar archive", CMD_HIDDEN);
 HEAVY(heavy_export, "export", "Write a container's file system as a tar archive");
 HEAVY_AS(heavy_image_diff, "image-diff",
 	 "Show what differs between two images; exit 0 the same, 1 different, 2 trouble",
@@ -49,6 +52,11 @@ const struct command *const cli_commands[] = {
 	&cmd_builds_inspect,
 	&cmd_builds_ls,
 	&cmd_builds_rm,
+	&heavy_cache_export,
+	&heavy_cache_import,
+	&cmd_cache_inspect,
+	&cmd_cache_ls,
+	&cmd_cache_rm,
 	&cmd_container_inspect,
 	&cmd_container_prune,
 	&cmd_create,

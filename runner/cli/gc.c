@@ -89,6 +89,13 @@ static int keep_records(struct cli *c, struct err *err)
 	return rc < 0 ? rc : store_names_tidy(c->rt.store, err);
 }
 
+static int prune_mounts(struct cli *c, int64_t before_s, struct image_removal *ret, struct err *err)
+{
+	auto_strv struct strv names = { 0 };
+
+	return cache_mounts_prune(c, before_s, false, &names, &ret->freed_bytes, err);
+}
+
 int gc_run(struct cli *c, struct image_removal *ret, struct err *err)
 {
 	struct image_cache_policy policy;
@@ -118,6 +125,8 @@ int gc_run(struct cli *c, struct image_removal *ret, struct err *err)
 		err_clear(err);
 		rc = 0;
 	}
+	if (rc >= 0 && policy.keep_s > 0)
+		rc = prune_mounts(c, proc_now_ns() / 1000000000 - policy.keep_s, ret, err);
 	gc_reserve(c->rt.root_fd, false);
 	return rc;
 }

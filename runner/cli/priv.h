@@ -312,7 +312,12 @@ int logs_of_build(struct cli *c, const char *build, const char *step, bool follo
 struct prune_limits {
 	struct strv labels, without; /* "k" or "k=v" */
 	int64_t before_s;            /* until=; 0: any time */
+	const char *type;            /* of what builds leave: "exec.cachemount"; NULL: all */
 };
+/* Cache mounts that nobody holds and that were not used since before_s (0: all). plan: only listed.
+ * The names go to ret, what they take on disk is added to *ret_bytes. */
+int cache_mounts_prune(struct cli *c, int64_t before_s, bool plan, struct strv *ret,
+		       uint64_t *ret_bytes, struct err *err);
 void prune_limits_free(struct prune_limits *l);
 int prune_limits_parse(const struct strv *filters, struct prune_limits *ret, struct err *err);
 /* "24h" ago, seconds since the epoch, or a date as docker takes it. -EINVAL. */

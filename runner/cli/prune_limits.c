@@ -47,6 +47,22 @@ int filter_bool(const char *name, const char *text, bool *ret, struct err *err)
 	return err_set(err, EINVAL, "filter %s: \"%s\" is not true or false", name, text);
 }
 
+/* docker builder prune's names of what a build leaves; those that shale does not have match
+ * nothing. */
+static int parse_type(const char *text, struct prune_limits *ret, struct err *err)
+{
+	static const char *const types[] = { "exec.cachemount", "regular",
+					     "internal",        "frontend",
+					     "source.local",    "source.git.checkout" };
+
+	for (size_t i = 0; i < ARRAY_LEN(types); i++)
+		if (str_eq(types[i], text)) {
+			ret->type = types[i];
+			return 0;
+		}
+	return err_set(err, EINVAL, "filter type=%s: want exec.cachemount or regular", text);
+}
+
 int prune_limits_parse(const struct strv *filters, struct prune_limits *ret, struct err *err)
 {
 	for (size_t i = 0; i < filters->n; i++) {
@@ -59,9 +75,11 @@ int prune_limits_parse(const struct strv *filters, struct prune_limits *ret, str
 			strv_add(&ret->without, f + strlen("label!="));
 		else if (str_starts(f, "label="))
 			strv_add(&ret->labels, f + strlen("label="));
+		else if (str_starts(f, "type="))
+			rc = parse_type(f + strlen("type="), ret, err);
 		else
 			rc = err_set(err, EINVAL,
-				     "filter %s: not one of until=, label=, label!=", f);
+				     "filter %s: not one of until=, label=, label!=, type=", f);
 		if (rc < 0)
 			return rc;
 	}

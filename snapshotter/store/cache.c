@@ -104,14 +104,13 @@ static int create(struct store *st, const struct cache_want *w, int part, struct
 	return rc < 0 ? rc : 0;
 }
 
-static int read_holder(struct cache_held *h)
+static void read_holder(struct cache_held *h)
 {
 	struct err ignored;
 	auto_free char *text = NULL;
 
 	if (fd_read_file(h->lock_fd, "holder", HOLDER_MAX, &text, NULL, &ignored) >= 0 && *text)
 		h->holder = take(text);
-	return 0;
 }
 
 static void write_holder(struct cache_held *h, const struct cache_want *w)
@@ -249,6 +248,13 @@ int store_cache_walk(struct store *st, store_cache_fn *fn, void *arg, struct err
 	return rc < 0 ? rc : 0;
 }
 
+static int busy(struct cache_held *h, struct err *err)
+{
+	read_holder(h);
+	return err_set(err, EBUSY, "it is in use%s%s", h->holder ? " by " : "",
+		       h->holder ? h->holder : "");
+}
+
 int store_cache_remove(struct store *st, const char *name, struct err *err)
 {
 	auto_cache_held struct cache_held h = CACHE_HELD_INIT;
@@ -257,11 +263,8 @@ int store_cache_remove(struct store *st, const char *name, struct err *err)
 	h.lock_fd = open_dir(st, name);
 	if (h.lock_fd < 0 && errno != ENOENT)
 		return err_sys(err, "open cache/%s", name);
-	if (h.lock_fd >= 0 && flock(h.lock_fd, LOCK_EX | LOCK_NB) < 0) {
-		read_holder(&h);
-		return err_set(err, EBUSY, "it is in use%s%s", h.holder ? " by " : "",
-			       h.holder ? h.holder : "");
-	}
+	if (h.lock_fd >= 0 && flock(h.lock_fd, LOCK_EX | LOCK_NB) < 0)
+		return busy(&h, err);
 	rc = forget(st, name, err);
 	fault_point("store.cache.forgotten");
 	return rc < 0 ? rc : to_trash(st, name, err);
@@ -294,13 +297,49 @@ int store_cache_sweep(struct store *st, struct err *err)
 	return rc < 0 ? rc : 0;
 }
 
-int store_cache_open(struct store *st, const char *name, int *ret_fd, struct err *err)
+int store_cache_share(struct store *st, const char *name, struct cache_held *ret, struct err *err)
 {
-	auto_fd int dir = open_dir(st, name);
-	int fd = dir < 0 ? -1 : openat(dir, "data", O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	auto_cache_held struct cache_held h = CACHE_HELD_INIT;
+	const struct cache_want w = { .sharing = CACHE_SHARED };
+	int rc;
 
-	if (fd < 0)
-		return err_sys(err, "open cache/%s/data", name);
-	*ret_fd = fd;
+	snprintf(h.name, sizeof(h.name), "%s", name);
+	rc = take_hold(st, &w, &h, err);
+	if (rc < 0)
+		return rc;
+	if (rc == FOUND_BUSY)
+		return busy(&h, err);
+	if (rc == FOUND_GONE)
+		return err_set(err, ENOENT, "no cache mount %s", name);
+	*ret = h;
+	h = (struct cache_held)CACHE_HELD_INIT;
 	return 0;
+}
+
+int store_cache_find(struct store *st, const char *text, struct strv *ret_names, struct err *err)
+{
+	static const char *const sql[] = {
+		"SELECT name FROM cache_mounts WHERE id=?1 ORDER BY seed,part",
+		"SELECT name FROM cache_mounts WHERE substr(name,1,length(?1))=?1 AND length(?1)>=4",
+	};
+	int rc = 0;
+
+	for (size_t i = 0; i < ARRAY_LEN(sql) && rc >= 0 && !ret_names->n; i++) {
+		auto_db_stmt struct db_stmt *rows = NULL;
+
+		rc = db_query(st->db, sql[i], DB_ARGS(DB_T(text)), &rows, err);
+		while (rc >= 0 && (rc = db_step(rows, err)) > 0)
+			strv_add(ret_names, db_col_str(rows, 0));
+	}
+	if (rc < 0)
+		return rc;
+	return ret_names->n ? 0 : err_set(err, ENOENT, "no cache mount %s", text);
+}
+
+int store_cache_usage(struct store *st, const char *name, uint64_t *ret_bytes, struct err *err)
+{
+	char path[64];
+
+	path_of(path, name);
+	return fs_usage(st->store_fd, path, ret_bytes, NULL, err);
 }

@@ -235,6 +235,53 @@ is "its socket is gone" "" "$(ls "$SHALE_ROOT/tmp" | grep ssh || true)"
 kill $agent
 undo=
 
+# --- cache mounts as objects
+ok "cache ls" shale cache ls
+has "has them by id" " lock "
+ok "of one" shale cache inspect --format '{{.ID}} {{.InUse}} {{.Path}}' own
+has "all that is known" "own no $SHALE_ROOT/cache/"
+is "du counts them" "$(shale cache ls -q | wc -l)" "$(shale du --format '{{.Type}}|{{.TotalCount}}' | sed -n 's/^Cache Mounts|//p')"
+ok "export" shale cache export -o "$T/one.tar" /c
+sleep 1.1
+ok "twice" shale cache export -o "$T/two.tar" /c
+ok "gives the same bytes" cmp "$T/one.tar" "$T/two.tar"
+code 1 "import where one is" shale cache import /c "$T/one.tar"
+has "says how to replace it" "--force"
+ok "import" shale cache import imported "$T/one.tar"
+ok "export of that" shale cache export -o "$T/two.tar" imported
+ok "gives the same bytes again" cmp "$T/one.tar" "$T/two.tar"
+printf 'FROM busybox\nRUN --mount=type=cache,target=/c,id=imported cat /c/log >/log\n' >D8
+ok "a step that uses it" build -f D8 -t imp .
+is "sees what the first ones wrote" "1
+2" "$(run imp cat /log)"
+for kind in dotdot symlink-file hardlink absolute root-symlink; do
+	python3 "$top/tests/integration/evil.py" "$kind" "$T/v" >"$T/evil.tar"
+	shale cache import "evil-$kind" "$T/evil.tar" >/dev/null 2>&1 || true
+done
+printf 'FROM busybox\nRUN --mount=type=cache,target=/u,id=used,sharing=locked touch /v/in; while [ ! -e /v/out ]; do sleep 0.1; done\n' >D8
+rm -f "$T/v/up" "$T/v/down"
+is "T16: evil archives stay inside" "" "$(ls "$T/v")"
+build -f D8 -v "$T/v:/v:rw" . >"$T/d8" 2>&1 &
+first=$!
+try "a step that holds one" test -e "$T/v/in"
+code 1 "which cannot be removed" shale cache rm used
+has "while it is in use" "in use by process"
+code 1 "nor exported" shale cache export -o "$T/used.tar" used
+ok "rm" shale cache rm imported
+code 1 "is gone" shale cache inspect imported
+ok "builder prune --filter type=exec.cachemount --dry-run" shale builder prune --dry-run --filter type=exec.cachemount
+has "lists" "Cache mounts:"
+ok "until= keeps those used since" shale builder prune -f --filter type=exec.cachemount --filter until=1h
+ok "one is still there" shale cache inspect own
+ok "builder prune" shale builder prune -f --filter type=exec.cachemount
+is "takes all that are not in use" used "$(shale cache ls --format '{{.ID}}')"
+touch "$T/v/out"
+ok "the step ends" wait $first
+mkdir "$SHALE_ROOT/cache/0123456789abcdef0123456789abcdef"
+ok "rm --all" shale cache rm --all
+is "and what has no row goes with prune" 0 \
+	"$(shale builder prune -f >/dev/null; find "$SHALE_ROOT/cache" -mindepth 1 -maxdepth 1 ! -name seccomp | wc -l)"
+
 # --- rights and limits: only the command line gives them
 mount='mkdir /x && mount -t tmpfs x /x'
 printf 'FROM busybox\nRUN --security=insecure %s\n' "$mount" >D8
