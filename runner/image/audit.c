@@ -222,6 +222,36 @@ static int audit_blobs(struct runtime *rt, struct image_audit *a, struct err *er
 	return rc < 0 ? rc : store_blob_walk(rt->store, blob_one, &b, err);
 }
 
+struct owned {
+	struct blobs b;
+	store_blob_fn *fn;
+	void *arg;
+};
+
+static int owned_one(const struct blob_info *info, void *arg, struct err *err)
+{
+	struct owned *o = arg;
+	int64_t part = 0;
+	int rc = blob_part(&o->b, &info->digest, &part, err);
+
+	return rc < 0 || part == IMAGE_PART_ORPHANS ? rc : o->fn(info, o->arg, err);
+}
+
+int image_blob_walk(struct runtime *rt, store_blob_fn *fn, void *arg, struct err *err)
+{
+	struct owned o = { .b = { .rt = rt }, .fn = fn, .arg = arg };
+	int rc = find_origins(&o.b, err);
+
+	if (rc >= 0) {
+		rc = store_blob_walk(rt->store, owned_one, &o, err);
+	} else if (rc == -ENOENT) { /* a layer is gone, and with it what it came from: any of them */
+		err_clear(err);
+		rc = store_blob_walk(rt->store, fn, arg, err);
+	}
+	blobs_free(&o.b);
+	return rc < 0 ? rc : 0;
+}
+
 static int sweep_one(const struct blob_info *info, void *arg, struct err *err)
 {
 	struct blobs *b = arg;

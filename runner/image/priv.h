@@ -10,6 +10,7 @@
 #include <shale/base/db.h>
 #include <shale/image.h>
 #include <shale/snap.h>
+#include <shale/store.h>
 
 enum { IMAGE_LAYERS_MAX = 10000 }; /* as snap has it; beyond the kernel's 500 it merges */
 
@@ -69,6 +70,8 @@ int image_release(struct runtime *rt, int64_t snapshot, struct err *err);
 /* A blob, counted in *ret_bytes; a missing one is fine, and one of a kept index stays. */
 int image_blob_remove(struct runtime *rt, const struct digest *d, uint64_t *ret_bytes,
 		      struct err *err);
+/* Those that some row needs. */
+int image_blob_walk(struct runtime *rt, store_blob_fn *fn, void *arg, struct err *err);
 /* Those of them that no row names, inside the caller's transaction. */
 int image_blobs_drop(struct runtime *rt, const struct strv *digests, uint64_t *ret_bytes,
 		     struct err *err);

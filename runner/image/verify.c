@@ -129,7 +129,8 @@ static int on_blob(const struct blob_info *info, void *arg, struct err *err)
 	return 0;
 }
 
-/* The layers' own bytes, configs, and without names whatever else lies there. */
+/* The layers' own bytes, configs, and without names whatever else somebody
+ * needs: what no row knows is what a crash left, and may be anything. */
 static int find_blobs(struct verify *v, struct err *err)
 {
 	size_t n_layers = v->n;
@@ -145,7 +146,7 @@ static int find_blobs(struct verify *v, struct err *err)
 			add_blob(v, IMAGE_DAMAGED_BLOB, digest_str(&d));
 	}
 	if (!v->o->names || !v->o->names->n)
-		rc = store_blob_walk(v->rt->store, on_blob, v, err);
+		rc = image_blob_walk(v->rt, on_blob, v, err);
 	return rc;
 }
 
