@@ -148,6 +148,7 @@ struct plan_opts {
 	const struct strv *allow;      /* what RUN may ask for; NULL: nothing */
 	const char *network;           /* of build_opts */
 	const char *file_name;
+	bool look_only; /* nothing will be built: what this version does not execute may stand */
 };
 
 /* -EINVAL, -ENOENT (target), -ENOTSUP for a flag that is understood but not executed by this
@@ -196,6 +197,20 @@ struct build_event {
 	int64_t elapsed_ns;
 };
 typedef void build_event_fn(const struct build_event *e, void *arg);
+
+/* What the checks found (BuildKit's rules, FIELD.md a), by line. */
+struct check_warning {
+	const char *rule, *description;
+	char *text;
+	char *source; /* the line, numbered, and a mark beneath the word */
+	int line, end_line, column;
+};
+struct check_report {
+	struct check_warning *v;
+	size_t n, cap;
+	bool is_error; /* there are some, and "check=error=true" */
+};
+void check_report_free(struct check_report *r);
 
 struct build_opts {
 	const char *context; /* directory; read in place */
@@ -308,6 +323,15 @@ int build_record_keep(struct runtime *rt, const char *id, const char *container,
 int build_record_remove(struct runtime *rt, const struct build_record *r, struct err *err);
 /* All but the newest go, and logs that nobody owns. */
 int build_record_trim(struct runtime *rt, size_t keep, struct err *err);
+
+/*
+ * What docker build --call prints instead of building: the checks' warnings (of all stages unless
+ * there is a target; *ret_warnings is their number), what the target takes, or the stages. Nothing
+ * is fetched. ret: owned by the caller.
+ */
+enum build_call { BUILD_CALL_CHECK, BUILD_CALL_OUTLINE, BUILD_CALL_TARGETS };
+int build_call(struct runtime *rt, const struct build_opts *o, enum build_call call, bool json,
+	       char **ret, size_t *ret_warnings, struct err *err);
 
 /* One instruction on a config, as import --change: CMD ENTRYPOINT ENV EXPOSE HEALTHCHECK LABEL
  * ONBUILD STOPSIGNAL USER VOLUME WORKDIR. */

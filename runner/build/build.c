@@ -10,6 +10,7 @@
 #include <shale/base/path.h>
 #include <shale/base/proc.h>
 
+#include "check.h"
 #include "fiber.h"
 #include "mount.h"
 #include "priv.h"
@@ -147,6 +148,14 @@ static void build_free(struct build *b)
 	givens_free(&b->ssh);
 }
 
+static int open_context(struct build *b, const char *ignore_base, struct err *err)
+{
+	int rc = context_open(b->rt, b->o->context, &b->context, err);
+
+	return rc < 0 ? rc
+		      : context_ignore(b->context, ignore_base ? ignore_base : "Dockerfile", err);
+}
+
 static int run_plan(struct build *b, const char *ignore_base, struct build_result *ret,
 		    struct err *err)
 {
@@ -154,9 +163,9 @@ static int run_plan(struct build *b, const char *ignore_base, struct build_resul
 	int rc = normalize_tags(b->o, &tags, err);
 
 	if (rc >= 0)
-		rc = context_open(b->rt, b->o->context, &b->context, err);
+		rc = open_context(b, ignore_base, err);
 	if (rc >= 0)
-		rc = context_ignore(b->context, ignore_base ? ignore_base : "Dockerfile", err);
+		rc = build_check_before(b, err);
 	if (rc < 0)
 		return rc;
 	b->stages = mem_array(b->plan->n, sizeof(*b->stages));
@@ -167,7 +176,39 @@ static int run_plan(struct build *b, const char *ignore_base, struct build_resul
 	b->target_name = b->plan->stages[b->plan->target].name;
 	b->fibers = fibers_new();
 	rc = stages_build(b, err);
-	return rc < 0 ? rc : finish(b, &tags, ret, err);
+	if (rc >= 0)
+		rc = finish(b, &tags, ret, err);
+	if (rc >= 0)
+		build_check_after(b);
+	return rc;
+}
+
+/* The text, parsed and planned. */
+static int front(struct build *b, bool look_only, struct dockerfile **ret_d, struct plan **ret_plan,
+		 char **ret_in_context, struct err *err)
+{
+	const struct build_opts *o = b->o;
+	struct plan_opts po = { .target = o->target,
+				.build_args = &b->build_args,
+				.allow = &o->allow,
+				.network = o->network,
+				.look_only = look_only };
+	auto_free char *text = NULL;
+	size_t len = 0;
+	int rc = read_dockerfile(o, &text, &len, ret_in_context, err);
+
+	if (rc < 0)
+		return rc;
+	take_build_args(b);
+	rc = take_epoch(b, err);
+	if (rc >= 0)
+		rc = allow_check(&o->allow, err);
+	if (rc < 0)
+		return rc;
+	po.file_name = b->file_name =
+		o->file && strcmp(o->file, "-") != 0 ? path_base(o->file) : "Dockerfile";
+	rc = dockerfile_parse(b->file_name, text, len, ret_d, err);
+	return rc < 0 ? rc : plan_make(*ret_d, &po, ret_plan, err);
 }
 
 int build_run(struct runtime *rt, const struct build_opts *o, struct build_result *ret,
@@ -176,32 +217,14 @@ int build_run(struct runtime *rt, const struct build_opts *o, struct build_resul
 	cleanup(build_free) struct build b = { .rt = rt, .o = o };
 	auto_dockerfile struct dockerfile *d = NULL;
 	auto_plan struct plan *plan = NULL;
-	auto_free char *text = NULL, *in_context = NULL;
+	auto_free char *in_context = NULL;
 	auto_fd int lease = -1;
-	struct plan_opts po = { .target = o->target,
-				.build_args = &b.build_args,
-				.allow = &o->allow,
-				.network = o->network };
-	size_t len = 0;
-	int rc = read_dockerfile(o, &text, &len, &in_context, err);
+	int rc = front(&b, false, &d, &plan, &in_context, err);
 
-	if (rc < 0)
-		return rc;
-	take_build_args(&b);
-	rc = take_epoch(&b, err);
-	if (rc >= 0)
-		rc = allow_check(&o->allow, err);
 	if (rc >= 0)
 		rc = givens_secrets(&o->secrets, &b.secrets, err);
 	if (rc >= 0)
 		rc = givens_ssh(&o->ssh, &b.ssh, err);
-	if (rc < 0)
-		return rc;
-	po.file_name = b.file_name =
-		o->file && strcmp(o->file, "-") != 0 ? path_base(o->file) : "Dockerfile";
-	rc = dockerfile_parse(b.file_name, text, len, &d, err);
-	if (rc >= 0)
-		rc = plan_make(d, &po, &plan, err);
 	if (rc < 0)
 		return rc;
 	/* Snapshots that no row of an image names yet are safe from a prune beside us. */
@@ -222,4 +245,31 @@ int build_run(struct runtime *rt, const struct build_opts *o, struct build_resul
 		stage_state_free(&b.stages[i]);
 	b.plan = NULL;
 	return rc;
+}
+
+int build_call(struct runtime *rt, const struct build_opts *o, enum build_call call, bool json,
+	       char **ret, size_t *ret_warnings, struct err *err)
+{
+	cleanup(check_report_free) struct check_report report = { 0 };
+	cleanup(build_free) struct build b = { .rt = rt, .o = o };
+	auto_dockerfile struct dockerfile *d = NULL;
+	auto_plan struct plan *plan = NULL;
+	auto_free char *in_context = NULL;
+	int rc = front(&b, true, &d, &plan, &in_context, err);
+
+	if (rc >= 0 && call == BUILD_CALL_CHECK) {
+		b.d = d;
+		b.plan = plan;
+		rc = open_context(&b, in_context, err);
+		if (rc >= 0)
+			rc = build_check(&b, !o->target, &report, err);
+		b.plan = NULL;
+	}
+	if (rc < 0)
+		return rc;
+	*ret_warnings = report.n;
+	*ret = call == BUILD_CALL_CHECK     ? call_check(&report, b.file_name, json)
+	       : call == BUILD_CALL_OUTLINE ? call_outline(d, plan, json)
+					    : call_targets(d, plan, json);
+	return 0;
 }

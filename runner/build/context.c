@@ -85,6 +85,11 @@ static int read_ignore(struct context *c, const char *name, struct err *err)
 	return rc < 0 ? err_ctx(err, "%s", name) : 1;
 }
 
+const struct ignore *context_rules(const struct context *c)
+{
+	return c->ignore;
+}
+
 int context_ignore(struct context *c, const char *dockerfile, struct err *err)
 {
 	auto_free char *own = mem_fmt("%s.dockerignore", dockerfile);

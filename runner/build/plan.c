@@ -402,14 +402,14 @@ static int needed(struct make *m)
 			continue;
 		if (s->base == PLAN_STAGE)
 			m->p->stages[s->base_stage].needed = true;
-		if (s->platform && strcmp(s->platform, HOST_PLATFORM) != 0)
+		if (!m->o->look_only && s->platform && strcmp(s->platform, HOST_PLATFORM) != 0)
 			return df_fail_inst_word(
 				m->file, s->from, "--platform", ENOTSUP, m->err,
 				"FROM --platform=%.60s: this version of shale builds for " HOST_PLATFORM
 				" only",
 				s->platform);
 		rc = each_inst(m, k, need_from);
-		if (rc == 0)
+		if (rc == 0 && !m->o->look_only)
 			rc = each_inst(m, k, check_flags);
 	}
 	return rc;

@@ -186,6 +186,7 @@ int context_fd(const struct context *c);
 int context_files(struct context *c, struct context_file **ret, size_t *ret_n, struct err *err);
 /* Sets the file's ignore rules before the walk; text is NULL for none. */
 int context_ignore(struct context *c, const char *dockerfile, struct err *err);
+const struct ignore *context_rules(const struct context *c); /* NULL: none */
 /* Makes sure that each of the n files has its digest: from the index, else read, by two threads. */
 int context_digest(struct context *c, struct context_file *files, size_t n, struct err *err);
 

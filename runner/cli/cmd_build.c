@@ -25,9 +25,9 @@ struct build_args {
 	struct strv tags, build_args, labels, volumes, secrets, ssh, allow, cap_add, cap_drop,
 		add_hosts, ulimits;
 	uint64_t jobs, shm, memory;
-	const char *file, *target, *network, *iidfile, *progress, *pull;
+	const char *file, *target, *network, *iidfile, *progress, *pull, *call;
 	const char *on_error;
-	bool resume, no_cache, quiet, sync, rm, force_rm, load;
+	bool resume, no_cache, check, quiet, sync, rm, force_rm, load;
 };
 
 static const struct build_args build_defaults = { .progress = "auto",
@@ -73,6 +73,9 @@ static const struct opt build_opts[] = {
 	  "what becomes of a RUN that fails: keep, shell or remove" },
 	{ 0, "resume", OPT_BOOL, AT(resume), NULL,
 	  "go on from the kept RUN that failed last, repaired" },
+	{ 0, "check", OPT_BOOL, AT(check), NULL, "check the Dockerfile, do not build" },
+	{ 0, "call", OPT_STR, AT(call), "WHAT",
+	  "instead of building print: check, outline or targets (,format=json)" },
 	{ 0, "sync", OPT_BOOL, AT(sync), NULL, "return when the image is on disk" },
 	/* Docker's classic builder: there never is a container between two steps here, and the
 	   image is always loaded. */
@@ -113,6 +116,52 @@ static int write_iid(const char *path, const char *id, struct err *err)
 		return fd_take(&fd);
 	rc = fd_write_str(fd, id, err);
 	return rc < 0 ? err_ctx(err, "--iidfile %s", path) : 0;
+}
+
+/* "check", "outline,format=json". */
+static int parse_call(const struct build_args *a, enum build_call *ret, bool *ret_json,
+		      struct err *err)
+{
+	static const char *const names[] = { [BUILD_CALL_CHECK] = "check",
+					     [BUILD_CALL_OUTLINE] = "outline",
+					     [BUILD_CALL_TARGETS] = "targets" };
+	const char *text = a->call ? a->call : "check", *comma = strchr(text, ',');
+	auto_free char *name = mem_strn(text, comma ? (size_t)(comma - text) : strlen(text));
+
+	if (a->check && a->call && strcmp(name, "check") != 0)
+		return err_set(err, EINVAL, "--check and --call %s exclude each other", name);
+	*ret_json = comma && !strcmp(comma, ",format=json");
+	if (comma && !*ret_json && strcmp(comma, ",format=text") != 0)
+		return err_set(err, EINVAL, "--call %s: the format is text or json", text);
+	for (size_t i = 0; i < ARRAY_LEN(names); i++)
+		if (!strcmp(name, names[i])) {
+			*ret = (enum build_call)i;
+			return 0;
+		}
+	return err_set(err, EINVAL, "--call %s: want build, check, outline or targets", name);
+}
+
+static bool is_call(const struct build_args *a)
+{
+	return a->check || (a->call && strcmp(a->call, "build") != 0);
+}
+
+/* 1: the check had warnings. */
+static int call(struct cli *c, const struct build_args *a, const struct build_opts *o,
+		struct err *err)
+{
+	auto_free char *text = NULL;
+	enum build_call what = BUILD_CALL_CHECK;
+	size_t warnings = 0;
+	bool json = false;
+	int rc = parse_call(a, &what, &json, err);
+
+	if (rc >= 0)
+		rc = build_call(&c->rt, o, what, json, &text, &warnings, err);
+	if (rc < 0)
+		return rc;
+	printf("%s%s", text, json ? "\n" : "");
+	return warnings > 0;
 }
 
 enum on_error { ON_ERROR_KEEP, ON_ERROR_SHELL, ON_ERROR_REMOVE, ON_ERROR_COUNT };
@@ -221,8 +270,11 @@ static int build(struct cli *c, struct build_args *a, const char *context, struc
 				.interrupted = &interrupted };
 	cleanup(transfer_access_free) struct transfer_access access = { 0 };
 	struct progress p = { 0 };
-	int rc = progress_begin(&p, a->quiet ? "quiet" : a->progress, err);
+	int rc;
 
+	if (is_call(a))
+		return call(c, a, &o, err);
+	rc = progress_begin(&p, a->quiet ? "quiet" : a->progress, err);
 	if (rc >= 0)
 		rc = box_make(a, &box, &o, err);
 	if (rc >= 0)
@@ -254,6 +306,7 @@ static int build_main(struct cli *c, void *args, int argc, char **argv)
 	auto_build_result struct build_result r = { 0 };
 	struct err err = { 0 };
 	int on_error = on_error_of(a->on_error, &err), rc = on_error;
+	bool warned;
 
 	(void)argc;
 	if (rc < 0)
@@ -271,9 +324,10 @@ static int build_main(struct cli *c, void *args, int argc, char **argv)
 		finish_end(&finish, c, false);
 		return rc == -EINTR && interrupted ? 128 + interrupted : 1;
 	}
+	warned = is_call(a) && rc > 0;
 	rc = cli_done(c);
 	finish_end(&finish, c, a->sync || settings_bool(&c->settings, SETTING_SYNC));
-	return rc;
+	return warned ? 1 : rc;
 }
 
 const struct command cmd_build = {

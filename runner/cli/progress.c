@@ -149,7 +149,7 @@ static void on_step(struct progress *p, const struct build_event *e)
 
 static void on_warning(struct progress *p, const struct build_event *e)
 {
-	fprintf(stderr, "%swarning:%s %s\n", color(p, YELLOW), color(p, PLAIN), e->text);
+	fprintf(stderr, "%sWARNING:%s %s\n", color(p, YELLOW), color(p, PLAIN), e->text);
 }
 
 static void show(struct progress *p, const struct build_event *e)

@@ -9,7 +9,7 @@
 
 #include <shale/build.h>
 
-#include "../../runner/build/priv.h"
+#include "../../runner/build/check.h"
 #include "fuzz.h"
 
 static const char *lookup(const char *name, void *arg)
@@ -66,12 +66,38 @@ static void patterns(const char *first, const char *second)
 	pattern_replace(second, first, "xy", true, &out2, &err);
 }
 
+static void checks(const struct dockerfile *d, const struct plan *p, const char *ignore)
+{
+	cleanup(check_report_free) struct check_report report = { 0 };
+	struct check_opts o = { .file_name = "F", .all_stages = true };
+	struct ignore *g = NULL;
+	struct err err = { 0 };
+
+	if (ignore_parse(ignore, strlen(ignore), &g, &err) == 0)
+		o.ignore = g;
+	err = (struct err){ 0 };
+	if (check_run(d, p, &o, &report, &err) < 0 && !err.code)
+		abort();
+	for (size_t i = 0; i < report.n; i++)
+		if (report.v[i].line < 1 || report.v[i].column < 1)
+			abort();
+	free(call_check(&report, "F", true));
+	free(call_check(&report, "F", false));
+	free(call_outline(d, p, true));
+	free(call_outline(d, p, false));
+	free(call_targets(d, p, true));
+	free(call_targets(d, p, false));
+	ignore_free(g);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	auto_free char *text = mem_strn((const char *)data, size);
 	size_t len = strlen(text), half = len / 2;
 	auto_free char *first = mem_strn(text, half);
-	struct plan_opts o = { .file_name = "F", .target = len % 2 ? NULL : "a" };
+	struct plan_opts o = { .file_name = "F",
+			       .target = len % 2 ? NULL : "a",
+			       .look_only = len % 3 };
 	auto_dockerfile struct dockerfile *d = NULL;
 	auto_plan struct plan *p = NULL;
 	struct err err = { 0 };
@@ -83,9 +109,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		return 0;
 	}
 	expand_all(d, first);
-	if (plan_make(d, &o, &p, &err) == 0)
-		free(plan_text(p));
-	else if (!err.code)
-		abort();
+	if (plan_make(d, &o, &p, &err) < 0) {
+		if (!err.code)
+			abort();
+		return 0;
+	}
+	free(plan_text(p));
+	checks(d, p, first);
 	return 0;
 }

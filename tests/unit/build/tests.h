@@ -17,5 +17,6 @@ int test_expand(void);
 int test_plan(void);
 int test_patterns(void);
 int test_mounts(void);
+int test_check(void);
 
 #endif

@@ -1,0 +1,44 @@
+# SPDX-License-Identifier: Apache-2.0
+# Build checks: --check, --call, warnings after a build, error=true.
+. "$(dirname "$0")/lib.sh"
+base
+mkdir "$T/ctx" && cd "$T/ctx"
+build() { shale build --network none "$@" .; }
+
+printf '# TAG what to take\nARG TAG=latest\n# base is all there is\nFROM busybox:$TAG AS base\nMAINTAINER x\nENV A=$PATHH\nCMD echo\n' >Dockerfile
+code 1 "--check" build --check
+has "a warning" "WARNING: MaintainerDeprecated: Maintainer instruction is deprecated in favor of using label (line 5)"
+has "the word is marked" "  6 | ENV A=\$PATHH
+    |       ^~~~~~"
+has "the image's variables are known" "(did you mean \$PATH?)"
+has "they are counted" "Check complete, 3 warnings have been found in Dockerfile."
+code 1 "--call=check as JSON" build --call=check,format=json
+has "has the rule" '"ruleName": "JSONArgsRecommended"'
+ok "--call=outline" build --call=outline
+has "the arguments" "TAG        latest  what to take"
+ok "--call=targets" build --call=targets
+has "the stages" "base (default)    is all there is"
+ok "nothing was built" shale images -q base
+code 1 "--call of nothing" build --call=lint
+has "is refused" "want build, check, outline or targets"
+
+ok "a build" build -t warned
+has "warns when it is done" "MaintainerDeprecated: Maintainer instruction"
+ok "the argument skips" build --build-arg BUILDKIT_DOCKERFILE_CHECK=skip=all
+hasnt "all" "Deprecated"
+sed -i '1i# check=error=true' Dockerfile
+code 1 "error=true ends the build" build -t never
+has "with the rules" "check found MaintainerDeprecated, UndefinedVar, JSONArgsRecommended"
+code 1 "before there is an image" shale inspect never
+printf 'FROM nosuch:1\nRUN --mount=type=cache,target=/x true\nCOPY x.o /\n' >Dockerfile
+echo '*.o' >.dockerignore
+code 1 "the base may be missing" build --check
+has "the ignore file is read" 'Attempting to Copy file "x.o" that is excluded by .dockerignore (line 3)'
+printf 'FROM nosuch:1\nRUN true\n' >Dockerfile
+ok "no warnings" build --call check
+has "is said" "Check complete, no warnings found."
+printf 'FROM busybox\n# check=skip=all\nRUM x\n' >Dockerfile
+code 1 "an error is none to skip" build --check
+has "and has its place" "Dockerfile:3:1: unknown instruction: RUM (did you mean RUN?)"
+no_leaks
+done_testing
