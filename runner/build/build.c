@@ -144,6 +144,7 @@ static void build_free(struct build *b)
 		stage_state_free(&b->stages[i]);
 	free(b->stages);
 	strv_free(&b->build_args);
+	build_unmount(b);
 	givens_free(&b->secrets);
 	givens_free(&b->ssh);
 }

@@ -324,9 +324,18 @@ int givens_ssh(const struct strv *texts, struct givens *ret, struct err *err);
 const struct given *givens_find(const struct givens *g, const char *id);
 void givens_free(struct givens *g);
 
+/* Parts of the context that steps of this build mount: copied once, gone with the build. */
+struct mounted {
+	struct digest content;
+	int64_t snapshot;
+};
+void build_unmount(struct build *b);
+
 struct build {
 	struct runtime *rt;
 	struct givens secrets, ssh;
+	struct mounted *mounted;
+	size_t n_mounted, cap_mounted;
 	const struct build_opts *o;
 	const struct dockerfile *d;
 	const struct plan *plan;

@@ -16,7 +16,7 @@
 
 #include "run.h"
 
-enum { POLL_MS = 200, OUTPUT_CHUNK = 16 << 10, JOBS_MIN = 4 };
+enum { POLL_MS = 200, OUTPUT_CHUNK = 16 << 10, JOBS_MIN = 4, KILLED_CODE = 128 + SIGKILL };
 
 void run_free(struct run *r)
 {
@@ -205,6 +205,8 @@ static int run_box(struct run *r, const struct sandbox_spec *spec, int out_fd, i
 			strsignal(WTERMSIG(status)));
 	else
 		err_set(err, ECHILD, "ended with exit code %d", WEXITSTATUS(status));
+	if (r->b->o->memory_bytes && proc_exit_code(status) == KILLED_CODE)
+		err_hint(err, "--memory is %llu bytes", (unsigned long long)r->b->o->memory_bytes);
 	return -ECHILD;
 }
 

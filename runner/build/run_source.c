@@ -133,13 +133,13 @@ static int key_of(struct run *r, struct run_source *s, bool by_content, struct s
 	if (by_content && is_part(&s->m))
 		rc = tree_digest(r, s, &content, err);
 	else if (s->m.type == MOUNT_BIND && !s->m.from)
-		rc = copy_digest(&s->copy, &content, err);
+		rc = copy_digest(&s->copy, &s->seen, err);
 	else if (s->m.from)
 		str_addf(text, " of %s", s->tree.result);
 	else
 		return 0;
 	if (rc >= 0 && (!s->m.from || (by_content && is_part(&s->m))))
-		str_addf(text, " content %s", digest_str(&content));
+		str_addf(text, " content %s", digest_str(s->m.from ? &content : &s->seen));
 	return rc;
 }
 
@@ -177,35 +177,71 @@ static int own_snapshot(struct run *r, struct run_source *s, int64_t parent, str
 	return snap_mount(r->b->rt->snap, info.id, SNAP_VOLATILE, &s->mount, err);
 }
 
-/*
- * The build context is copied, where the file system can without copying its bytes: what
- * .dockerignore excludes is not seen, owners are root's, nothing changes under the step, and
- * nobody's files are written.
- */
-static int open_context(struct run *r, struct run_source *s, const char **ret_path, struct err *err)
+static int copy_context(struct run *r, struct run_source *s, int64_t id, struct err *err)
 {
-	int rc = own_snapshot(r, s, 0, err);
+	auto_snap_mount struct snap_mount m = SNAP_MOUNT_INIT;
+	int rc = snap_mount(r->b->rt->snap, id, 0, &m, err);
 
 	if (rc >= 0)
-		rc = copy_write(&s->copy, s->mount.root_fd, err);
+		rc = copy_write(&s->copy, m.root_fd, err);
+	snap_mount_close(&m);
+	m = (struct snap_mount)SNAP_MOUNT_INIT;
+	return rc < 0 ? rc : snap_commit(r->b->rt->snap, id, NULL, 0, err);
+}
+
+/*
+ * The build context is copied, once a build, where the file system can without copying its bytes:
+ * what .dockerignore excludes is not seen, owners are root's, nothing changes under the step, and
+ * nobody's files are written.
+ */
+static int context_tree(struct run *r, struct run_source *s, int64_t *ret, struct err *err)
+{
+	const struct snap_new n = { .kind = SNAP_ACTIVE };
+	struct build *b = r->b;
+	struct snap_info info;
+	struct err ignored;
+	int rc;
+
+	for (size_t i = 0; i < b->n_mounted; i++)
+		if (digest_eq(&b->mounted[i].content, &s->seen)) {
+			*ret = b->mounted[i].snapshot;
+			return 0;
+		}
+	rc = snap_prepare(b->rt->snap, &n, &info, err);
 	if (rc < 0)
 		return rc;
-	*ret_path = s->copy.items[0].is_dir ? "/" : s->copy.items[0].name;
+	rc = copy_context(r, s, info.id, err);
+	if (rc < 0) {
+		snap_remove(b->rt->snap, info.id, &ignored);
+		return rc;
+	}
+	mem_room(b->mounted, b->n_mounted, b->cap_mounted);
+	b->mounted[b->n_mounted++] = (struct mounted){ s->seen, info.id };
+	*ret = info.id;
 	return 0;
+}
+
+void build_unmount(struct build *b)
+{
+	struct err ignored;
+
+	for (size_t i = 0; i < b->n_mounted; i++)
+		snap_remove(b->rt->snap, b->mounted[i].snapshot, &ignored);
+	free(b->mounted);
 }
 
 static int open_bind(struct run *r, struct run_source *s, struct err *err)
 {
 	const char *path = s->m.source && *s->m.source ? s->m.source : "/";
-	int rc;
+	int rc = s->m.from ? 0 : context_tree(r, s, &s->tree.snapshot, err);
 
-	if (!s->m.from)
-		rc = open_context(r, s, &path, err);
-	else
+	if (rc >= 0)
 		rc = s->m.read_only ? source_tree_mount(r, s, &s->mount, err)
 				    : own_snapshot(r, s, s->tree.snapshot, err);
 	if (rc < 0)
 		return rc;
+	if (!s->m.from)
+		path = s->copy.items[0].is_dir ? "/" : s->copy.items[0].name;
 	/* As a process chrooted there would see it: a symlink to / is that tree's / (TRAPS T26). */
 	s->fd = path_open_in(s->mount.root_fd, path, O_PATH, 0, err);
 	return s->fd < 0 ? s->fd : 0;

@@ -54,6 +54,12 @@ ok "a stage that differs elsewhere" build -t b .
 sed -i 's/echo built/echo rebuilt/' Dockerfile
 ok "a stage that differs there" build -t b .
 is "is seen" rebuilt "$(run b cat /again)"
+snapshots() {
+	python3 -c 'import sqlite3, sys
+print(*sqlite3.connect(sys.argv[1]).execute("SELECT count(*) FROM snapshots WHERE id NOT IN (SELECT snapshot FROM layers"
+    " UNION SELECT snapshot FROM steps WHERE snapshot NOTNULL)").fetchone())' "$SHALE_ROOT/db.sqlite"
+}
+is "the copies that were mounted went with the builds" 0 "$(snapshots)"
 printf 'FROM busybox AS other\nARG N\nRUN mkdir /o && echo same >/o/f && echo $N >/n\nFROM busybox\nRUN --mount=from=other,source=o,target=/from cat /from/f\n' >D2
 ok "a part of a stage" build -f D2 --build-arg N=1 .
 ok "when the rest of the stage differs" build -f D2 --build-arg N=2 .
@@ -330,6 +336,7 @@ code 1 "a bad host" build --add-host db -f D9 .
 printf 'FROM busybox\nRUN head -c 64m /dev/zero | tail -c 64m >/dev/null\n' >D8
 if build --memory 1g -f D8 . >/dev/null 2>&1; then
 	code 1 "a memory limit" build --no-cache --memory 16m -f D8 .
+	has "is named" "--memory"
 else
 	skip "no memory controller"
 fi
