@@ -248,6 +248,25 @@ int build_run(struct runtime *rt, const struct build_opts *o, struct build_resul
 	return rc;
 }
 
+static int call_text(struct build *b, const char *in_context, enum build_call call, bool json,
+		     struct check_report *report, char **ret, struct err *err)
+{
+	int rc;
+
+	if (call == BUILD_CALL_OUTLINE)
+		*ret = call_outline(b->d, b->plan, json);
+	if (call == BUILD_CALL_TARGETS)
+		*ret = call_targets(b->d, b->plan, json);
+	if (call != BUILD_CALL_CHECK)
+		return 0;
+	rc = open_context(b, in_context, err);
+	if (rc >= 0)
+		rc = build_check(b, !b->o->target, report, err);
+	if (rc >= 0)
+		*ret = call_check(report, b->file_name, json);
+	return rc;
+}
+
 int build_call(struct runtime *rt, const struct build_opts *o, enum build_call call, bool json,
 	       char **ret, size_t *ret_warnings, struct err *err)
 {
@@ -258,19 +277,12 @@ int build_call(struct runtime *rt, const struct build_opts *o, enum build_call c
 	auto_free char *in_context = NULL;
 	int rc = front(&b, true, &d, &plan, &in_context, err);
 
-	if (rc >= 0 && call == BUILD_CALL_CHECK) {
-		b.d = d;
-		b.plan = plan;
-		rc = open_context(&b, in_context, err);
-		if (rc >= 0)
-			rc = build_check(&b, !o->target, &report, err);
-		b.plan = NULL;
-	}
 	if (rc < 0)
 		return rc;
+	b.d = d;
+	b.plan = plan;
+	rc = call_text(&b, in_context, call, json, &report, ret, err);
 	*ret_warnings = report.n;
-	*ret = call == BUILD_CALL_CHECK     ? call_check(&report, b.file_name, json)
-	       : call == BUILD_CALL_OUTLINE ? call_outline(d, plan, json)
-					    : call_targets(d, plan, json);
-	return 0;
+	b.plan = NULL;
+	return rc;
 }

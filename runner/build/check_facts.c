@@ -65,8 +65,10 @@ static char *nearest(const struct walk *w, const char *name)
 
 	for (size_t l = 0; l < ARRAY_LEN(lists); l++)
 		for (size_t i = 0; i < lists[l]->n; i++)
-			strv_add_take(&names,
-				      mem_strn(lists[l]->v[i], strcspn(lists[l]->v[i], "=")));
+			/* An image that is not here may well have GOPATH. */
+			if (!w->now->unknown_base || !str_starts(lists[l]->v[i], "PATH="))
+				strv_add_take(&names, mem_strn(lists[l]->v[i],
+							       strcspn(lists[l]->v[i], "=")));
 	near = str_nearest(name, (const char *const *)strv_args(&names));
 	return mem_str(near ? near : "");
 }

@@ -55,9 +55,10 @@ static int set_text(char **to, const char *v)
 	return 0;
 }
 
+/* "from=" is the build context, as no from. */
 static int set_from(struct run_mount *m, const char *v)
 {
-	return *v ? set_text(&m->from, v) : -EINVAL;
+	return *v ? set_text(&m->from, v) : 0;
 }
 
 static int set_source(struct run_mount *m, const char *v)
@@ -313,7 +314,7 @@ static int find_type(const struct strv *fields, const struct vars *vars, struct 
 
 static int check(const struct run_mount *m, struct err *err)
 {
-	if (m->type != MOUNT_SECRET && m->type != MOUNT_SSH && !m->target)
+	if ((m->type == MOUNT_CACHE || m->type == MOUNT_TMPFS) && !m->target)
 		return err_set(err, EINVAL, "%s needs a target", type_names[m->type]);
 	if (m->type == MOUNT_SECRET && m->source && m->id)
 		return err_set(err, EINVAL, "secret: source and id are the same, give one");
@@ -324,6 +325,9 @@ static int check(const struct run_mount *m, struct err *err)
 
 static void fill_in(struct run_mount *m)
 {
+	/* BuildKit joins it to the working directory: "--mount=ro" is the context there. */
+	if (m->type == MOUNT_BIND && !m->target)
+		m->target = mem_str(".");
 	if (m->type == MOUNT_CACHE && !m->id)
 		m->id = path_clean(m->target);
 	if (m->type == MOUNT_SECRET && !m->id)

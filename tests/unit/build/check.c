@@ -111,6 +111,7 @@ static void rules_find(void **state)
 		/* variables: the image is not here and may have any */
 		{ "FROM a\nENV x=$y\n", "" },
 		{ "FROM a\nARG version=1\nENV x=$verison\n", "UndefinedVar:3:7" },
+		{ "FROM a\nENV x=$GOPATH\n", "" },
 		{ "FROM scratch\nENV x=$y\n", "UndefinedVar:2:7" },
 		{ "FROM scratch\nCOPY ${y} /\nUSER $y\n", "UndefinedVar:2:8 UndefinedVar:3:6" },
 		{ "FROM scratch\nENV x=$y$y\n", "UndefinedVar:2:7" },
@@ -246,7 +247,7 @@ static void messages_are_docker_s(void **state)
 		make(&w,
 		     "# check=error=true\n"
 		     "ARG version=1\nFROM a:$vresion AS Tool\nENV key value\nCMD [\"x\"]\ncmd x\n"
-		     "COPY $PATHH /\n",
+		     "ARG PATHS\nCOPY $PATHH /\n",
 		     &err),
 		0);
 	assert_int_equal(check_run(w.d, w.p, &o, &w.report, &err), 0);
@@ -270,8 +271,8 @@ static void messages_are_docker_s(void **state)
 		"  6 | cmd x\n    | ^~~\n\n"
 		"WARNING: JSONArgsRecommended: JSON arguments recommended for cmd to prevent unintended behavior related to OS signals (line 6)\n"
 		"  6 | cmd x\n    | ^~~\n\n"
-		"WARNING: UndefinedVar: Usage of undefined variable '$PATHH' (did you mean $PATH?) (line 7)\n"
-		"  7 | COPY $PATHH /\n    |      ^~~~~~\n\n"
+		"WARNING: UndefinedVar: Usage of undefined variable '$PATHH' (did you mean $PATHS?) (line 8)\n"
+		"  8 | COPY $PATHH /\n    |      ^~~~~~\n\n"
 		"Check complete, 9 warnings have been found in Dockerfile.\n");
 }
 

@@ -19,6 +19,8 @@ static void mounts_are_understood(void **state)
 	} rows[] = {
 		{ "target=/a", "type=bind,target=/a,ro" },
 		{ "type=bind,src=b,dst=/a,rw", "type=bind,source=b,target=/a,rw" },
+		{ "ro", "type=bind,target=.,ro" },
+		{ "from=,target=/a", "type=bind,target=/a,ro" },
 		{ "from=s,destination=/a,readwrite=false", "type=bind,from=s,target=/a,ro" },
 		{ "TYPE=Bind,Target=/a,rw,ro", "type=bind,target=/a,ro" },
 		{ "type=cache,target=/c/../d",
@@ -58,7 +60,7 @@ static void bad_mounts_are_refused(void **state)
 	static const struct {
 		const char *text, *want;
 	} rows[] = {
-		{ "type=bind", "bind needs a target" },
+		{ "type=cache", "cache needs a target" },
 		{ "", "unknown key" },
 		{ "type=nfs,target=/a", "type=nfs: want bind" },
 		{ "type=cache,target=/a,sharing=all", "sharing=all: want shared" },

@@ -18,5 +18,6 @@ int test_plan(void);
 int test_patterns(void);
 int test_mounts(void);
 int test_check(void);
+int test_corpus(void);
 
 #endif
