@@ -329,8 +329,11 @@ int build_record_trim(struct runtime *rt, size_t keep, struct err *err);
  * there is a target; *ret_warnings is their number), what the target takes, or the stages. Nothing
  * is fetched. ret: owned by the caller.
  */
-enum build_call { BUILD_CALL_CHECK, BUILD_CALL_OUTLINE, BUILD_CALL_TARGETS };
-int build_call(struct runtime *rt, const struct build_opts *o, enum build_call call, bool json,
+struct build_call {
+	enum build_call_kind { BUILD_CALL_CHECK, BUILD_CALL_OUTLINE, BUILD_CALL_TARGETS } kind;
+	bool json;
+};
+int build_call(struct runtime *rt, const struct build_opts *o, const struct build_call *call,
 	       char **ret, size_t *ret_warnings, struct err *err);
 
 /* One instruction on a config, as import --change: CMD ENTRYPOINT ENV EXPOSE HEALTHCHECK LABEL

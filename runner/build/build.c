@@ -248,26 +248,26 @@ int build_run(struct runtime *rt, const struct build_opts *o, struct build_resul
 	return rc;
 }
 
-static int call_text(struct build *b, const char *in_context, enum build_call call, bool json,
+static int call_text(struct build *b, const char *in_context, const struct build_call *call,
 		     struct check_report *report, char **ret, struct err *err)
 {
 	int rc;
 
-	if (call == BUILD_CALL_OUTLINE)
-		*ret = call_outline(b->d, b->plan, json);
-	if (call == BUILD_CALL_TARGETS)
-		*ret = call_targets(b->d, b->plan, json);
-	if (call != BUILD_CALL_CHECK)
+	if (call->kind == BUILD_CALL_OUTLINE)
+		*ret = call_outline(b->d, b->plan, call->json);
+	if (call->kind == BUILD_CALL_TARGETS)
+		*ret = call_targets(b->d, b->plan, call->json);
+	if (call->kind != BUILD_CALL_CHECK)
 		return 0;
 	rc = open_context(b, in_context, err);
 	if (rc >= 0)
 		rc = build_check(b, !b->o->target, report, err);
 	if (rc >= 0)
-		*ret = call_check(report, b->file_name, json);
+		*ret = call_check(report, b->file_name, call->json);
 	return rc;
 }
 
-int build_call(struct runtime *rt, const struct build_opts *o, enum build_call call, bool json,
+int build_call(struct runtime *rt, const struct build_opts *o, const struct build_call *call,
 	       char **ret, size_t *ret_warnings, struct err *err)
 {
 	cleanup(check_report_free) struct check_report report = { 0 };
@@ -281,7 +281,7 @@ int build_call(struct runtime *rt, const struct build_opts *o, enum build_call c
 		return rc;
 	b.d = d;
 	b.plan = plan;
-	rc = call_text(&b, in_context, call, json, &report, ret, err);
+	rc = call_text(&b, in_context, call, &report, ret, err);
 	*ret_warnings = report.n;
 	b.plan = NULL;
 	return rc;

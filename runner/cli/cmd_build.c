@@ -119,8 +119,7 @@ static int write_iid(const char *path, const char *id, struct err *err)
 }
 
 /* "check", "outline,format=json". */
-static int parse_call(const struct build_args *a, enum build_call *ret, bool *ret_json,
-		      struct err *err)
+static int parse_call(const struct build_args *a, struct build_call *ret, struct err *err)
 {
 	static const char *const names[] = { [BUILD_CALL_CHECK] = "check",
 					     [BUILD_CALL_OUTLINE] = "outline",
@@ -130,12 +129,12 @@ static int parse_call(const struct build_args *a, enum build_call *ret, bool *re
 
 	if (a->check && a->call && strcmp(name, "check") != 0)
 		return err_set(err, EINVAL, "--check and --call %s exclude each other", name);
-	*ret_json = comma && !strcmp(comma, ",format=json");
-	if (comma && !*ret_json && strcmp(comma, ",format=text") != 0)
+	ret->json = comma && !strcmp(comma, ",format=json");
+	if (comma && !ret->json && strcmp(comma, ",format=text") != 0)
 		return err_set(err, EINVAL, "--call %s: the format is text or json", text);
 	for (size_t i = 0; i < ARRAY_LEN(names); i++)
 		if (!strcmp(name, names[i])) {
-			*ret = (enum build_call)i;
+			ret->kind = (enum build_call_kind)i;
 			return 0;
 		}
 	return err_set(err, EINVAL, "--call %s: want build, check, outline or targets", name);
@@ -151,16 +150,15 @@ static int call(struct cli *c, const struct build_args *a, const struct build_op
 		struct err *err)
 {
 	auto_free char *text = NULL;
-	enum build_call what = BUILD_CALL_CHECK;
+	struct build_call what = { 0 };
 	size_t warnings = 0;
-	bool json = false;
-	int rc = parse_call(a, &what, &json, err);
+	int rc = parse_call(a, &what, err);
 
 	if (rc >= 0)
-		rc = build_call(&c->rt, o, what, json, &text, &warnings, err);
+		rc = build_call(&c->rt, o, &what, &text, &warnings, err);
 	if (rc < 0)
 		return rc;
-	printf("%s%s", text, json ? "\n" : "");
+	printf("%s%s", text, what.json ? "\n" : "");
 	return warnings > 0;
 }
 

@@ -63,7 +63,7 @@ static const char *next(const char *s, const char **ret_title, size_t *ret_len)
 		return NULL;
 	head += *head == '\n';
 	*ret_title = head;
-	s = strchr(head, '\n') + 1;
+	s = head + strcspn(head, "\n") + 1;
 	end = str_starts(s, "==== ") ? s : strstr(s, "\n==== ");
 	*ret_len = !end ? strlen(s) : (size_t)(end - s) + (*end == '\n');
 	return s;
