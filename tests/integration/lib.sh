@@ -22,6 +22,8 @@ cleanup() {
 		"$SHALE" rm -f "$c" >/dev/null 2>&1 || true
 	done
 	[ -z "${undo:-}" ] || eval "$undo" || true
+	# What another tool mounted in a test that broke off
+	awk -v t="$T/" 'index($5, t) == 1 { print $5 }' /proc/self/mountinfo | sort -r | xargs -r umount -l 2>/dev/null || true
 	rm -rf "$T" 2>/dev/null || { sleep 1; rm -rf "$T"; }
 }
 trap cleanup EXIT
