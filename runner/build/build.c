@@ -43,6 +43,8 @@ static int read_dockerfile(const struct build_opts *o, char **ret_text, size_t *
 
 static void take_build_args(struct build *b)
 {
+	const char *epoch = getenv("SOURCE_DATE_EPOCH");
+
 	for (size_t i = 0; i < b->o->build_args.n; i++) {
 		const char *arg = b->o->build_args.v[i], *env;
 
@@ -54,27 +56,42 @@ static void take_build_args(struct build *b)
 		if (env)
 			strv_addf(&b->build_args, "%s=%s", arg, env);
 	}
+	if (epoch && *epoch && !strv_env_get(&b->build_args, "SOURCE_DATE_EPOCH"))
+		strv_addf(&b->build_args, "SOURCE_DATE_EPOCH=%s", epoch);
 }
 
-/* As buildx: the variable counts as the build argument. Nothing of the image is newer than it says.
+static void unset(struct strv *pairs, const char *name)
+{
+	for (size_t i = pairs->n; i-- > 0;)
+		if (str_starts(pairs->v[i], name) && pairs->v[i][strlen(name)] == '=')
+			strv_remove(pairs, i);
+}
+
+/*
+ * As buildx: the variable counts as the build argument, and both before an ARG above the first
+ * FROM. Nothing of the image is newer than it says. "context" means the time of a commit or an
+ * archive, which a directory has not.
  */
-static int take_epoch(struct build *b, struct err *err)
+static int take_epoch(struct build *b, struct strv *global_args, struct err *err)
 {
 	static const char name[] = "SOURCE_DATE_EPOCH";
-	const char *env = getenv(name), *v = strv_env_get(&b->build_args, name);
+	const char *v = strv_env_get(&b->build_args, name);
 	uint64_t s;
 
-	if (!v && env && *env) {
-		strv_addf(&b->build_args, "%s=%s", name, env);
-		v = env;
+	if (!v)
+		v = strv_env_get(global_args, name);
+	if (str_eq(v, "context")) {
+		unset(&b->build_args, name);
+		unset(global_args, name);
+		return 0;
 	}
 	if (!v || !*v)
 		return 0;
 	if (str_to_u64(v, 10, INT64_MAX / 1000000000, &s) < 0)
-		return err_set(err, EINVAL, "%s=%s: want seconds since 1970", name, v);
+		return err_set(err, EINVAL, "%s=%s: want seconds since 1970, or context", name, v);
 	b->epoch_s = (int64_t)s;
 	b->epoch = &b->epoch_s;
-	b->epoch_text = strv_env_get(&b->build_args, name);
+	b->epoch_text = v;
 	return 0;
 }
 
@@ -201,15 +218,34 @@ static int front(struct build *b, bool look_only, struct dockerfile **ret_d, str
 	if (rc < 0)
 		return rc;
 	take_build_args(b);
-	rc = take_epoch(b, err);
-	if (rc >= 0)
-		rc = allow_check(&o->allow, err);
+	rc = allow_check(&o->allow, err);
 	if (rc < 0)
 		return rc;
 	po.file_name = b->file_name =
 		o->file && strcmp(o->file, "-") != 0 ? path_base(o->file) : "Dockerfile";
 	rc = dockerfile_parse(b->file_name, text, len, ret_d, err);
-	return rc < 0 ? rc : plan_make(*ret_d, &po, ret_plan, err);
+	if (rc >= 0)
+		rc = plan_make(*ret_d, &po, ret_plan, err);
+	return rc < 0 ? rc : take_epoch(b, &(*ret_plan)->global_args, err);
+}
+
+/* Whatever version of docker/dockerfile is asked for, also by way of a mirror, is this one. */
+static void warn_syntax(struct build *b)
+{
+	const char *s = b->d->syntax ? b->d->syntax : "dockerfile";
+	auto_free char *ref = mem_strn(s, strcspn(s, " \t"));
+	const char *base = path_base(ref);
+	size_t n = strcspn(base, ":@");
+	auto_free char *text = NULL;
+
+	if ((n == 10 && str_starts(base, "dockerfile")) ||
+	    (n == 19 && str_starts(base, "dockerfile-upstream")))
+		return;
+	text_safe(ref);
+	text = mem_fmt(
+		"%s: # syntax=%.100s: other frontends are not run; read as docker/dockerfile",
+		b->file_name, ref);
+	build_emit(b, &(struct build_event){ .kind = BUILD_WARNING, .text = text });
 }
 
 int build_run(struct runtime *rt, const struct build_opts *o, struct build_result *ret,
@@ -235,6 +271,7 @@ int build_run(struct runtime *rt, const struct build_opts *o, struct build_resul
 	b.lease_fd = lease;
 	b.d = d;
 	b.plan = plan;
+	warn_syntax(&b);
 	record_open(&b);
 	memcpy(ret->build_id, b.record.id, sizeof(ret->build_id));
 	b.failure = &ret->failure;

@@ -5,6 +5,7 @@
  * looks like one that is there.
  */
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "check.h"
@@ -158,10 +159,9 @@ static void do_words(struct walk *w, const struct df_inst *i)
 {
 	for (size_t k = 0; k < i->args.n; k++)
 		strv_add_take(&w->fact->words, expand(w, i->args.v[k]));
-	for (size_t k = 0; k < i->n_flags; k++) {
-		const char *value = i->flags[k].value;
-		auto_free char *ignored = value ? expand(w, value) : NULL;
-	}
+	for (size_t k = 0; k < i->n_flags; k++)
+		if (i->flags[k].value)
+			free(expand(w, i->flags[k].value));
 	for (size_t k = 0; k < i->n_heredocs; k++) {
 		auto_free char *ignored = NULL;
 		struct err none = { 0 };

@@ -40,5 +40,29 @@ has "is said" "Check complete, no warnings found."
 printf 'FROM busybox\n# check=skip=all\nRUM x\n' >Dockerfile
 code 1 "an error is none to skip" build --check
 has "and has its place" "Dockerfile:3:1: unknown instruction: RUM (did you mean RUN?)"
+
+# Forms of the language that only a whole build shows
+printf '# syntax=example/other:1\nARG SOURCE_DATE_EPOCH=1234567890\nFROM scratch\nARG SOURCE_DATE_EPOCH\nCOPY x.txt /\nLABEL e=$SOURCE_DATE_EPOCH\n' >Dockerfile
+echo x >x.txt
+ok "an epoch above the first FROM" build -t epoch
+has "another frontend is not run" "# syntax=example/other:1: other frontends are not run"
+ok "inspect" shale inspect epoch
+has "dates the image" 2009-02-13T23:31:30
+has "is seen in the stage" '"e": "1234567890"'
+sed -i 1d Dockerfile
+ok "the argument stands before it" build -t epoch --build-arg SOURCE_DATE_EPOCH=1234567891
+hasnt "this one is" frontend
+ok "inspect" shale inspect epoch
+has "dates the image" 2009-02-13T23:31:31
+ok "a directory has no time" build -t epoch --build-arg SOURCE_DATE_EPOCH=context
+ok "inspect" shale inspect epoch
+hasnt "so nothing is dated" 2009-02-13
+has "and the argument is not set" '"e": ""'
+printf 'FROM busybox\nONBUILD COPY --from=tools /t /t\nONBUILD RUN --mount=from=more,target=/m cp /m/t /t2\n' >Dockerfile
+ok "triggers that name stages" build -t onbase
+printf 'FROM busybox AS tools\nRUN echo tools >/t\nFROM busybox AS more\nRUN echo more >/t\nFROM onbase\nRUN cat /t /t2\n' >Dockerfile
+ok "find those of the Dockerfile that uses them" build --progress plain
+has "both" "tools"
+has "of them" "more"
 no_leaks
 done_testing

@@ -152,6 +152,25 @@ static void bad_plans_are_refused(void **state)
 	}
 }
 
+/* Triggers of a stage count for the stages that start from it. */
+static void triggers_need_stages(void **state)
+{
+	struct plan_opts o = { 0 };
+	auto_dockerfile struct dockerfile *d = NULL;
+	auto_plan struct plan *p = NULL;
+	struct err err = { 0 };
+
+	(void)state;
+	assert_int_equal(make("FROM x AS tools\nFROM x AS more\nFROM x AS unused\nFROM y AS base\n"
+			      "ONBUILD COPY --from=tools a b\n"
+			      "ONBUILD RUN --mount=from=more,target=/t c\nFROM base\n",
+			      &o, &d, &p, &err),
+			 0);
+	assert_true(p->stages[0].needed);
+	assert_true(p->stages[1].needed);
+	assert_false(p->stages[2].needed);
+}
+
 /* These must pass: what nobody executes may say what it likes. */
 static void good_plans_pass(void **state)
 {
@@ -290,6 +309,7 @@ int test_plan(void)
 		cmocka_unit_test(golden_files_agree),
 		cmocka_unit_test(bad_plans_are_refused),
 		cmocka_unit_test(good_plans_pass),
+		cmocka_unit_test(triggers_need_stages),
 		cmocka_unit_test(stages_are_found),
 		cmocka_unit_test(global_args_are_chained),
 		cmocka_unit_test(global_args_cannot_explode),
