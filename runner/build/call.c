@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What build --call prints: warnings, the stages, what one of them takes. */
-#include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <shale/base/json.h>

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Checks of what a Dockerfile's values mean: variables, platforms, ports, paths, secrets. */
 #include <ctype.h>
+#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
@@ -56,9 +57,9 @@ static void global_names(const struct check *c, struct strv *ret)
 static void undefined_arg_in(struct check *c, const struct df_inst *from, const char *word)
 {
 	cleanup(from_vars_free) struct from_vars v = { .c = c, .args = &c->p->global_args };
-	auto_free char *ignored = from_expand(&v, word);
 	auto_strv struct strv declared = { 0 };
 
+	free(from_expand(&v, word)); /* only what it looks up counts */
 	global_names(c, &declared);
 	for (size_t k = 0; k < v.missing.n; k++) {
 		const char *name = v.missing.v[k];

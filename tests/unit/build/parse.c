@@ -151,7 +151,7 @@ static void places_are_marked(void **state)
 		{ "FROM a\r\nUSER\r\n",
 		  "Dockerfile:2:1: USER needs a user\n  2 | USER\n    | ^~~~" },
 	};
-	auto_free char *blanks = mem_fmt("FROM a\n\nFOO%0300dBAR x\n", 0);
+	auto_free char *blanks = mem_fmt("FROM a\n\nENV%*s=AR x\n", 300, "");
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
@@ -161,11 +161,6 @@ static void places_are_marked(void **state)
 		if (parse(rows[i].text, &d, &err) != -EINVAL || !str_starts(err.msg, rows[i].want))
 			fail_msg("%s: want %s, got %s", rows[i].text, rows[i].want, err.msg);
 	}
-	for (char *c = blanks; *c; c++)
-		if (*c == '0')
-			*c = ' ';
-	memcpy(strstr(blanks, "FOO"), "ENV", 3);
-	memcpy(strstr(blanks, "BAR"), "=AR", 3);
 	{
 		struct dockerfile *d = NULL;
 		struct err err = { 0 };
