@@ -535,10 +535,11 @@ int image_record_all(struct runtime *rt, struct err *err);
 /*
  * Cache mounts as archives (store.h has the rest; these need libcrypto). export: the same bytes for
  * the same content; -EBUSY while a step has it locked. import: a new one; -EEXIST when the id has
- * one.
+ * one, unless that is to be replaced, which happens when the archive has been unpacked.
  */
 int image_cache_mount_export(struct runtime *rt, const char *name, struct sink *to,
 			     struct err *err);
-int image_cache_mount_import(struct runtime *rt, const char *id, int tar_fd, struct err *err);
+int image_cache_mount_import(struct runtime *rt, const char *id, bool replace, int tar_fd,
+			     struct err *err);
 
 #endif

@@ -124,6 +124,9 @@ struct cache_held {
 int store_cache_hold(struct store *st, const struct cache_want *w, struct cache_held *ret,
 		     struct err *err);
 void store_cache_release(struct cache_held *h);
+/* A new one, filled, takes the place of the one that has the id, if there is one; who holds that
+ * goes on with it. When it cannot be filled, all is as it was. */
+int store_cache_replace(struct store *st, const struct cache_want *w, struct err *err);
 
 struct cache_info {
 	const char *name, *id, *seed; /* seed "": none */

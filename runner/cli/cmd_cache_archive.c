@@ -81,21 +81,15 @@ static int import(struct cli *c, const char *id, const char *path, bool force, s
 {
 	bool from_file = path && !str_eq(path, "-");
 	auto_fd int fd = from_file ? open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY) : fd_dup(0);
-	auto_strv struct strv names = { 0 };
-	struct err missing = { 0 };
-	int rc = 0;
+	int rc;
 
 	if (fd < 0)
 		return err_sys(err, "open %s", from_file ? path : "standard input");
 	if (!from_file && isatty(fd))
 		return err_set(err, EINVAL,
 			       "standard input is a terminal: an archive must come from it");
-	if (force && store_cache_find(c->rt.store, id, &names, &missing) >= 0)
-		for (size_t i = 0; i < names.n && rc >= 0; i++)
-			rc = store_cache_remove(c->rt.store, names.v[i], err);
-	if (rc >= 0)
-		rc = image_cache_mount_import(&c->rt, id, fd, err);
-	if (rc >= 0 && names.n)
+	rc = image_cache_mount_import(&c->rt, id, force, fd, err);
+	if (rc >= 0 && force)
 		rc = snap_sweep(c->rt.snap, err);
 	return rc < 0 ? err_ctx(err, "cache mount %s", id) : 0;
 }

@@ -48,14 +48,16 @@ static int unpack(int data_fd, void *arg, struct err *err)
 	return rc;
 }
 
-int image_cache_mount_import(struct runtime *rt, const char *id, int tar_fd, struct err *err)
+int image_cache_mount_import(struct runtime *rt, const char *id, bool replace, int tar_fd,
+			     struct err *err)
 {
 	auto_cache_held struct cache_held held = CACHE_HELD_INIT;
 	struct unpack u = { .tar_fd = tar_fd };
 	const struct cache_want w = {
 		.id = id, .sharing = CACHE_SHARED, .fill = unpack, .arg = &u, .user = "cache import"
 	};
-	int rc = store_cache_hold(rt->store, &w, &held, err);
+	int rc = replace ? store_cache_replace(rt->store, &w, err)
+			 : store_cache_hold(rt->store, &w, &held, err);
 
 	if (rc < 0)
 		return rc;

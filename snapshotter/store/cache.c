@@ -83,21 +83,27 @@ static int make_dir(struct store *st, const struct cache_want *w, struct cache_h
 	return rc;
 }
 
+/* 1: the row is ours; 0: somebody else's is there. */
+static int insert(struct store *st, const struct cache_want *w, int part, const char *name,
+		  struct err *err)
+{
+	return db_run(st->db,
+		      "INSERT OR IGNORE INTO cache_mounts(name,id,seed,part,created,used)"
+		      " VALUES(?1,?2,?3,?4,?5,?5)",
+		      DB_ARGS(DB_T(name), DB_T(w->id), DB_T(w->seed ? w->seed : ""), DB_I(part),
+			      DB_I(time(NULL))),
+		      err);
+}
+
 static int create(struct store *st, const struct cache_want *w, int part, struct err *err)
 {
 	auto_cache_held struct cache_held h = CACHE_HELD_INIT;
-	int64_t now = time(NULL);
 	struct err ignored;
 	int rc = make_dir(st, w, &h, err);
 
 	fault_point("store.cache.made");
 	if (rc >= 0)
-		rc = db_run(st->db,
-			    "INSERT OR IGNORE INTO cache_mounts(name,id,seed,part,created,used)"
-			    " VALUES(?1,?2,?3,?4,?5,?5)",
-			    DB_ARGS(DB_T(h.name), DB_T(w->id), DB_T(w->seed ? w->seed : ""),
-				    DB_I(part), DB_I(now)),
-			    err);
+		rc = insert(st, w, part, h.name, err);
 	/* It failed, or somebody else was faster. */
 	if (rc <= 0 && *h.name)
 		to_trash(st, h.name, &ignored);
@@ -207,6 +213,41 @@ int store_cache_hold(struct store *st, const struct cache_want *w, struct cache_
 			return rc;
 	}
 	return err_set(err, EBUSY, "cache mount %s: all of %d are in use", w->id, PARTS_MAX);
+}
+
+static int exchange(struct store *st, const struct cache_want *w, const char *name,
+		    struct cache_held *old, struct err *err)
+{
+	auto_db_tx struct db *tx = NULL;
+	int rc = db_tx_begin(st->db, DB_LAZY, &tx, err);
+
+	if (rc >= 0)
+		rc = find(st, w, 0, old, err);
+	if (rc > 0)
+		rc = forget(st, old->name, err);
+	if (rc >= 0)
+		rc = insert(st, w, 0, name, err);
+	return rc < 0 ? rc : db_tx_commit(&tx, err);
+}
+
+int store_cache_replace(struct store *st, const struct cache_want *w, struct err *err)
+{
+	auto_cache_held struct cache_held h = CACHE_HELD_INIT, old = CACHE_HELD_INIT;
+	struct err ignored;
+	int rc = make_dir(st, w, &h, err);
+
+	if (rc >= 0)
+		rc = exchange(st, w, h.name, &old, err);
+	fault_point("store.cache.exchanged");
+	if (rc < 0) {
+		to_trash(st, h.name, &ignored);
+		return rc;
+	}
+	/* One that is in use is the sweeper's, later. */
+	old.lock_fd = *old.name ? open_dir(st, old.name) : -1;
+	if (old.lock_fd >= 0 && flock(old.lock_fd, LOCK_EX | LOCK_NB) == 0)
+		to_trash(st, old.name, &ignored);
+	return 0;
 }
 
 static bool is_held(struct store *st, const char *name)

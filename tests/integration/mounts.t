@@ -260,6 +260,13 @@ printf 'FROM busybox\nRUN --mount=type=cache,target=/c,id=imported cat /c/log >/
 ok "a step that uses it" build -f D8 -t imp .
 is "sees what the first ones wrote" "1
 2" "$(run imp cat /log)"
+head -c 700 "$T/one.tar" >"$T/cut.tar"
+code 1 "import --force of a damaged archive" shale cache import --force imported "$T/cut.tar"
+ok "changes nothing" shale cache export -o "$T/two.tar" imported
+ok "at all" cmp "$T/one.tar" "$T/two.tar"
+ok "import --force" sh -c "$SHALE cache export own | $SHALE cache import --force imported -"
+is "replaces" x "$(shale cache export imported | tar -xOf - x)"
+ok "and back" shale cache import -f imported "$T/one.tar"
 for kind in dotdot symlink-file hardlink absolute root-symlink; do
 	python3 "$top/tests/integration/evil.py" "$kind" "$T/v" >"$T/evil.tar"
 	shale cache import "evil-$kind" "$T/evil.tar" >/dev/null 2>&1 || true
