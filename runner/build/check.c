@@ -160,6 +160,11 @@ static void add(struct check_report *r, struct check_warning *w)
 	r->n++;
 }
 
+bool check_is_full(const struct check *c)
+{
+	return c->report->n == WARNINGS_MAX;
+}
+
 void check_warn(struct check *c, const struct df_inst *i, const char *word, const char *fmt, ...)
 {
 	struct check_warning w = { .rule = c->rule->name,
@@ -170,7 +175,7 @@ void check_warn(struct check *c, const struct df_inst *i, const char *word, cons
 	char text[700];
 	va_list ap;
 
-	if (!at.src || c->report->n == WARNINGS_MAX || !is_wanted_here(c, i))
+	if (!at.src || check_is_full(c) || !is_wanted_here(c, i))
 		return;
 	va_start(ap, fmt);
 	vsnprintf(text, sizeof(text), fmt, ap);

@@ -59,6 +59,7 @@ extern const struct check_rule check_form_rules[], check_value_rules[];
 /* Adds the running rule's warning about an instruction, word marked; unless it is skipped. */
 void check_warn(struct check *c, const struct df_inst *i, const char *word, const char *fmt, ...)
 	__attribute__((format(printf, 4, 5)));
+bool check_is_full(const struct check *c); /* no more warnings are taken */
 void check_facts_make(struct check *c);
 void check_facts_free(struct check *c);
 #define check_fact_of(c, i) (&(c)->facts[(i) - (c)->d->inst])

@@ -10,6 +10,9 @@
 
 #include "check.h"
 
+/* A hostile file makes each lookup dear: what is beyond is not looked at. */
+enum { MISSING_MAX = 5000, NEAR_MAX = 1000 };
+
 /* At the end of a stage, for those that start from it. */
 struct vars_state {
 	struct strv env;      /* of the image, ENV and ARG: "k=v" */
@@ -24,6 +27,7 @@ struct walk {
 	struct check_fact *fact;
 	const char *raw; /* the word that is being expanded */
 	size_t bytes;    /* of all values and words together */
+	size_t looked;   /* names without a value so far */
 };
 
 static void state_free(struct vars_state *s)
@@ -65,7 +69,7 @@ static char *nearest(const struct walk *w, const char *name)
 	const char *near;
 
 	for (size_t l = 0; l < ARRAY_LEN(lists); l++)
-		for (size_t i = 0; i < lists[l]->n; i++)
+		for (size_t i = 0; i < lists[l]->n && names.n < NEAR_MAX; i++)
 			/* An image that is not here may well have GOPATH. */
 			if (!w->now->unknown_base || !str_starts(lists[l]->v[i], "PATH="))
 				strv_add_take(&names, mem_strn(lists[l]->v[i],
@@ -83,8 +87,8 @@ static const char *lookup(const char *name, void *arg)
 	const char *value = strv_env_get(&w->now->env, name);
 	auto_free char *near = NULL;
 
-	if (value || strv_has(&w->now->declared, name) || strv_has(&w->fact->missing, name) ||
-	    is_guarded(w->raw, name))
+	if (value || w->looked++ > MISSING_MAX || strv_has(&w->now->declared, name) ||
+	    strv_has(&w->fact->missing, name) || is_guarded(w->raw, name))
 		return value;
 	for (size_t i = 0; i < ARRAY_LEN(elsewhere); i++)
 		if (!strcmp(name, elsewhere[i]))

@@ -54,33 +54,35 @@ static void global_names(const struct check *c, struct strv *ret)
 			strv_add_take(ret, mem_strn(i->args.v[k], strcspn(i->args.v[k], "=")));
 }
 
-static void undefined_arg_in(struct check *c, const struct df_inst *from, const char *word)
+static void undefined_arg_in(struct check *c, const struct df_inst *from, const char *word,
+			     struct strv *declared)
 {
 	cleanup(from_vars_free) struct from_vars v = { .c = c, .args = &c->p->global_args };
-	auto_strv struct strv declared = { 0 };
 
 	free(from_expand(&v, word)); /* only what it looks up counts */
-	global_names(c, &declared);
 	for (size_t k = 0; k < v.missing.n; k++) {
-		const char *name = v.missing.v[k];
-		const char *near = str_nearest(name, (const char *const *)strv_args(&declared));
+		const char *name = v.missing.v[k], *near;
 
-		if (!strv_has(&declared, name))
-			check_warn(c, from, name, "FROM argument '%s' is not declared%s%s%s", name,
-				   near ? " (did you mean " : "", near ? near : "",
-				   near ? "?)" : "");
+		if (strv_has(declared, name) || check_is_full(c))
+			continue;
+		near = str_nearest(name, (const char *const *)strv_args(declared));
+		check_warn(c, from, name, "FROM argument '%s' is not declared%s%s%s", name,
+			   near ? " (did you mean " : "", near ? near : "", near ? "?)" : "");
 	}
 }
 
 static void undefined_arg_in_from(struct check *c)
 {
+	auto_strv struct strv declared = { 0 };
+
+	global_names(c, &declared);
 	for (size_t k = 0; k < c->p->n; k++) {
 		const struct df_inst *from = c->p->stages[k].from;
 		const struct df_flag *f = inst_flag(from, "platform");
 
-		undefined_arg_in(c, from, from->args.v[0]);
+		undefined_arg_in(c, from, from->args.v[0], &declared);
 		if (f)
-			undefined_arg_in(c, from, f->value);
+			undefined_arg_in(c, from, f->value, &declared);
 	}
 }
 
