@@ -110,6 +110,8 @@ int expand_text(const char *text, char escape, expand_fn *lookup, void *arg, cha
 /* .dockerignore: moby patternmatcher's MatchesOrParentMatches. */
 struct ignore;
 int ignore_parse(const char *text, size_t len, struct ignore **ret, struct err *err);
+/* One more pattern, *g made when it is NULL; "!" counts when it may negate. */
+int ignore_add(struct ignore **g, const char *pattern, bool may_negate, struct err *err);
 void ignore_free(struct ignore *g);
 bool ignore_match(const struct ignore *g,
 		  const char *path);              /* "src/a.c": excluded? NULL g: never */

@@ -207,6 +207,24 @@ int context_compare(const void *a, const void *b)
 		      ((const struct context_file *)b)->path);
 }
 
+/* By path; what was walked twice is there once. */
+static void sort(struct context *c)
+{
+	size_t n = 0;
+
+	if (c->n)
+		qsort(c->files, c->n, sizeof(*c->files), context_compare);
+	for (size_t i = 0; i < c->n; i++) {
+		if (n && !strcmp(c->files[n - 1].path, c->files[i].path)) {
+			free(c->files[i].path);
+			free(c->files[i].link);
+			continue;
+		}
+		c->files[n++] = c->files[i];
+	}
+	c->n = n;
+}
+
 /* With "!" rules a kept file may stand in an ignored directory: its parents are there all the same.
  */
 static void add_parents(struct context *c)
@@ -228,19 +246,8 @@ static void add_parents(struct context *c)
 			add_file(c, p, &st);
 		}
 	}
-	if (c->n == n)
-		return;
-	qsort(c->files, c->n, sizeof(*c->files), context_compare);
-	n = 0;
-	for (size_t i = 0; i < c->n; i++) {
-		if (n && !strcmp(c->files[n - 1].path, c->files[i].path)) {
-			free(c->files[i].path);
-			free(c->files[i].link);
-			continue;
-		}
-		c->files[n++] = c->files[i];
-	}
-	c->n = n;
+	if (c->n != n)
+		sort(c);
 }
 
 int context_files(struct context *c, struct context_file **ret, size_t *ret_n, struct err *err)
@@ -308,8 +315,24 @@ int context_walk_beneath(struct context *c, const char *path, struct err *err)
 		str_add(&at, path);
 		rc = walk(c, dir, &at, 0, err);
 	}
-	qsort(c->files, c->n, sizeof(*c->files), context_compare);
+	sort(c);
 	return rc;
+}
+
+int context_add_dir(struct context *c, const char *path, struct err *err)
+{
+	auto_fd int fd = path_open_beneath(c->fd, path, O_PATH | O_NOFOLLOW, 0, err);
+	struct stat st;
+
+	if (fd < 0)
+		return fd_take(&fd);
+	if (fstat(fd, &st) < 0)
+		return err_sys(err, "stat %s", path);
+	if (!S_ISDIR(st.st_mode))
+		return 0;
+	add_file(c, path, &st);
+	sort(c);
+	return 1;
 }
 
 struct context_file *context_find(const struct context *c, const char *path)

@@ -24,12 +24,16 @@ void copy_job_free(struct copy_job *j)
 	for (size_t i = 0; i < j->n_items; i++) {
 		free(j->items[i].path);
 		free(j->items[i].name);
+		free(j->items[i].keep);
+		ignore_free(j->items[i].only);
 	}
 	free(j->items);
 	free(j->dest);
 	free(j->chown);
 	free(j->chmod);
 	strv_free(&j->sources);
+	strv_free(&j->excludes);
+	ignore_free(j->exclude);
 	strv_free(&j->doc_names);
 	strv_free(&j->doc_bodies);
 	*j = (struct copy_job){ 0 };
@@ -142,12 +146,27 @@ static int expand_pattern(int root_fd, const char *pattern, struct strv *ret, st
 	return 0;
 }
 
+static struct copy_item *item_new(struct copy_job *j, struct context *from)
+{
+	mem_room(j->items, j->n_items, j->cap_items);
+	j->items[j->n_items] = (struct copy_item){ .from = from, .is_owned = j->is_tree };
+	return &j->items[j->n_items++];
+}
+
+/* A file is meant by the path that it has in the source and by its name alone. */
+static bool is_excluded(const struct copy_job *j, const char *path)
+{
+	return ignore_match(j->exclude, path) || ignore_match(j->exclude, path_base(path));
+}
+
 /* 1 when the match counts (it is there and not ignored). */
 static int add_item(struct copy_job *j, const char *match, struct err *err)
 {
 	auto_free char *path = NULL;
+	struct context_file *file;
 	struct copy_item *item;
 	size_t first, n;
+	bool is_dir;
 	int rc = copy_canonical(context_fd(j->from), match, &path, err);
 
 	if (rc >= 0 && j->is_tree)
@@ -156,24 +175,151 @@ static int add_item(struct copy_job *j, const char *match, struct err *err)
 		return 0;
 	if (rc < 0)
 		return rc;
-	mem_room(j->items, j->n_items, j->cap_items);
-	item = &j->items[j->n_items];
-	*item = (struct copy_item){ .file = context_find(j->from, path) };
+	file = context_find(j->from, path);
 	context_slice(j->from, path, &first, &n);
-	item->is_dir = !*path || (item->file ? S_ISDIR(item->file->mode) : n > 0);
-	if (!item->file && !item->is_dir)
+	is_dir = !*path || (file ? S_ISDIR(file->mode) : n > 0);
+	if (!file && !is_dir)
 		return 0;
+	if (!is_dir && is_excluded(j, match))
+		return 1;
+	item = item_new(j, j->from);
+	item->file = file;
+	item->is_dir = is_dir;
 	item->name = mem_str(path_base(match));
 	item->path = take(path);
-	j->n_items++;
 	return 1;
+}
+
+/* Which files of the slice are meant, and the directories on the way to them. */
+static void find_kept(const struct copy_job *j, struct copy_item *item)
+{
+	size_t first, n, skip = *item->path ? strlen(item->path) + 1 : 0;
+
+	context_slice(item->from, item->path, &first, &n);
+	free(item->keep);
+	item->keep = mem_array(n + 1, sizeof(*item->keep));
+	for (size_t k = 0; k < n; k++) {
+		const char *rel = context_at(item->from, first + k)->path + skip;
+
+		item->keep[k] = (!item->only || ignore_match(item->only, rel)) &&
+				!ignore_match(j->exclude, rel);
+	}
+	/* From the end: a directory comes before what is in it, and counts then itself. */
+	for (size_t k = n; k-- > 0;) {
+		auto_free char *dir = mem_str(context_at(item->from, first + k)->path);
+		char *slash = strrchr(dir, '/');
+		const struct context_file *f;
+
+		if (!item->keep[k] || !slash || (size_t)(slash - dir) < skip)
+			continue;
+		*slash = 0;
+		f = context_find(item->from, dir);
+		if (f)
+			item->keep[f - context_at(item->from, first)] = true;
+	}
 }
 
 /* Walks of a tree move the array of files: look the items up when all walks are done. */
 static void refresh(struct copy_job *j)
 {
-	for (size_t i = 0; i < j->n_items; i++)
-		j->items[i].file = context_find(j->from, j->items[i].path);
+	for (size_t i = 0; i < j->n_items; i++) {
+		struct copy_item *item = &j->items[i];
+
+		if (!item->is_dir)
+			item->file = context_find(item->from, item->path);
+		else if (item->only || j->exclude)
+			find_kept(j, item);
+	}
+}
+
+/* A tree is walked beneath the part of the pattern that has no wildcard. -ENOENT. */
+static int walk_parents(struct copy_job *j, const char *root, const char *pattern, struct err *err)
+{
+	auto_free char *at = *root ? mem_fmt("%s/%s", root, pattern) : mem_str(pattern);
+	size_t skip = *root ? strlen(root) + 1 : 0;
+	char *wild = strpbrk(at + skip, "*?[\\"), *slash;
+	int rc = 1;
+
+	if (wild) {
+		*wild = 0;
+		slash = strrchr(at + skip, '/');
+		*(slash ? slash : at + (skip ? skip - 1 : 0)) = 0;
+	}
+	for (slash = strchr(at + skip, '/'); slash && rc > 0; slash = strchr(slash + 1, '/')) {
+		*slash = 0;
+		rc = context_add_dir(j->from, at, err);
+		*slash = '/';
+	}
+	return rc > 0 ? context_walk_beneath(j->from, at, err) : rc;
+}
+
+/* 1: root is a directory that may hold what is meant. */
+static int add_parents_item(struct copy_job *j, const char *match, const char *pattern,
+			    struct err *err)
+{
+	auto_free char *path = NULL;
+	auto_fd int fd = -1;
+	struct copy_item *item;
+	int rc = copy_canonical(context_fd(j->from), match, &path, err);
+
+	if (rc >= 0 && j->is_tree)
+		rc = walk_parents(j, path, pattern, err);
+	if (rc == -ENOENT || rc == -ENOTDIR)
+		return 0;
+	if (rc < 0)
+		return rc;
+	fd = path_try_in(context_fd(j->from), path, O_PATH | O_DIRECTORY, 0);
+	if (fd < 0)
+		return 0;
+	item = item_new(j, j->from);
+	item->is_dir = true;
+	item->path = take(path);
+	item->name = mem_str("");
+	return *pattern ? ignore_add(&item->only, pattern, false, err) : 0;
+}
+
+static bool has_kept(struct copy_job *j, size_t from)
+{
+	for (size_t i = from; i < j->n_items; i++) {
+		size_t first, n;
+
+		if (!j->items[i].only)
+			return true;
+		context_slice(j->items[i].from, j->items[i].path, &first, &n);
+		find_kept(j, &j->items[i]);
+		while (n-- > 0)
+			if (j->items[i].keep[n])
+				return true;
+	}
+	return false;
+}
+
+/* "a/./b/c" is b/c beneath a; without the pivot all of it stands beneath the root. */
+static int resolve_parents(struct copy_job *j, const char *source, struct err *err)
+{
+	const char *pivot = strstr(source, "/./");
+	auto_free char *before = pivot ? mem_strn(source, (size_t)(pivot - source)) : mem_str("");
+	auto_free char *root = path_join("/", before);
+	auto_free char *pattern = path_join("/", pivot ? pivot + 3 : source);
+	auto_strv struct strv matches = { 0 };
+	size_t n = j->n_items;
+	int rc = 0;
+
+	if (has_wildcard(root))
+		rc = expand_pattern(context_fd(j->from), root + 1, &matches, err);
+	else
+		strv_add(&matches, root + 1);
+	for (size_t i = 0; i < matches.n && rc >= 0; i++)
+		rc = add_parents_item(j, matches.v[i], pattern + 1, err);
+	if (rc < 0)
+		return rc;
+	j->many = true;
+	/* As BuildKit has it: a pattern may match nothing, a name may not. */
+	if (has_wildcard(source) || j->exclude || has_kept(j, n))
+		return 0;
+	return err_set(err, ENOENT, "%s: not found in %s", source,
+		       j->is_tree ? "the source stage"
+				  : "the build context, or .dockerignore excludes it");
 }
 
 static int resolve_source(struct copy_job *j, const char *source, struct err *err)
@@ -206,27 +352,33 @@ int copy_resolve(struct copy_job *j, struct err *err)
 	size_t n;
 	int rc = 0;
 
+	for (size_t i = 0; i < j->excludes.n && rc >= 0; i++)
+		rc = ignore_add(&j->exclude, j->excludes.v[i], true, err);
+	if (rc < 0)
+		return err_ctx(err, "--exclude");
 	if (!j->is_tree && j->sources.n)
 		rc = context_files(j->from, &files, &n, err);
 	j->many = j->sources.n + j->doc_names.n > 1;
 	for (size_t i = 0; i < j->sources.n && rc >= 0; i++)
-		rc = resolve_source(j, j->sources.v[i], err);
+		rc = j->parents ? resolve_parents(j, j->sources.v[i], err)
+				: resolve_source(j, j->sources.v[i], err);
 	if (rc < 0)
 		return rc;
 	refresh(j);
-	if (j->many && !str_ends(j->dest, "/") && strcmp(j->dest, ".") != 0)
+	if (j->many && (!j->parents || j->sources.n + j->doc_names.n > 1) &&
+	    !str_ends(j->dest, "/") && strcmp(j->dest, ".") != 0)
 		return err_set(err, EINVAL,
 			       "several sources need a destination that ends with /, not %s",
 			       j->dest);
 	return 0;
 }
 
-static void digest_file(struct copy_job *j, struct hash *h, const struct context_file *f,
+static void digest_file(const struct copy_item *item, struct hash *h, const struct context_file *f,
 			const char *rel)
 {
 	uint64_t v[5] = { f->mode, 0, 0, 0, S_ISREG(f->mode) ? f->size : 0 };
 
-	if (j->is_tree) {
+	if (item->is_owned) {
 		v[1] = f->uid;
 		v[2] = f->gid;
 		v[3] = f->rdev;
@@ -238,22 +390,36 @@ static void digest_file(struct copy_job *j, struct hash *h, const struct context
 		hash_add(h, f->digest.b, DIGEST_LEN);
 }
 
+/* The kept files of a directory, from one gap to the next. */
+static int digest_dir(const struct copy_item *item, struct err *err)
+{
+	size_t first, n, k = 0;
+	int rc = 0;
+
+	context_slice(item->from, item->path, &first, &n);
+	while (k < n && rc >= 0) {
+		size_t from = k;
+
+		while (k < n && (!item->keep || item->keep[k]))
+			k++;
+		if (k > from)
+			rc = context_digest(item->from, context_at(item->from, first + from),
+					    k - from, err);
+		while (k < n && item->keep && !item->keep[k])
+			k++;
+	}
+	return rc;
+}
+
 /* All files of the items whose digests are needed. */
 static int digest_contents(struct copy_job *j, struct err *err)
 {
 	int rc = 0;
 
-	for (size_t i = 0; i < j->n_items && rc >= 0; i++) {
-		size_t first, n;
-
-		if (!j->items[i].is_dir) {
-			rc = context_digest(j->from, j->items[i].file, 1, err);
-			continue;
-		}
-		context_slice(j->from, j->items[i].path, &first, &n);
-		if (n)
-			rc = context_digest(j->from, context_at(j->from, first), n, err);
-	}
+	for (size_t i = 0; i < j->n_items && rc >= 0; i++)
+		rc = j->items[i].is_dir
+			     ? digest_dir(&j->items[i], err)
+			     : context_digest(j->items[i].from, j->items[i].file, 1, err);
 	return rc;
 }
 
@@ -270,14 +436,15 @@ int copy_digest(struct copy_job *j, struct digest *ret, struct err *err)
 
 		hash_field_str(h, item->is_dir ? "" : item->name);
 		if (!item->is_dir) {
-			digest_file(j, h, item->file, "");
+			digest_file(item, h, item->file, "");
 			continue;
 		}
-		context_slice(j->from, item->path, &first, &n);
+		context_slice(item->from, item->path, &first, &n);
 		for (size_t k = 0; k < n; k++) {
-			const struct context_file *f = context_at(j->from, first + k);
+			const struct context_file *f = context_at(item->from, first + k);
 
-			digest_file(j, h, f, f->path + skip);
+			if (!item->keep || item->keep[k])
+				digest_file(item, h, f, f->path + skip);
 		}
 	}
 	for (size_t i = 0; i < j->doc_names.n; i++) {

@@ -33,6 +33,7 @@ struct linked {
 
 struct writer {
 	struct copy_job *j;
+	const struct copy_item *item;
 	int root_fd;
 	uint32_t uid, gid;
 	bool own;   /* uid and gid replace the source's */
@@ -76,7 +77,7 @@ static int enter(struct writer *w, const char *path, struct err *err)
 
 static int source_open(struct writer *w, const struct context_file *f, struct err *err)
 {
-	auto_fd int fd = path_open_beneath(context_fd(w->j->from), f->path,
+	auto_fd int fd = path_open_beneath(context_fd(w->item->from), f->path,
 					   O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY, 0, err);
 	struct stat st;
 
@@ -130,7 +131,7 @@ static struct timespec seconds(int64_t ns)
 
 static uint32_t owner(const struct writer *w, uint32_t own, uint32_t source)
 {
-	return w->own || !w->j->is_tree ? own : source;
+	return w->own || !w->item->is_owned ? own : source;
 }
 
 /* Makes way for a new entry: a directory is never replaced by something else. */
@@ -168,7 +169,7 @@ static int finish_file(struct writer *w, int from_fd, int to_fd, const struct co
 static int try_hardlink(struct writer *w, const struct context_file *f, int dir_fd,
 			const char *name, const char *path)
 {
-	if (f->nlink < 2 || !w->j->is_tree)
+	if (f->nlink < 2 || !w->item->is_owned)
 		return 0;
 	for (size_t i = 0; i < w->n_linked; i++) {
 		auto_fd int fd = -1;
@@ -213,7 +214,7 @@ static int put_special(struct writer *w, const struct context_file *f, int dir_f
 		return rc;
 	if (S_ISLNK(f->mode))
 		rc = symlinkat(f->link, dir_fd, name);
-	else if (S_ISFIFO(f->mode) || (w->j->is_tree && (S_ISCHR(f->mode) || S_ISBLK(f->mode))))
+	else if (S_ISFIFO(f->mode) || (w->item->is_owned && (S_ISCHR(f->mode) || S_ISBLK(f->mode))))
 		rc = mknodat(dir_fd, name, (f->mode & S_IFMT) | 0600, f->rdev);
 	else
 		return 0; /* sockets and the host's devices stay behind */
@@ -229,23 +230,26 @@ static int put_special(struct writer *w, const struct context_file *f, int dir_f
 	return 0;
 }
 
-/* A directory that is there keeps its attributes; a new one gets the source's. */
+/* One that is there gets the source's attributes as well, as BuildKit has it; what a symlink of the
+ * image leads to does not. */
 static int put_dir(struct writer *w, const struct context_file *f, int dir_fd, const char *name,
 		   const char *path, struct err *err)
 {
+	bool is_new = mkdirat(dir_fd, name, 0700) == 0;
 	auto_fd int fd = -1;
 	uint32_t mode = 0;
-	int rc = final_mode(w, f, &mode, err);
+	int rc;
 
+	if (!is_new && errno != EEXIST)
+		return err_sys(err, "make directory %s", path);
+	rc = final_mode(w, f, &mode, err);
 	if (rc < 0)
 		return rc;
-	if (mkdirat(dir_fd, name, 0700) < 0) {
-		if (errno != EEXIST)
-			return err_sys(err, "make directory %s", path);
+	fd = openat(dir_fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (fd < 0 && !is_new) {
 		fd = path_try_in(w->root_fd, path, O_PATH | O_DIRECTORY, 0);
 		return fd >= 0 ? 0 : err_set(err, ENOTDIR, "%s is no directory in the image", path);
 	}
-	fd = openat(dir_fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	if (fd < 0 || fchown(fd, owner(w, w->uid, f->uid), owner(w, w->gid, f->gid)) < 0 ||
 	    fchmod(fd, mode) < 0)
 		return err_sys(err, "directory %s", path);
@@ -282,11 +286,14 @@ static int put_tree(struct writer *w, const struct copy_item *item, const char *
 	size_t first, n, skip = *item->path ? strlen(item->path) + 1 : 0;
 	int rc = enter(w, dest, err);
 
-	context_slice(w->j->from, item->path, &first, &n);
+	context_slice(item->from, item->path, &first, &n);
 	for (size_t k = 0; k < n && rc >= 0; k++) {
-		const struct context_file *f = context_at(w->j->from, first + k);
-		auto_free char *path = path_join(dest, f->path + skip);
+		const struct context_file *f = context_at(item->from, first + k);
+		auto_free char *path = NULL;
 
+		if (item->keep && !item->keep[k])
+			continue;
+		path = path_join(dest, f->path + skip);
 		rc = put(w, f, path, err);
 	}
 	return rc;
@@ -300,7 +307,7 @@ static int put_archive(struct writer *w, const struct context_file *f, const cha
 	auto_fd int fd = -1, dir = -1;
 	int rc;
 
-	if (!w->j->is_add || !S_ISREG(f->mode))
+	if (!w->j->unpack || !S_ISREG(f->mode))
 		return 0;
 	fd = source_open(w, f, err);
 	if (fd < 0)
@@ -337,6 +344,7 @@ static int put_item(struct writer *w, const struct copy_item *item, const char *
 	auto_free char *path = NULL;
 	int rc;
 
+	w->item = item;
 	if (item->is_dir)
 		return put_tree(w, item, dest, err);
 	rc = put_archive(w, item->file, dest, err);
@@ -423,4 +431,22 @@ int copy_write(struct copy_job *j, int dest_fd, struct err *err)
 	for (size_t i = 0; i < j->doc_names.n && rc >= 0; i++)
 		rc = put_doc(&w, j->doc_names.v[i], j->doc_bodies.v[i], dest, err);
 	return rc < 0 ? rc : set_times(&w, err);
+}
+
+/* A layer's own tree is all plain files: what --link made, with its owners and times. */
+int copy_layer(struct runtime *rt, int64_t snapshot, int dest_fd, struct err *err)
+{
+	auto_copy_job struct copy_job j = { .is_tree = true, .dest = mem_str("/") };
+	auto_context struct context *tree = NULL;
+	auto_fd int fd = -1;
+	int rc = snap_fs_fd(rt->snap, snapshot, &fd, err);
+
+	if (rc >= 0)
+		rc = context_open_tree(rt, fd, &tree, err);
+	if (rc < 0)
+		return rc;
+	j.from = tree;
+	strv_add(&j.sources, "/");
+	rc = copy_resolve(&j, err);
+	return rc < 0 ? rc : copy_write(&j, dest_fd, err);
 }

@@ -31,20 +31,16 @@ static const struct flag_rule copy_flags[] = {
 	{ "from", FLAG_STRING, true },
 	{ "chown", FLAG_STRING, true },
 	{ "chmod", FLAG_STRING, true },
-	{ "link", FLAG_BOOL, .harmless = "false" },
-	{ "exclude", FLAG_LIST },
-	{ "parents", FLAG_BOOL, .harmless = "false" },
+	{ "link", FLAG_BOOL, true },
+	{ "exclude", FLAG_LIST, true },
+	{ "parents", FLAG_BOOL, true },
 	{ 0 },
 };
 static const struct flag_rule add_flags[] = {
-	{ "chown", FLAG_STRING, true },
-	{ "chmod", FLAG_STRING, true },
-	{ "link", FLAG_BOOL, .harmless = "false" },
-	{ "exclude", FLAG_LIST },
-	{ "checksum", FLAG_STRING },
-	{ "keep-git-dir", FLAG_BOOL, .harmless = "false" },
-	{ "unpack", FLAG_BOOL },
-	{ 0 },
+	{ "chown", FLAG_STRING, true }, { "chmod", FLAG_STRING, true },
+	{ "link", FLAG_BOOL, true },    { "exclude", FLAG_LIST, true },
+	{ "checksum", FLAG_STRING },    { "keep-git-dir", FLAG_BOOL, .harmless = "false" },
+	{ "unpack", FLAG_BOOL, true },  { 0 },
 };
 static const struct flag_rule from_flags[] = {
 	{ "platform", FLAG_STRING, true },
@@ -83,6 +79,13 @@ const struct df_flag *inst_flag(const struct df_inst *i, const char *name)
 		if (!strcmp(i->flags[k].name, name))
 			return &i->flags[k];
 	return NULL;
+}
+
+int inst_flag_bool(const struct df_inst *i, const char *name, int fallback)
+{
+	const struct df_flag *f = inst_flag(i, name);
+
+	return f ? !f->value || !strcasecmp(f->value, "true") : fallback;
 }
 
 static int flag_unknown(const struct inst_ctx *x, enum df_kind kind, const char *name,

@@ -65,48 +65,64 @@ static enum how how_of(const char *p, size_t len)
 	return HOW_GLOB;
 }
 
-static int add(struct ignore *g, const char *pattern, bool negate, int line, struct err *err)
+static int add(struct ignore *g, const char *pattern, bool negate, struct err *err)
 {
 	struct rule *r;
 
 	if (g->n == PATTERNS_MAX)
-		return err_set(err, EINVAL, "line %d: more than %d patterns", line, PATTERNS_MAX);
+		return err_set(err, EINVAL, "more than %d patterns", PATTERNS_MAX);
 	/* Go checks every pattern with filepath.Match, which knows no "**". */
 	if (glob_match(pattern, ".") < 0)
-		return err_set(err, EINVAL, "line %d: bad pattern %.200s", line, pattern);
+		return err_set(err, EINVAL, "bad pattern %.200s", pattern);
 	mem_room(g->rule, g->n, g->cap);
 	r = &g->rule[g->n++];
 	*r = (struct rule){ .negate = negate, .text = mem_str(pattern), .len = strlen(pattern) };
 	r->how = how_of(pattern, r->len);
 	g->negation |= negate;
 	if (r->how == HOW_GLOB && glob_compile(pattern, true, &r->glob) < 0)
-		return err_set(err, EINVAL, "line %d: bad pattern %.200s", line, pattern);
+		return err_set(err, EINVAL, "bad pattern %.200s", pattern);
 	return 0;
+}
+
+/* Blanks around it, "!" and the leading slash are no part of it. */
+static int add_clean(struct ignore *g, char *s, bool may_negate, struct err *err)
+{
+	auto_free char *clean = NULL;
+	bool negate = may_negate && *s == '!';
+	char *p;
+
+	if (negate)
+		s = str_trim(s + 1);
+	if (!*s)
+		return err_set(err, EINVAL, "\"!\" without a pattern");
+	clean = path_clean(s);
+	p = clean;
+	if (p[0] == '/' && p[1])
+		p++;
+	return add(g, p, negate, err);
+}
+
+int ignore_add(struct ignore **g, const char *pattern, bool may_negate, struct err *err)
+{
+	auto_free char *copy = mem_str(pattern);
+	char *s = str_trim(copy);
+
+	if (!*g)
+		*g = mem_alloc(sizeof(**g));
+	return *s ? add_clean(*g, s, may_negate, err) : 0;
 }
 
 /* One line without its end. */
 static int add_line(struct ignore *g, char *s, int line, struct err *err)
 {
-	auto_free char *clean = NULL;
-	bool negate;
-	char *p;
+	int rc;
 
 	/* A comment starts in the first column; " #x" is a pattern. */
 	if (*s == '#')
 		return 0;
 	s = str_trim(s);
-	if (!*s)
-		return 0;
-	negate = *s == '!';
-	if (negate)
-		s = str_trim(s + 1);
-	if (!*s)
-		return err_set(err, EINVAL, "line %d: \"!\" without a pattern", line);
-	clean = path_clean(s);
-	p = clean;
-	if (p[0] == '/' && p[1])
-		p++;
-	return add(g, p, negate, line, err);
+	rc = *s ? add_clean(g, s, true, err) : 0;
+	return rc < 0 ? err_ctx(err, "line %d", line) : 0;
 }
 
 int ignore_parse(const char *text, size_t len, struct ignore **ret, struct err *err)

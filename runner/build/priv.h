@@ -78,6 +78,8 @@ void inst_clear(struct df_inst *i);
 int flag_parse(const struct inst_ctx *x, struct df_inst *i, const char *word, struct err *err);
 /* The flag as given, or NULL. */
 const struct df_flag *inst_flag(const struct df_inst *i, const char *name);
+/* Of a flag that is true or false: fallback when it is not given. */
+int inst_flag_bool(const struct df_inst *i, const char *name, int fallback);
 /* Understood by the parser but not executed by this version? */
 bool inst_flag_is_executed(enum df_kind kind, const struct df_flag *f);
 /* What an ONBUILD row of an image config holds: the trigger with its heredocs. The caller owns it.
@@ -194,6 +196,8 @@ int context_digest(struct context *c, struct context_file *files, size_t n, stru
  * stays the caller's. */
 int context_open_tree(struct runtime *rt, int root_fd, struct context **ret, struct err *err);
 int context_walk_beneath(struct context *c, const char *path, struct err *err);
+/* path alone, without what is in it. 0 when it is no directory. */
+int context_add_dir(struct context *c, const char *path, struct err *err);
 /* The files beneath "dir/" (dir "" is all) among those walked: a slice. */
 void context_slice(const struct context *c, const char *dir, size_t *ret_first, size_t *ret_n);
 struct context_file *context_find(const struct context *c, const char *path);
@@ -205,20 +209,26 @@ struct context_file *context_at(const struct context *c, size_t i);
  * snapshot.
  */
 struct copy_item {
-	char *path; /* beneath the root, no symlink in it; "" is the root itself */
-	char *name; /* base name at the destination */
-	bool is_dir;
+	struct context *from;
+	char *path;                /* beneath the root, no symlink in it; "" is the root itself */
+	char *name;                /* base name at the destination */
+	bool is_dir, is_owned;     /* is_owned: the source's owners and devices count */
 	struct context_file *file; /* !is_dir */
+	struct ignore *only;       /* --parents: what of a directory is meant; NULL: all */
+	bool *keep; /* for each file of the directory's slice: is it copied? NULL: all are */
 };
 struct copy_job {
 	const struct df_inst *inst;
 	struct context *from;
 	bool is_tree;        /* a stage or image: owners and devices count */
-	bool is_add;         /* archives are unpacked */
+	bool unpack;         /* archives are unpacked */
+	bool parents, link;  /* the flags */
 	struct strv sources; /* expanded words that are no heredocs */
 	char *dest;          /* expanded; relative ones start at workdir */
 	const char *workdir;
-	char *chown, *chmod; /* expanded or NULL */
+	char *chown, *chmod;  /* expanded or NULL */
+	struct strv excludes; /* expanded */
+	struct ignore *exclude;
 	struct strv doc_names, doc_bodies;
 	struct copy_item *items;
 	size_t n_items, cap_items;
@@ -233,6 +243,8 @@ int copy_write(struct copy_job *j, int dest_fd, struct err *err);
 /* path with every symlink in it resolved beneath root_fd, without a leading slash; what is missing
  * stays as it is. */
 int copy_canonical(int root_fd, const char *path, char **ret, struct err *err);
+/* What a --link layer holds, once more. */
+int copy_layer(struct runtime *rt, int64_t snapshot, int dest_fd, struct err *err);
 
 /* Step records. */
 struct step {
@@ -389,6 +401,8 @@ struct step_run {
 	struct stage_state *st;
 	const struct df_inst *inst;
 	struct key *key, *content_key; /* content_key: NULL or a second key to look under */
+	bool link;     /* the layer is made in an empty directory and needs no parent */
+	int64_t reuse; /* link: a layer of the same content upon another parent, or 0 */
 	const char *text;
 	int64_t started_ns;
 	bool was_full; /* the file system, when the work went wrong */

@@ -91,6 +91,22 @@ static void tell_depth(struct step_run *r)
 	build_emit(r->b, &e);
 }
 
+/* A layer that was linked upon another parent serves as the source of ours. */
+static int take_content(struct step_run *r, const struct step *s, struct err *err)
+{
+	struct snap_info info = { 0 };
+	int rc = r->link ? snap_stat(r->b->rt->snap, s->snapshot, &info, err) : 0;
+
+	if (rc < 0)
+		return rc;
+	if (r->link && info.parent != r->st->snapshot) {
+		r->reuse = s->snapshot;
+		return 0;
+	}
+	rc = cache_alias(r->b->rt, r->key, s->id, err);
+	return rc < 0 ? rc : 1;
+}
+
 /* 1 when a record serves. */
 static int use_record(struct step_run *r, bool has_layer, struct err *err)
 {
@@ -104,7 +120,7 @@ static int use_record(struct step_run *r, bool has_layer, struct err *err)
 	if (rc == 0 && r->content_key) {
 		rc = cache_find(r->b->rt, r->content_key, &s, err);
 		if (rc > 0)
-			rc = cache_alias(r->b->rt, r->key, s.id, err) < 0 ? -err->code : 1;
+			rc = take_content(r, &s, err);
 	}
 	if (rc <= 0)
 		return rc;
@@ -200,6 +216,22 @@ static int work_on(struct step_run *r, int64_t id, step_work_fn *work, void *arg
 	return rc < 0 ? rc : work(m.root_fd, id, arg, err);
 }
 
+/* Into the layer's own directory: nothing of the parent is seen, which comes beneath it afterwards.
+ */
+static int work_apart(struct step_run *r, int64_t id, step_work_fn *work, void *arg,
+		      struct err *err)
+{
+	struct snap *snap = r->b->rt->snap;
+	auto_fd int fd = -1;
+	int rc = snap_fs_fd(snap, id, &fd, err);
+
+	if (rc >= 0)
+		rc = r->reuse ? copy_layer(r->b->rt, r->reuse, fd, err) : work(fd, id, arg, err);
+	if (rc >= 0 && r->st->snapshot)
+		rc = snap_rebase(snap, id, r->st->snapshot, true, err);
+	return rc;
+}
+
 /* A program says of a full disk what it likes, so the file system is asked. */
 static bool is_full(const struct step_run *r)
 {
@@ -221,7 +253,7 @@ static int publish(struct step_run *r, int64_t id, const struct layer_info *info
 static int attempt(struct step_run *r, step_work_fn *work, void *arg, struct step *s,
 		   struct err *err)
 {
-	struct snap_new n = { .parent = r->st->snapshot, .kind = SNAP_ACTIVE };
+	struct snap_new n = { .parent = r->link ? 0 : r->st->snapshot, .kind = SNAP_ACTIVE };
 	auto_undo struct undo undo = { 0 };
 	struct layer_info info = { 0 };
 	struct drop drop;
@@ -232,7 +264,7 @@ static int attempt(struct step_run *r, step_work_fn *work, void *arg, struct ste
 		return rc;
 	drop = (struct drop){ r->b, snap.id };
 	undo_push(&undo, drop_snapshot, &drop);
-	rc = work_on(r, snap.id, work, arg, err);
+	rc = r->link ? work_apart(r, snap.id, work, arg, err) : work_on(r, snap.id, work, arg, err);
 	fault_point("build.step.worked");
 	if (rc >= 0)
 		rc = freeze(r, snap.id, &info, err);
@@ -302,7 +334,7 @@ int step_layer(struct step_run *r, step_work_fn *work, void *arg, struct err *er
 	if (rc < 0)
 		return rc;
 	stand_on(r, &s, true);
-	announce(r, &s, false, true);
+	announce(r, &s, r->reuse != 0, true);
 	tell_depth(r);
 	return workers_add(r->b->workers, s.snapshot, err);
 }

@@ -368,8 +368,10 @@ static void flags_are_cut(void **state)
 	assert_int_equal(dockerfile_parse_line("COPY --link --parents=FALSE a b", '\\', &i, &err),
 			 0);
 	assert_null(i->flags[0].value);
-	assert_false(inst_flag_is_executed(i->kind, &i->flags[0]));
-	assert_true(inst_flag_is_executed(i->kind, &i->flags[1]));
+	assert_true(inst_flag_is_executed(i->kind, &i->flags[0]));
+	assert_int_equal(inst_flag_bool(i, "link", false), true);
+	assert_int_equal(inst_flag_bool(i, "parents", true), false);
+	assert_int_equal(inst_flag_bool(i, "unpack", true), true);
 	df_inst_free(i);
 }
 
