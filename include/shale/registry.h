@@ -34,6 +34,12 @@
  *   {"id":9,"op":"cancel","of":4}; the answer to 4 is ECANCELED unless it was on its way.
  *   {"id":10,"op":"close","handle":1}; the handle ends when its last request has.
  *
+ *   {"op":"get","url":"https://host/path","user":"","password":"","ca":"PEM","etag":"",
+ *    "modified":"","max":N,"user_agent":"shale/x"} + a file to write to; no handle
+ *        -> "bytes", "etag", "modified" (as the server wrote them), "modified_s" (-1: not told), or
+ *        "same": true when it is what etag or modified name. Credentials go to the URL's own
+ *        origin; no challenge is answered. retries, backoff_ms and stall_s as for open.
+ *
  * Failures: {"id":N,"ok":false,"code":errno value,"status":HTTP status or 0,"msg":"for people",
  * "wait_s":how long the registry asked to wait, if it did}. ENOENT not there; EACCES refused;
  * EAGAIN given up after retries; EPROTO odd peer; EBADMSG wrong digest or size; EFBIG too large;
@@ -73,5 +79,6 @@ enum {
 #define REGISTRY_PUT      "put"
 #define REGISTRY_TAGS     "tags"
 #define REGISTRY_CANCEL   "cancel"
+#define REGISTRY_GET      "get"
 
 #endif

@@ -15,7 +15,7 @@
 #include <shale/base/hash.h>
 #include <shale/base/path.h>
 
-#include "priv.h"
+#include "remote.h"
 
 enum { LINKS_MAX = 40, MATCHES_MAX = 1 << 20 };
 
@@ -27,10 +27,14 @@ void copy_job_free(struct copy_job *j)
 		free(j->items[i].keep);
 		ignore_free(j->items[i].only);
 	}
+	for (size_t i = 0; j->remotes && i < j->sources.n; i++)
+		remote_free(j->remotes[i]);
+	free(j->remotes);
 	free(j->items);
 	free(j->dest);
 	free(j->chown);
 	free(j->chmod);
+	free(j->checksum);
 	strv_free(&j->sources);
 	strv_free(&j->excludes);
 	ignore_free(j->exclude);
@@ -149,7 +153,8 @@ static int expand_pattern(int root_fd, const char *pattern, struct strv *ret, st
 static struct copy_item *item_new(struct copy_job *j, struct context *from)
 {
 	mem_room(j->items, j->n_items, j->cap_items);
-	j->items[j->n_items] = (struct copy_item){ .from = from, .is_owned = j->is_tree };
+	j->items[j->n_items] =
+		(struct copy_item){ .from = from, .is_owned = j->is_tree, .unpack = j->unpack };
 	return &j->items[j->n_items++];
 }
 
@@ -225,6 +230,8 @@ static void refresh(struct copy_job *j)
 	for (size_t i = 0; i < j->n_items; i++) {
 		struct copy_item *item = &j->items[i];
 
+		if (item->remote)
+			continue;
 		if (!item->is_dir)
 			item->file = context_find(item->from, item->path);
 		else if (item->only || j->exclude)
@@ -346,6 +353,49 @@ static int resolve_source(struct copy_job *j, const char *source, struct err *er
 	return 0;
 }
 
+static bool has_local(const struct copy_job *j)
+{
+	for (size_t i = 0; i < j->sources.n; i++)
+		if (!j->remotes || !j->remotes[i])
+			return true;
+	return false;
+}
+
+/* What it is, is known; where it is, when it has been fetched. */
+static void add_remote(struct copy_job *j, struct remote *r)
+{
+	struct copy_item *item = item_new(j, NULL);
+
+	item->remote = r;
+	item->is_dir = r->u.is_git;
+	item->path = mem_str(r->u.is_git ? "" : r->file.path);
+	item->name = mem_str(r->name);
+	item->file = r->u.is_git ? NULL : &r->file;
+	/* Archives of URLs are unpacked when that is asked for. */
+	item->unpack = inst_flag_bool(j->inst, "unpack", false);
+}
+
+int copy_fetch(struct build *b, struct copy_job *j, struct err *err)
+{
+	int rc = 0;
+
+	for (size_t i = 0; i < j->n_items && rc >= 0; i++) {
+		struct copy_item *item = &j->items[i];
+
+		if (!item->remote)
+			continue;
+		rc = remote_fetch(b, item->remote, err);
+		if (rc < 0)
+			return rc;
+		item->from = item->remote->tree;
+		if (item->is_dir)
+			rc = context_walk_beneath(item->from, "", err);
+		if (rc >= 0 && item->is_dir && j->exclude)
+			find_kept(j, item);
+	}
+	return rc;
+}
+
 int copy_resolve(struct copy_job *j, struct err *err)
 {
 	struct context_file *files;
@@ -356,12 +406,15 @@ int copy_resolve(struct copy_job *j, struct err *err)
 		rc = ignore_add(&j->exclude, j->excludes.v[i], true, err);
 	if (rc < 0)
 		return err_ctx(err, "--exclude");
-	if (!j->is_tree && j->sources.n)
+	if (!j->is_tree && has_local(j))
 		rc = context_files(j->from, &files, &n, err);
 	j->many = j->sources.n + j->doc_names.n > 1;
 	for (size_t i = 0; i < j->sources.n && rc >= 0; i++)
-		rc = j->parents ? resolve_parents(j, j->sources.v[i], err)
-				: resolve_source(j, j->sources.v[i], err);
+		if (j->remotes && j->remotes[i])
+			add_remote(j, j->remotes[i]);
+		else
+			rc = j->parents ? resolve_parents(j, j->sources.v[i], err)
+					: resolve_source(j, j->sources.v[i], err);
 	if (rc < 0)
 		return rc;
 	refresh(j);
@@ -417,10 +470,19 @@ static int digest_contents(struct copy_job *j, struct err *err)
 	int rc = 0;
 
 	for (size_t i = 0; i < j->n_items && rc >= 0; i++)
-		rc = j->items[i].is_dir
+		rc = j->items[i].remote ? 0
+		     : j->items[i].is_dir
 			     ? digest_dir(&j->items[i], err)
 			     : context_digest(j->items[i].from, j->items[i].file, 1, err);
 	return rc;
+}
+
+static void digest_git(struct hash *h, const struct remote *r)
+{
+	hash_field_str(h, r->id);
+	hash_field_str(h, r->u.subdir);
+	hash_field_str(h, r->keep_git ? "git" : "");
+	hash_field_str(h, r->u.no_submodules ? "alone" : "");
 }
 
 int copy_digest(struct copy_job *j, struct digest *ret, struct err *err)
@@ -435,6 +497,10 @@ int copy_digest(struct copy_job *j, struct digest *ret, struct err *err)
 		size_t first = 0, n = 0, skip = *item->path ? strlen(item->path) + 1 : 0;
 
 		hash_field_str(h, item->is_dir ? "" : item->name);
+		if (item->remote && item->is_dir) {
+			digest_git(h, item->remote);
+			continue;
+		}
 		if (!item->is_dir) {
 			digest_file(item, h, item->file, "");
 			continue;

@@ -3,7 +3,7 @@
 #include <errno.h>
 #include <string.h>
 
-#include "priv.h"
+#include "remote.h"
 
 static int expand_flag(struct build *b, struct stage_state *st, const struct df_inst *i,
 		       const char *name, char **ret, struct err *err)
@@ -48,15 +48,58 @@ static int copy_words(struct build *b, struct stage_state *st, const struct df_i
 	if (!words.n || words.n + j->doc_names.n < 2)
 		return err_set(err, EINVAL, "%s needs a source and a destination",
 			       df_kind_name(i->kind));
-	for (size_t n = 0; n + 1 < words.n; n++) {
-		if (i->kind == DF_ADD && inst_add_is_remote(words.v[n]))
-			return err_set(err, ENOTSUP,
-				       "ADD of %s: this version of shale adds local files only",
-				       words.v[n]);
+	for (size_t n = 0; n + 1 < words.n; n++)
 		strv_add(&j->sources, words.v[n]);
-	}
 	j->dest = mem_str(words.v[words.n - 1]);
 	return 0;
+}
+
+static int check_remote(const struct df_inst *i, const struct copy_job *j, struct remote *r,
+			struct err *err)
+{
+	const struct df_flag *keep = inst_flag(i, "keep-git-dir");
+	bool wanted = inst_flag_bool(i, "keep-git-dir", r->keep_git);
+
+	if (keep && r->u.keep_git >= 0 && wanted != r->keep_git)
+		return err_set(err, EINVAL, "--keep-git-dir and the URL's query differ");
+	r->keep_git = wanted;
+	if (!j->checksum)
+		return 0;
+	if (j->sources.n + j->doc_names.n > 1)
+		return err_set(err, EINVAL, "--checksum is for a single source");
+	if (r->checksum && strcmp(r->checksum, j->checksum) != 0)
+		return err_set(err, EINVAL, "--checksum and the URL's query differ");
+	free(r->checksum);
+	r->checksum = mem_str(j->checksum);
+	return 0;
+}
+
+/* Sources that are URLs leave the list's text without what nobody may read. */
+static int copy_remotes(const struct df_inst *i, struct copy_job *j, struct err *err)
+{
+	size_t n_remote = 0;
+	int rc = 0;
+
+	j->remotes = mem_array(j->sources.n + 1, sizeof(struct remote *));
+	for (size_t n = 0; n < j->sources.n && rc >= 0; n++) {
+		struct source_url u = { 0 };
+		char *clean;
+
+		rc = source_url_parse(j->sources.v[n], &u, err);
+		if (rc <= 0)
+			continue;
+		j->remotes[n] = remote_new(&u);
+		clean = source_url_scrub(j->sources.v[n]);
+		free(j->sources.v[n]);
+		j->sources.v[n] = clean;
+		n_remote++;
+		if (i->kind != DF_ADD)
+			return err_set(err, EINVAL, "%s: COPY takes no URL, ADD does", clean);
+		rc = check_remote(i, j, j->remotes[n], err);
+	}
+	if (rc >= 0 && j->checksum && !n_remote)
+		return err_set(err, EINVAL, "--checksum is for a URL or a git repository");
+	return rc < 0 ? rc : 0;
 }
 
 static int expand_excludes(struct build *b, struct stage_state *st, const struct df_inst *i,
@@ -94,6 +137,10 @@ static int copy_prepare(struct build *b, struct stage_state *st, const struct df
 		rc = expand_flag(b, st, i, "chmod", &j->chmod, err);
 	if (rc >= 0)
 		rc = expand_excludes(b, st, i, j, err);
+	if (rc >= 0)
+		rc = expand_flag(b, st, i, "checksum", &j->checksum, err);
+	if (rc >= 0 && !inst_flag(i, "from"))
+		rc = copy_remotes(i, j, err);
 	j->workdir = st->config->workdir;
 	j->inst = i;
 	j->parents = inst_flag_bool(i, "parents", false);
@@ -101,9 +148,10 @@ static int copy_prepare(struct build *b, struct stage_state *st, const struct df
 	/* With --chmod BuildKit does not link either, and people's files rely on what they get. */
 	j->link = inst_flag_bool(i, "link", false) && !j->chmod;
 	if (rc >= 0 && j->link && j->chown && !is_numeric(j->chown))
-		return err_set(err, EINVAL,
-			       "--chown=%s: with --link the image's users are not read; use numbers",
-			       j->chown);
+		return err_set(
+			err, EINVAL,
+			"--chown=%s: with --link the image's users are not read; use numbers",
+			j->chown);
 	return rc;
 }
 
@@ -121,6 +169,10 @@ static void copy_text(const struct df_inst *i, const struct copy_job *j, const c
 		str_addf(text, " --exclude=%s", j->excludes.v[n]);
 	if (inst_flag(i, "unpack"))
 		str_addf(text, " --unpack=%s", j->unpack ? "true" : "false");
+	if (j->checksum)
+		str_addf(text, " --checksum=%s", j->checksum);
+	if (inst_flag_bool(i, "keep-git-dir", false))
+		str_add(text, " --keep-git-dir");
 	if (j->chown)
 		str_addf(text, " --chown=%s", j->chown);
 	if (j->chmod)
@@ -132,10 +184,35 @@ static void copy_text(const struct df_inst *i, const struct copy_job *j, const c
 	str_addf(text, " %s", j->dest);
 }
 
+struct copy_work {
+	struct build *b;
+	struct copy_job *j;
+};
+
 static int copy_work(int root_fd, int64_t snapshot, void *arg, struct err *err)
 {
+	struct copy_work *w = arg;
+	int rc = copy_fetch(w->b, w->j, err);
+
 	(void)snapshot;
-	return copy_write(arg, root_fd, err);
+	return rc < 0 ? rc : copy_write(w->j, root_fd, err);
+}
+
+static int copy_run(struct step_run *r, struct copy_job *j, struct err *err)
+{
+	struct copy_work w = { r->b, j };
+
+	return step_layer(r, copy_work, &w, err);
+}
+
+static int look_at_remotes(struct step_run *r, struct copy_job *j, struct err *err)
+{
+	int rc = 0;
+
+	for (size_t i = 0; j->remotes && i < j->sources.n && rc >= 0; i++)
+		if (j->remotes[i])
+			rc = remote_look(r->b, j->remotes[i], err);
+	return rc;
 }
 
 /* parent: what the layer rests on; "" for one that needs none. */
@@ -164,8 +241,10 @@ static int copy_from_context(struct step_run *r, struct copy_job *j, struct key 
 			     struct err *err)
 {
 	struct digest content = { { 0 } };
-	int rc = copy_content(j, &content, err);
+	int rc = look_at_remotes(r, j, err);
 
+	if (rc >= 0)
+		rc = copy_content(j, &content, err);
 	if (rc < 0)
 		return rc;
 	copy_key(r->key, r, j, r->st->fs_parent, NULL, &content);
@@ -173,7 +252,7 @@ static int copy_from_context(struct step_run *r, struct copy_job *j, struct key 
 		copy_key(content_key, r, j, "", "content", &content);
 		r->content_key = content_key;
 	}
-	return step_layer(r, copy_work, j, err);
+	return copy_run(r, j, err);
 }
 
 /* The source's files are read, and the step is looked up by them. */
@@ -187,7 +266,7 @@ static int copy_by_content(struct step_run *r, struct copy_job *j, struct key *c
 		return rc;
 	copy_key(content_key, r, j, j->link ? "" : r->st->fs_parent, "content", &content);
 	r->content_key = content_key;
-	return step_layer(r, copy_work, j, err);
+	return copy_run(r, j, err);
 }
 
 /* First by what the source is called, which costs nothing; then by what is in it. */
@@ -205,7 +284,7 @@ static int copy_from_tree(struct step_run *r, struct copy_job *j, const struct b
 	if (rc < 0)
 		return rc;
 	if (rc > 0)
-		return step_layer(r, copy_work, j, err);
+		return copy_run(r, j, err);
 	rc = snap_mount(r->b->rt->snap, from->snapshot, SNAP_RDONLY, &m, err);
 	if (rc >= 0)
 		rc = context_open_tree(r->b->rt, m.root_fd, &tree, err);

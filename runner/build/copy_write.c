@@ -307,7 +307,7 @@ static int put_archive(struct writer *w, const struct context_file *f, const cha
 	auto_fd int fd = -1, dir = -1;
 	int rc;
 
-	if (!w->j->unpack || !S_ISREG(f->mode))
+	if (!w->item->unpack || !S_ISREG(f->mode))
 		return 0;
 	fd = source_open(w, f, err);
 	if (fd < 0)

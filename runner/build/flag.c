@@ -37,10 +37,10 @@ static const struct flag_rule copy_flags[] = {
 	{ 0 },
 };
 static const struct flag_rule add_flags[] = {
-	{ "chown", FLAG_STRING, true }, { "chmod", FLAG_STRING, true },
-	{ "link", FLAG_BOOL, true },    { "exclude", FLAG_LIST, true },
-	{ "checksum", FLAG_STRING },    { "keep-git-dir", FLAG_BOOL, .harmless = "false" },
-	{ "unpack", FLAG_BOOL, true },  { 0 },
+	{ "chown", FLAG_STRING, true },    { "chmod", FLAG_STRING, true },
+	{ "link", FLAG_BOOL, true },       { "exclude", FLAG_LIST, true },
+	{ "checksum", FLAG_STRING, true }, { "keep-git-dir", FLAG_BOOL, true },
+	{ "unpack", FLAG_BOOL, true },     { 0 },
 };
 static const struct flag_rule from_flags[] = {
 	{ "platform", FLAG_STRING, true },

@@ -380,12 +380,6 @@ static int check_flags(struct make *m, size_t stage, const struct df_inst *i)
 						 kind, i->flags[k].name);
 	if (allow_inst(m->o->allow, m->o->network, i, &e) < 0)
 		return df_fail_inst(m->file, i, e.code, m->err, "RUN %s", e.msg);
-	for (size_t k = 0; i->kind == DF_ADD && k + 1 < i->args.n; k++)
-		if (inst_add_is_remote(i->args.v[k]))
-			return df_fail_inst_word(
-				m->file, i, i->args.v[k], ENOTSUP, m->err,
-				"ADD of a URL or git repository is not executed by this version of shale: %.100s",
-				i->args.v[k]);
 	return 0;
 }
 

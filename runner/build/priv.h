@@ -208,6 +208,8 @@ struct context_file *context_at(const struct context *c, size_t i);
  * then the items give a digest for the key, then, on a miss, they are written into the mounted
  * snapshot.
  */
+struct build;
+struct remote;
 struct copy_item {
 	struct context *from;
 	char *path;                /* beneath the root, no symlink in it; "" is the root itself */
@@ -215,19 +217,22 @@ struct copy_item {
 	bool is_dir, is_owned;     /* is_owned: the source's owners and devices count */
 	struct context_file *file; /* !is_dir */
 	struct ignore *only;       /* --parents: what of a directory is meant; NULL: all */
+	struct remote *remote; /* ADD of a URL or repository: from is its tree, once it is there */
+	bool unpack;           /* an archive is unpacked */
 	bool *keep; /* for each file of the directory's slice: is it copied? NULL: all are */
 };
 struct copy_job {
 	const struct df_inst *inst;
 	struct context *from;
-	bool is_tree;        /* a stage or image: owners and devices count */
-	bool unpack;         /* archives are unpacked */
-	bool parents, link;  /* the flags */
-	struct strv sources; /* expanded words that are no heredocs */
-	char *dest;          /* expanded; relative ones start at workdir */
+	bool is_tree;            /* a stage or image: owners and devices count */
+	bool unpack;             /* archives are unpacked */
+	bool parents, link;      /* the flags */
+	struct strv sources;     /* expanded words that are no heredocs */
+	struct remote **remotes; /* for each source; NULL for one that is here, or NULL for all */
+	char *dest;              /* expanded; relative ones start at workdir */
 	const char *workdir;
-	char *chown, *chmod;  /* expanded or NULL */
-	struct strv excludes; /* expanded */
+	char *chown, *chmod, *checksum; /* expanded or NULL */
+	struct strv excludes;           /* expanded */
 	struct ignore *exclude;
 	struct strv doc_names, doc_bodies;
 	struct copy_item *items;
@@ -239,6 +244,8 @@ void copy_job_free(struct copy_job *j);
 int copy_resolve(struct copy_job *j,
 		 struct err *err); /* -ENOENT for a source that matches nothing */
 int copy_digest(struct copy_job *j, struct digest *ret, struct err *err);
+/* On a miss, before the write: what the remote sources have. */
+int copy_fetch(struct build *b, struct copy_job *j, struct err *err);
 int copy_write(struct copy_job *j, int dest_fd, struct err *err);
 /* path with every symlink in it resolved beneath root_fd, without a leading slash; what is missing
  * stays as it is. */

@@ -8,7 +8,7 @@
 #include <shale/base/proc.h>
 
 #include "fiber.h"
-#include "priv.h"
+#include "remote.h"
 
 void stage_state_free(struct stage_state *s)
 {
@@ -56,6 +56,7 @@ static inst_fn *const inst_run[DF_KINDS] = {
 static int run_inst(struct build *b, struct stage_state *st, const struct df_inst *i,
 		    struct err *err)
 {
+	auto_free char *text = NULL;
 	int rc;
 
 	if (build_is_interrupted(b))
@@ -63,7 +64,11 @@ static int run_inst(struct build *b, struct stage_state *st, const struct df_ins
 	if (!inst_run[i->kind])
 		return err_set(err, EINVAL, "%s cannot stand here", df_kind_name(i->kind));
 	rc = inst_run[i->kind](b, st, i, err);
-	return rc < 0 ? err_ctx(err, "%s:%d: %s", b->file_name, i->line, i->text) : 0;
+	if (rc >= 0)
+		return 0;
+	/* A credential in a URL stays out of messages, and of the records that keep them. */
+	text = source_url_scrub(i->text);
+	return err_ctx(err, "%s:%d: %s", b->file_name, i->line, text);
 }
 
 static int base_image(struct build *b, struct stage_state *st, const char *ref,

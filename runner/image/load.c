@@ -22,6 +22,7 @@
 #include <shale/base/hash.h>
 #include <shale/base/path.h>
 #include <shale/base/proc.h>
+#include <shale/base/scratch.h>
 #include <shale/base/undo.h>
 #include <shale/layer.h>
 #include <shale/snap.h>
@@ -290,63 +291,6 @@ int image_load_one(const struct image_load *ld, const struct image_loaded *l, st
 
 /* --- the archive --- */
 
-/* tmp/<pid>.<start>.<random>/: the name tells whose it is. */
-struct scratch {
-	int tmp_fd, fd;
-	char name[64];
-};
-
-static void scratch_close(struct scratch *s)
-{
-	struct err ignored = { 0 };
-
-	if (s->fd >= 0)
-		fs_remove_tree(s->tmp_fd, s->name, &ignored);
-	fd_close(&s->fd);
-	fd_close(&s->tmp_fd);
-}
-
-/* What a load that was killed has left. */
-static void scratch_sweep(int tmp_fd)
-{
-	auto_strv struct strv names = { 0 };
-	struct err ignored = { 0 };
-
-	fs_list(tmp_fd, ".", &names, &ignored);
-	for (size_t i = 0; i < names.n; i++) {
-		char *end, *rest;
-		long pid = strtol(names.v[i], &end, 10);
-		uint64_t start = *end == '.' ? strtoull(end + 1, &rest, 10) : 0;
-
-		if (pid > 0 && start && !proc_is_alive((pid_t)pid, start))
-			fs_remove_tree(tmp_fd, names.v[i], &ignored);
-	}
-}
-
-static int scratch_open(struct runtime *rt, struct scratch *s, struct err *err)
-{
-	char random[9];
-	int rc;
-
-	rc = fs_mkdir(rt->root_fd, "tmp", 0700, err);
-	if (rc < 0)
-		return rc;
-	s->tmp_fd = fs_open_dir(rt->root_fd, "tmp", err);
-	if (s->tmp_fd < 0)
-		return s->tmp_fd;
-	scratch_sweep(s->tmp_fd);
-	proc_random_hex(random, 8);
-	snprintf(s->name, sizeof(s->name), "%d.%" PRIu64 ".%s", (int)getpid(),
-		 proc_start_time(getpid()), random);
-	rc = fs_mkdir(s->tmp_fd, s->name, 0700, err);
-	if (rc < 0)
-		return rc;
-	s->fd = openat(s->tmp_fd, s->name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-	if (s->fd < 0)
-		return err_sys(err, "open tmp/%s", s->name);
-	return 0;
-}
-
 static bool has_file(const struct image_load *ld, const char *name)
 {
 	struct err ignored = { 0 };
@@ -370,8 +314,8 @@ static int load_dir(const struct image_load *ld, struct err *err)
 static int load_tar(struct image_load *ld, int tar_fd, struct err *err)
 {
 	struct layer_apply_opts o = { .foreign = true, .rootfs = true, .parent_fd = -1 };
-	cleanup(scratch_close) struct scratch s = { .tmp_fd = -1, .fd = -1 };
-	int rc = scratch_open(ld->rt, &s, err);
+	auto_scratch struct scratch s = SCRATCH_INIT;
+	int rc = scratch_open(ld->rt->root_fd, &s, err);
 
 	if (rc >= 0)
 		rc = layer_apply(tar_fd, s.fd, &o, NULL, err);

@@ -4,8 +4,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <grp.h>
-#include <linux/capability.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -44,18 +42,6 @@ struct image_transfer {
 
 /* --- the process --- */
 
-static void drop_capabilities(void)
-{
-	struct __user_cap_header_struct head = { .version = _LINUX_CAPABILITY_VERSION_3 };
-	struct __user_cap_data_struct none[2] = { { 0 } };
-
-	for (int cap = 0; prctl(PR_CAPBSET_DROP, cap, 0, 0, 0) == 0; cap++)
-		;
-	if (sys_setgroups(0, NULL) < 0 || sys_setresgid(NOBODY) < 0 || sys_setresuid(NOBODY) < 0 ||
-	    sys_capset(&head, none) < 0 || prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
-		_exit(126);
-}
-
 /* In the child: credentials are in its memory, so it leaves no core and is no one's to trace. */
 static void become_transfer(int sock, pid_t parent, char *const paths[], char *const env[])
 {
@@ -72,7 +58,8 @@ static void become_transfer(int sock, pid_t parent, char *const paths[], char *c
 		_exit(126);
 	sys_close_range(SOCKET_FD + 1, ~0u, CLOSE_RANGE_CLOEXEC);
 	setrlimit(RLIMIT_CORE, &no_core);
-	drop_capabilities();
+	if (proc_become(NOBODY) < 0)
+		_exit(126);
 	/* After the last change of credentials, which clears it. */
 	prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
 	if (getppid() != parent)

@@ -309,7 +309,7 @@ static void refused(struct call *c)
 		redirect(c);
 		return;
 	}
-	if (status == 401 && !c->is_token && call_is_home(c))
+	if (status == 401 && !c->is_token && !c->is_web && call_is_home(c))
 		rc = auth_challenged(c, &err);
 	if (rc > 0) {
 		again(c, 0);

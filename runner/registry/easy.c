@@ -20,6 +20,8 @@ void reply_free(struct reply *r)
 	free(r->range);
 	free(r->retry_after);
 	free(r->link);
+	free(r->etag);
+	free(r->modified);
 	strv_free(&r->challenges);
 	*r = (struct reply){ .length = -1 };
 }
@@ -45,6 +47,8 @@ static void keep_header(struct reply *r, const char *name, const char *value)
 		{ "range", &r->range },
 		{ "retry-after", &r->retry_after },
 		{ "link", &r->link },
+		{ "etag", &r->etag },
+		{ "last-modified", &r->modified },
 	};
 
 	if (strcasecmp(name, "content-length") == 0)

@@ -102,7 +102,10 @@ bool url_is_same_host(const char *a, const char *b);
 int url_follow(const char *from, const char *location, bool plain_http, char **ret,
 	       struct err *err);
 char *url_with(const char *url, const char *name, const char *value); /* one more query item */
-char *url_origin(const char *url);                                    /* what messages may show */
+/* http and https with a host and without user information: host[:port]. NULL. The caller owns it.
+ */
+char *url_authority(const char *url);
+char *url_origin(const char *url); /* what messages may show */
 
 /* --- parse.c --- */
 struct challenge {
@@ -160,6 +163,8 @@ struct session {
 };
 
 struct session *session_find(struct transfer *t, int64_t handle);
+/* Of a URL that is no registry's, for one job: the fields of open count. */
+int session_for_url(struct transfer *t, const json_t *from, struct session **ret, struct err *err);
 void session_release(struct transfer *t, struct session *s);
 void session_free(struct session *s);
 
@@ -167,7 +172,8 @@ void session_free(struct session *s);
 struct reply {
 	int status;
 	int64_t length; /* -1: not told */
-	char *location, *type, *digest, *content_range, *range, *retry_after, *link;
+	char *location, *type, *digest, *content_range, *range, *retry_after, *link, *etag,
+		*modified;
 	struct strv challenges;
 	size_t n_headers, n_bytes;
 	bool is_body; /* what comes now are trailers */
@@ -218,6 +224,7 @@ struct call {
 	enum pool pool;
 	bool once;     /* its owner repeats it */
 	bool is_token; /* goes to a realm: no challenge is answered */
+	bool is_web;   /* no registry: the same */
 
 	enum call_state state;
 	int64_t at_ms;
@@ -293,7 +300,7 @@ struct job {
 	void *own; /* the operation's */
 };
 
-extern const struct op ops_fetch[], ops_push[], ops_session[], ops_tags[];
+extern const struct op ops_fetch[], ops_push[], ops_session[], ops_tags[], ops_get[];
 
 int wire_read(struct transfer *t, struct err *err);
 int wire_flush(struct transfer *t, struct err *err);

@@ -101,10 +101,19 @@ static int64_t bounded(const json_t *from, const char *key, int64_t fallback, in
 	return n < 0 ? 0 : n > max ? max : n;
 }
 
+static void read_manners(struct session *s, const json_t *from)
+{
+	const char *agent = json_get_str(from, "user_agent");
+
+	s->user_agent = mem_str(agent && is_plain(agent) && *agent ? agent : "shale");
+	s->retries = bounded(from, "retries", RETRIES, 20);
+	s->backoff_ms = bounded(from, "backoff_ms", BACKOFF_MS, 10000) + 1;
+	s->stall_ms = (bounded(from, "stall_s", STALL_S, 3600) ?: STALL_S) * 1000;
+}
+
 static int session_read(struct session *s, const json_t *from, struct err *err)
 {
 	const json_t *mirrors = json_object_get(from, "mirrors"), *m;
-	const char *agent = json_get_str(from, "user_agent");
 	size_t i;
 
 	if (json_array_size(mirrors) > MIRRORS_MAX)
@@ -114,10 +123,7 @@ static int session_read(struct session *s, const json_t *from, struct err *err)
 			   m) if (endpoint_read(&s->eps[s->n_eps++], m, err) < 0) return -err->code;
 	s->push = json_get_bool(from, "push");
 	s->is_login = json_get_bool(from, "verify");
-	s->user_agent = mem_str(agent && is_plain(agent) && *agent ? agent : "shale");
-	s->retries = bounded(from, "retries", RETRIES, 20);
-	s->backoff_ms = bounded(from, "backoff_ms", BACKOFF_MS, 10000) + 1;
-	s->stall_ms = (bounded(from, "stall_s", STALL_S, 3600) ?: STALL_S) * 1000;
+	read_manners(s, from);
 	return endpoint_read(&s->eps[s->n_eps++], from, err);
 }
 
@@ -171,6 +177,51 @@ static int op_open(struct job *j, struct err *err)
 	c = call_new(s, &s->eps[s->n_eps - 1], "GET", mem_fmt("%s/v2/", s->eps[s->n_eps - 1].base));
 	j->call = c;
 	call_go(j->t, c, &verify_ops, j);
+	return 0;
+}
+
+static int web_endpoint(struct endpoint *ep, const json_t *from, struct err *err)
+{
+	const char *url = json_get_str(from, "url");
+	char *host = url ? url_authority(url) : NULL;
+
+	if (!host)
+		return err_set(err, EINVAL, "no URL that can be fetched");
+	ep->host = host;
+	ep->repo = mem_str("");
+	ep->base = url_origin(url);
+	ep->plain_http = str_starts(ep->base, "http://");
+	ep->user = field(from, "user");
+	ep->password = field(from, "password");
+	ep->identity_token = mem_str("");
+	ep->ca = field(from, "ca");
+	ep->cert = field(from, "cert");
+	ep->key = field(from, "key");
+	/* Given by whoever wrote the URL: not asked for first. */
+	ep->auth = *ep->user || *ep->password ? AUTH_BASIC : AUTH_UNKNOWN;
+	if (strchr(ep->user, ':') || !is_plain(ep->user) || !is_plain(ep->password))
+		return err_set(err, EINVAL, "a user name or password that no header can hold");
+	return 0;
+}
+
+int session_for_url(struct transfer *t, const json_t *from, struct session **ret, struct err *err)
+{
+	struct session *s = mem_alloc(sizeof(*s));
+	int rc;
+
+	s->eps = mem_array(1, sizeof(*s->eps));
+	s->n_eps = 1;
+	rc = web_endpoint(&s->eps[0], from, err);
+	if (rc < 0) {
+		session_free(s);
+		return rc;
+	}
+	read_manners(s, from);
+	s->users = 1;
+	s->is_closing = true; /* it ends with its job */
+	s->next = t->sessions;
+	t->sessions = s;
+	*ret = s;
 	return 0;
 }
 

@@ -129,6 +129,24 @@ bool url_is_same_origin(const char *a, const char *b)
 	       same_part(x, y, CURLUPART_SCHEME);
 }
 
+char *url_authority(const char *url)
+{
+	auto_url CURLU *u = url_parse(url);
+	auto_free char *scheme = NULL, *host = NULL, *port = NULL, *user = NULL;
+	auto_free char *all = NULL;
+
+	if (!u)
+		return NULL;
+	scheme = url_part(u, CURLUPART_SCHEME, 0);
+	host = url_part(u, CURLUPART_HOST, 0);
+	port = url_part(u, CURLUPART_PORT, 0);
+	user = url_part(u, CURLUPART_USER, 0);
+	if ((!str_eq(scheme, "http") && !str_eq(scheme, "https")) || *user)
+		return NULL;
+	all = mem_fmt("%s%s%s", host, *port ? ":" : "", port);
+	return url_is_host(all) ? take(all) : NULL;
+}
+
 char *url_origin(const char *url)
 {
 	auto_url CURLU *u = url_parse(url);

@@ -3,10 +3,12 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/capability.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/random.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -124,6 +126,19 @@ pid_t proc_spawn(const char *file, char *const argv[], const int fds[3], bool de
 	if (!detach)
 		return pid;
 	return proc_wait(pid, &code, err) < 0 ? -err->code : 0;
+}
+
+int proc_become(uid_t id)
+{
+	struct __user_cap_header_struct head = { .version = _LINUX_CAPABILITY_VERSION_3 };
+	struct __user_cap_data_struct none[2] = { { 0 } };
+
+	for (int cap = 0; prctl(PR_CAPBSET_DROP, cap, 0, 0, 0) == 0; cap++)
+		;
+	if (sys_setgroups(0, NULL) < 0 || sys_setresgid(id) < 0 || sys_setresuid(id) < 0 ||
+	    sys_capset(&head, none) < 0)
+		return -1;
+	return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
 }
 
 void proc_random_hex(char *buf, unsigned n)

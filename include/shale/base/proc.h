@@ -32,6 +32,9 @@ int proc_exit_code(int wait_status);
 pid_t proc_spawn(const char *file, char *const argv[], const int fds[3], bool detach,
 		 struct err *err);
 
+/* In a child, before exec: uid and gid id, no groups, no capability now or ever. -1 and errno. */
+int proc_become(uid_t id);
+
 /* Random lower-case hex, n characters (n even, <= 64) and a NUL. */
 void proc_random_hex(char *buf, unsigned n);
 

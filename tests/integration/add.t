@@ -1,0 +1,131 @@
+# SPDX-License-Identifier: Apache-2.0
+# shellcheck shell=sh
+# ADD of URLs and of git repositories, from servers on the loopback interface.
+. "$(dirname "$0")/lib.sh"
+base
+mkdir -p "$T/web/dir" "$T/ctx" && cd "$T/ctx" || exit 1
+printf 'hello\n' >"$T/web/hello.txt"
+touch -d '2001-02-03 04:05:06 UTC' "$T/web/hello.txt"
+printf 'blank\n' >"$T/web/a b"
+tar -cf "$T/web/x.tar" -C "$T/web" hello.txt
+sum=$(sha256sum <"$T/web/hello.txt" | cut -d' ' -f1)
+
+# a repository, served as plain files (the old protocol)
+g() { git -C "$T/repo" -c user.name=t -c user.email=t@t -c commit.gpgsign=false "$@"; }
+mkdir "$T/repo"
+g init -q -b main
+mkdir -p "$T/repo/docs/deep"
+echo one >"$T/repo/docs/a"
+echo run >"$T/repo/run.sh"
+chmod 755 "$T/repo/run.sh"
+ln -s docs/a "$T/repo/link"
+ln -s / "$T/repo/out"
+g add -A
+g commit -qm one
+g tag -a -m v1 v1
+first=$(g rev-parse HEAD)
+echo two >"$T/repo/docs/a"
+g commit -qam two
+g branch other
+git clone -q --bare "$T/repo" "$T/web/repo.git"
+git -C "$T/web/repo.git" update-server-info
+# hooks and settings of the repository must not run
+printf '#!/bin/sh\ntouch %s/pwned\n' "$T" >"$T/web/repo.git/hooks/post-checkout"
+chmod 755 "$T/web/repo.git/hooks/post-checkout"
+
+cat >"$T/server.py" <<'EOF2'
+import base64, http.server, os, sys
+root, log, ready = sys.argv[1:]
+class H(http.server.SimpleHTTPRequestHandler):
+    def __init__(self, *a): super().__init__(*a, directory=root)
+    def log_message(self, *a): pass
+    def do_GET(self):
+        with open(log, "a") as f: f.write(self.path + " " + (self.headers.get("Authorization") or "-") + "\n")
+        if self.path.startswith("/secret/"):
+            if self.headers.get("Authorization") != "Basic " + base64.b64encode(b"user:pass word").decode():
+                self.send_response(401); self.send_header("WWW-Authenticate", "Basic realm=x"); self.end_headers(); return
+            self.path = self.path[len("/secret"):]
+        if self.path == "/etag":
+            if self.headers.get("If-None-Match") == '"e1"':
+                self.send_response(304); self.end_headers(); return
+            self.send_response(200); self.send_header("ETag", '"e1"'); self.send_header("Content-Length", "4")
+            self.end_headers(); self.wfile.write(b"etag"); return
+        if self.path == "/elsewhere":
+            self.send_response(302); self.send_header("Location", "/hello.txt"); self.end_headers(); return
+        if self.path == "/file":
+            self.send_response(302); self.send_header("Location", "file:///etc/passwd"); self.end_headers(); return
+        super().do_GET()
+s = http.server.ThreadingHTTPServer(("127.0.0.1", 0), H)
+open(ready + ".tmp", "w").write(str(s.server_port))
+os.rename(ready + ".tmp", ready)
+s.serve_forever()
+EOF2
+python3 "$T/server.py" "$T/web" "$T/log" "$T/port" &
+server=$!
+undo="kill $server"
+for _ in $(seq 100); do [ ! -s "$T/port" ] || break; sleep 0.1; done
+url=http://127.0.0.1:$(cat "$T/port")
+
+build() { shale build --progress plain "$@"; }
+run() { shale run --rm --network none "$@"; }
+tree() { run "$1" sh -c "cd $2 && find . -mindepth 1 | sort | tr '\n' ' '"; }
+of() { printf '%b' "$1" >"$T/Dockerfile" && build -f "$T/Dockerfile" -t t .; }
+
+ok "ADD of URLs" of "FROM busybox\nADD $url/hello.txt $url/a%20b?q=1 /d/\nADD --chmod=640 --chown=1:2 $url/elsewhere /e\nADD $url/etag /etag\n"
+is "their names come from the path" "./a b ./hello.txt " "$(tree t /d)"
+is "mode, owner and time" "600 0:0 981173106" "$(run t stat -c '%a %u:%g %Y' /d/hello.txt)"
+is "without Last-Modified the time is 0" "0" "$(run t stat -c %Y /etag)"
+is "--chmod and --chown; redirects are followed" "640 1:2 hello" "$(run t stat -c '%a %u:%g' /e) $(run t cat /e)"
+: >"$T/log"
+ok "again" of "FROM busybox\nADD $url/hello.txt $url/a%20b?q=1 /d/\nADD --chmod=640 --chown=1:2 $url/elsewhere /e\nADD $url/etag /etag\n"
+is "is cached" 3 "$(grep -c CACHED "$T/err")"
+ok "what is known and not here" of "FROM busybox\nRUN true\nADD $url/etag /etag\n"
+is "is fetched after all" etag "$(run t cat /etag)"
+printf 'changed\n' >"$T/web/hello.txt"
+ok "a changed file" of "FROM busybox\nADD $url/hello.txt $url/a%20b?q=1 /d/\n"
+is "is seen" changed "$(run t cat /d/hello.txt)"
+printf 'hello\n' >"$T/web/hello.txt"
+ok "--checksum" of "FROM busybox\nADD --checksum=sha256:$sum $url/hello.txt /\n"
+code 1 "another --checksum" of "FROM busybox\nADD --checksum=sha256:$(echo | sha256sum | cut -d' ' -f1) $url/hello.txt /\n"
+has "is refused" "its content is sha256:$sum"
+code 1 "--checksum of a file" of "FROM busybox\nADD --checksum=sha256:$sum x /\n"
+has "makes no sense" "--checksum is for a URL"
+ok "an archive" of "FROM busybox\nADD $url/x.tar /k/\nADD --unpack=true $url/x.tar /u/\n"
+is "stays whole unless --unpack" "./x.tar ./hello.txt " "$(tree t /k)$(tree t /u)"
+code 1 "what is not there" of "FROM busybox\nADD $url/none /\n"
+has "is told" "$url/none: $url: not found"
+code 1 "a redirect to a file" of "FROM busybox\nADD $url/file /\n"
+has "is not followed" "which is not followed"
+code 1 "COPY of a URL" of "FROM busybox\nCOPY $url/hello.txt /\n"
+has "is refused" "COPY takes no URL"
+secret=http://user:pass%20word@127.0.0.1:$(cat "$T/port")/secret
+ok "a URL with a password" of "FROM busybox\nADD $secret/hello.txt /\n"
+code 1 "and its failure" of "FROM busybox\nADD $secret/none /\n"
+hasnt "names none" "pass"
+code 1 "no credential is in the store" grep -rqa "pass%20word\|pass word\|dXNlcjpwYXNzIHdvcmQ" "$SHALE_ROOT"
+
+git=$url/repo.git
+ok "ADD of a repository" of "FROM busybox\nADD $git#v1 /r/\nADD $git /h/\nADD --keep-git-dir=true --checksum=$first $git?tag=v1 /k/\nADD $git#other:docs /s/\n"
+is "has its files" "./docs ./docs/a ./link ./out ./run.sh " "$(tree t /r)"
+is "of that tag; of HEAD; of a subdirectory" "one two two" "$(run t cat /r/docs/a /h/docs/a /s/a | xargs)"
+is "with their modes" "755 644 755 0:0" "$(run t stat -c %a /r/run.sh /r/docs/a /r/docs | xargs) $(run t stat -c %u:%g /r/docs/a)"
+is "links are links" "docs/a /" "$(run t sh -c "readlink /r/link; readlink /r/out" | xargs)"
+is "--keep-git-dir" "$first" "$(run t cat /k/.git/HEAD)"
+code 1 "no hook ran" test -e "$T/pwned"
+ok "again" of "FROM busybox\nADD $git#v1 /r/\nADD $git /h/\n"
+is "is cached by commits" 2 "$(grep -c CACHED "$T/err")"
+code 1 "another commit than --checksum says" of "FROM busybox\nADD --checksum=abcdef1 $git /r/\n"
+has "is refused" "not abcdef1"
+code 1 "a symlink as subdirectory that leaves the repository" of "FROM busybox\nADD $git#main:out/etc /r/\n"
+has "is not followed" "directory /out/etc of the repository"
+code 1 ".. as subdirectory" of "FROM busybox\nADD $git#main:../../etc /r/\n"
+code 1 "a ref that is an option" of "FROM busybox\nADD $git#--upload-pack=x /r/\n"
+has "is refused" "no name of a branch"
+code 1 "a branch that is not there" of "FROM busybox\nADD $git#nope /r/\n"
+has "is told" "no branch, tag or commit nope"
+ok "a repository with a password" of "FROM busybox\nADD --keep-git-dir $secret/repo.git /r/\n"
+code 1 "is not in the image" run t grep -rq "pass" /r/.git/config
+code 1 "no credential is in the store" grep -rqa "pass%20word\|pass word\|dXNlcjpwYXNzIHdvcmQ" "$SHALE_ROOT"
+is "nothing is left in tmp" "" "$(find "$SHALE_ROOT/tmp" -mindepth 1 -maxdepth 1 -name '[0-9]*')"
+no_leaks
+done_testing
