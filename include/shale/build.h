@@ -238,6 +238,11 @@ struct build_opts {
 	/* What bases and COPY --from that are not here are pulled by (access; the rest is ours). */
 	const struct image_access *access;
 	bool pull_always, pull_never;
+	bool no_image; /* the target is only built: its layers are not hashed, no image is written
+			*/
+	/* The target's tree (O_PATH), before the image is written. May be NULL. */
+	int (*on_tree)(int root_fd, void *arg, struct err *err);
+	void *on_tree_arg;
 	build_event_fn *event;
 	void *event_arg;
 	/* Set by a signal handler: the running step is killed and build_run returns -EINTR. May be
@@ -268,7 +273,7 @@ struct build_resume {
 };
 
 struct build_result {
-	char image_id[DIGEST_STR_MAX];
+	char image_id[DIGEST_STR_MAX]; /* "" without an image */
 	char build_id[BUILD_ID_LEN +
 		      1]; /* of its record; set on failure too, "" before one was made */
 	size_t steps, cached;
@@ -285,6 +290,46 @@ void build_result_free(struct build_result *r);
  */
 int build_run(struct runtime *rt, const struct build_opts *o, struct build_result *ret,
 	      struct err *err);
+
+/* --- what a build delivers --- */
+
+enum build_output_kind {
+	BUILD_OUT_LOCAL, /* files in a directory */
+	BUILD_OUT_TAR,   /* the same as an archive */
+	BUILD_OUT_OCI,
+	BUILD_OUT_DOCKER, /* without dest: the image in the store, as ever */
+	BUILD_OUT_IMAGE,
+	BUILD_OUT_NOTHING, /* cacheonly */
+};
+struct build_output {
+	enum build_output_kind kind;
+	char *dest;        /* NULL: none; "-": standard output */
+	struct strv names; /* of an image, as given */
+	char *codec;       /* "none", "gzip", "zstd"; NULL: not asked */
+	int level;
+	bool push, is_dir, docker_types;
+	struct strv annotations; /* "k=v" of the manifest */
+};
+/* -o: "DIR", "-", or CSV "type=oci,dest=FILE,…". Pure. -EINVAL. */
+int build_output_parse(const char *text, struct build_output *ret, struct err *err);
+void build_output_free(struct build_output *o);
+/* --annotation: "[manifest:]k=v" becomes "k=v". */
+int build_annotation_parse(const char *text, struct strv *ret, struct err *err);
+
+/*
+ * What is in the tree root_fd goes beneath the directory dest_fd: files that are there are
+ * replaced, others stay; a directory never gives way to a file (-EISDIR). All of it belongs to uid
+ * and gid, so setuid and setgid bits stay behind, and devices and sockets are left out.
+ * *ret_left_out: how many. Whoever changes dest_fd meanwhile cannot lead a write outside.
+ */
+struct build_owner {
+	uint32_t uid, gid;
+};
+int build_tree_write(int root_fd, int dest_fd, const struct build_owner *owner,
+		     size_t *ret_left_out, struct err *err);
+/* The same as a tar stream, with owners, modes and devices. */
+struct sink;
+int build_tree_tar(int root_fd, struct sink *to, struct err *err);
 
 /* --- records: every build has a name, and its steps' logs stay whole as long as its record does
  * --- */

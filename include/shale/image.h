@@ -307,11 +307,13 @@ struct image_import_opts {
 int image_import(struct runtime *rt, int tar_fd, const struct image_import_opts *o,
 		 char ret_id[DIGEST_STR_MAX], struct err *err);
 
-/* How layers leave: not asked, as they came or in the usual way of where they go. */
+/* How images leave. Layers: not asked, as they came or in the usual way of where they go. */
 struct image_pack {
 	bool is_asked;
 	enum layer_codec codec;
 	int level;
+	bool docker_types;              /* a registry gets Docker's media types, not OCI's */
+	const struct strv *annotations; /* "k=v" of the manifest; NULL: none */
 };
 /* codec: "none", "gzip", "zstd", NULL: none asked for; level 0: the codec's default, which is gzip
  * where only a level is given. -EINVAL. */
@@ -321,6 +323,8 @@ enum image_format { IMAGE_DOCKER_ARCHIVE, IMAGE_OCI_ARCHIVE, IMAGE_OCI_DIR };
 struct image_save_opts {
 	enum image_format format;
 	struct image_pack pack;
+	char *ret_digest; /* DIGEST_STR_MAX bytes: the last image's manifest in OCI's formats. NULL
+			   */
 };
 /*
  * Archives to out_fd (a file or pipe), or an OCI layout into the directory out_fd, whose owner gets

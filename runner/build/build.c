@@ -135,19 +135,30 @@ static int normalize_tags(const struct build_opts *o, struct strv *ret, struct e
 	return 0;
 }
 
+static int show_tree(struct build *b, const struct stage_state *st, struct err *err)
+{
+	auto_snap_mount struct snap_mount m = SNAP_MOUNT_INIT;
+	int rc = b->o->on_tree ? snap_mount(b->rt->snap, st->snapshot, SNAP_RDONLY, &m, err) : 0;
+
+	return rc < 0 || !b->o->on_tree ? rc : b->o->on_tree(m.root_fd, b->o->on_tree_arg, err);
+}
+
 static int finish(struct build *b, const struct strv *tags, struct build_result *ret,
 		  struct err *err)
 {
 	struct stage_state *st = &b->stages[b->plan->target];
-	int rc = workers_finish(b->workers, err);
+	int rc = show_tree(b, st, err);
 
+	ret->steps = b->total;
+	ret->cached = b->cached;
+	if (rc < 0 || b->o->no_image)
+		return rc;
+	rc = workers_finish(b->workers, err);
 	if (rc >= 0)
 		rc = add_labels(b, st->config, err);
 	if (rc < 0)
 		return rc;
 	clamp_dates(b, st->config);
-	ret->steps = b->total;
-	ret->cached = b->cached;
 	return image_write(b->rt, st->config, st->snapshot, tags, ret->image_id, err);
 }
 
@@ -174,6 +185,19 @@ static int open_context(struct build *b, const char *ignore_base, struct err *er
 		      : context_ignore(b->context, ignore_base ? ignore_base : "Dockerfile", err);
 }
 
+/* The target and the stages that it is built upon. */
+static void mark_image(struct build *b)
+{
+	size_t i = b->plan->target;
+
+	for (;;) {
+		b->stages[i].is_image = !b->o->no_image;
+		if (b->plan->stages[i].base != PLAN_STAGE)
+			break;
+		i = b->plan->stages[i].base_stage;
+	}
+}
+
 static int run_plan(struct build *b, const char *ignore_base, struct build_result *ret,
 		    struct err *err)
 {
@@ -187,6 +211,7 @@ static int run_plan(struct build *b, const char *ignore_base, struct build_resul
 	if (rc < 0)
 		return rc;
 	b->stages = mem_array(b->plan->n, sizeof(*b->stages));
+	mark_image(b);
 	b->workers = workers_new(b->rt);
 	b->now_s = proc_now_ns() / 1000000000;
 	b->wall_s = b->now_s;

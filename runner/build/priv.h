@@ -320,6 +320,7 @@ void record_end(struct build *b, const struct build_result *r, const struct err 
 struct stage_state {
 	struct build *b;
 	bool begun, built;
+	bool is_image; /* its layers are the image's */
 	int64_t snapshot;
 	size_t depth; /* layers */
 	size_t step;  /* the running one's number */

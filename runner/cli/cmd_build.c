@@ -15,19 +15,19 @@
 #include <shale/container.h>
 #include <shale/sandbox.h>
 
+#include "deliver.h"
 #include "failed.h"
 #include "finish.h"
 #include "priv.h"
 #include "progress.h"
-#include "transfer.h"
 
 struct build_args {
 	struct strv tags, build_args, labels, volumes, secrets, ssh, allow, cap_add, cap_drop,
-		add_hosts, ulimits;
+		add_hosts, ulimits, outputs, annotations;
 	uint64_t jobs, shm, memory;
 	const char *file, *target, *network, *iidfile, *progress, *pull, *call;
-	const char *on_error;
-	bool resume, no_cache, check, quiet, sync, rm, force_rm, load;
+	const char *on_error, *metadata;
+	bool resume, no_cache, check, quiet, sync, rm, force_rm, load, push;
 };
 
 static const struct build_args build_defaults = { .progress = "auto",
@@ -40,6 +40,13 @@ static const struct opt build_opts[] = {
 	{ 't', "tag", OPT_STRV, AT(tags), "NAME[:TAG]", "name the image (repeatable)" },
 	{ 'f', "file", OPT_STR, AT(file), "FILE",
 	  "Dockerfile (default PATH/Dockerfile, - for standard input)" },
+	{ 'o', "output", OPT_STRV, AT(outputs), "DIR|type=...",
+	  "what to make: local, tar, oci, docker, image, registry, cacheonly" },
+	{ 0, "push", OPT_BOOL, AT(push), NULL, "send the image to the registries of its names" },
+	{ 0, "load", OPT_BOOL, AT(load), NULL, "keep the image here, besides what -o says" },
+	{ 0, "annotation", OPT_STRV, AT(annotations), "NAME=VALUE",
+	  "annotation of the manifest that leaves (repeatable)" },
+	{ 0, "metadata-file", OPT_STR, AT(metadata), "FILE", "write digests and names as JSON" },
 	{ 0, "build-arg", OPT_STRV, AT(build_args), "NAME[=VALUE]",
 	  "value of an ARG; without one from the environment" },
 	{ 0, "target", OPT_STR, AT(target), "STAGE", "stage to deliver (default the last)" },
@@ -77,11 +84,9 @@ static const struct opt build_opts[] = {
 	{ 0, "call", OPT_STR, AT(call), "WHAT",
 	  "instead of building print: check, outline or targets (,format=json)" },
 	{ 0, "sync", OPT_BOOL, AT(sync), NULL, "return when the image is on disk" },
-	/* Docker's classic builder: there never is a container between two steps here, and the
-	   image is always loaded. */
+	/* Docker's classic builder: there never is a container between two steps here. */
 	{ 0, "rm", OPT_BOOL, AT(rm), NULL, NULL },
 	{ 0, "force-rm", OPT_BOOL, AT(force_rm), NULL, NULL },
-	{ 0, "load", OPT_BOOL, AT(load), NULL, NULL },
 	{ 0 },
 };
 
@@ -248,6 +253,43 @@ static int box_make(const struct build_args *a, struct box *b, struct build_opts
 	return rc;
 }
 
+/* What happens to it once it is made. */
+static int hand_out(const struct build_args *a, struct deliver *d, const struct build_result *r,
+		    struct err *err)
+{
+	int rc = 0;
+
+	for (size_t i = 0; i < d->written.n; i++)
+		fprintf(stderr, "shale: %s\n", d->written.v[i]);
+	if (r->image_id[0])
+		rc = write_iid(a->iidfile, r->image_id, err);
+	if (rc >= 0)
+		rc = deliver_image(d, r->image_id, err);
+	if (rc >= 0 && a->metadata)
+		rc = deliver_metadata(d, r, a->metadata, err);
+	return rc;
+}
+
+static int take_outputs(const struct build_args *a, struct deliver *d, struct build_opts *o,
+			struct err *err)
+{
+	const struct deliver_asked asked = { &a->outputs, &a->tags, &a->annotations, a->push,
+					     a->load };
+	int rc = deliver_parse(d, &asked, err);
+
+	if (rc >= 0 && a->quiet && d->has_stdout && d->wants_image)
+		rc = err_set(err, EINVAL, "-q prints the ID where -o writes an archive");
+	if (rc < 0)
+		return rc;
+	o->tags = d->names;
+	o->no_image = !d->wants_image;
+	if (!d->wants_tree)
+		return 0;
+	o->on_tree = deliver_tree;
+	o->on_tree_arg = d;
+	return 0;
+}
+
 static int build(struct cli *c, struct build_args *a, const char *context, struct build_result *r,
 		 struct err *err)
 {
@@ -257,7 +299,6 @@ static int build(struct cli *c, struct build_args *a, const char *context, struc
 				.file = a->file,
 				.target = a->target,
 				.network = a->network,
-				.tags = a->tags,
 				.build_args = a->build_args,
 				.labels = a->labels,
 				.volumes = a->volumes,
@@ -267,12 +308,18 @@ static int build(struct cli *c, struct build_args *a, const char *context, struc
 				.jobs = (size_t)a->jobs,
 				.interrupted = &interrupted };
 	cleanup(transfer_access_free) struct transfer_access access = { 0 };
+	auto_deliver struct deliver deliver = { .c = c,
+						.access = &access,
+						.interrupted = &interrupted };
 	struct progress p = { 0 };
 	int rc;
 
 	if (is_call(a))
 		return call(c, a, &o, err);
 	rc = progress_begin(&p, a->quiet ? "quiet" : a->progress, err);
+	deliver.kind = p.kind;
+	if (rc >= 0)
+		rc = take_outputs(a, &deliver, &o, err);
 	if (rc >= 0)
 		rc = box_make(a, &box, &o, err);
 	if (rc >= 0)
@@ -294,7 +341,7 @@ static int build(struct cli *c, struct build_args *a, const char *context, struc
 		fprintf(stderr,
 			"shale: nothing was resumed: no step of this build is the one that %s is of\n",
 			place.ct->name);
-	return rc < 0 ? rc : write_iid(a->iidfile, r->image_id, err);
+	return rc < 0 ? rc : hand_out(a, &deliver, r, err);
 }
 
 static int build_main(struct cli *c, void *args, int argc, char **argv)

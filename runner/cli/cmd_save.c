@@ -11,8 +11,8 @@
 #include <shale/base/proc.h>
 #include <shale/image.h>
 
+#include "deliver.h"
 #include "finish.h"
-#include "priv.h"
 
 extern const struct command cmd_save;
 
@@ -91,6 +91,16 @@ static int save_dir(struct cli *c, const struct image_save_opts *o, const struct
 	return rc < 0 || !is_new ? rc : give_tree(fd, err);
 }
 
+int save_write(struct cli *c, const struct image_save_opts *o, const struct strv *names,
+	       const char *path, struct err *err)
+{
+	if (o->format == IMAGE_OCI_DIR)
+		return save_dir(c, o, names, path, err);
+	if (!path || str_eq(path, "-"))
+		return save_stdout(c, o, names, err);
+	return save_file(c, o, names, path, err);
+}
+
 static int save(struct cli *c, const struct save_args *a, const struct strv *names, struct err *err)
 {
 	static const struct {
@@ -113,12 +123,9 @@ static int save(struct cli *c, const struct save_args *a, const struct strv *nam
 			       "--format: \"%s\" is not docker-archive, oci-archive or oci-dir",
 			       a->format);
 	o.format = formats[i].format;
-	if (o.format == IMAGE_OCI_DIR)
-		return a->output ? save_dir(c, &o, names, a->output, err)
-				 : err_set(err, EINVAL, "oci-dir needs -o DIRECTORY");
-	if (!a->output || str_eq(a->output, "-"))
-		return save_stdout(c, &o, names, err);
-	return save_file(c, &o, names, a->output, err);
+	if (o.format == IMAGE_OCI_DIR && !a->output)
+		return err_set(err, EINVAL, "oci-dir needs -o DIRECTORY");
+	return save_write(c, &o, names, a->output, err);
 }
 
 static int save_main(struct cli *c, void *args, int argc, char **argv)

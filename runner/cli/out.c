@@ -268,16 +268,27 @@ void out_row_take(json_t *row, const char *key, char *value)
 }
 
 /* SUDO_UID is only heeded by root, who could give files away anyhow. */
-int out_give_to_user(int fd, struct err *err)
+bool out_user(uint32_t *ret_uid, uint32_t *ret_gid)
 {
 	const char *uid_text = secure_getenv("SUDO_UID"), *gid_text = secure_getenv("SUDO_GID");
 	uint64_t uid, gid;
 
-	if (geteuid() != 0 || str_to_u64(uid_text, 10, UINT32_MAX - 1, &uid) < 0 ||
+	*ret_uid = geteuid();
+	*ret_gid = getegid();
+	if (*ret_uid != 0 || str_to_u64(uid_text, 10, UINT32_MAX - 1, &uid) < 0 ||
 	    str_to_u64(gid_text, 10, UINT32_MAX - 1, &gid) < 0)
-		return 0;
-	if (fchownat(fd, "", (uid_t)uid, (gid_t)gid, AT_EMPTY_PATH) < 0)
-		return err_sys(err, "give a file to uid %u", (unsigned)uid);
+		return false;
+	*ret_uid = (uint32_t)uid;
+	*ret_gid = (uint32_t)gid;
+	return true;
+}
+
+int out_give_to_user(int fd, struct err *err)
+{
+	uint32_t uid, gid;
+
+	if (out_user(&uid, &gid) && fchownat(fd, "", uid, gid, AT_EMPTY_PATH) < 0)
+		return err_sys(err, "give a file to uid %u", uid);
 	return 0;
 }
 

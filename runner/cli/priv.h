@@ -215,6 +215,9 @@ struct output {
 void output_cleanup(struct output *o);
 int output_open(struct output *o, struct err *err);
 int output_commit(struct output *o, struct err *err);
+/* Whose the files are that are written for the user: under sudo of who called it (true), else ours.
+ */
+bool out_user(uint32_t *ret_uid, uint32_t *ret_gid);
 /* Under sudo, what fd is of becomes that user's. */
 int out_give_to_user(int fd, struct err *err);
 

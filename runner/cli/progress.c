@@ -227,13 +227,14 @@ void progress_end(struct progress *p, const struct build_result *r)
 	if (!r && p->tail.len)
 		fprintf(stderr, "%s\n", str_get(&p->tail));
 	if (r && p->kind == PROGRESS_QUIET)
-		printf("%s\n", r->image_id);
+		printf("%s%s", r->image_id, r->image_id[0] ? "\n" : "");
 	else if (r && p->kind == PROGRESS_JSON)
 		fprintf(stderr,
 			"{\"event\":\"image\",\"id\":\"%s\",\"cached\":%zu,\"total\":%zu,\"build\":\"%s\"}\n",
 			r->image_id, r->cached, r->steps, r->build_id);
 	else if (r)
-		fprintf(stderr, "%s in %.2fs, cached %zu of %zu, build %s\n", r->image_id, took,
-			r->cached, r->steps, r->build_id);
+		fprintf(stderr, "%s in %.2fs, cached %zu of %zu, build %s\n",
+			r->image_id[0] ? r->image_id : "no image", took, r->cached, r->steps,
+			r->build_id);
 	str_free(&p->tail);
 }

@@ -257,30 +257,75 @@ int image_manifest_kept(struct runtime *rt, const char *id, const struct image_l
 
 /* --- the manifest of an image that was made here --- */
 
-static json_t *descriptor(const struct image_descriptor *b)
+bool image_pack_is_other(const struct image_pack *p)
+{
+	return p->is_asked || p->docker_types || (p->annotations && p->annotations->n);
+}
+
+void image_manifest_annotate(json_t *manifest, const struct image_pack *p)
 {
 	json_t *o = json_object();
 
-	json_set_str(o, "mediaType", b->media_type);
+	for (size_t i = 0; p->annotations && i < p->annotations->n; i++) {
+		const char *pair = p->annotations->v[i], *eq = strchr(pair, '=');
+		auto_free char *key = mem_strn(pair, (size_t)(eq - pair));
+
+		json_object_set_new(o, key, json_from_str(eq + 1));
+	}
+	if (json_object_size(o))
+		json_object_set(manifest, "annotations", o);
+	json_decref(o);
+}
+
+/* NULL: it has none, or the bytes are OCI's own business. */
+static const char *docker_type(const char *oci)
+{
+	static const char *const types[][2] = {
+		{ OCI_MANIFEST, "application/vnd.docker.distribution.manifest.v2+json" },
+		{ OCI_CONFIG, "application/vnd.docker.container.image.v1+json" },
+		{ OCI_LAYER, "application/vnd.docker.image.rootfs.diff.tar" },
+		{ OCI_LAYER "+gzip", "application/vnd.docker.image.rootfs.diff.tar.gzip" },
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(types); i++)
+		if (str_eq(types[i][0], oci))
+			return types[i][1];
+	return NULL;
+}
+
+static const char *type_for(const char *type, const struct image_pack *p)
+{
+	const char *docker = p->docker_types ? docker_type(type) : NULL;
+
+	return docker ? docker : type;
+}
+
+static json_t *descriptor(const struct image_descriptor *b, const struct image_pack *p)
+{
+	json_t *o = json_object();
+
+	json_set_str(o, "mediaType", type_for(b->media_type, p));
 	json_object_set_new(o, "digest", json_string(digest_str(&b->digest)));
 	json_object_set_new(o, "size", json_integer((json_int_t)b->size));
 	return o;
 }
 
-void image_manifest_write(const struct image_descriptor *desc, size_t n, struct image_document *ret)
+void image_manifest_write(const struct image_descriptor *desc, size_t n, const struct image_pack *p,
+			  struct image_document *ret)
 {
 	auto_json json_t *o = json_object();
 	json_t *list = json_array();
 
 	json_object_set_new(o, "schemaVersion", json_integer(2));
-	json_object_set_new(o, "mediaType", json_string(OCI_MANIFEST));
-	json_object_set_new(o, "config", descriptor(&desc[n]));
+	json_object_set_new(o, "mediaType", json_string(type_for(OCI_MANIFEST, p)));
+	json_object_set_new(o, "config", descriptor(&desc[n], p));
 	json_object_set_new(o, "layers", list);
 	for (size_t i = 0; i < n; i++)
-		json_array_append_new(list, descriptor(&desc[i]));
+		json_array_append_new(list, descriptor(&desc[i], p));
+	image_manifest_annotate(o, p);
 	ret->text = json_text(o);
 	ret->len = strlen(ret->text);
-	ret->media_type = mem_str(OCI_MANIFEST);
+	ret->media_type = mem_str(type_for(OCI_MANIFEST, p));
 	hash_bytes(ret->text, ret->len, &ret->digest);
 }
 
@@ -331,6 +376,6 @@ int image_manifest_local(struct runtime *rt, const char *name, const struct imag
 	list.n = n + 1;
 	rc = describe(rt, img, layers, n, list.v, err);
 	if (rc >= 0)
-		image_manifest_write(list.v, n, ret);
+		image_manifest_write(list.v, n, &(struct image_pack){ 0 }, ret);
 	return rc < 0 ? rc : 0;
 }

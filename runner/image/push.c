@@ -92,7 +92,7 @@ static int finish(struct push *p, struct image_kept *kept, struct err *err)
 		p->manifest = kept->doc;
 		kept->doc = (struct image_document){ 0 };
 	} else {
-		image_manifest_write(p->desc, p->n_layers, &p->manifest);
+		image_manifest_write(p->desc, p->n_layers, &p->o->pack, &p->manifest);
 	}
 	rc = image_send_manifest(&p->send, &p->manifest, p->remote.tag, err);
 	return rc < 0 ? rc
@@ -105,7 +105,7 @@ static int send_all(struct push *p, struct err *err)
 	cleanup(image_kept_free) struct image_kept kept = { .rather = p->doc };
 	int rc = 0;
 
-	if (!p->o->pack.is_asked)
+	if (!image_pack_is_other(&p->o->pack))
 		rc = image_manifest_kept(p->rt, p->img->id, p->layers, p->n_layers, &kept, err);
 	p->desc = mem_array(p->n_layers + 1, sizeof(*p->desc));
 	for (size_t i = 0; rc >= 0 && i < p->n_layers; i++)

@@ -199,8 +199,11 @@ struct image_layer_blob;
 int image_layer_form(struct runtime *rt, const struct image_layer *l, const struct image_pack *o,
 		     struct image_layer_blob *ret, struct err *err);
 /* Of n layers and, behind them, the config. */
-void image_manifest_write(const struct image_descriptor *desc, size_t n,
+void image_manifest_write(const struct image_descriptor *desc, size_t n, const struct image_pack *p,
 			  struct image_document *ret);
+/* Is a manifest asked for that is not the one that the image came with? */
+bool image_pack_is_other(const struct image_pack *p);
+void image_manifest_annotate(json_t *manifest, const struct image_pack *p);
 /* The one that a push of that name would send. */
 int image_manifest_local(struct runtime *rt, const char *name, const struct image *img,
 			 struct image_document *ret, struct err *err);

@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -405,6 +406,7 @@ static int oci_written(struct save *s, const struct saved *v, json_t **ret, stru
 	json_object_set_new(o, "layers", list);
 	if (rc < 0)
 		return rc;
+	image_manifest_annotate(o, &s->o->pack);
 	text = json_text(o);
 	return oci_text(s, OCI_MANIFEST, text, ret, err);
 }
@@ -416,7 +418,7 @@ static int oci_kept(struct save *s, const struct saved *v, json_t **ret, struct 
 	cleanup(image_kept_free) struct image_kept k = { 0 };
 	int rc = 0;
 
-	if (!s->o->pack.is_asked)
+	if (!image_pack_is_other(&s->o->pack))
 		rc = image_manifest_kept(s->rt, v->img->id, v->layers, v->n, &k, err);
 	/* Not all readers of a layout take Docker's own types in it. */
 	if (rc <= 0 || !str_eq(k.doc.media_type, OCI_MANIFEST))
@@ -475,8 +477,12 @@ static int save_oci(struct save *s, struct err *err)
 		auto_json json_t *desc = NULL;
 
 		rc = oci_manifest(s, &s->v[i], &desc, err);
-		if (rc >= 0)
-			oci_entries(&s->v[i], desc, list);
+		if (rc < 0)
+			break;
+		oci_entries(&s->v[i], desc, list);
+		if (s->o->ret_digest)
+			snprintf(s->o->ret_digest, DIGEST_STR_MAX, "%s",
+				 json_get_str(desc, "digest"));
 	}
 	return rc < 0 ? rc : add_json(s, "index.json", index, err);
 }

@@ -19,5 +19,6 @@ int test_patterns(void);
 int test_mounts(void);
 int test_check(void);
 int test_corpus(void);
+int test_outputs(void);
 
 #endif
