@@ -244,7 +244,8 @@ int image_blob_walk(struct runtime *rt, store_blob_fn *fn, void *arg, struct err
 
 	if (rc >= 0) {
 		rc = store_blob_walk(rt->store, owned_one, &o, err);
-	} else if (rc == -ENOENT) { /* a layer is gone, and with it what it came from: any of them */
+	} else if (rc ==
+		   -ENOENT) { /* a layer is gone, and with it what it came from: any of them */
 		err_clear(err);
 		rc = store_blob_walk(rt->store, fn, arg, err);
 	}

@@ -55,8 +55,7 @@ static ssize_t each(const char *p, size_t n, layer_time_fn *fn, void *arg, struc
 	const char *end;
 	int64_t mtime_s;
 
-	while (n > sizeof(mtime_s) &&
-	       (end = memchr(p + sizeof(mtime_s), 0, n - sizeof(mtime_s)))) {
+	while (n > sizeof(mtime_s) && (end = memchr(p + sizeof(mtime_s), 0, n - sizeof(mtime_s)))) {
 		int rc;
 
 		memcpy(&mtime_s, p, sizeof(mtime_s));
