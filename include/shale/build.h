@@ -184,6 +184,7 @@ enum build_event_kind {
 	BUILD_DONE,    /* it ran: id, size_bytes, elapsed_ns */
 	BUILD_OUTPUT,  /* bytes a RUN wrote (text, len), any length */
 	BUILD_WARNING, /* text */
+	BUILD_EXPLAIN, /* why it is about to run: text */
 };
 
 struct build_event {
@@ -234,7 +235,8 @@ struct build_opts {
 	size_t n_limits;
 	uint64_t shm_bytes, memory_bytes; /* 0: 64 MiB; no limit */
 	bool no_cache;
-	size_t jobs; /* RUNs at once; 0: as many as there are cores, at least four */
+	bool explain; /* BUILD_EXPLAIN events */
+	size_t jobs;  /* RUNs at once; 0: as many as there are cores, at least four */
 	/* What bases and COPY --from that are not here are pulled by (access; the rest is ours). */
 	const struct image_access *access;
 	bool pull_always, pull_never;
@@ -344,7 +346,8 @@ enum build_status { /* stored: numbers stay */
 const char *build_status_name(enum build_status status);
 
 /* info: "file", "context", "target", "tags", "image" or "error", "total", "cached", and "steps": of
- * each "step" (its number), "text", "id", "cached", "layer", "size", "elapsed_ns", "log"; of a
+ * each "step" (its number), "text", "id", "cached", "layer", "size", "elapsed_ns", "log", "why"
+ * (--explain); of a
  * failed one also "container" and "key" (build_record_keep). */
 struct build_record {
 	char id[BUILD_ID_LEN + 1];

@@ -194,8 +194,9 @@ static int copy_work(int root_fd, int64_t snapshot, void *arg, struct err *err)
 	struct copy_work *w = arg;
 	int rc = copy_fetch(w->b, w->j, err);
 
-	(void)snapshot;
-	return rc < 0 ? rc : copy_write(w->j, root_fd, err);
+	if (rc >= 0)
+		rc = copy_write(w->j, root_fd, err);
+	return rc < 0 ? rc : sources_write(w->b->rt->snap, w->j, snapshot, err);
 }
 
 static int copy_run(struct step_run *r, struct copy_job *j, struct err *err)
@@ -301,7 +302,7 @@ int copy_step(struct build *b, struct stage_state *st, const struct df_inst *i, 
 	auto_str struct str text = { 0 };
 	auto_key struct key key = { 0 }, content_key = { 0 };
 	auto_free char *from = NULL;
-	struct step_run r = { .b = b, .st = st, .inst = i, .key = &key };
+	struct step_run r = { .b = b, .st = st, .inst = i, .key = &key, .copy = &j };
 	struct build_tree other = { 0 };
 	int rc = copy_prepare(b, st, i, &j, err);
 

@@ -247,6 +247,8 @@ int copy_digest(struct copy_job *j, struct digest *ret, struct err *err);
 /* On a miss, before the write: what the remote sources have. */
 int copy_fetch(struct build *b, struct copy_job *j, struct err *err);
 int copy_write(struct copy_job *j, int dest_fd, struct err *err);
+/* What was found, kept beside the layer for --explain. */
+int sources_write(struct snap *snap, const struct copy_job *j, int64_t snapshot, struct err *err);
 /* path with every symlink in it resolved beneath root_fd, without a leading slash; what is missing
  * stays as it is. */
 int copy_canonical(int root_fd, const char *path, char **ret, struct err *err);
@@ -327,6 +329,8 @@ struct stage_state {
 	char fs_parent[DIGEST_STR_MAX +
 		       8]; /* id of the last result that a file system step rests on */
 	char parent[DIGEST_STR_MAX + 8]; /* id of the last step of any kind */
+	/* --explain: the earlier records that stand where these two do */
+	char like[STEP_ID_LEN + 1], like_fs[STEP_ID_LEN + 1];
 	struct image_config *config;
 	struct scope scope;
 	struct strv seen; /* for messages */
@@ -374,8 +378,9 @@ struct build {
 	bool told_depth, resumed;
 	struct build_failure *failure; /* of the result */
 	int64_t now_s;                 /* of images and history: at most the epoch */
-	int64_t wall_s;                /* when the build began: for what is least recently used */
-	const int64_t *epoch; /* SOURCE_DATE_EPOCH: nothing is newer; NULL: it is not set */
+	int64_t explain_before; /* rows of steps from here on are this build's; 0: not asked yet */
+	int64_t wall_s;         /* when the build began: for what is least recently used */
+	const int64_t *epoch;   /* SOURCE_DATE_EPOCH: nothing is newer; NULL: it is not set */
 	int64_t epoch_s;
 	const char *epoch_text;
 	int self_exe, lease_fd;
@@ -413,8 +418,9 @@ struct step_run {
 	int64_t reuse; /* link: a layer of the same content upon another parent, or 0 */
 	const char *text;
 	int64_t started_ns;
-	bool was_full; /* the file system, when the work went wrong */
-	int64_t kept;  /* the snapshot of a program that failed, or 0 */
+	bool was_full;               /* the file system, when the work went wrong */
+	int64_t kept;                /* the snapshot of a program that failed, or 0 */
+	const struct copy_job *copy; /* COPY and ADD: resolved, with its digests */
 };
 int run_step(struct build *b, struct stage_state *st, const struct df_inst *i, struct err *err);
 int copy_step(struct build *b, struct stage_state *st, const struct df_inst *i, struct err *err);
@@ -428,6 +434,8 @@ int step_layer(struct step_run *r, step_work_fn *work, void *arg, struct err *er
 /* The same for a step that changes the config only. */
 int step_config(struct step_run *r, struct err *err);
 void step_begin(struct step_run *r);
+/* --explain: why this step is about to run. */
+int explain_step(struct step_run *r, struct err *err);
 /* resume.c: is this the step that was repaired; its snapshot, ready to be frozen. */
 bool step_is_resumed(const struct step_run *r);
 int step_resume(struct step_run *r, int64_t *ret_snapshot, struct err *err);

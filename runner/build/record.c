@@ -55,6 +55,13 @@ static void begin_step(struct record *r, const struct build_event *e)
 	json_array_append_new(r->steps, s);
 }
 
+static void add_why(struct record *r, json_t *s, const char *why)
+{
+	r->text_bytes += strlen(why);
+	if (r->text_bytes < TEXTS_LONG)
+		json_object_set_new(s, "why", json_from_str(why));
+}
+
 static void end_step(json_t *s, const struct build_event *e)
 {
 	json_set_str(s, "id", e->id);
@@ -73,8 +80,12 @@ void record_event(struct build *b, const struct build_event *e)
 		return;
 	if (e->kind == BUILD_STEP)
 		begin_step(r, e);
-	s = e->kind == BUILD_CACHED || e->kind == BUILD_DONE ? step_of(r, e->step) : NULL;
-	if (s)
+	if (e->kind != BUILD_CACHED && e->kind != BUILD_DONE && e->kind != BUILD_EXPLAIN)
+		return;
+	s = step_of(r, e->step);
+	if (s && e->kind == BUILD_EXPLAIN)
+		add_why(r, s, e->text);
+	else if (s)
 		end_step(s, e);
 }
 

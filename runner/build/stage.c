@@ -112,6 +112,8 @@ static int find_base(struct build *b, const struct plan_stage *ps, struct stage_
 	st->snapshot = other->snapshot;
 	st->depth = other->depth;
 	memcpy(st->fs_parent, other->fs_parent, sizeof(st->fs_parent));
+	memcpy(st->like_fs, other->like_fs, sizeof(st->like_fs));
+	memcpy(st->like, other->like_fs, sizeof(st->like));
 	for (size_t i = 0; i < other->scope.args.n; i++)
 		strv_add(&st->scope.args, other->scope.args.v[i]);
 	return 0;

@@ -160,6 +160,8 @@ int step_config(struct step_run *r, struct err *err)
 	auto_step struct step s = { .snapshot = r->st->snapshot };
 	int rc = use_record(r, false, err);
 
+	if (rc == 0)
+		rc = explain_step(r, err);
 	if (rc)
 		return rc < 0 ? rc : 0;
 	proc_random_hex(s.id, STEP_ID_LEN);
@@ -324,6 +326,8 @@ int step_layer(struct step_run *r, step_work_fn *work, void *arg, struct err *er
 		rc = step_claim(r->b, r->key, &claim, err);
 		rc = rc > 0 ? use_record(r, true, err) : rc;
 	}
+	if (rc == 0)
+		rc = explain_step(r, err);
 	if (rc)
 		return rc < 0 ? rc : 0;
 	rc = step_is_resumed(r) ? attempt_resumed(r, &s, err) : attempt(r, work, arg, &s, err);

@@ -27,7 +27,7 @@ struct build_args {
 	uint64_t jobs, shm, memory;
 	const char *file, *target, *network, *iidfile, *progress, *pull, *call;
 	const char *on_error, *metadata;
-	bool resume, no_cache, check, quiet, sync, rm, force_rm, load, push;
+	bool resume, no_cache, explain, check, quiet, sync, rm, force_rm, load, push;
 };
 
 static const struct build_args build_defaults = { .progress = "auto",
@@ -51,6 +51,7 @@ static const struct opt build_opts[] = {
 	  "value of an ARG; without one from the environment" },
 	{ 0, "target", OPT_STR, AT(target), "STAGE", "stage to deliver (default the last)" },
 	{ 0, "no-cache", OPT_BOOL, AT(no_cache), NULL, "run every step" },
+	{ 0, "explain", OPT_BOOL, AT(explain), NULL, "say of each step that runs why it does" },
 	{ 0, "jobs", OPT_U64, AT(jobs), "N",
 	  "RUN steps at once (default: a core each, at least 4)" },
 	{ 0, "network", OPT_STR, AT(network), "MODE",
@@ -305,6 +306,7 @@ static int build(struct cli *c, struct build_args *a, const char *context, struc
 				.secrets = a->secrets,
 				.ssh = a->ssh,
 				.no_cache = a->no_cache,
+				.explain = a->explain,
 				.jobs = (size_t)a->jobs,
 				.interrupted = &interrupted };
 	cleanup(transfer_access_free) struct transfer_access access = { 0 };

@@ -152,11 +152,22 @@ static void on_warning(struct progress *p, const struct build_event *e)
 	fprintf(stderr, "%sWARNING:%s %s\n", color(p, YELLOW), color(p, PLAIN), e->text);
 }
 
+/* Names come from the context: nothing that a terminal would obey. */
+static void on_explain(struct progress *p, const struct build_event *e)
+{
+	head(p, e);
+	fprintf(stderr, "%swhy:%s ", color(p, YELLOW), color(p, PLAIN));
+	for (const char *s = e->text; *s; s++)
+		fputc((unsigned char)*s < ' ' || *s == 0x7f ? '?' : *s, stderr);
+	fputc('\n', stderr);
+}
+
 static void show(struct progress *p, const struct build_event *e)
 {
 	static void (*const shows[])(struct progress * p, const struct build_event *e) = {
-		[BUILD_STEP] = on_step,     [BUILD_CACHED] = on_result,   [BUILD_DONE] = on_result,
-		[BUILD_OUTPUT] = on_output, [BUILD_WARNING] = on_warning,
+		[BUILD_STEP] = on_step,       [BUILD_CACHED] = on_result,
+		[BUILD_DONE] = on_result,     [BUILD_OUTPUT] = on_output,
+		[BUILD_WARNING] = on_warning, [BUILD_EXPLAIN] = on_explain,
 	};
 
 	shows[e->kind](p, e);
@@ -178,11 +189,10 @@ static void keep_tail(struct progress *p, const struct build_event *e)
 
 static void show_json(const struct build_event *e)
 {
-	static const char *const names[] = { [BUILD_STEP] = "step",
-					     [BUILD_CACHED] = "cached",
-					     [BUILD_DONE] = "done",
-					     [BUILD_OUTPUT] = "output",
-					     [BUILD_WARNING] = "warning" };
+	static const char *const names[] = {
+		[BUILD_STEP] = "step",     [BUILD_CACHED] = "cached",   [BUILD_DONE] = "done",
+		[BUILD_OUTPUT] = "output", [BUILD_WARNING] = "warning", [BUILD_EXPLAIN] = "explain"
+	};
 	auto_json json_t *j = json_object();
 	auto_free char *s = e->text ? mem_strn(e->text, e->len ? e->len : strlen(e->text)) : NULL;
 	auto_free char *line = NULL;
