@@ -76,7 +76,8 @@ struct layer_apply_opts {
 			 (TRAPS a) */
 	bool rootfs; /* import, ADD: a plain tree, ".wh." names are no whiteouts but refused; dir_fd
 			keeps its attributes */
-	uint64_t max_bytes; /* of regular content; 0 = the file system's free space */
+	uint64_t max_bytes; /* of regular content, which the free space limits in any case; 0: no
+			       other limit */
 	int parent_fd; /* the same directory in the parents' merged view, or -1: directories that
 			* the archive goes through without an entry get their attributes from it,
 			* and with rootfs its symlinks on the way are followed */
@@ -85,7 +86,9 @@ struct layer_apply_opts {
 /* A tar stream, compressed (gzip, zstd, xz, bzip2) or not, from tar_fd into the empty directory
  * dir_fd. ret may be NULL; its diff_id is that of the uncompressed bytes read, flags 0. -EBADMSG
  * for a damaged stream, -EPERM for an entry that would leave dir_fd, -ENOTSUP for an unknown type,
- * -EFBIG above max_bytes, -E2BIG and -ENAMETOOLONG above the limits of T17. Nothing is undone. */
+ * -EFBIG above max_bytes, the free space or
+ * what codecs may take of memory, -E2BIG and -ENAMETOOLONG above the limits of T17. Nothing is
+ * undone. */
 int layer_apply(int tar_fd, int dir_fd, const struct layer_apply_opts *o, struct layer_info *ret,
 		struct err *err);
 

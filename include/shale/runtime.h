@@ -15,7 +15,8 @@ struct runtime {
 	struct db *db;
 	struct store *store;
 	struct snap *snap;
-	unsigned driver; /* enum snap_driver, which snap was told to use */
+	unsigned driver;          /* enum snap_driver, which snap was told to use */
+	uint64_t max_layer_bytes; /* of one foreign layer's files, unpacked; 0: no limit */
 };
 
 #endif

@@ -298,7 +298,8 @@ static int copy_from_tree(struct step_run *r, struct copy_job *j, const struct b
 
 int copy_step(struct build *b, struct stage_state *st, const struct df_inst *i, struct err *err)
 {
-	auto_copy_job struct copy_job j = { .from = b->context };
+	auto_copy_job struct copy_job j = { .from = b->context,
+					    .max_bytes = b->rt->max_layer_bytes };
 	auto_str struct str text = { 0 };
 	auto_key struct key key = { 0 }, content_key = { 0 };
 	auto_free char *from = NULL;

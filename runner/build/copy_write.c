@@ -303,7 +303,9 @@ static int put_tree(struct writer *w, const struct copy_item *item, const char *
 static int put_archive(struct writer *w, const struct context_file *f, const char *dest,
 		       struct err *err)
 {
-	struct layer_apply_opts o = { .foreign = true, .rootfs = true, .parent_fd = -1 };
+	struct layer_apply_opts o = {
+		.foreign = true, .rootfs = true, .max_bytes = w->j->max_bytes, .parent_fd = -1
+	};
 	auto_fd int fd = -1, dir = -1;
 	int rc;
 

@@ -226,6 +226,7 @@ struct copy_job {
 	struct context *from;
 	bool is_tree;            /* a stage or image: owners and devices count */
 	bool unpack;             /* archives are unpacked */
+	uint64_t max_bytes;      /* of an archive's files; 0: no limit */
 	bool parents, link;      /* the flags */
 	struct strv sources;     /* expanded words that are no heredocs */
 	struct remote **remotes; /* for each source; NULL for one that is here, or NULL for all */

@@ -37,7 +37,10 @@ const struct opt cli_globals[] = {
 static int print_failure(const struct cli *c, const struct err *err, int code)
 {
 	fflush(stdout);
-	fprintf(stderr, "shale: %s\n", err->msg);
+	/* A registry, an archive or an image may have put words into it. */
+	fputs("shale: ", stderr);
+	out_clean(stderr, err->msg, false);
+	putc('\n', stderr);
 	if (c->debug)
 		fprintf(stderr, "shale: code %d (%s)\n", err->code, strerrorname_np(err->code));
 	return c->command && c->command->flags & CMD_EXIT_125 ? EXIT_SHALE : code;
@@ -116,6 +119,16 @@ int cli_open(struct cli *c, struct err *err)
 	tell_lost(db_lost(c->rt.db));
 	c->rt.driver = c->driver;
 	snap_use(c->rt.snap, c->driver);
+	return settings_parse_limit(c->settings.v[SETTING_MAX_LAYER].value, c->rt.root_fd,
+				    &c->rt.max_layer_bytes, err);
+}
+
+int cli_limit_layers(struct cli *c, const char *text, struct err *err)
+{
+	if (!text)
+		return 0;
+	if (settings_parse_limit(text, c->rt.root_fd, &c->rt.max_layer_bytes, err) < 0)
+		return err_ctx(err, "--max-layer-size");
 	return 0;
 }
 

@@ -26,7 +26,7 @@ struct build_args {
 		add_hosts, ulimits, outputs, annotations;
 	uint64_t jobs, shm, memory;
 	const char *file, *target, *network, *iidfile, *progress, *pull, *call;
-	const char *on_error, *metadata;
+	const char *on_error, *metadata, *max_layer;
 	bool resume, no_cache, explain, check, quiet, sync, rm, force_rm, load, push;
 };
 
@@ -84,6 +84,7 @@ static const struct opt build_opts[] = {
 	{ 0, "check", OPT_BOOL, AT(check), NULL, "check the Dockerfile, do not build" },
 	{ 0, "call", OPT_STR, AT(call), "WHAT",
 	  "instead of building print: check, outline or targets (,format=json)" },
+	MAX_LAYER_OPT(AT(max_layer)),
 	{ 0, "sync", OPT_BOOL, AT(sync), NULL, "return when the image is on disk" },
 	/* Docker's classic builder: there never is a container between two steps here. */
 	{ 0, "rm", OPT_BOOL, AT(rm), NULL, NULL },
@@ -359,6 +360,8 @@ static int build_main(struct cli *c, void *args, int argc, char **argv)
 	if (rc < 0)
 		return cli_usage(c, &err);
 	rc = cli_open(c, &err);
+	if (rc >= 0)
+		rc = cli_limit_layers(c, a->max_layer, &err);
 	if (rc >= 0)
 		rc = finish_begin(&finish, c, &err);
 	if (rc < 0)

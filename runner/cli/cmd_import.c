@@ -15,7 +15,7 @@ extern const struct command cmd_import;
 
 struct import_args {
 	struct strv changes;
-	const char *message;
+	const char *message, *max_layer;
 	bool sync;
 };
 
@@ -24,6 +24,7 @@ static const struct opt import_opts[] = {
 	{ 'c', "change", OPT_STRV, OFF(changes), "INSTRUCTION",
 	  "apply a Dockerfile instruction, like 'CMD [\"sh\"]' (repeatable)" },
 	{ 'm', "message", OPT_STR, OFF(message), "TEXT", "comment in the history" },
+	MAX_LAYER_OPT(OFF(max_layer)),
 	{ 0, "sync", OPT_BOOL, OFF(sync), NULL, "return when the image is on disk" },
 	{ 0 },
 };
@@ -80,7 +81,8 @@ static int import_main(struct cli *c, void *args, int argc, char **argv)
 	int code;
 
 	(void)argc;
-	if (cli_open(c, &err) < 0 || finish_begin(&finish, c, &err) < 0)
+	if (cli_open(c, &err) < 0 || cli_limit_layers(c, a->max_layer, &err) < 0 ||
+	    finish_begin(&finish, c, &err) < 0)
 		return cli_fail(c, &err);
 	code = import_from(c, a, argv, id, &err) < 0 ? cli_fail(c, &err) : 0;
 	if (!code) {

@@ -12,7 +12,7 @@
 extern const struct command cmd_load;
 
 struct load_args {
-	const char *input;
+	const char *input, *max_layer;
 	bool quiet, sync;
 };
 
@@ -21,6 +21,7 @@ static const struct opt load_opts[] = {
 	{ 'i', "input", OPT_STR, OFF(input), "FILE",
 	  "archive, or directory of an OCI layout (default standard input)" },
 	{ 'q', "quiet", OPT_BOOL, OFF(quiet), NULL, "print nothing but the names" },
+	MAX_LAYER_OPT(OFF(max_layer)),
 	{ 0, "sync", OPT_BOOL, OFF(sync), NULL, "return when the images are on disk" },
 	{ 0 },
 };
@@ -49,7 +50,8 @@ static int load_main(struct cli *c, void *args, int argc, char **argv)
 
 	(void)argc;
 	(void)argv;
-	if (cli_open(c, &err) < 0 || finish_begin(&finish, c, &err) < 0)
+	if (cli_open(c, &err) < 0 || cli_limit_layers(c, a->max_layer, &err) < 0 ||
+	    finish_begin(&finish, c, &err) < 0)
 		return cli_fail(c, &err);
 	/* What was loaded before a failure stays, and is said. */
 	if (load_from(c, a->input, &lines, &err) < 0)

@@ -8,7 +8,7 @@
 extern const struct command cmd_pull;
 
 struct pull_args {
-	const char *platform, *progress;
+	const char *platform, *progress, *max_layer;
 	bool quiet, all_tags, all_platforms, tls_verify, no_trust, sync;
 };
 
@@ -26,6 +26,7 @@ static const struct opt pull_opts[] = {
 	  "auto (default), tty, plain, json or quiet" },
 	{ 0, "tls-verify", OPT_BOOL, OFF(tls_verify), NULL,
 	  "check the registry's certificate (default true)" },
+	MAX_LAYER_OPT(OFF(max_layer)),
 	{ 0, "sync", OPT_BOOL, OFF(sync), NULL, "return when the image is on disk" },
 	{ 0, "disable-content-trust", OPT_BOOL, OFF(no_trust), NULL, NULL },
 	{ 0 },
@@ -113,7 +114,8 @@ static int pull_main(struct cli *c, void *args, int argc, char **argv)
 		err_set(&err, EINVAL, "--platform and --all-platforms exclude each other");
 	if (err.code || transfer_kind(a->progress, a->quiet, &p.kind, &err) < 0)
 		return cli_usage(c, &err);
-	if (cli_open(c, &err) < 0 || finish_begin(&finish, c, &err) < 0)
+	if (cli_open(c, &err) < 0 || cli_limit_layers(c, a->max_layer, &err) < 0 ||
+	    finish_begin(&finish, c, &err) < 0)
 		return cli_fail(c, &err);
 	transfer_access_make(c, a->tls_verify, &p.access);
 	for (int i = 0; !code && i < argc; i++)

@@ -17,19 +17,19 @@ enum { COLUMN_MIN = 10, COLUMN_GAP = 3, COLUMNS_MAX = 64 };
 
 /* An escape sequence in a label or an instruction must not move the reader's cursor or retitle the
  * window. */
-static void print_clean(const char *s, bool is_cell)
+void out_clean(FILE *to, const char *s, bool is_cell)
 {
 	for (; *s; s++) {
 		unsigned char c = (unsigned char)*s;
 		bool is_c1 = c == 0xc2 && (unsigned char)s[1] >= 0x80 && (unsigned char)s[1] < 0xa0;
 
 		if (is_c1) {
-			putchar('?');
+			putc('?', to);
 			s++;
 		} else if (c == '\n' || c == '\t') {
-			putchar(is_cell ? ' ' : c);
+			putc(is_cell ? ' ' : c, to);
 		} else {
-			putchar(c < 0x20 || c == 0x7f ? '?' : c);
+			putc(c < 0x20 || c == 0x7f ? '?' : c, to);
 		}
 	}
 }
@@ -37,7 +37,7 @@ static void print_clean(const char *s, bool is_cell)
 static void print_text(const char *s)
 {
 	if (isatty(STDOUT_FILENO))
-		print_clean(s, false);
+		out_clean(stdout, s, false);
 	else
 		fputs(s, stdout);
 }
@@ -72,7 +72,7 @@ static void print_aligned(const struct strv *lines)
 		for (size_t k = 0; k < cells.n; k++) {
 			size_t room = k < COLUMNS_MAX ? width[k] + COLUMN_GAP : 0;
 
-			print_clean(cells.v[k], true);
+			out_clean(stdout, cells.v[k], true);
 			if (room < COLUMN_MIN)
 				room = COLUMN_MIN;
 			if (k + 1 < cells.n)

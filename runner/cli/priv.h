@@ -145,6 +145,13 @@ const struct alias *help_spelling(const struct command *cmd);
 
 /* Opens the store (made where missing). Nothing happens the second time. */
 int cli_open(struct cli *c, struct err *err);
+/* After it: what --max-layer-size said, if it was given. */
+int cli_limit_layers(struct cli *c, const char *text, struct err *err);
+#define MAX_LAYER_OPT(at)                                                                          \
+	{                                                                                          \
+		0, "max-layer-size", OPT_STR, at, "SIZE",                                          \
+			"refuse a layer that unpacks to more (10GB, 10%, none)"                    \
+	}
 /* "shale: <msg>" to stderr; the exit code: 1, or 125 for CMD_EXIT_125. */
 int cli_fail(struct cli *c, const struct err *err);
 /* The same for bad usage, with the hint to --help: 2, or 125. */
@@ -189,6 +196,8 @@ struct out_list {
 int out_list(const struct out_list *o, const json_t *rows, struct err *err);
 /* One value by format ("json" or a template). */
 int out_value(const char *format, const json_t *value, struct err *err);
+/* Foreign text without control characters; in a cell neither line ends nor tabs. */
+void out_clean(FILE *to, const char *s, bool is_cell);
 /* "2 hours ago", "About a minute ago". Caller owns it. */
 char *out_ago(int64_t then_s);
 /* "2026-01-02T03:04:05Z"; Caller owns it. */

@@ -20,6 +20,7 @@ enum setting_type {
 	TYPE_BOOL,
 	TYPE_DURATION,
 	TYPE_SPACE,
+	TYPE_LIMIT,
 	TYPE_COUNT,
 	TYPE_WORDS
 };
@@ -35,6 +36,8 @@ static const struct {
 			     "overlay, fuse-overlayfs or copy" },
 	[SETTING_SYNC] = { "store", "sync", NULL, "no", TYPE_BOOL,
 			   "build, import and load wait until all is on the disk" },
+	[SETTING_MAX_LAYER] = { "store", "max-layer-size", NULL, "none", TYPE_LIMIT,
+				"what unpacks to more is not pulled, loaded, imported, added" },
 	/* BuildKit's defaults, but for the duration: layers here cost what they change. */
 	[SETTING_GC_KEEP] = { "gc", "keep-duration", NULL, "1440h", TYPE_DURATION,
 			      "build cache not used for so long goes" },
@@ -136,6 +139,14 @@ int settings_parse_space(const char *text, int root_fd, uint64_t *ret, struct er
 	return err_set(err, EINVAL, "\"%s\" is neither bytes (10GB) nor a share (10%%)", text);
 }
 
+int settings_parse_limit(const char *text, int root_fd, uint64_t *ret, struct err *err)
+{
+	if (!str_eq(text, "none"))
+		return settings_parse_space(text, root_fd, ret, err);
+	*ret = 0;
+	return 0;
+}
+
 static bool to_bool(const char *text, bool *ret)
 {
 	static const char *const words[][2] = {
@@ -170,6 +181,10 @@ static bool fits(enum setting_type type, const char *value)
 		return str_to_duration(value, &ns) == 0 && ns >= 0;
 	case TYPE_COUNT:
 		return str_to_u64(value, 10, UINT32_MAX, &number) == 0;
+	case TYPE_LIMIT:
+		if (str_eq(value, "none"))
+			return true;
+		/* fall through */
 	case TYPE_SPACE:
 		return parse_percent(value, &number) == 0 || str_to_bytes(value, &number) == 0;
 	}

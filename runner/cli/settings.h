@@ -18,6 +18,7 @@ enum setting {
 	SETTING_ROOT,
 	SETTING_DRIVER,
 	SETTING_SYNC,
+	SETTING_MAX_LAYER,
 	SETTING_GC_KEEP,
 	SETTING_GC_RESERVED,
 	SETTING_GC_MAX_USED,
@@ -63,5 +64,7 @@ int64_t settings_seconds(const struct settings *s, enum setting key);
 uint64_t settings_space(const struct settings *s, enum setting key, int root_fd);
 /* The same of a text that an option brought; -EINVAL. */
 int settings_parse_space(const char *text, int root_fd, uint64_t *ret, struct err *err);
+/* Or "none", which is 0; -EINVAL. */
+int settings_parse_limit(const char *text, int root_fd, uint64_t *ret, struct err *err);
 
 #endif

@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <sys/eventfd.h>
 #include <sys/file.h>
+#include <sys/statfs.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -50,6 +51,20 @@ static int lock_part(int dir, const char *name, int fd)
 	       ours.st_ino == theirs.st_ino;
 }
 
+/* What the manifest says comes first: a registry must not fill the disk for what cannot be whole.
+ */
+static int check_room(int fd, uint64_t bytes, struct err *err)
+{
+	struct statfs fs;
+
+	if (fstatfs(fd, &fs) < 0)
+		return err_sys(err, "free space");
+	if (bytes / (uint64_t)fs.f_bsize > (uint64_t)fs.f_bavail)
+		return err_set(err, EFBIG, "%" PRIu64 " bytes are larger than the free space",
+			       bytes);
+	return 0;
+}
+
 int image_fetch_part(struct runtime *rt, struct image_fetch *f, struct err *err)
 {
 	auto_fd int dir = open_part_dir(rt, err), fd = -1;
@@ -74,6 +89,8 @@ int image_fetch_part(struct runtime *rt, struct image_fetch *f, struct err *err)
 		if (ftruncate(fd, 0) < 0)
 			return err_sys(err, "partial layer");
 	}
+	if (check_room(fd, f->desc->size - f->have, err) < 0)
+		return err_ctx(err, "layer %.19s", digest_str(&f->desc->digest));
 	f->part_fd = fd_take(&fd);
 	return 0;
 }
@@ -223,7 +240,7 @@ static int start_thread(pthread_t *ret, void *(*fn)(void *), void *arg, struct e
 
 static int unpack(struct image_fetch *f, int tar_fd, struct err *err)
 {
-	struct layer_apply_opts o = { .foreign = true, .parent_fd = -1 };
+	struct layer_apply_opts o = { .foreign = true, .max_bytes = f->max_bytes, .parent_fd = -1 };
 	int rc = layer_apply(tar_fd, f->fs_fd, &o, &f->stream, err);
 
 	/* With damaged data the digest is what matters; otherwise no more bytes are of use. */

@@ -26,7 +26,9 @@ void image_undo_snapshot(void *arg)
 static int unpack(struct runtime *rt, int64_t snapshot, int tar_fd, struct layer_info *ret,
 		  struct err *err)
 {
-	struct layer_apply_opts o = { .foreign = true, .rootfs = true, .parent_fd = -1 };
+	struct layer_apply_opts o = {
+		.foreign = true, .rootfs = true, .max_bytes = rt->max_layer_bytes, .parent_fd = -1
+	};
 	auto_fd int fs = -1;
 	int rc;
 

@@ -92,7 +92,9 @@ static int apply(struct runtime *rt, int64_t snapshot, int64_t parent, int tar_f
 		 struct unpacked *u, struct err *err)
 {
 	auto_snap_mount struct snap_mount below = SNAP_MOUNT_INIT;
-	struct layer_apply_opts o = { .foreign = true, .parent_fd = -1 };
+	struct layer_apply_opts o = { .foreign = true,
+				      .max_bytes = rt->max_layer_bytes,
+				      .parent_fd = -1 };
 	auto_fd int fs = -1;
 	int rc;
 

@@ -206,6 +206,7 @@ static int find_present(struct pull *p, struct err *err)
 		f->desc = &p->manifest.layers[i];
 		f->net_fd = f->part_fd = f->fs_fd = f->feed_fd = -1;
 		f->done_fd = p->done_fd;
+		f->max_bytes = p->rt->max_layer_bytes;
 		p->n = i + 1;
 		hash_chain(i ? &p->chain : NULL, &f->diff_id, &chain);
 		p->chain = chain;
@@ -283,7 +284,9 @@ static int unpack_again(struct pull *p, struct image_fetch *f, struct err *err)
 {
 	struct snap_new fresh = { .kind = SNAP_ACTIVE, .parent = p->snapshot };
 	auto_snap_mount struct snap_mount below = SNAP_MOUNT_INIT;
-	struct layer_apply_opts o = { .foreign = true, .parent_fd = -1 };
+	struct layer_apply_opts o = { .foreign = true,
+				      .max_bytes = p->rt->max_layer_bytes,
+				      .parent_fd = -1 };
 	struct snap_info info;
 	int64_t old = f->snapshot;
 	int rc;

@@ -239,8 +239,9 @@ struct image_fetch {
 	/* the main thread's */
 	const struct image_descriptor *desc;
 	struct digest diff_id;
-	int64_t snapshot; /* active, without parent, until it is published */
-	int request;      /* to shale-transfer; 0: the blob is here */
+	uint64_t max_bytes; /* of its files; 0: no limit */
+	int64_t snapshot;   /* active, without parent, until it is published */
+	int request;        /* to shale-transfer; 0: the blob is here */
 	bool is_started, is_done, is_published, is_local, is_named;
 	/* the threads', while they run; fs_fd -1: it is not unpacked */
 	int net_fd, part_fd, fs_fd, feed_fd, done_fd;

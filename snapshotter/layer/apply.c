@@ -426,11 +426,14 @@ static int prepare(struct layer_apply *a, int tar_fd, int dir_fd, struct err *er
 	a->root_fd = openat(dir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (a->root_fd < 0 || fstat(a->root_fd, &st) < 0 || fstatfs(a->root_fd, &fs) < 0)
 		return err_sys(err, "open the directory to unpack into");
-	a->limit = a->o->max_bytes ? a->o->max_bytes : (uint64_t)fs.f_bavail * (uint64_t)fs.f_bsize;
+	a->limit = (uint64_t)fs.f_bavail * (uint64_t)fs.f_bsize;
+	if (a->o->max_bytes && a->o->max_bytes < a->limit)
+		a->limit = a->o->max_bytes;
 	a->has_default_acl = fgetxattr(a->root_fd, LAYER_ACL_DEFAULT, NULL, 0) >= 0;
 	/* Unless an entry says otherwise, the root keeps the time it had. */
 	layer_time_add(a, "", st.st_mtim.tv_sec);
-	return layer_stream_new(tar_fd, true, &a->tar.from, err);
+	return layer_stream_new(tar_fd, a->o->rootfs ? LAYER_HASHED : LAYER_HASHED | LAYER_NARROW,
+				&a->tar.from, err);
 }
 
 int layer_apply(int tar_fd, int dir_fd, const struct layer_apply_opts *o, struct layer_info *ret,
@@ -467,7 +470,7 @@ int layer_is_tar(int fd, struct err *err)
 	if (lseek(fd, 0, SEEK_SET) < 0)
 		return err_sys(err, "rewind");
 	/* Damaged compressed data is no tar: it is copied as the file it is. */
-	rc = layer_stream_new(fd, false, &s, &why);
+	rc = layer_stream_new(fd, 0, &s, &why);
 	if (rc >= 0)
 		n = layer_stream_read(s, block, sizeof(block), &why);
 	if ((rc < 0 || n < 0) && why.code != EBADMSG)

@@ -189,7 +189,11 @@ bool layer_same_attrs(const struct layer_attrs *a, const struct layer_attrs *b);
 struct layer_stream;
 
 #define auto_layer_stream cleanup(layer_stream_free)
-int layer_stream_new(int fd, bool with_hash, struct layer_stream **ret, struct err *err);
+enum layer_how {
+	LAYER_HASHED = 1,
+	LAYER_NARROW = 2, /* of a layer: little memory for the codec */
+};
+int layer_stream_new(int fd, unsigned how, struct layer_stream **ret, struct err *err);
 void layer_stream_free(struct layer_stream **s);
 /* Up to n bytes, fewer only at the end: the count. -EBADMSG for damage. */
 ssize_t layer_stream_read(struct layer_stream *s, void *p, size_t n, struct err *err);
@@ -310,6 +314,7 @@ struct layer_apply {
 	struct layer_times times;    /* of directories, set last */
 	uint64_t limit, bytes;       /* of content, holes and all */
 	uint64_t stored;             /* of content as the archive has it */
+	uint64_t unasked;            /* of it since the file system was asked what is free */
 	struct layer_info info;
 };
 

@@ -13,14 +13,23 @@
 #include <isa-l/igzip_lib.h>
 #include <lzma.h>
 #include <zstd.h>
+#include <zstd_errors.h>
 
 #include <shale/base/fd.h>
 #include <shale/base/hash.h>
 
 #include "priv.h"
 
-/* xz -9 needs 65 MiB to be read. */
-enum { IN_BYTES = 256 << 10, ZSTD_WINDOW_LOG_MAX = 27, XZ_MEMORY_MAX = 128 << 20 };
+/*
+ * What a codec looks back on is memory that the archive asks for. A layer gets 32 MiB, several
+ * being read side by side; what is read alone may be of xz -9, which needs 65.
+ */
+enum {
+	IN_BYTES = 256 << 10,
+	ZSTD_WINDOW_LOG_MAX = 25,
+	XZ_SMALL_MAX = 34 << 20,
+	XZ_MEMORY_MAX = 66 << 20
+};
 
 struct layer_stream;
 
@@ -34,6 +43,7 @@ struct codec {
 
 struct layer_stream {
 	int fd;
+	unsigned how; /* enum layer_how */
 	const struct codec *codec;
 	struct hash *hash;
 	uint64_t bytes;
@@ -139,6 +149,14 @@ static int zstd_open(struct layer_stream *s, struct err *err)
 	return 0;
 }
 
+static int zstd_fail(size_t rc, struct err *err)
+{
+	if (ZSTD_getErrorCode(rc) == ZSTD_error_frameParameter_windowTooLarge)
+		return err_set(err, EFBIG, "the zstd data has a window of more than %d MiB",
+			       1 << (ZSTD_WINDOW_LOG_MAX - 20));
+	return err_set(err, EBADMSG, "damaged zstd data: %s", ZSTD_getErrorName(rc));
+}
+
 static ssize_t zstd_read(struct layer_stream *s, void *p, size_t n, struct err *err)
 {
 	ZSTD_outBuffer out = { p, n, 0 };
@@ -154,8 +172,7 @@ static ssize_t zstd_read(struct layer_stream *s, void *p, size_t n, struct err *
 			return 0;
 		rc = ZSTD_decompressStream(s->zstd, &out, &in);
 		if (ZSTD_isError(rc))
-			return err_set(err, EBADMSG, "damaged zstd data: %s",
-				       ZSTD_getErrorName(rc));
+			return zstd_fail(rc, err);
 		s->at = in.pos;
 		s->is_mid = rc != 0;
 		if (!have && !out.pos)
@@ -164,11 +181,16 @@ static ssize_t zstd_read(struct layer_stream *s, void *p, size_t n, struct err *
 	return (ssize_t)out.pos;
 }
 
+static int xz_max(const struct layer_stream *s)
+{
+	return s->how & LAYER_NARROW ? XZ_SMALL_MAX : XZ_MEMORY_MAX;
+}
+
 static int xz_open(struct layer_stream *s, struct err *err)
 {
 	s->xz = mem_alloc(sizeof(*s->xz));
 	*s->xz = (lzma_stream)LZMA_STREAM_INIT;
-	if (lzma_stream_decoder(s->xz, XZ_MEMORY_MAX, LZMA_CONCATENATED) != LZMA_OK)
+	if (lzma_stream_decoder(s->xz, (uint64_t)xz_max(s), LZMA_CONCATENATED) != LZMA_OK)
 		return err_set(err, ENOMEM, "liblzma");
 	s->is_mid = true;
 	return 0;
@@ -190,7 +212,7 @@ static ssize_t xz_read(struct layer_stream *s, void *p, size_t n, struct err *er
 		s->at = s->n - s->xz->avail_in;
 		if (rc == LZMA_MEMLIMIT_ERROR)
 			return err_set(err, EFBIG, "the xz data needs more than %d MiB to be read",
-				       XZ_MEMORY_MAX >> 20);
+				       xz_max(s) >> 20);
 		if (rc == LZMA_BUF_ERROR)
 			return damaged(err, "the xz data is cut short");
 		if (rc != LZMA_OK && rc != LZMA_STREAM_END)
@@ -271,13 +293,14 @@ static const struct codec *codec_of(const struct layer_stream *s)
 	return c;
 }
 
-int layer_stream_new(int fd, bool with_hash, struct layer_stream **ret, struct err *err)
+int layer_stream_new(int fd, unsigned how, struct layer_stream **ret, struct err *err)
 {
 	auto_layer_stream struct layer_stream *s = mem_alloc(sizeof(*s));
 	int rc;
 
 	s->fd = fd;
-	if (with_hash)
+	s->how = how;
+	if (how & LAYER_HASHED)
 		s->hash = hash_new();
 	rc = (int)fill(s, err);
 	if (rc < 0)
@@ -362,7 +385,7 @@ int layer_unpack(int fd, struct sink *to, struct layer_info *ret, struct err *er
 
 	if (lseek(fd, 0, SEEK_SET) < 0)
 		return err_sys(err, "rewind");
-	rc = layer_stream_new(fd, true, &s, err);
+	rc = layer_stream_new(fd, LAYER_HASHED | LAYER_NARROW, &s, err);
 	while (rc >= 0 && (n = layer_stream_read(s, buf, IN_BYTES, err)) > 0)
 		rc = to->write(to, buf, (size_t)n, err);
 	if (rc < 0 || n < 0)

@@ -7,7 +7,9 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <string.h>
+#include <sys/statfs.h>
 #include <sys/sysmacros.h>
 #include <sys/xattr.h>
 #include <unistd.h>
@@ -18,7 +20,7 @@
 
 #include "priv.h"
 
-enum { HOLE_BLOCK = 4096 };
+enum { HOLE_BLOCK = 4096, ASK_BYTES = 16 << 20 };
 
 static int clear_way(struct layer_apply *a, const char *name, struct err *err)
 {
@@ -148,27 +150,56 @@ static int write_blocks(int fd, const char *p, size_t n, uint64_t at, uint64_t *
 	return rc < 0 ? rc : pwrite_all(fd, p + from, n - from, at + from, err);
 }
 
+/* Holes count: whoever reads the layer reads them. */
+static int check_size(struct layer_apply *a, struct err *err)
+{
+	if (a->tar.e.size <= a->limit - a->bytes)
+		return 0;
+	if (a->limit == a->o->max_bytes)
+		return err_set(err, EFBIG,
+			       "the archive's content is larger than the limit of %" PRIu64
+			       " bytes",
+			       a->limit);
+	return err_set(err, EFBIG, "the archive's content is larger than the free space");
+}
+
+/* n bytes were written, and left are still to come: others write as well, several layers maybe. */
+static int check_room(struct layer_apply *a, int fd, uint64_t n, uint64_t left, struct err *err)
+{
+	struct statfs fs;
+
+	a->unasked += n;
+	if (a->unasked < ASK_BYTES)
+		return 0;
+	a->unasked = 0;
+	if (fstatfs(fd, &fs) < 0)
+		return err_sys(err, "free space");
+	if (left / (uint64_t)fs.f_bsize > (uint64_t)fs.f_bavail)
+		return err_set(err, EFBIG, "the archive's content is larger than the free space");
+	return 0;
+}
+
 static int write_data(struct layer_apply *a, int fd, struct err *err)
 {
-	uint64_t at = 0, end = 0;
+	uint64_t at = 0, end = 0, size = a->tar.e.size;
 	const void *p;
 	ssize_t n;
-	int rc;
+	int rc = check_size(a, err);
 
-	/* Holes count: whoever reads the layer reads them. */
-	if (a->tar.e.size > a->limit - a->bytes)
-		return err_set(err, EFBIG, "the archive's content is larger than the %s",
-			       a->o->max_bytes ? "limit" : "free space");
-	a->bytes += a->tar.e.size;
+	if (rc < 0)
+		return rc;
+	a->bytes += size;
 	while ((n = layer_untar_data(&a->tar, &p, &at, err)) > 0) {
 		a->stored += (uint64_t)n;
 		rc = write_blocks(fd, p, (size_t)n, at, &end, err);
+		if (rc >= 0)
+			rc = check_room(a, fd, (uint64_t)n, size - at - (uint64_t)n, err);
 		if (rc < 0)
 			return rc;
 	}
 	if (n < 0)
 		return (int)n;
-	if (end < a->tar.e.size && ftruncate(fd, (off_t)a->tar.e.size) < 0)
+	if (end < size && ftruncate(fd, (off_t)size) < 0)
 		return err_sys(err, "truncate");
 	return 0;
 }

@@ -115,7 +115,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 	if (fd < 0)
 		return 0;
-	rc = layer_stream_new(fd, false, &s, &err);
+	rc = layer_stream_new(fd, 0, &s, &err);
 	u.from = s;
 	if (rc >= 0)
 		rc = read_entries(&u, &err);

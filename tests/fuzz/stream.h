@@ -33,7 +33,7 @@ static inline uint64_t stream_run(int fd, int *ret_rc)
 	struct err err = { 0 };
 	uint64_t sum = 0;
 	ssize_t n = 1;
-	int rc = layer_stream_new(fd, false, &s, &err);
+	int rc = layer_stream_new(fd, 0, &s, &err);
 
 	for (size_t want = 1; rc >= 0 && n > 0 && sum < OUT_MAX; want = want * 7 % 131071) {
 		n = layer_stream_read(s, buf, want, &err);

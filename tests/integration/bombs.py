@@ -33,7 +33,19 @@ def zeros(command):
     return p.stdout
 
 
+def pressed(command):
+    """A layer that a codec was told to look far back in, from a pipe: it does not know how much comes."""
+    p = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    p.stdin.write(tar(lambda t: put(t, "f", b"text")))
+    p.stdin.close()
+    return p.stdout.read()
+
+
 layer = {
+    "mib": lambda: tar(lambda t: [put(t, "f%d" % n, b"x" * 300000) for n in range(5)]),
+    "zstd-window": lambda: pressed(["zstd", "-qc", "--long=26"]),
+    "zstd-20": lambda: pressed(["zstd", "-qc", "--long=25"]),
+    "xz-9": lambda: pressed(["xz", "-9c"]),
     "gzip": lambda: zeros(["gzip", "-9nc"]),
     "zstd": lambda: zeros(["zstd", "-19qc"]),
     "pax": lambda: tar(lambda t: [put(t, "f%d" % n, pax_headers={"SCHILY.xattr.user.%d" % k: "x" * 60000 for k in range(16)})
@@ -48,7 +60,7 @@ if kind.startswith("tree-"):
 
 config = json.dumps({"os": "linux", "architecture": "amd64", "config": {},
                      "rootfs": {"type": "layers", "diff_ids": ["sha256:" + hashlib.sha256(layer).hexdigest()]}})
-manifest = json.dumps([{"Config": "c.json", "RepoTags": ["bomb:1"], "Layers": ["l.tar"]}])
+manifest = json.dumps([{"Config": "c.json", "RepoTags": ["bomb:" + (kind if kind == "mib" else "1")], "Layers": ["l.tar"]}])
 if kind == "json-depth":
     config = "[" * 1000000
 elif kind == "json-values":
