@@ -26,6 +26,11 @@ static int add_tags(const json_t *list, struct image_loaded *l, struct err *err)
 		if (rc < 0)
 			return rc;
 		strv_add_take(&l->tags, name);
+		/* Before anything is written: it would be refused at the end. */
+		if (strchr(name, '@'))
+			return err_set(err, EINVAL,
+				       "'%.200s': a name with a digest cannot be given to an image",
+				       name);
 	}
 	return 0;
 }
