@@ -235,8 +235,10 @@ struct build_opts {
 	size_t n_limits;
 	uint64_t shm_bytes, memory_bytes; /* 0: 64 MiB; no limit */
 	bool no_cache;
-	bool explain; /* BUILD_EXPLAIN events */
-	size_t jobs;  /* RUNs at once; 0: as many as there are cores, at least four */
+	struct strv no_cache_stages; /* names: these run whole */
+	const int64_t *timestamp;    /* of the image and every file that is new in it; NULL: none */
+	bool explain;                /* BUILD_EXPLAIN events */
+	size_t jobs; /* RUNs at once; 0: as many as there are cores, at least four */
 	/* What bases and COPY --from that are not here are pulled by (access; the rest is ours). */
 	const struct image_access *access;
 	bool pull_always, pull_never;

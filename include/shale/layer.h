@@ -130,6 +130,8 @@ int layer_unpack(int fd, struct sink *to, struct layer_info *ret, struct err *er
  * it is unpacked; finds the flags and sums size_bytes (content, metacopied files count in full) in
  * the same pass. */
 int layer_freeze(int upper_fd, const int64_t *epoch, struct layer_info *ret, struct err *err);
+/* The same, but every mtime becomes mtime_s. */
+int layer_freeze_at(int upper_fd, int64_t mtime_s, struct layer_info *ret, struct err *err);
 
 /* One row of a file table, valid during the callback. */
 enum layer_kind {

@@ -78,6 +78,13 @@ static int take_epoch(struct build *b, struct strv *global_args, struct err *err
 	const char *v = strv_env_get(&b->build_args, name);
 	uint64_t s;
 
+	if (b->o->timestamp) {
+		snprintf(b->timestamp_text, sizeof(b->timestamp_text), "exactly %lld",
+			 (long long)*b->o->timestamp);
+		b->epoch = b->o->timestamp;
+		b->epoch_text = b->timestamp_text;
+		return 0;
+	}
 	if (!v)
 		v = strv_env_get(global_args, name);
 	if (str_eq(v, "context")) {
@@ -105,6 +112,8 @@ static void clamp(const struct build *b, int64_t *s)
 static void clamp_dates(const struct build *b, struct image_config *c)
 {
 	clamp(b, &c->created_s);
+	if (b->o->timestamp)
+		c->created_s = *b->o->timestamp;
 	for (size_t i = 0; i < c->n_history; i++)
 		clamp(b, &c->history[i].created_s);
 }
@@ -198,6 +207,22 @@ static void mark_image(struct build *b)
 	}
 }
 
+static int mark_no_cache(struct build *b, struct err *err)
+{
+	for (size_t i = 0; i < b->plan->n; i++)
+		b->stages[i].no_cache = b->o->no_cache;
+	for (size_t i = 0; i < b->o->no_cache_stages.n; i++) {
+		const char *name = b->o->no_cache_stages.v[i];
+		int n = plan_stage_find(b->plan, name, b->plan->n);
+
+		if (n < 0)
+			return err_set(err, ENOENT, "--no-cache-filter %s: no stage has this name",
+				       name);
+		b->stages[n].no_cache = true;
+	}
+	return 0;
+}
+
 static int run_plan(struct build *b, const char *ignore_base, struct build_result *ret,
 		    struct err *err)
 {
@@ -216,9 +241,13 @@ static int run_plan(struct build *b, const char *ignore_base, struct build_resul
 	b->now_s = proc_now_ns() / 1000000000;
 	b->wall_s = b->now_s;
 	clamp(b, &b->now_s);
+	if (b->o->timestamp)
+		b->now_s = *b->o->timestamp;
 	b->target_name = b->plan->stages[b->plan->target].name;
 	b->fibers = fibers_new();
-	rc = stages_build(b, err);
+	rc = mark_no_cache(b, err);
+	if (rc >= 0)
+		rc = stages_build(b, err);
 	if (rc >= 0)
 		rc = finish(b, &tags, ret, err);
 	if (rc >= 0)

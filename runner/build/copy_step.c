@@ -280,7 +280,7 @@ static int copy_from_tree(struct step_run *r, struct copy_job *j, const struct b
 	int rc;
 
 	copy_key(r->key, r, j, r->st->fs_parent, from->result, NULL);
-	rc = r->b->o->no_cache ? 0 : cache_find(r->b->rt, r->key, &found, err);
+	rc = r->st->no_cache ? 0 : cache_find(r->b->rt, r->key, &found, err);
 	step_free(&found);
 	if (rc < 0)
 		return rc;

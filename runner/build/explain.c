@@ -376,8 +376,8 @@ int explain_step(struct step_run *r, struct err *err)
 
 	if (!r->b->o->explain)
 		return 0;
-	if (r->b->o->no_cache)
-		reasons_add(&why, "--no-cache");
+	if (r->st->no_cache)
+		reasons_add(&why, r->b->o->no_cache ? "--no-cache" : "--no-cache-filter");
 	else
 		rc = tell_record(&why, r, err);
 	e.text = str_get(&why.text);

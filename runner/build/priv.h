@@ -324,6 +324,7 @@ struct stage_state {
 	struct build *b;
 	bool begun, built;
 	bool is_image; /* its layers are the image's */
+	bool no_cache; /* every step of it runs */
 	int64_t snapshot;
 	size_t depth; /* layers */
 	size_t step;  /* the running one's number */
@@ -384,6 +385,7 @@ struct build {
 	const int64_t *epoch;   /* SOURCE_DATE_EPOCH: nothing is newer; NULL: it is not set */
 	int64_t epoch_s;
 	const char *epoch_text;
+	char timestamp_text[32];
 	int self_exe, lease_fd;
 };
 /* An image by what a Dockerfile calls it, pulled where that is wanted: its progress is the running

@@ -336,7 +336,7 @@ static int run_keys(struct run *r, struct step_run *s, struct key *content_key, 
 	bool differs;
 	int rc = run_key(r, s->key, false, &differs, err);
 
-	if (rc < 0 || !differs || r->b->o->no_cache)
+	if (rc < 0 || !differs || s->st->no_cache)
 		return rc;
 	rc = cache_find(r->b->rt, s->key, &found, err);
 	step_free(&found);

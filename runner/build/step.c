@@ -114,7 +114,7 @@ static int use_record(struct step_run *r, bool has_layer, struct err *err)
 	auto_free char *config = NULL;
 	int rc = 0;
 
-	if (r->b->o->no_cache)
+	if (r->st->no_cache)
 		return 0;
 	rc = cache_find(r->b->rt, r->key, &s, err);
 	if (rc == 0 && r->content_key) {
@@ -204,7 +204,8 @@ static int freeze(struct step_run *r, int64_t id, struct layer_info *ret, struct
 
 	if (rc < 0)
 		return rc;
-	rc = layer_freeze(fs_fd, r->b->epoch, ret, err);
+	rc = r->b->o->timestamp ? layer_freeze_at(fs_fd, *r->b->o->timestamp, ret, err)
+				: layer_freeze(fs_fd, r->b->epoch, ret, err);
 	fault_point("build.step.frozen");
 	close(fs_fd);
 	return rc < 0 ? rc : snap_commit(r->b->rt->snap, id, NULL, ret->flags, err);
@@ -322,7 +323,7 @@ int step_layer(struct step_run *r, step_work_fn *work, void *arg, struct err *er
 	auto_fd int claim = -1;
 	int rc = use_record(r, true, err);
 
-	if (rc == 0 && !r->b->o->no_cache) {
+	if (rc == 0 && !r->st->no_cache) {
 		rc = step_claim(r->b, r->key, &claim, err);
 		rc = rc > 0 ? use_record(r, true, err) : rc;
 	}

@@ -71,7 +71,7 @@ int workdir_step(struct build *b, struct stage_state *st, const struct df_inst *
 	step_begin(&r);
 	/* A record under this key means that a directory was made; without one, the tree is asked.
 	 */
-	rc = b->o->no_cache ? 0 : cache_find(b->rt, &key, &found, err);
+	rc = st->no_cache ? 0 : cache_find(b->rt, &key, &found, err);
 	step_free(&found);
 	if (rc == 0)
 		rc = has_dir(b, st, st->config->workdir, err) == 0;

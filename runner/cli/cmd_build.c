@@ -23,10 +23,10 @@
 
 struct build_args {
 	struct strv tags, build_args, labels, volumes, secrets, ssh, allow, cap_add, cap_drop,
-		add_hosts, ulimits, outputs, annotations;
+		add_hosts, ulimits, outputs, annotations, no_cache_stages;
 	uint64_t jobs, shm, memory;
 	const char *file, *target, *network, *iidfile, *progress, *pull, *call;
-	const char *on_error, *metadata, *max_layer;
+	const char *on_error, *metadata, *timestamp, *max_layer;
 	bool resume, no_cache, explain, check, quiet, sync, rm, force_rm, load, push;
 };
 
@@ -52,6 +52,10 @@ static const struct opt build_opts[] = {
 	{ 0, "target", OPT_STR, AT(target), "STAGE", "stage to deliver (default the last)" },
 	{ 0, "no-cache", OPT_BOOL, AT(no_cache), NULL, "run every step" },
 	{ 0, "explain", OPT_BOOL, AT(explain), NULL, "say of each step that runs why it does" },
+	{ 0, "no-cache-filter", OPT_STRV, AT(no_cache_stages), "STAGE",
+	  "run every step of that stage (repeatable, or a list)" },
+	{ 0, "timestamp", OPT_STR, AT(timestamp), "SECONDS",
+	  "time of the image and of every file that is new in it" },
 	{ 0, "jobs", OPT_U64, AT(jobs), "N",
 	  "RUN steps at once (default: a core each, at least 4)" },
 	{ 0, "network", OPT_STR, AT(network), "MODE",
@@ -76,7 +80,8 @@ static const struct opt build_opts[] = {
 	{ 'q', "quiet", OPT_BOOL, AT(quiet), NULL, "print the image ID only" },
 	{ 0, "progress", OPT_STR, AT(progress), "KIND", "auto, tty, plain, quiet or json" },
 	{ 0, "pull", OPT_STR, AT(pull), "POLICY",
-	  "fetch base images: always, missing (default) or never" },
+	  "fetch bases: always (--pull alone), missing (default), never",
+	  "always missing never true false" },
 	{ 0, "on-error", OPT_STR, AT(on_error), "WHAT",
 	  "what becomes of a RUN that fails: keep, shell or remove" },
 	{ 0, "resume", OPT_BOOL, AT(resume), NULL,
@@ -292,6 +297,31 @@ static int take_outputs(const struct build_args *a, struct deliver *d, struct bu
 	return 0;
 }
 
+/* What the cache and the registries are asked for, and what time it is. */
+static int take_sources(struct cli *c, struct build_args *a, struct build_opts *o,
+			int64_t *timestamp, struct err *err)
+{
+	const char *pull = a->pull ? a->pull : c->settings.v[SETTING_REGISTRY_PULL].value;
+	auto_strv struct strv stages = { 0 };
+	uint64_t s = 0;
+
+	/* docker build --pull is a switch. */
+	if (str_eq(pull, "true"))
+		pull = "always";
+	else if (str_eq(pull, "false"))
+		pull = "missing";
+	for (size_t i = 0; i < a->no_cache_stages.n; i++)
+		strv_split(&stages, a->no_cache_stages.v[i], ',');
+	strv_copy(&a->no_cache_stages, &stages);
+	o->no_cache_stages = a->no_cache_stages;
+	if (a->timestamp && str_to_u64(a->timestamp, 10, INT64_MAX / 1000000000, &s) < 0)
+		return err_set(err, EINVAL, "--timestamp %s: want seconds since 1970",
+			       a->timestamp);
+	*timestamp = (int64_t)s;
+	o->timestamp = a->timestamp ? timestamp : NULL;
+	return image_pull_policy(pull, &o->pull_always, &o->pull_never, err);
+}
+
 static int build(struct cli *c, struct build_args *a, const char *context, struct build_result *r,
 		 struct err *err)
 {
@@ -315,6 +345,7 @@ static int build(struct cli *c, struct build_args *a, const char *context, struc
 						.access = &access,
 						.interrupted = &interrupted };
 	struct progress p = { 0 };
+	int64_t timestamp = 0;
 	int rc;
 
 	if (is_call(a))
@@ -326,9 +357,7 @@ static int build(struct cli *c, struct build_args *a, const char *context, struc
 	if (rc >= 0)
 		rc = box_make(a, &box, &o, err);
 	if (rc >= 0)
-		rc = image_pull_policy(a->pull ? a->pull
-					       : c->settings.v[SETTING_REGISTRY_PULL].value,
-				       &o.pull_always, &o.pull_never, err);
+		rc = take_sources(c, a, &o, &timestamp, err);
 	if (rc >= 0 && a->resume)
 		rc = failed_find(c, context, a->file, &place, err);
 	if (rc < 0)

@@ -130,6 +130,15 @@ static int unknown_name(const struct opt *opts, const char *name, size_t len, st
 	return near ? err_hint(err, "did you mean --%s?", near) : -EINVAL;
 }
 
+/* Is next a value of an option that may stand alone? */
+static bool is_word(const struct opt *o, const char *next)
+{
+	auto_strv struct strv words = { 0 };
+
+	strv_split(&words, o->words, ' ');
+	return next && strv_has(&words, next);
+}
+
 /* --name, --name=value, --name value. Returns how many of the following words it took. */
 static int parse_long(struct opt_parse *p, const char *word, const char *next, struct err *err)
 {
@@ -148,6 +157,8 @@ static int parse_long(struct opt_parse *p, const char *word, const char *next, s
 	if (value)
 		return set_value(o, p->args, value + 1, err);
 	if (o->type == OPT_BOOL)
+		return set_value(o, p->args, "true", err);
+	if (o->words && !is_word(o, next))
 		return set_value(o, p->args, "true", err);
 	if (!next)
 		return err_set(err, EINVAL, "--%s needs a value (%s)", o->name, o->value);

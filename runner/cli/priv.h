@@ -45,6 +45,8 @@ struct opt {
 	size_t offset;     /* in the command's args */
 	const char *value; /* how --help names it: "SECONDS"; NULL for OPT_BOOL */
 	const char *help;  /* NULL: accepted but not shown */
+	const char *words; /* of a value that may be missing ("true" then): the next word is it only
+			      when it is one of these, blank-separated. NULL: it may not */
 };
 
 /*

@@ -31,6 +31,7 @@ struct level {
 
 struct freeze {
 	const int64_t *epoch;
+	bool is_exact; /* every mtime becomes the epoch */
 	struct level *v;
 	size_t n, cap;
 	struct layer_inodes inodes;
@@ -51,7 +52,7 @@ static void freeze_free(struct freeze *z)
 /* Must it be changed, and to what? */
 static bool is_cut(const struct freeze *z, const struct stat *st, int64_t *ret_s)
 {
-	bool is_after = z->epoch && st->st_mtim.tv_sec >= *z->epoch;
+	bool is_after = z->epoch && (z->is_exact || st->st_mtim.tv_sec >= *z->epoch);
 
 	*ret_s = is_after ? *z->epoch : st->st_mtim.tv_sec;
 	return st->st_mtim.tv_nsec || *ret_s != st->st_mtim.tv_sec;
@@ -158,9 +159,10 @@ static int leave(struct freeze *z, struct err *err)
 	return rc;
 }
 
-int layer_freeze(int upper_fd, const int64_t *epoch, struct layer_info *ret, struct err *err)
+static int freeze(int upper_fd, const int64_t *epoch, bool is_exact, struct layer_info *ret,
+		  struct err *err)
 {
-	auto_freeze struct freeze z = { .epoch = epoch };
+	auto_freeze struct freeze z = { .epoch = epoch, .is_exact = is_exact };
 	int rc = enter(&z, upper_fd, ".", err);
 
 	while (rc >= 0 && z.n) {
@@ -178,4 +180,14 @@ int layer_freeze(int upper_fd, const int64_t *epoch, struct layer_info *ret, str
 		return err_ctx(err, "freeze layer");
 	*ret = z.info;
 	return 0;
+}
+
+int layer_freeze(int upper_fd, const int64_t *epoch, struct layer_info *ret, struct err *err)
+{
+	return freeze(upper_fd, epoch, false, ret, err);
+}
+
+int layer_freeze_at(int upper_fd, int64_t mtime_s, struct layer_info *ret, struct err *err)
+{
+	return freeze(upper_fd, &mtime_s, true, ret, err);
 }

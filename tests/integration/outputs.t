@@ -105,6 +105,24 @@ ok "an OCI layout as a directory, and files, at once" build --target image -o ty
 is "both are there" "1.0.0 image" "$(python3 -c 'import json, sys; print(json.load(open(sys.argv[1]))["imageLayoutVersion"])' "$T/layout/oci-layout") $(cat "$T/files/image")"
 is "name= is a tag as well" "$id" "$(shale images -q --no-trunc named:1)"
 
+# --- --no-cache-filter, --timestamp, --pull ---
+ok "--no-cache-filter" build --target image -t img --no-cache-filter=make
+has "runs that stage, and what rests on it" "cached 0 of"
+code 1 "a stage that is not there" build --target image -t img --no-cache-filter=image,other
+has "is named" "--no-cache-filter other: no stage has this name"
+ok "one of several" build --target image -t img --no-cache-filter image
+has "the stages beneath come from the cache" "cached 3 of 6"
+ok "--timestamp" build --target image -t stamp --timestamp 1234567890
+first=$(shale images -q --no-trunc stamp)
+is "is the image's time" 2009-02-13T23:31:30Z "$(shale inspect --format '{{.Created}}' stamp)"
+is "and of every new file, older ones too" "1234567890 1234567890" "$(shale run --rm --network none stamp stat -c %Y /tree/sub/f /image | xargs)"
+ok "again without cache" build --target image -t stamp --timestamp 1234567890 --no-cache-filter image
+is "gives the same image" "$first" "$(shale images -q --no-trunc stamp)"
+code 1 "a time that is none" build --timestamp yesterday
+has "says so" "want seconds since 1970"
+ok "--pull=false, a switch" build --target image --pull=false -t img
+code 1 "--pull alone asks the registry" build --target image --pull -t img
+
 # --- a registry ---
 port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
 reg=127.0.0.1:$port

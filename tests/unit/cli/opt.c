@@ -14,6 +14,7 @@ struct args {
 	int number, timeout_ms;
 	uint64_t count, memory;
 	int64_t interval_ns;
+	const char *pull;
 };
 
 #define OFF(field) offsetof(struct args, field)
@@ -28,6 +29,7 @@ static const struct opt opts[] = {
 	{ 0, "count", OPT_U64, OFF(count), "N", "how many" },
 	{ 'm', "memory", OPT_BYTES, OFF(memory), "BYTES", "limit" },
 	{ 0, "interval", OPT_DURATION, OFF(interval_ns), "TIME", "pause" },
+	{ 0, "pull", OPT_STR, OFF(pull), "WORD", "or alone", "always never" },
 	{ 0, "hidden", OPT_BOOL, OFF(trunc), NULL, NULL },
 	{ 0 },
 };
@@ -125,6 +127,30 @@ static void test_values(void **state)
 	assert_int_equal(a.timeout_ms, -1);
 }
 
+static void test_value_may_be_missing(void **state)
+{
+	static const struct {
+		const char *line, *pull, *rest;
+	} cases[] = {
+		{ "--pull img", "true", "img;" },
+		{ "--pull always img", "always", "img;" },
+		{ "--pull=img x", "img", "x;" },
+		{ "img --pull", "true", "img;" },
+		{ "--pull -t always", "true", "always;" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+		struct args a = { 0 };
+		struct err err = { 0 };
+		char rest[512];
+
+		assert_int_equal(parse(cases[i].line, false, &a, rest, &err), 0);
+		assert_string_equal(a.pull, cases[i].pull);
+		assert_string_equal(rest, cases[i].rest);
+	}
+}
+
 static void test_failures(void **state)
 {
 	static const struct {
@@ -177,9 +203,13 @@ static void test_help(void **state)
 int run_opt_tests(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_forms),    cmocka_unit_test(test_cluster_with_value),
-		cmocka_unit_test(test_stop),     cmocka_unit_test(test_values),
-		cmocka_unit_test(test_failures), cmocka_unit_test(test_help),
+		cmocka_unit_test(test_forms),
+		cmocka_unit_test(test_cluster_with_value),
+		cmocka_unit_test(test_stop),
+		cmocka_unit_test(test_values),
+		cmocka_unit_test(test_value_may_be_missing),
+		cmocka_unit_test(test_failures),
+		cmocka_unit_test(test_help),
 	};
 
 	return cmocka_run_group_tests_name("opt", tests, NULL, NULL);

@@ -350,6 +350,9 @@ static void test_epoch(void **state)
 	assert_int_equal(fstatat(f->fd, "o0/fs/a/one", &st, 0), 0);
 	assert_int_equal(st.st_mtim.tv_sec, 500);
 	assert_int_equal(st.st_mtim.tv_nsec, 0);
+	ok(f, layer_freeze_at(upper, epoch, &frozen, &f->err));
+	ok(f, layer_diff(&(struct layer_source){ upper, -1, -1 }, &o, &b, &f->err));
+	assert_memory_equal(&a.diff_id, &b.diff_id, sizeof(a.diff_id));
 }
 
 static void deep(int root, void *arg)
