@@ -88,9 +88,34 @@ int sandbox_attach_at(int mount_fd, int dir_fd, const char *name)
 	return sys_move_mount(mount_fd, "", dir_fd, name, MOVE_MOUNT_F_EMPTY_PATH) < 0 ? -errno : 0;
 }
 
+/*
+ * pivot_root replaces the root that this process has. In a chroot that is not the namespace's own,
+ * which would stay beneath: a program with CAP_SYS_CHROOT climbs up to it, and who joins the
+ * namespace stands in it. So it is climbed to here, the way every chroot is left: with a working
+ * directory outside of a new one.
+ */
+static int leave_chroot(void)
+{
+	auto_fd int fd = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	struct stat at, before;
+
+	if (fd < 0 || chroot("/proc") < 0 || fchdir(fd) < 0 || fstat(fd, &at) < 0)
+		return -errno;
+	do {
+		before = at;
+		if (chdir("..") < 0 || stat(".", &at) < 0)
+			return -errno;
+	} while (at.st_ino != before.st_ino || at.st_dev != before.st_dev);
+	return chroot(".") < 0 ? -errno : 0;
+}
+
 int sandbox_in_private(struct sandbox_ctx *ctx, const struct sandbox_step *s)
 {
+	int rc = leave_chroot();
+
 	(void)ctx, (void)s;
+	if (rc < 0)
+		return rc;
 	return mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ? -errno : 0;
 }
 

@@ -200,12 +200,12 @@ static void test_cgroup_is_read_only(void **state)
 	(void)state;
 	/* T13 */
 	expect(NULL, "mkdir /sys/fs/cgroup/x || echo no", 0, "no");
-	expect(SPEC(.cgroup = { .name = "shale-unit/t13", .pids = 50 }),
+	expect(SPEC(.cgroup = { .name = unit_cgroup("t13"), .pids = 50 }),
 	       "n=0; for d in /sys/fs/cgroup /sys/fs/cgroup/*; do mkdir $d/x 2>/dev/null && n=1; done; echo made $n; "
 	       "cat /sys/fs/cgroup/pids.max /sys/fs/cgroup/pids/pids.max 2>/dev/null",
 	       1, "made 0\n50\n");
-	assert_int_not_equal(access("/sys/fs/cgroup/unified/shale-unit", F_OK), 0);
-	assert_int_not_equal(access("/sys/fs/cgroup/pids/shale-unit", F_OK), 0);
+	assert_int_not_equal(unit_cgroup_access("unified"), 0);
+	assert_int_not_equal(unit_cgroup_access("pids"), 0);
 }
 
 static void test_credentials(void **state)

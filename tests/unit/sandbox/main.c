@@ -6,6 +6,22 @@
 
 #include "tests.h"
 
+const char *unit_cgroup(const char *name)
+{
+	static char text[64];
+
+	snprintf(text, sizeof(text), "shale-unit-%d/%s", (int)getpid(), name);
+	return text;
+}
+
+int unit_cgroup_access(const char *hierarchy)
+{
+	char path[96];
+
+	snprintf(path, sizeof(path), "/sys/fs/cgroup/%s/shale-unit-%d", hierarchy, (int)getpid());
+	return access(path, F_OK);
+}
+
 int main(int argc, char **argv)
 {
 	static int (*const groups[])(void) = { test_plan, test_user, test_box, test_attack,

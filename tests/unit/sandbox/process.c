@@ -173,7 +173,7 @@ static void test_kill(void **state)
 	box_make(&b);
 	for (int cgroup = 0; cgroup < 2; cgroup++) {
 		s = box_spec(&b, SH("sleep 100 & sleep 100 & wait"));
-		s.cgroup.name = cgroup ? "shale-unit/kill" : NULL;
+		s.cgroup.name = cgroup ? unit_cgroup("kill") : NULL;
 		sb = start(&b, &s);
 		assert_int_equal(sandbox_wait(sb, 50, &status, &b.err), 0);
 		assert_int_equal(sandbox_kill(sb, &b.err), 0);
@@ -183,13 +183,13 @@ static void test_kill(void **state)
 	}
 	/* By name, as after a lost monitor. */
 	s = box_spec(&b, SH("sleep 100 & sleep 100 & wait"));
-	s.cgroup.name = "shale-unit/kill";
+	s.cgroup.name = unit_cgroup("kill");
 	sb = start(&b, &s);
-	assert_int_equal(sandbox_cgroup_kill("shale-unit/kill", &b.err), 0);
+	assert_int_equal(sandbox_cgroup_kill(unit_cgroup("kill"), &b.err), 0);
 	assert_int_equal(sandbox_wait(sb, 5000, &status, &b.err), 1);
-	assert_int_equal(sandbox_cgroup_remove("shale-unit/kill", &b.err), 0);
+	assert_int_equal(sandbox_cgroup_remove(unit_cgroup("kill"), &b.err), 0);
 	sandbox_free(sb);
-	assert_int_not_equal(access("/sys/fs/cgroup/unified/shale-unit", F_OK), 0);
+	assert_int_not_equal(unit_cgroup_access("unified"), 0);
 	box_free(&b);
 }
 
@@ -202,7 +202,7 @@ static void test_memory_limit(void **state)
 	(void)state;
 	box_make(&b);
 	s = box_spec(&b, NULL);
-	s.cgroup = (struct sandbox_cgroup){ .name = "shale-unit/mem",
+	s.cgroup = (struct sandbox_cgroup){ .name = unit_cgroup("mem"),
 					    .memory_bytes = 16 << 20,
 					    .pids = 20 };
 	assert_int_equal(
@@ -329,7 +329,7 @@ static void test_join(void **state)
 	box_make(&b);
 	s = box_spec(&b, SH("sleep 100"));
 	s.hostname = "joined";
-	s.cgroup.name = "shale-unit/join";
+	s.cgroup.name = unit_cgroup("join");
 	sb = start(&b, &s);
 	j = box_spec(&b, NULL);
 	j.cgroup.name = s.cgroup.name;
@@ -353,7 +353,7 @@ static void test_join(void **state)
 	j.cwd = "/";
 	assert_int_equal(box_sh(&b, &j, "true", &out), 0);
 	sandbox_free(sb);
-	assert_int_not_equal(access("/sys/fs/cgroup/unified/shale-unit", F_OK), 0);
+	assert_int_not_equal(unit_cgroup_access("unified"), 0);
 	box_free(&b);
 }
 
