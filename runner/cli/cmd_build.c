@@ -20,6 +20,7 @@
 #include "finish.h"
 #include "priv.h"
 #include "progress.h"
+#include "twice.h"
 
 struct build_args {
 	struct strv tags, build_args, labels, volumes, secrets, ssh, allow, cap_add, cap_drop,
@@ -27,7 +28,7 @@ struct build_args {
 	uint64_t jobs, shm, memory;
 	const char *file, *target, *network, *iidfile, *progress, *pull, *call;
 	const char *on_error, *metadata, *timestamp, *max_layer;
-	bool resume, no_cache, explain, check, quiet, sync, rm, force_rm, load, push;
+	bool resume, no_cache, explain, twice, check, quiet, sync, rm, force_rm, load, push;
 };
 
 static const struct build_args build_defaults = { .progress = "auto",
@@ -56,6 +57,8 @@ static const struct opt build_opts[] = {
 	  "run every step of that stage (repeatable, or a list)" },
 	{ 0, "timestamp", OPT_STR, AT(timestamp), "SECONDS",
 	  "time of the image and of every file that is new in it" },
+	{ 0, "twice", OPT_BOOL, AT(twice), NULL,
+	  "build again without the cache and name every file that differs" },
 	{ 0, "jobs", OPT_U64, AT(jobs), "N",
 	  "RUN steps at once (default: a core each, at least 4)" },
 	{ 0, "network", OPT_STR, AT(network), "MODE",
@@ -367,6 +370,10 @@ static int build(struct cli *c, struct build_args *a, const char *context, struc
 	o.access = &access.access;
 	o.event = progress_event;
 	o.event_arg = &p;
+	if (a->twice) {
+		rc = twice_run(c, &o, a->quiet ? "quiet" : a->progress, r, err);
+		return rc < 0 ? rc : hand_out(a, &deliver, r, err);
+	}
 	rc = build_run(&c->rt, &o, r, err);
 	progress_end(&p, rc < 0 ? NULL : r);
 	if (rc >= 0 && a->resume && !r->resumed)
