@@ -17,9 +17,9 @@ mount --rbind /dev "$R/dev"
 mount --bind "$SHALE_ROOT" "$R/store"
 boxed() { chroot "$R" /shale --root /store "\$@"; }
 boxed run --rm --network none busybox sh -c 'echo "run: \$(ls / | tr "\n" " ")"'
-boxed run -d --name c --network none busybox sleep 1000 >/dev/null
-boxed exec c sh -c 'echo "exec: \$(ls / | tr "\n" " ")"; [ ! -e $T/canary ] || echo "the canary is seen"; [ ! -e /proc/1/root$T/canary ] || echo "through pid 1"'
-boxed rm -f c >/dev/null
+boxed run -d --name box --network none busybox sleep 1000 >/dev/null
+boxed exec box sh -c 'echo "exec: \$(ls / | tr "\n" " ")"; [ ! -e $T/canary ] || echo "the canary is seen"; [ ! -e /proc/1/root$T/canary ] || echo "through pid 1"'
+boxed rm -f box >/dev/null
 EOS
 ok "run and exec in a chroot" unshare -m --propagation private sh "$T/inside"
 cp "$T/out" "$T/seen"
