@@ -80,7 +80,7 @@ void container_env_apply(struct strv *env, const struct strv *from);
 /* O_PATH fd of containers/<id>. */
 int container_dir(const struct container *c, int *ret_fd, struct err *err);
 /* "/bin/sh -c true": entrypoint and command, for ps. Caller owns it. */
-char *container_command_text(const struct container_spec *s);
+char *container_command_text(const struct container_spec *r);
 int container_dir_make(const struct container *c, struct err *err);
 char *container_path(const struct container *c, const char *name);
 /* Those that are bound over names in /etc. fds, -1: not bound. */
