@@ -31,7 +31,8 @@ struct sandbox_spec box_spec(struct box *b, char *const argv[]);
 int box_run(struct box *b, const struct sandbox_spec *spec, struct str *out);
 int box_sh(struct box *b, struct sandbox_spec *spec, const char *script, struct str *out);
 
-/* "shale-unit-<pid>/<name>": what runs beside this has groups of its own. Valid until the next call. */
+/* "shale-unit-<pid>/<name>": what runs beside this has groups of its own. Valid until the next
+ * call. */
 const char *unit_cgroup(const char *name);
 /* access(2) of what holds them in that hierarchy. */
 int unit_cgroup_access(const char *hierarchy);
