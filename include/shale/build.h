@@ -237,8 +237,9 @@ struct build_opts {
 	bool no_cache;
 	struct strv no_cache_stages; /* names: these run whole */
 	const int64_t *timestamp;    /* of the image and every file that is new in it; NULL: none */
-	bool explain;                /* BUILD_EXPLAIN events */
-	size_t jobs; /* RUNs at once; 0: as many as there are cores, at least four */
+	const char *scope; /* step records and cache mounts of this name only; NULL: of none */
+	bool explain;      /* BUILD_EXPLAIN events */
+	size_t jobs;       /* RUNs at once; 0: as many as there are cores, at least four */
 	/* What bases and COPY --from that are not here are pulled by (access; the rest is ours). */
 	const struct image_access *access;
 	bool pull_always, pull_never;

@@ -15,7 +15,7 @@
 #include "mount.h"
 #include "priv.h"
 
-enum { DOCKERFILE_BYTES_MAX = 1 << 20 };
+enum { SCOPE_MAX = 64, DOCKERFILE_BYTES_MAX = 1 << 20 };
 
 /* Relative to the working directory, as docker build -f; without -f beneath the context. */
 static int read_dockerfile(const struct build_opts *o, char **ret_text, size_t *ret_len,
@@ -302,6 +302,19 @@ static void warn_syntax(struct build *b)
 	build_emit(b, &(struct build_event){ .kind = BUILD_WARNING, .text = text });
 }
 
+static int check_scope(const char *scope, struct err *err)
+{
+	static const char good[] =
+		"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-";
+	size_t n = scope ? strspn(scope, good) : 0;
+
+	if (scope && (scope[n] || n > SCOPE_MAX))
+		return err_set(err, EINVAL,
+			       "--cache-scope: want up to %d letters, digits, dots, _ and -",
+			       SCOPE_MAX);
+	return 0;
+}
+
 int build_run(struct runtime *rt, const struct build_opts *o, struct build_result *ret,
 	      struct err *err)
 {
@@ -310,8 +323,10 @@ int build_run(struct runtime *rt, const struct build_opts *o, struct build_resul
 	auto_plan struct plan *plan = NULL;
 	auto_free char *in_context = NULL;
 	auto_fd int lease = -1;
-	int rc = front(&b, false, &d, &plan, &in_context, err);
+	int rc = check_scope(o->scope, err);
 
+	if (rc >= 0)
+		rc = front(&b, false, &d, &plan, &in_context, err);
 	if (rc >= 0)
 		rc = givens_secrets(&o->secrets, &b.secrets, err);
 	if (rc >= 0)

@@ -14,6 +14,8 @@ void key_begin(struct key *k, const struct build *b, const char *kind, const cha
 	key_add(k, "key", "1"); /* raise it when the meaning of a key changes */
 	key_add(k, "kind", kind);
 	key_add(k, "parent", parent);
+	if (b->o->scope && *b->o->scope)
+		key_add(k, "scope", b->o->scope);
 	/* Times in the layer depend on it. */
 	if (b->epoch)
 		key_add(k, "epoch", b->epoch_text);

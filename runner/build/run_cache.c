@@ -95,7 +95,10 @@ int cache_source_open(struct run *r, struct run_source *s, const struct cache_he
 						      [SHARING_PRIVATE] = CACHE_PRIVATE,
 						      [SHARING_LOCKED] = CACHE_LOCKED };
 	const char *ns = strv_env_get(&r->b->build_args, "BUILDKIT_CACHE_MOUNT_NS");
-	auto_free char *id = ns && *ns ? mem_fmt("%s/%s", ns, s->m.id) : mem_str(s->m.id);
+	const char *scope = r->b->o->scope;
+	auto_free char *own = ns && *ns ? mem_fmt("%s/%s", ns, s->m.id) : mem_str(s->m.id);
+	/* A scope's name has no slash, so no id of a Dockerfile gets out of it. */
+	auto_free char *id = scope && *scope ? mem_fmt("scope:%s/%s", scope, own) : mem_str(own);
 	auto_free char *seed = NULL;
 	struct fill f = { r, s };
 	struct cache_want w = { .id = id,

@@ -27,7 +27,7 @@ struct build_args {
 		add_hosts, ulimits, outputs, annotations, no_cache_stages;
 	uint64_t jobs, shm, memory;
 	const char *file, *target, *network, *iidfile, *progress, *pull, *call;
-	const char *on_error, *metadata, *timestamp, *max_layer;
+	const char *on_error, *metadata, *timestamp, *max_layer, *scope;
 	bool resume, no_cache, explain, twice, check, quiet, sync, rm, force_rm, load, push;
 };
 
@@ -57,6 +57,8 @@ static const struct opt build_opts[] = {
 	  "run every step of that stage (repeatable, or a list)" },
 	{ 0, "timestamp", OPT_STR, AT(timestamp), "SECONDS",
 	  "time of the image and of every file that is new in it" },
+	{ 0, "cache-scope", OPT_STR, AT(scope), "NAME",
+	  "use and leave step records and cache mounts of this name only" },
 	{ 0, "twice", OPT_BOOL, AT(twice), NULL,
 	  "build again without the cache and name every file that differs" },
 	{ 0, "jobs", OPT_U64, AT(jobs), "N",
@@ -341,6 +343,7 @@ static int build(struct cli *c, struct build_args *a, const char *context, struc
 				.ssh = a->ssh,
 				.no_cache = a->no_cache,
 				.explain = a->explain,
+				.scope = a->scope,
 				.jobs = (size_t)a->jobs,
 				.interrupted = &interrupted };
 	cleanup(transfer_access_free) struct transfer_access access = { 0 };
