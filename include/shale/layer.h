@@ -39,8 +39,9 @@ struct layer_info {
 	uint64_t size_bytes;   /* content of regular files: what history shows */
 	uint64_t tar_bytes;    /* length of the stream */
 	uint64_t entries;
-	unsigned flags; /* enum layer_flag */
-	unsigned seen;  /* layer_apply: enum layer_seen */
+	unsigned flags;     /* enum layer_flag */
+	unsigned seen;      /* layer_apply: enum layer_seen */
+	struct digest blob; /* layer_apply of a range with_digest: of the bytes as they were read */
 };
 
 /*
@@ -71,7 +72,13 @@ struct layer_diff_opts {
 int layer_diff(const struct layer_source *src, const struct layer_diff_opts *o,
 	       struct layer_info *ret, struct err *err);
 
+/* A part of a file, read by pread: several threads may read one fd. */
+struct layer_range {
+	uint64_t at, len;
+	bool with_digest; /* of the range's own bytes, compressed as they are */
+};
 struct layer_apply_opts {
+	const struct layer_range *range; /* of tar_fd; NULL: from where it stands */
 	bool foreign; /* made elsewhere: trusted.*, user.overlay.* and 0:0 devices are dropped
 			 (TRAPS a) */
 	bool rootfs; /* import, ADD: a plain tree, ".wh." names are no whiteouts but refused; dir_fd
@@ -91,6 +98,17 @@ struct layer_apply_opts {
  * undone. */
 int layer_apply(int tar_fd, int dir_fd, const struct layer_apply_opts *o, struct layer_info *ret,
 		struct err *err);
+
+/*
+ * Where the files of a tar are in it, from its headers alone: the last entry of each name, hard and
+ * symbolic links followed in it. find: -ENOENT; -EPERM for a name that leaves the root, -ELOOP.
+ * layer_index_new: -ENOTSUP for what is compressed or has a sparse file: to be unpacked instead.
+ */
+struct layer_index;
+int layer_index_new(int fd, uint64_t size, struct layer_index **ret, struct err *err);
+void layer_index_cleanup(struct layer_index **ix);
+int layer_index_find(const struct layer_index *ix, const char *path, struct layer_range *ret,
+		     struct err *err);
 
 /* ADD of a local archive: is the content of fd (offset 0) a tar, compressed or not? 1, 0 or an
  * error. Offset is reset. */

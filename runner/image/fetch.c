@@ -21,12 +21,14 @@
 #include <shale/base/fs.h>
 #include <shale/base/hash.h>
 #include <shale/registry.h>
+#include <shale/snap.h>
 #include <shale/store.h>
 
 #include "priv.h"
 
 #define PART_DIR "tmp/pull"
 
+enum { AT_ONCE_MIN = 2, AT_ONCE_MAX = 8 };
 enum { CHUNK = 256 << 10, PART_KEEP_S = 7 * 24 * 3600, PIPE_BYTES = 1 << 20 };
 
 /* --- the partial file --- */
@@ -240,7 +242,10 @@ static int start_thread(pthread_t *ret, void *(*fn)(void *), void *arg, struct e
 
 static int unpack(struct image_fetch *f, int tar_fd, struct err *err)
 {
-	struct layer_apply_opts o = { .foreign = true, .max_bytes = f->max_bytes, .parent_fd = -1 };
+	struct layer_apply_opts o = { .foreign = true,
+				      .max_bytes = f->max_bytes,
+				      .parent_fd = -1,
+				      .range = f->has_range ? &f->range : NULL };
 	int rc = layer_apply(tar_fd, f->fs_fd, &o, &f->stream, err);
 
 	/* With damaged data the digest is what matters; otherwise no more bytes are of use. */
@@ -345,12 +350,71 @@ int image_fetch_settle(struct runtime *rt, struct image_fetch *f, struct image_r
 	return explain(f, r, err);
 }
 
+long image_fetch_at_once(void)
+{
+	long n = sysconf(_SC_NPROCESSORS_ONLN) + 1;
+
+	return n < AT_ONCE_MIN ? AT_ONCE_MIN : n > AT_ONCE_MAX ? AT_ONCE_MAX : n;
+}
+
 int image_fetch_start(struct image_fetch *f, struct err *err)
 {
 	int rc = start_thread(&f->worker, work, f, err);
 
 	if (rc >= 0)
 		f->is_started = true;
+	return rc;
+}
+
+/* Unpacked again, now that its parents are there, which its archive leaves something to. */
+static int unpack_again(struct runtime *rt, struct image_fetch *f, int64_t parent, struct err *err)
+{
+	struct snap_new fresh = { .kind = SNAP_ACTIVE, .parent = parent };
+	auto_snap_mount struct snap_mount below = SNAP_MOUNT_INIT;
+	struct layer_apply_opts o = { .foreign = true,
+				      .max_bytes = f->max_bytes,
+				      .parent_fd = -1,
+				      .range = f->has_range ? &f->range : NULL };
+	struct snap_info info;
+	int64_t old = f->snapshot;
+	int rc;
+
+	f->snapshot = 0;
+	fd_close(&f->fs_fd);
+	rc = image_release(rt, old, err);
+	if (rc >= 0)
+		rc = snap_prepare(rt->snap, &fresh, &info, err);
+	if (rc < 0)
+		return rc;
+	f->snapshot = info.id;
+	rc = image_fs_open(rt, info.id, &f->fs_fd, err);
+	if (rc >= 0)
+		rc = snap_mount(rt->snap, parent, SNAP_RDONLY, &below, err);
+	if (rc >= 0 && !o.range && lseek(f->part_fd, 0, SEEK_SET) < 0)
+		rc = err_sys(err, "rewind");
+	if (rc < 0)
+		return rc;
+	o.parent_fd = below.root_fd;
+	rc = layer_apply(f->part_fd, f->fs_fd, &o, &f->stream, err);
+	return rc < 0 ? rc : layer_freeze(f->fs_fd, NULL, &f->frozen, err);
+}
+
+int image_fetch_put_upon(struct runtime *rt, struct image_fetch *f, int64_t parent,
+			 struct layer_info *ret, struct err *err)
+{
+	unsigned seen = f->stream.seen;
+	int rc = 0;
+
+	if (parent && seen & (LAYER_MISSES_DIRS | LAYER_CUTS_ROOT))
+		rc = unpack_again(rt, f, parent, err);
+	else if (parent)
+		rc = snap_rebase(rt->snap, f->snapshot, parent, !(seen & LAYER_SAW_ROOT), err);
+	fd_close(&f->fs_fd);
+	if (rc >= 0)
+		rc = snap_commit(rt->snap, f->snapshot, NULL, f->frozen.flags, err);
+	if (rc >= 0)
+		rc = image_layer_diff(rt, f->snapshot,
+				      &(struct image_diff_opts){ .with_table = true }, ret, err);
 	return rc;
 }
 

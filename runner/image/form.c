@@ -50,7 +50,7 @@ int image_pack_parse(const char *codec, int level, struct image_pack *ret, struc
 	return rc;
 }
 
-int image_blob_codec(int fd, const char **ret_type, struct err *err)
+int image_blob_codec(int fd, uint64_t at, const char **ret_type, struct err *err)
 {
 	static const struct {
 		const char *magic, *type;
@@ -62,7 +62,7 @@ int image_blob_codec(int fd, const char **ret_type, struct err *err)
 		      { "BZh", NULL } };
 	char head[8] = { 0 };
 
-	if (pread(fd, head, sizeof(head), 0) < 0)
+	if (pread(fd, head, sizeof(head), (off_t)at) < 0)
 		return err_sys(err, "read blob");
 	for (size_t i = 0; i < ARRAY_LEN(known); i++)
 		if (!memcmp(head, known[i].magic, strlen(known[i].magic))) {
@@ -143,7 +143,7 @@ static int from_origin(int fd, const struct digest *d, struct image_layer_blob *
 {
 	const char *type = NULL;
 	struct stat st;
-	int rc = fd < 0 ? 0 : image_blob_codec(fd, &type, err);
+	int rc = fd < 0 ? 0 : image_blob_codec(fd, 0, &type, err);
 
 	if (rc <= 0 || !type)
 		return rc < 0 ? rc : 0;

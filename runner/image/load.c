@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * docker load. The outer archive is unpacked into a directory of our own, beneath which its files
- * are then opened: names in a manifest cannot lead out of it. A layer is applied, its DiffID
- * compared with the config's; the config is stored byte for byte, so the image keeps its ID. Needs
- * libcrypto.
+ * docker load. A file is read in place, by an index of its names; what comes compressed or through
+ * a pipe is unpacked into a directory of our own first, beneath which its files are then opened:
+ * names in a manifest cannot lead out of either. The config is stored byte for byte, so the image
+ * keeps its ID. Needs libcrypto.
  */
 #include <shale/image.h>
 
@@ -51,197 +51,58 @@ void image_loaded_add_layer(struct image_loaded *l, const char *path, const stru
 		fresh->blob = *blob;
 }
 
-int image_load_open(const struct image_load *ld, const char *path, struct err *err)
+void image_load_file_close(struct image_load_file *f)
 {
-	/* O_NONBLOCK: a fifo in the archive must not hold us. */
-	auto_fd int fd =
-		path_open_beneath(ld->dir_fd, path, O_RDONLY | O_NONBLOCK | O_CLOEXEC, 0, err);
+	if (!f->is_part)
+		fd_close(&f->fd);
+	f->fd = -1;
+}
+
+int image_load_open(const struct image_load *ld, const char *path, struct image_load_file *ret,
+		    struct err *err)
+{
+	auto_fd int fd = -1;
 	struct stat st;
 
+	if (ld->index) {
+		ret->fd = ld->tar_fd;
+		ret->is_part = true;
+		return layer_index_find(ld->index, path, &ret->at, err);
+	}
+	/* O_NONBLOCK: a fifo in the archive must not hold us. */
+	fd = path_open_beneath(ld->dir_fd, path, O_RDONLY | O_NONBLOCK | O_CLOEXEC, 0, err);
 	if (fd < 0)
-		return fd;
+		return fd_take(&fd);
 	if (fstat(fd, &st) < 0)
 		return err_sys(err, "stat %.200s", path);
 	if (!S_ISREG(st.st_mode))
 		return err_set(err, EBADMSG, "%.200s is no regular file", path);
-	return fd_take(&fd);
+	*ret = (struct image_load_file){ .fd = fd_take(&fd), .at.len = (uint64_t)st.st_size };
+	return 0;
 }
 
 int image_load_text(const struct image_load *ld, const char *path, char **ret, size_t *ret_len,
 		    struct err *err)
 {
-	auto_fd int fd = image_load_open(ld, path, err);
-	int rc;
-
-	if (fd < 0)
-		return fd;
-	rc = fd_read_all(fd, JSON_BYTES_MAX, ret, ret_len, err);
-	return rc < 0 ? err_ctx(err, "%.200s", path) : 0;
-}
-
-/* --- one layer --- */
-
-struct unpacked {
-	struct image_made made;   /* its snapshot */
-	struct layer_info stream; /* of the archive's bytes */
-	struct layer_info frozen;
-	struct layer_info ours;
-};
-
-static int apply(struct runtime *rt, int64_t snapshot, int64_t parent, int tar_fd,
-		 struct unpacked *u, struct err *err)
-{
-	auto_snap_mount struct snap_mount below = SNAP_MOUNT_INIT;
-	struct layer_apply_opts o = { .foreign = true,
-				      .max_bytes = rt->max_layer_bytes,
-				      .parent_fd = -1 };
-	auto_fd int fs = -1;
-	int rc;
-
-	rc = image_fs_open(rt, snapshot, &fs, err);
-	if (rc >= 0 && parent)
-		rc = snap_mount(rt->snap, parent, SNAP_RDONLY, &below, err);
-	if (rc < 0)
-		return rc;
-	o.parent_fd = below.root_fd;
-	rc = layer_apply(tar_fd, fs, &o, &u->stream, err);
-	return rc < 0 ? rc : layer_freeze(fs, NULL, &u->frozen, err);
-}
-
-/* The file as a blob, by which save can give back what was loaded. */
-static int keep_origin(struct runtime *rt, int64_t snapshot, int fd, const struct digest *want,
-		       struct err *err)
-{
-	auto_blob struct blob *b = NULL;
-	auto_free char *buf = mem_alloc(256 << 10);
-	struct digest d;
-	ssize_t n = 0;
-	int rc;
-
-	if (lseek(fd, 0, SEEK_SET) < 0)
-		return err_sys(err, "rewind");
-	rc = store_blob_new(rt->store, &b, err);
-	while (rc >= 0 && (n = fd_read_full(fd, buf, 256 << 10, err)) > 0)
-		rc = store_blob_sink(b)->write(store_blob_sink(b), buf, (size_t)n, err);
-	if (rc < 0 || n < 0)
-		return -err->code;
-	rc = store_blob_commit(b, digest_is_zero(want) ? NULL : want, &d, err);
-	fault_point("image.load.blob");
-	return rc < 0 ? rc : image_origin_set(rt, snapshot, &d, err);
-}
-
-static int check_blob(int fd, const struct digest *want, struct err *err)
-{
-	struct digest have;
-	int rc;
-
-	if (digest_is_zero(want))
-		return 0;
-	rc = hash_fd(fd, &have, err);
-	if (rc < 0)
-		return rc;
-	if (!digest_eq(&have, want))
-		return err_set(err, EBADMSG, "the blob is %s", digest_str(&have));
-	return lseek(fd, 0, SEEK_SET) < 0 ? err_sys(err, "rewind") : 0;
-}
-
-/* Under the lock under which a removal takes a blob away that no row names: is it still there? */
-static int store_row(struct runtime *rt, const struct unpacked *u, bool has_origin, struct err *err)
-{
-	struct layer_info info = u->ours;
-	auto_db_tx struct db *tx = NULL;
-	struct digest blob;
-	int rc;
-
-	info.diff_id = u->stream.diff_id;
-	info.tar_bytes = u->stream.tar_bytes;
-	rc = db_tx_begin(rt->db, DB_LAZY, &tx, err);
-	if (rc >= 0 && has_origin)
-		rc = image_origin_get(rt, u->made.snapshot, &blob, err);
-	if (rc >= 0 && has_origin && !store_blob_exists(rt->store, &blob))
-		rc = err_set(err, EAGAIN, "its blob was removed meanwhile: load again");
-	if (rc >= 0)
-		rc = image_layer_store(rt, u->made.snapshot, &info, err);
-	return rc < 0 ? rc : db_tx_commit(&tx, err);
-}
-
-/* The snapshot's content, whose DiffID must be what the config says; then it is committed, and read
- * as we would write it. */
-static int fill(struct runtime *rt, struct unpacked *u, int64_t parent, int fd,
-		const struct digest *want, struct err *err)
-{
-	int rc = apply(rt, u->made.snapshot, parent, fd, u, err);
+	cleanup(image_load_file_close) struct image_load_file f = { .fd = -1 };
+	auto_free char *text = NULL;
+	ssize_t n;
+	int rc = image_load_open(ld, path, &f, err);
 
 	if (rc < 0)
 		return rc;
-	if (!digest_eq(&u->stream.diff_id, want))
-		return err_set(err, EBADMSG, "its content is %s", digest_str(&u->stream.diff_id));
-	fault_point("image.load.applied");
-	rc = snap_commit(rt->snap, u->made.snapshot, NULL, u->frozen.flags, err);
-	if (rc < 0)
-		return rc;
-	return image_layer_diff(rt, u->made.snapshot,
-				&(struct image_diff_opts){ .with_table = true }, &u->ours, err);
-}
-
-/* *snapshot is the parent, then the new layer; what was made is undone by the caller through it. */
-static int unpack(const struct image_load *ld, const struct image_loaded_layer *l,
-		  const struct digest *want, int64_t *snapshot, struct err *err)
-{
-	struct snap_new fresh = { .kind = SNAP_ACTIVE, .parent = *snapshot };
-	struct unpacked u = { .made.rt = ld->rt };
-	auto_fd int fd = image_load_open(ld, l->path, err);
-	struct snap_info info;
-	bool is_foreign;
-	int rc;
-
-	rc = fd < 0 ? fd : check_blob(fd, &l->blob, err);
-	if (rc >= 0)
-		rc = snap_prepare(ld->rt->snap, &fresh, &info, err);
-	if (rc < 0)
-		return rc;
-	u.made.snapshot = *snapshot = info.id;
-	rc = fill(ld->rt, &u, info.parent, fd, want, err);
-	if (rc < 0)
-		return rc;
-	is_foreign = !digest_eq(&u.ours.diff_id, want);
-	if (is_foreign)
-		rc = keep_origin(ld->rt, info.id, fd, &l->blob, err);
-	return rc < 0 ? rc : store_row(ld->rt, &u, is_foreign, err);
+	if (f.at.len > JSON_BYTES_MAX)
+		return err_set(err, EFBIG, "%.200s: larger than %d bytes", path, JSON_BYTES_MAX);
+	text = mem_alloc((size_t)f.at.len + 1);
+	n = fd_pread_full(f.fd, text, (size_t)f.at.len, (off_t)f.at.at, err);
+	if (n < 0)
+		return err_ctx(err, "%.200s", path);
+	*ret = take(text);
+	*ret_len = (size_t)n;
+	return 0;
 }
 
 /* --- one image --- */
-
-static int load_layers(const struct image_load *ld, const struct image_loaded *l,
-		       const struct image_config *c, int64_t *snapshot, struct err *err)
-{
-	struct digest chain = { { 0 } }, parent;
-	int rc;
-
-	if (c->diff_ids.n != l->n)
-		return err_set(err, EBADMSG, "%zu layers, but the config names %zu", l->n,
-			       c->diff_ids.n);
-	for (size_t i = 0; i < l->n; i++) {
-		struct digest want;
-		int64_t there;
-
-		rc = digest_parse(c->diff_ids.v[i], &want, err);
-		if (rc < 0)
-			return rc;
-		parent = chain;
-		hash_chain(i ? &parent : NULL, &want, &chain);
-		there = image_layer_find(ld->rt, &chain);
-		if (there) {
-			*snapshot = there;
-			continue;
-		}
-		rc = unpack(ld, &l->layers[i], &want, snapshot, err);
-		if (rc < 0)
-			return err_ctx(err, "layer %zu of %zu, %.19s", i + 1, l->n,
-				       c->diff_ids.v[i]);
-	}
-	return 0;
-}
 
 static int put_image(const struct image_load *ld, const struct image_loaded *l,
 		     const struct image_config *c, int64_t snapshot, char id[DIGEST_STR_MAX],
@@ -274,7 +135,11 @@ int image_load_one(const struct image_load *ld, const struct image_loaded *l, st
 	if (rc < 0)
 		return rc;
 	undo_push(&undo, image_undo_snapshot, &made);
-	rc = load_layers(ld, l, c, &made.snapshot, err);
+	if (c->diff_ids.n != l->n)
+		rc = err_set(err, EBADMSG, "%zu layers, but the config names %zu", l->n,
+			     c->diff_ids.n);
+	if (rc >= 0)
+		rc = image_load_layers(ld, l, c, &made.snapshot, err);
 	if (rc >= 0)
 		rc = put_image(ld, l, c, made.snapshot, id, err);
 	fault_point("image.load.image");
@@ -295,10 +160,10 @@ int image_load_one(const struct image_load *ld, const struct image_loaded *l, st
 
 static bool has_file(const struct image_load *ld, const char *name)
 {
+	cleanup(image_load_file_close) struct image_load_file f = { .fd = -1 };
 	struct err ignored = { 0 };
-	auto_fd int fd = image_load_open(ld, name, &ignored);
 
-	return fd >= 0;
+	return image_load_open(ld, name, &f, &ignored) >= 0;
 }
 
 /* Docker's archives of today are both: the manifest has the names as users know them. */
@@ -328,6 +193,25 @@ static int load_tar(struct image_load *ld, int tar_fd, struct err *err)
 	return load_dir(ld, err);
 }
 
+/* A file that is not compressed is read where it is; else it is unpacked first: 1, or 0. */
+static int load_in_place(struct image_load *ld, int tar_fd, uint64_t size, struct err *err)
+{
+	cleanup(layer_index_cleanup) struct layer_index *ix = NULL;
+	int rc = layer_index_new(tar_fd, size, &ix, err);
+
+	if (rc == -ENOTSUP) {
+		err_clear(err);
+		return 0;
+	}
+	if (rc < 0)
+		return rc;
+	ld->tar_fd = tar_fd;
+	ld->index = ix;
+	rc = load_dir(ld, err);
+	ld->index = NULL;
+	return rc < 0 ? rc : 1;
+}
+
 int image_load(struct runtime *rt, int in_fd, struct strv *ret_lines, struct err *err)
 {
 	struct image_load ld = { .rt = rt, .dir_fd = in_fd, .lines = ret_lines };
@@ -340,6 +224,14 @@ int image_load(struct runtime *rt, int in_fd, struct strv *ret_lines, struct err
 	lease = image_lease(rt, err);
 	if (lease < 0)
 		return lease;
-	rc = S_ISDIR(st.st_mode) ? load_dir(&ld, err) : load_tar(&ld, in_fd, err);
+	if (S_ISDIR(st.st_mode)) {
+		rc = load_dir(&ld, err);
+	} else {
+		bool is_file = S_ISREG(st.st_mode) && lseek(in_fd, 0, SEEK_CUR) == 0;
+
+		rc = is_file ? load_in_place(&ld, in_fd, (uint64_t)st.st_size, err) : 0;
+		if (rc == 0)
+			rc = load_tar(&ld, in_fd, err);
+	}
 	return rc < 0 ? err_ctx(err, "load") : 0;
 }

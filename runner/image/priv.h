@@ -9,6 +9,7 @@
 
 #include <shale/base/db.h>
 #include <shale/image.h>
+#include <shale/layer.h>
 #include <shale/snap.h>
 #include <shale/store.h>
 
@@ -120,7 +121,6 @@ struct image_made {
 };
 void image_undo_snapshot(void *arg);
 
-struct layer_info;
 struct sink;
 
 /* What is kept of a layer's row with its file table, for image_recover. */
@@ -152,10 +152,10 @@ int image_archive_add(struct image_archive *a, const char *name, const void *p, 
 		      struct err *err);
 int image_archive_finish(struct image_archive *a, struct err *err);
 
-/* load: one image of an archive or layout whose files lie beneath dir_fd. Everything in it is
+/* load: one image of an archive or layout of files. Everything in it is
  * hostile. */
 struct image_loaded_layer {
-	char *path;         /* beneath dir_fd */
+	char *path;         /* in it */
 	struct digest blob; /* what the file hashes to; zero: not told */
 };
 struct image_loaded {
@@ -167,16 +167,30 @@ struct image_loaded {
 };
 struct image_load {
 	struct runtime *rt;
-	int dir_fd;
+	int dir_fd;                /* of a layout; or */
+	int tar_fd;                /* the archive, in which */
+	struct layer_index *index; /* tells where its files are; NULL: dir_fd */
 	struct strv *lines;
 };
+struct image_load_file {
+	int fd;
+	struct layer_range at;
+	bool is_part; /* fd is the archive's, borrowed */
+};
+void image_load_file_close(struct image_load_file *f);
 void image_loaded_free(struct image_loaded *l);
 void image_loaded_add_layer(struct image_loaded *l, const char *path, const struct digest *blob);
-/* A regular file beneath dir_fd, wherever its name leads to there. -ENOENT. Returns the fd. */
-int image_load_open(const struct image_load *ld, const char *path, struct err *err);
+/* A regular file of it, wherever its name leads to there. -ENOENT. */
+int image_load_open(const struct image_load *ld, const char *path, struct image_load_file *ret,
+		    struct err *err);
 /* Its text, at most JSON_BYTES_MAX. */
 int image_load_text(const struct image_load *ld, const char *path, char **ret, size_t *ret_len,
 		    struct err *err);
+/* Those that are not there are unpacked; *snapshot is the topmost that is there then, also after a
+ * failure. */
+struct image_config;
+int image_load_layers(const struct image_load *ld, const struct image_loaded *from,
+		      const struct image_config *c, int64_t *snapshot, struct err *err);
 /* Layers that are not there are unpacked; row and tags. */
 int image_load_one(const struct image_load *ld, const struct image_loaded *l, struct err *err);
 int image_load_docker(const struct image_load *ld, struct err *err);

@@ -23,7 +23,7 @@
 #include "remote.h"
 #include "trust.h"
 
-enum { INDEX_DEPTH_MAX = 4, AT_ONCE_MIN = 2, AT_ONCE_MAX = 8, TICK_MS = 100, KEEP_TRIES = 3 };
+enum { INDEX_DEPTH_MAX = 4, TICK_MS = 100, KEEP_TRIES = 3 };
 
 struct pull {
 	struct runtime *rt;
@@ -260,12 +260,9 @@ static bool is_same_on_its_way(const struct pull *p, size_t i)
 
 static int start_some(struct pull *p, struct err *err)
 {
-	long cores = sysconf(_SC_NPROCESSORS_ONLN);
-	long limit = cores + 1 < AT_ONCE_MIN ? AT_ONCE_MIN : cores + 1;
-	long running = 0;
+	long limit = image_fetch_at_once(), running = 0;
 	int rc = 0;
 
-	limit = limit > AT_ONCE_MAX ? AT_ONCE_MAX : limit;
 	for (size_t i = 0; i < p->n; i++)
 		running += p->fetch[i].is_started && !p->fetch[i].is_finished;
 	for (size_t i = 0; rc >= 0 && i < p->n && running < limit; i++) {
@@ -277,49 +274,6 @@ static int start_some(struct pull *p, struct err *err)
 		running++;
 	}
 	return rc;
-}
-
-/* Unpacked again, now that its parents are there, which its archive leaves something to. */
-static int unpack_again(struct pull *p, struct image_fetch *f, struct err *err)
-{
-	struct snap_new fresh = { .kind = SNAP_ACTIVE, .parent = p->snapshot };
-	auto_snap_mount struct snap_mount below = SNAP_MOUNT_INIT;
-	struct layer_apply_opts o = { .foreign = true,
-				      .max_bytes = p->rt->max_layer_bytes,
-				      .parent_fd = -1 };
-	struct snap_info info;
-	int64_t old = f->snapshot;
-	int rc;
-
-	f->snapshot = 0;
-	fd_close(&f->fs_fd);
-	rc = image_release(p->rt, old, err);
-	if (rc >= 0)
-		rc = snap_prepare(p->rt->snap, &fresh, &info, err);
-	if (rc < 0)
-		return rc;
-	f->snapshot = info.id;
-	rc = image_fs_open(p->rt, info.id, &f->fs_fd, err);
-	if (rc >= 0)
-		rc = snap_mount(p->rt->snap, p->snapshot, SNAP_RDONLY, &below, err);
-	if (rc >= 0 && lseek(f->part_fd, 0, SEEK_SET) < 0)
-		rc = err_sys(err, "rewind");
-	if (rc < 0)
-		return rc;
-	o.parent_fd = below.root_fd;
-	rc = layer_apply(f->part_fd, f->fs_fd, &o, &f->stream, err);
-	return rc < 0 ? rc : layer_freeze(f->fs_fd, NULL, &f->frozen, err);
-}
-
-static int put_upon(struct pull *p, struct image_fetch *f, struct err *err)
-{
-	unsigned seen = f->stream.seen;
-
-	if (!p->snapshot)
-		return 0;
-	if (seen & (LAYER_MISSES_DIRS | LAYER_CUTS_ROOT))
-		return unpack_again(p, f, err);
-	return snap_rebase(p->rt->snap, f->snapshot, p->snapshot, !(seen & LAYER_SAW_ROOT), err);
 }
 
 /* Blob and rows in one transaction: a removal takes away what no row names under the same lock. */
@@ -355,14 +309,8 @@ static int put_rows(struct pull *p, struct image_fetch *f, const struct layer_in
 static int publish(struct pull *p, struct image_fetch *f, struct err *err)
 {
 	struct layer_info ours = { 0 };
-	int rc = put_upon(p, f, err);
+	int rc = image_fetch_put_upon(p->rt, f, p->snapshot, &ours, err);
 
-	fd_close(&f->fs_fd);
-	if (rc >= 0)
-		rc = snap_commit(p->rt->snap, f->snapshot, NULL, f->frozen.flags, err);
-	if (rc >= 0)
-		rc = image_layer_diff(p->rt, f->snapshot,
-				      &(struct image_diff_opts){ .with_table = true }, &ours, err);
 	if (rc >= 0)
 		rc = put_rows(p, f, &ours, err);
 	if (rc < 0)

@@ -207,8 +207,8 @@ void image_manifest_annotate(json_t *manifest, const struct image_pack *p);
 /* The one that a push of that name would send. */
 int image_manifest_local(struct runtime *rt, const char *name, const struct image *img,
 			 struct image_document *ret, struct err *err);
-/* By its first bytes: 1 when it is compressed; the type is NULL where OCI has none for it. */
-int image_blob_codec(int fd, const char **ret_type, struct err *err);
+/* By the bytes there: 1 when it is compressed; the type is NULL where OCI has none for it. */
+int image_blob_codec(int fd, uint64_t at, const char **ret_type, struct err *err);
 /* The blob of a layer whose bytes our stream does not give: 1, or 0. */
 int image_layer_origin(struct runtime *rt, const struct image_layer *l, struct digest *ret,
 		       int *ret_fd, struct err *err);
@@ -245,6 +245,8 @@ struct image_fetch {
 	bool is_started, is_done, is_published, is_local, is_named;
 	/* the threads', while they run; fs_fd -1: it is not unpacked */
 	int net_fd, part_fd, fs_fd, feed_fd, done_fd;
+	bool has_range; /* is_local: of part_fd it is */
+	struct layer_range range;
 	uint64_t have; /* bytes of part_fd that an earlier pull fetched */
 	pthread_t worker;
 	struct layer_info stream, frozen;
@@ -267,6 +269,11 @@ int image_fetch_settle(struct runtime *rt, struct image_fetch *f, struct image_r
 int image_fetch_start(struct image_fetch *f,
 		      struct err *err); /* done_fd is written to at the end */
 void image_fetch_join(struct image_fetch *f);
+long image_fetch_at_once(void); /* so many may run */
+/* Finished without failure: its snapshot comes upon the parent (0: none), is committed and read as
+ * we would write it. */
+int image_fetch_put_upon(struct runtime *rt, struct image_fetch *f, int64_t parent,
+			 struct layer_info *ret, struct err *err);
 
 /* --- rows: which blobs and digests belong to what --- */
 

@@ -164,7 +164,7 @@ static int open_blob(struct save *s, const struct digest *d, struct source *ret,
 	if (fstat(ret->blob_fd, &st) < 0)
 		return err_sys(err, "stat blob");
 	ret->size = (uint64_t)st.st_size;
-	return image_blob_codec(ret->blob_fd, &ret->media_type, err);
+	return image_blob_codec(ret->blob_fd, 0, &ret->media_type, err);
 }
 
 /* Uncompressed, or as it came where our stream would be another. */

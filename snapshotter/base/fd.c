@@ -76,6 +76,24 @@ ssize_t fd_read_full(int fd, void *p, size_t n, struct err *err)
 	return (ssize_t)got;
 }
 
+ssize_t fd_pread_full(int fd, void *p, size_t n, off_t at, struct err *err)
+{
+	size_t got = 0;
+
+	while (got < n) {
+		ssize_t k = pread(fd, (char *)p + got, n - got, at + (off_t)got);
+
+		if (k < 0 && errno == EINTR)
+			continue;
+		if (k < 0)
+			return err_sys(err, "read");
+		if (k == 0)
+			break;
+		got += (size_t)k;
+	}
+	return (ssize_t)got;
+}
+
 int fd_read_all(int fd, size_t limit, char **ret, size_t *ret_len, struct err *err)
 {
 	size_t cap = 4096, len = 0;

@@ -432,8 +432,9 @@ static int prepare(struct layer_apply *a, int tar_fd, int dir_fd, struct err *er
 	a->has_default_acl = fgetxattr(a->root_fd, LAYER_ACL_DEFAULT, NULL, 0) >= 0;
 	/* Unless an entry says otherwise, the root keeps the time it had. */
 	layer_time_add(a, "", st.st_mtim.tv_sec);
-	return layer_stream_new(tar_fd, a->o->rootfs ? LAYER_HASHED : LAYER_HASHED | LAYER_NARROW,
-				&a->tar.from, err);
+	return layer_stream_range(tar_fd, a->o->range,
+				  a->o->rootfs ? LAYER_HASHED : LAYER_HASHED | LAYER_NARROW,
+				  &a->tar.from, err);
 }
 
 int layer_apply(int tar_fd, int dir_fd, const struct layer_apply_opts *o, struct layer_info *ret,

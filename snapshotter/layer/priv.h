@@ -194,6 +194,12 @@ enum layer_how {
 	LAYER_NARROW = 2, /* of a layer: little memory for the codec */
 };
 int layer_stream_new(int fd, unsigned how, struct layer_stream **ret, struct err *err);
+/* A part of a file; NULL: what fd gives. */
+int layer_stream_range(int fd, const struct layer_range *range, unsigned how,
+		       struct layer_stream **ret, struct err *err);
+/* Past n bytes without reading them: of a part of a file, neither compressed nor hashed. */
+bool layer_stream_can_skip(const struct layer_stream *s);
+int layer_stream_skip(struct layer_stream *s, uint64_t n, struct err *err);
 void layer_stream_free(struct layer_stream **s);
 /* Up to n bytes, fewer only at the end: the count. -EBADMSG for damage. */
 ssize_t layer_stream_read(struct layer_stream *s, void *p, size_t n, struct err *err);

@@ -43,9 +43,11 @@ struct codec {
 
 struct layer_stream {
 	int fd;
-	unsigned how; /* enum layer_how */
+	unsigned how;  /* enum layer_how */
+	bool is_range; /* of a file: read by pread from pos to end */
+	uint64_t pos, end;
 	const struct codec *codec;
-	struct hash *hash;
+	struct hash *hash, *blob_hash;
 	uint64_t bytes;
 	size_t at, n; /* of in */
 	bool is_last; /* the source has ended */
@@ -62,6 +64,25 @@ static int damaged(struct err *err, const char *what)
 	return err_set(err, EBADMSG, "%s", what);
 }
 
+/* Bytes of the source, fewer than n only at its end. */
+static ssize_t take_in(struct layer_stream *s, void *p, size_t n, struct err *err)
+{
+	ssize_t got;
+
+	if (!s->is_range) {
+		got = fd_read_full(s->fd, p, n, err);
+	} else {
+		n = n < s->end - s->pos ? n : (size_t)(s->end - s->pos);
+		got = fd_pread_full(s->fd, p, n, (off_t)s->pos, err);
+		if (got >= 0 && (size_t)got < n)
+			return damaged(err, "cut short");
+		s->pos += n;
+	}
+	if (s->blob_hash && got > 0)
+		hash_add(s->blob_hash, p, (size_t)got);
+	return got;
+}
+
 /* More input behind what is left; 0 when there is no more. */
 static ssize_t fill(struct layer_stream *s, struct err *err)
 {
@@ -69,7 +90,7 @@ static ssize_t fill(struct layer_stream *s, struct err *err)
 
 	if (s->at < s->n || s->is_last)
 		return (ssize_t)(s->n - s->at);
-	n = fd_read_full(s->fd, s->in, sizeof(s->in), err);
+	n = take_in(s, s->in, sizeof(s->in), err);
 	if (n < 0)
 		return n;
 	s->at = 0;
@@ -83,7 +104,7 @@ static ssize_t plain_read(struct layer_stream *s, void *p, size_t n, struct err 
 	size_t k = s->n - s->at;
 
 	if (!k && !s->is_last)
-		return fd_read_full(s->fd, p, n, err); /* past the probe, straight into place */
+		return take_in(s, p, n, err); /* past the probe, straight into place */
 	k = k < n ? k : n;
 	memcpy(p, s->in + s->at, k);
 	s->at += k;
@@ -295,17 +316,33 @@ static const struct codec *codec_of(const struct layer_stream *s)
 
 int layer_stream_new(int fd, unsigned how, struct layer_stream **ret, struct err *err)
 {
+	return layer_stream_range(fd, NULL, how, ret, err);
+}
+
+int layer_stream_range(int fd, const struct layer_range *range, unsigned how,
+		       struct layer_stream **ret, struct err *err)
+{
 	auto_layer_stream struct layer_stream *s = mem_alloc(sizeof(*s));
 	int rc;
 
 	s->fd = fd;
 	s->how = how;
+	if (range) {
+		s->is_range = true;
+		s->pos = range->at;
+		s->end = range->at + range->len;
+	}
 	if (how & LAYER_HASHED)
 		s->hash = hash_new();
+	if (range && range->with_digest)
+		s->blob_hash = hash_new();
 	rc = (int)fill(s, err);
 	if (rc < 0)
 		return rc;
 	s->codec = codec_of(s);
+	/* What is not compressed has one digest. */
+	if (!s->codec->open)
+		hash_cleanup(&s->blob_hash);
 	rc = s->codec->open ? s->codec->open(s, err) : 0;
 	if (rc < 0)
 		return rc;
@@ -321,6 +358,7 @@ void layer_stream_free(struct layer_stream **sp)
 	if (!s)
 		return;
 	hash_free(s->hash);
+	hash_free(s->blob_hash);
 	free(s->gzip);
 	ZSTD_freeDCtx(s->zstd);
 	if (s->xz)
@@ -353,6 +391,24 @@ ssize_t layer_stream_read(struct layer_stream *s, void *p, size_t n, struct err 
 	return (ssize_t)got;
 }
 
+int layer_stream_skip(struct layer_stream *s, uint64_t n, struct err *err)
+{
+	uint64_t left = n, k = s->n - s->at < n ? s->n - s->at : n;
+
+	s->at += (size_t)k;
+	left -= k;
+	if (left > s->end - s->pos)
+		return damaged(err, "cut short");
+	s->pos += left;
+	s->bytes += n;
+	return 0;
+}
+
+bool layer_stream_can_skip(const struct layer_stream *s)
+{
+	return s->is_range && !s->hash && !s->codec->open;
+}
+
 uint64_t layer_stream_bytes(const struct layer_stream *s)
 {
 	return s->bytes;
@@ -372,6 +428,9 @@ int layer_stream_end(struct layer_stream *s, uint64_t limit, struct layer_info *
 		return (int)n;
 	if (s->hash)
 		hash_end(s->hash, &ret->diff_id);
+	ret->blob = ret->diff_id;
+	if (s->blob_hash)
+		hash_end(s->blob_hash, &ret->blob);
 	ret->tar_bytes = s->bytes;
 	return 0;
 }

@@ -85,6 +85,10 @@ static int skip_rest(struct layer_untar *u, struct err *err)
 {
 	uint64_t left = u->left + u->pad;
 
+	if (left && layer_stream_can_skip(u->from)) {
+		u->left = u->pad = 0;
+		return layer_stream_skip(u->from, left, err);
+	}
 	while (left) {
 		size_t want = left < LAYER_CHUNK ? (size_t)left : (size_t)LAYER_CHUNK;
 		ssize_t n = layer_stream_read(u->from, u->buf, want, err);

@@ -49,6 +49,9 @@ for f in docker-archive oci-archive; do
 		SHALE_ROOT=$T/$f.$c.store
 		ok "$f $c: load from a pipe" sh -c "cat $T/$f.$c | $SHALE load"
 		is "$f $c: the same ID" "$id" "$(shale images -q --no-trunc img:1)"
+		SHALE_ROOT=$T/$f.$c.store2
+		ok "$f $c: load from the file, in place" shale load -i "$T/$f.$c"
+		is "$f $c: nothing half done is left" "$id 0" "$(shale images -q --no-trunc img:1) $(find "$SHALE_ROOT/tmp" -maxdepth 1 -name "[0-9]*" | wc -l)"
 		ok "$f $c: verify" shale verify
 		SHALE_ROOT=$T/store
 	done
@@ -72,6 +75,23 @@ ok "several at once" sh -c "$SHALE tag img:1 two && $SHALE save img:1 busybox tw
 SHALE_ROOT=$T/three
 ok "are loaded" shale load -i "$T/three.tar"
 is "all of them" 3 "$(grep -c '^Loaded image: ' "$T/out")"
+SHALE_ROOT=$T/store
+# An archive that is read in place: links are followed in it, and nowhere else.
+mkdir "$T/a" && tar -xf "$T/docker-archive.none" -C "$T/a"
+layer=$(cd "$T/a" && ls -d */layer.tar | head -n 1)
+SHALE_ROOT=$T/links
+mkdir "$T/a/x" && mv "$T/a/$layer" "$T/a/x/1" && ln -s ../x/1 "$T/a/$layer" && tar -C "$T/a" -cf "$T/links.tar" .
+ok "a layer by a symlink" shale load -i "$T/links.tar"
+is "is the layer" "$id" "$(shale images -q --no-trunc img:1)"
+SHALE_ROOT=$T/links2
+ln -sfn "../../../../../../$T/a/x/1" "$T/a/$layer" && tar -C "$T/a" -cf "$T/out.tar" .
+code 1 "not from outside" shale load -i "$T/out.tar"
+ln -sfn "layer.tar" "$T/a/$layer" && tar -C "$T/a" -cf "$T/loop.tar" .
+code 1 "nor in a circle" shale load -i "$T/loop.tar"
+head -c $(($(size docker-archive.none) / 2)) "$T/docker-archive.none" >"$T/half.tar"
+code 1 "half an archive" shale load -i "$T/half.tar"
+has "is cut short" "cut short"
+is "none of it is an image" "" "$(shale images -q)"
 SHALE_ROOT=$T/store
 # The compressed layers are kept with their layer, known to du, and go with it.
 is "du knows each blob" 0 "$(shale du | awk '$1 == "Orphans" { print $2 }')"

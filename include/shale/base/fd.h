@@ -20,6 +20,7 @@ int fd_write_all(int fd, const void *p, size_t n, struct err *err);
 int fd_write_str(int fd, const char *s, struct err *err);
 /* Reads up to n bytes, fewer only at the end: the count. */
 ssize_t fd_read_full(int fd, void *p, size_t n, struct err *err);
+ssize_t fd_pread_full(int fd, void *p, size_t n, off_t at, struct err *err);
 
 /* The whole file, NUL-terminated; more than limit bytes is -EFBIG. ret is the caller's. */
 int fd_read_all(int fd, size_t limit, char **ret, size_t *ret_len, struct err *err);
