@@ -327,7 +327,7 @@ static void test_join(void **state)
 
 	(void)state;
 	box_make(&b);
-	s = box_spec(&b, SH("sleep 100"));
+	s = box_spec(&b, SH("exec sleep 100"));
 	s.hostname = "joined";
 	s.cgroup.name = unit_cgroup("join");
 	sb = start(&b, &s);
