@@ -182,9 +182,7 @@ static bool fits(enum setting_type type, const char *value)
 	case TYPE_COUNT:
 		return str_to_u64(value, 10, UINT32_MAX, &number) == 0;
 	case TYPE_LIMIT:
-		if (str_eq(value, "none"))
-			return true;
-		/* fall through */
+		return str_eq(value, "none") || fits(TYPE_SPACE, value);
 	case TYPE_SPACE:
 		return parse_percent(value, &number) == 0 || str_to_bytes(value, &number) == 0;
 	}
