@@ -14,8 +14,9 @@
 #include <shale/base/fs.h>
 #include <shale/base/hash.h>
 #include <shale/base/json.h>
+#include <shale/base/proc.h>
 
-enum { MEMORY_BYTES_MAX = 16 << 10, CHUNK = 128 << 10 };
+enum { MEMORY_BYTES_MAX = 16 << 10, CHUNK = 128 << 10, RACY_S = 2 };
 
 /* The one file of a URL's directory. */
 static const char file_name[] = "file";
@@ -87,7 +88,9 @@ static void memory_write(struct build *b, const struct remote *r, const struct i
 
 	if (u->etag)
 		json_set_str(j, "etag", u->etag);
-	if (u->modified)
+	/* Its seconds may hold another change: as git, what is as new as this is asked for again.
+	 */
+	if (u->modified && u->modified_s + RACY_S < proc_now_ns() / 1000000000)
 		json_set_str(j, "modified", u->modified);
 	json_set_str(j, "digest", r->id);
 	json_object_set_new(j, "size", json_integer((json_int_t)r->file.size));

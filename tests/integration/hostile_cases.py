@@ -248,7 +248,7 @@ def archives_that_lie(r):
             ({"RepoTags": ["x"] * 2000}, ["2000 names"]), ({"RepoTags": ["x@" + digest_of(b"")]}, ["with a digest"]),
             ({"RepoTags": ["x\x1b[2Jy"]}, ["invalid reference"]), ({"Config": "no\x1b[2J"}, []), ({"Config": "c.json\0x"}, [])):
         refused(files(), load(outer(("manifest.json", json.dumps([{**m, **change}]).encode()), *docker(layer)[1:])), "load", *words)
-    refused(files(), load(outer(*docker(layer, config=config_of(other)))), "its content is")
+    refused(files(), load(outer(*docker(layer, config=config_of(other)))), "unpacked it is")
     for ids in (["sha256:../../x"], [digest_of(layer)[:-1]], [7], [digest_of(layer).upper()]):
         bad = json.dumps({**json.loads(c), "rootfs": {"type": "layers", "diff_ids": ids}}).encode()
         refused(files(), load(outer(*docker(layer, config=bad))))
