@@ -54,6 +54,7 @@ vm_init() {
 		mount -t devpts devpts /dev/pts
 		mount -t cgroup2 cgroup2 /sys/fs/cgroup
 		exec >/dev/console 2>&1 </dev/null
+		echo VM-UP
 		for m in $(cat /modules/order); do insmod "/modules/$m" || echo "no module $m"; done
 		ip link set lo up
 		[ ! -b /dev/vda ] || mount -t ext4 /dev/vda /disk
@@ -120,11 +121,19 @@ vm_start() {
 	VM_PID=$!
 }
 
+# Emulated machines sometimes stop in the firmware or before init, and have not seen the disk.
+vm_is_up() { grep -q VM-UP "$1"; }
+
 # vm_boot DISK SECONDS LOG: the exit code of the guest's script, or 124
 vm_boot() {
 	vm_start "$1" "$3"
-	for _ in $(seq "$2"); do
+	for second in $(seq "$2"); do
 		kill -0 "$VM_PID" 2>/dev/null || break
+		if [ "$second" = 60 ] && ! vm_is_up "$3"; then
+			kill -9 "$VM_PID"
+			wait "$VM_PID" 2>/dev/null || true
+			vm_start "$1" "$3"
+		fi
 		sleep 1
 	done
 	if kill -0 "$VM_PID" 2>/dev/null; then
