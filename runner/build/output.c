@@ -122,14 +122,6 @@ static int set_true(struct build_output *o, const char *v, struct err *err)
 	return strcmp(v, "true") != 0 ? err_set(err, EINVAL, "only true is done") : 0;
 }
 
-static int set_any(struct build_output *o, const char *v, struct err *err)
-{
-	bool ignored;
-
-	(void)o;
-	return to_bool(v, &ignored) < 0 ? err_set(err, EINVAL, "want true or false, not %s", v) : 0;
-}
-
 enum {
 	FOR_LOCAL = 1 << BUILD_OUT_LOCAL,
 	FOR_TAR = 1 << BUILD_OUT_TAR,
@@ -151,7 +143,7 @@ static const struct {
 	{ "compression", FOR_FILES | FOR_IMAGE, set_codec },
 	{ "compression-level", FOR_FILES | FOR_IMAGE, set_level },
 	{ "force-compression", FOR_FILES | FOR_IMAGE, set_true },
-	{ "rewrite-timestamp", FOR_FILES | FOR_IMAGE, set_any },
+	{ "rewrite-timestamp", FOR_FILES | FOR_IMAGE, set_true },
 };
 
 static int set_annotation(struct build_output *o, const char *key, const char *v, struct err *err)

@@ -199,7 +199,7 @@ struct call_ops {
 	int (*head)(struct call *c, struct err *err);
 	/* Bytes of its body. 1: not taken, the call is paused until call_resume(). */
 	int (*data)(struct call *c, const void *p, size_t n, struct err *err);
-	/* A pipe has nothing to send for now; the call is paused until call_resume(). */
+	/* A pipe has nothing to send yet; the call is paused until call_resume(). */
 	void (*starved)(struct call *c);
 	/* The end: 2xx and no err, or err. The call is over then. */
 	void (*done)(struct call *c, struct err *err);
