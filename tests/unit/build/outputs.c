@@ -86,6 +86,7 @@ static void test_wrong(void **state)
 		"type=image,annotation-index.k=v",
 		"type=docker,annotation.k=v",
 		"type=image,force-compression=false",
+		"type=image,rewrite-timestamp=false",
 		"type=image,compression=gzip,compression-level=x",
 		"type=image,oci-mediatypes=false,compression=zstd",
 		"type=image,\"name=a",
