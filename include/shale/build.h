@@ -176,15 +176,18 @@ int chmod_apply(const char *spec, uint32_t mode, bool is_dir, uint32_t *ret);
 struct runtime;
 struct image_config;
 struct image_access;
+struct image_transfer_event;
 struct sandbox_limit;
 
 enum build_event_kind {
-	BUILD_STEP,    /* an instruction begins: text */
-	BUILD_CACHED,  /* it was found: id, size_bytes */
-	BUILD_DONE,    /* it ran: id, size_bytes, elapsed_ns */
-	BUILD_OUTPUT,  /* bytes a RUN wrote (text, len), any length */
-	BUILD_WARNING, /* text */
-	BUILD_EXPLAIN, /* why it is about to run: text */
+	BUILD_STEP,     /* an instruction begins: text */
+	BUILD_CACHED,   /* it was found: id, size_bytes */
+	BUILD_DONE,     /* it ran: id, size_bytes, elapsed_ns */
+	BUILD_OUTPUT,   /* bytes a RUN wrote (text, len), any length */
+	BUILD_WARNING,  /* text */
+	BUILD_EXPLAIN,  /* why it is about to run: text */
+	BUILD_TRANSFER, /* a layer of the base image is on its way: transfer. What has a text comes
+			   as BUILD_OUTPUT as well */
 };
 
 struct build_event {
@@ -198,6 +201,7 @@ struct build_event {
 	uint64_t size_bytes;
 	bool has_layer; /* false: the step changed the config only */
 	int64_t elapsed_ns;
+	const struct image_transfer_event *transfer;
 };
 typedef void build_event_fn(const struct build_event *e, void *arg);
 

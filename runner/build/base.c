@@ -7,11 +7,14 @@
 
 static void on_transfer(const struct image_transfer_event *e, void *arg)
 {
+	struct build_event bytes = { .kind = BUILD_TRANSFER, .transfer = e };
 	struct build_event out = { .kind = BUILD_OUTPUT };
 	auto_free char *line = NULL;
 
+	if (e->id && e->kind != IMAGE_TRANSFER_RETRY)
+		build_emit(arg, &bytes);
 	if (!e->text)
-		return; /* bytes: a step's output has no bars */
+		return;
 	line = e->id ? mem_fmt("%s: %s\n", e->id, e->text) : mem_fmt("%s\n", e->text);
 	out.text = line;
 	out.len = strlen(line);

@@ -10,6 +10,9 @@
 #include <shale/base/json.h>
 #include <shale/base/mem.h>
 #include <shale/base/proc.h>
+#include <shale/image.h>
+
+#include "live.h"
 
 enum { LINE_MAX_BYTES = 4096, TEXT_MAX = 120, TAIL_BYTES = 16 << 10, ID_SHOWN = 12 };
 
@@ -38,8 +41,12 @@ int progress_parse(const char *name, int fd, enum progress_kind *ret, struct err
 
 int progress_begin(struct progress *p, const char *name, struct err *err)
 {
+	int rc = progress_parse(name, STDERR_FILENO, &p->kind, err);
+
 	p->start_ns = proc_mono_ns();
-	return progress_parse(name, STDERR_FILENO, &p->kind, err);
+	if (rc >= 0 && p->kind == PROGRESS_TTY)
+		p->live = live_new(stderr);
+	return rc;
 }
 
 static const char *color(const struct progress *p, const char *code)
@@ -170,7 +177,57 @@ static void show(struct progress *p, const struct build_event *e)
 		[BUILD_WARNING] = on_warning, [BUILD_EXPLAIN] = on_explain,
 	};
 
-	shows[e->kind](p, e);
+	if (e->kind < ARRAY_LEN(shows))
+		shows[e->kind](p, e);
+}
+
+static void step_line(struct progress *p, const struct live_step *s)
+{
+	struct build_event e = {
+		.kind = BUILD_STEP, .step = s->number, .total = s->total, .text = s->text
+	};
+
+	on_step(p, &e);
+}
+
+/* On a terminal a step is two lines when it has ended; what it printed is in its log. */
+static void show_live(struct progress *p, const struct build_event *e)
+{
+	const struct live_step *s;
+
+	live_event(p->live, e);
+	if (e->kind == BUILD_STEP || e->kind == BUILD_OUTPUT || e->kind == BUILD_TRANSFER)
+		return;
+	live_lift(p->live);
+	s = live_find(p->live, e->step);
+	if (e->kind == BUILD_CACHED || e->kind == BUILD_DONE) {
+		if (s)
+			step_line(p, s);
+		on_result(p, e);
+		live_over(p->live, e->step);
+	} else {
+		show(p, e);
+	}
+	live_drop(p->live);
+}
+
+/* Of a step that failed its last output stays. */
+static void show_failed(struct progress *p)
+{
+	const struct live_step *s;
+
+	live_lift(p->live);
+	for (size_t i = 0; (s = live_at(p->live, i)); i++) {
+		struct build_event e = { .kind = BUILD_OUTPUT, .step = s->number };
+
+		step_line(p, s);
+		e.text = str_get(&s->tail);
+		e.len = s->tail.len;
+		on_output(p, &e);
+		if (s->part.len)
+			output_line(p, &e, str_get(&s->part), s->part.len);
+	}
+	live_drop(p->live);
 }
 
 /* Quiet: output is kept, and shown only if the build fails. */
@@ -190,8 +247,10 @@ static void keep_tail(struct progress *p, const struct build_event *e)
 static void show_json(const struct build_event *e)
 {
 	static const char *const names[] = {
-		[BUILD_STEP] = "step",     [BUILD_CACHED] = "cached",   [BUILD_DONE] = "done",
-		[BUILD_OUTPUT] = "output", [BUILD_WARNING] = "warning", [BUILD_EXPLAIN] = "explain"
+		[BUILD_STEP] = "step",        [BUILD_CACHED] = "cached",
+		[BUILD_DONE] = "done",        [BUILD_OUTPUT] = "output",
+		[BUILD_WARNING] = "warning",  [BUILD_EXPLAIN] = "explain",
+		[BUILD_TRANSFER] = "transfer"
 	};
 	auto_json json_t *j = json_object();
 	auto_free char *s = e->text ? mem_strn(e->text, e->len ? e->len : strlen(e->text)) : NULL;
@@ -207,6 +266,12 @@ static void show_json(const struct build_event *e)
 		json_object_set_new(j, "size", json_integer((json_int_t)e->size_bytes));
 		json_object_set_new(j, "elapsed_ns", json_integer(e->elapsed_ns));
 	}
+	if (e->kind == BUILD_TRANSFER) {
+		json_set_str(j, "layer", e->transfer->id);
+		json_object_set_new(j, "current",
+				    json_integer((json_int_t)e->transfer->done_bytes));
+		json_object_set_new(j, "size", json_integer((json_int_t)e->transfer->total_bytes));
+	}
 	line = json_text(j);
 	fprintf(stderr, "%s\n", line);
 }
@@ -219,6 +284,8 @@ void progress_event(const struct build_event *e, void *progress)
 		show_json(e);
 	else if (p->kind == PROGRESS_QUIET)
 		keep_tail(p, e);
+	else if (p->live)
+		show_live(p, e);
 	else
 		show(p, e);
 }
@@ -227,6 +294,10 @@ void progress_end(struct progress *p, const struct build_result *r)
 {
 	double took = (double)(proc_mono_ns() - p->start_ns) / 1e9;
 
+	if (!r && p->live)
+		show_failed(p);
+	live_free(p->live);
+	p->live = NULL;
 	for (size_t i = 0; i < p->n; i++) {
 		if (!r && p->parts[i].text.len)
 			fprintf(stderr, "#%-3zu %s\n", p->parts[i].step,

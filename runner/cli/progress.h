@@ -21,8 +21,10 @@ struct progress_part {
 /* auto, tty, plain, quiet, json (rawjson); auto: whether fd is a terminal. -EINVAL. */
 int progress_parse(const char *name, int fd, enum progress_kind *ret, struct err *err);
 
+struct live;
 struct progress {
 	enum progress_kind kind;
+	struct live *live; /* on a terminal */
 	int64_t start_ns;
 	struct progress_part *parts; /* output of the running steps: lines without their ends yet */
 	size_t n, cap;

@@ -114,17 +114,24 @@ static void put_bar(struct str *out, const struct transfer_line *l, const char *
 	put_left(out, (double)left / l->rate);
 }
 
+void transfer_view_put(struct transfer_view *v, size_t i, struct str *out)
+{
+	struct transfer_line *l = &v->line[i];
+
+	take_sample(l, proc_mono_ns());
+	str_addf(out, "%s: ", l->id);
+	if (l->text[0])
+		str_add(out, l->text);
+	else
+		put_bar(out, l, v->verb);
+}
+
 /* A line that is broken by the terminal could not be drawn over: it is cut. */
-static void draw_line(struct transfer_view *v, struct transfer_line *l, size_t columns, int64_t now)
+static void draw_line(struct transfer_view *v, size_t i, size_t columns)
 {
 	auto_str struct str out = { 0 };
 
-	take_sample(l, now);
-	str_addf(&out, "%s: ", l->id);
-	if (l->text[0])
-		str_add(&out, l->text);
-	else
-		put_bar(&out, l, v->verb);
+	transfer_view_put(v, i, &out);
 	fprintf(v->to, "\r\033[K%.*s\n", (int)(columns ? columns - 1 : 79), out.s);
 }
 
@@ -144,14 +151,19 @@ static void draw(struct transfer_view *v, bool force)
 	if (v->drawn)
 		fprintf(v->to, "\033[%zuA", v->drawn);
 	for (size_t i = from; i < v->n; i++)
-		draw_line(v, &v->line[i], size.ws_col, now);
+		draw_line(v, i, size.ws_col);
 	v->drawn = v->n - from;
 	fflush(v->to);
 }
 
-static void on_layer(struct transfer_view *v, const struct image_transfer_event *e)
+static bool is_over(const struct image_transfer_event *e)
 {
-	bool is_over = e->kind == IMAGE_TRANSFER_DONE || e->kind == IMAGE_TRANSFER_EXISTS;
+	return e->kind == IMAGE_TRANSFER_DONE || e->kind == IMAGE_TRANSFER_EXISTS;
+}
+
+struct transfer_line *transfer_view_take(struct transfer_view *v,
+					 const struct image_transfer_event *e)
+{
 	struct transfer_line *l = line_of(v, e->id);
 
 	if (e->kind == IMAGE_TRANSFER_BEGIN) {
@@ -160,11 +172,18 @@ static void on_layer(struct transfer_view *v, const struct image_transfer_event 
 	}
 	l->done = e->done_bytes;
 	l->total = e->total_bytes;
-	if (is_over)
+	if (is_over(e))
 		snprintf(l->text, sizeof(l->text), "%s", e->text ? e->text : "Done");
-	if (is_over && v->kind == PROGRESS_PLAIN)
+	return l;
+}
+
+static void on_layer(struct transfer_view *v, const struct image_transfer_event *e)
+{
+	const struct transfer_line *l = transfer_view_take(v, e);
+
+	if (is_over(e) && v->kind == PROGRESS_PLAIN)
 		fprintf(v->to, "%s: %s\n", e->id, l->text);
-	draw(v, is_over);
+	draw(v, is_over(e));
 }
 
 /* What happens to one layer stands above the bars, what is said of the image below them. */

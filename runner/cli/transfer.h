@@ -28,6 +28,11 @@ void transfer_view_begin(struct transfer_view *v, FILE *to, enum progress_kind k
 			 const char *verb);
 void transfer_view_end(struct transfer_view *v); /* frees; what is on the terminal stays */
 void transfer_view_event(const struct image_transfer_event *e, void *view);
+/* For who draws the lines (view's i-th, without its end) itself: takes note of what e says of a
+ * layer (id, no retry). */
+struct transfer_line *transfer_view_take(struct transfer_view *v,
+					 const struct image_transfer_event *e);
+void transfer_view_put(struct transfer_view *v, size_t i, struct str *out);
 /* A line of the command's own; as JSON {"event":event,key:text}. */
 void transfer_view_say(struct transfer_view *v, const char *event, const char *key,
 		       const char *text);

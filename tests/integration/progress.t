@@ -27,7 +27,9 @@ code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 open(sys.argv[1], "wb").write(raw)
 # As a terminal: up, to the line's end, to the screen's end.
 lines, row, col = [""], 0, 0
-for up, j, k, text in re.findall(r"\x1b\[(\d+)A|(\x1b\[J)|(\x1b\[K)|([^\x1b]+)", raw.decode()):
+# (Colours, and whether long lines are broken, are none of them.)
+plain = re.sub(r"\x1b\[(\d*m|\?7[lh])", "", raw.decode())
+for up, j, k, text in re.findall(r"\x1b\[(\d+)A|(\x1b\[J)|(\x1b\[K)|([^\x1b]+)", plain):
     if up:
         row -= int(up)
         assert row >= 0, "drawn above the screen"
@@ -137,6 +139,33 @@ ok "pull -a" shale pull -a "$reg/a/b"
 is "has both" "latest two" "$(shale images --format '{{.Tag}}' "$reg/a/b" | sort | xargs)"
 code 1 "not with a tag" shale pull -a "$reg/a/b:two"
 code 1 "a repository that is not there" shale pull -a "$reg/a/no"
+
+# A build: the steps that run are drawn over, and go when they have ended.
+SHALE_ROOT=$T/seventh
+base
+screen() { python3 "$T/screen.py" "$T/raw" 100 "$SHALE" "$@"; }
+printf 'FROM busybox\nRUN for i in 1 2 3 4 5 6 7 8 9; do printf "line\\033[31m $i\\r\\tL$i \\302\\233A\\n"; sleep 0.1; done\nRUN printf "halfway"; sleep 0.3\n' >Dockerfile
+ok "a build on a terminal" screen build --network none .
+cp "$T/out" "$T/screen"
+is "ends as two lines a step" "3 3" "$(grep -cE '^#[1-3] +[0-9.]+s \[[1-3]/3\] ' "$T/screen") $(grep -cE '^#[1-3] +[0-9.]+s (CACHED|[0-9.]+s) +[0-9a-f]{12}' "$T/screen")"
+is "without what they wrote" 0 "$(grep -c '|' "$T/screen")"
+tr '\r' '\n' <"$T/raw" >"$T/frames"
+ok "which stood below them while they ran" grep -q '    | *L5 A' "$T/frames"
+is "and is nothing that a terminal obeys" 0 "$(grep -cE "$(printf '\033')\[31m|$(printf '\302\233')" "$T/raw")"
+is "at most the last six lines" 6 "$(awk '/\?7l/ { n = 0 } /    \| / { if (++n > m) m = n } END { print m }' "$T/frames")"
+printf 'FROM busybox\nRUN seq 3; sleep 0.2; printf "and out"; exit 4\n' >Dockerfile
+code 1 "one that fails" screen build --network none .
+has "is told as ever" 'ended with exit code 4'
+is "and leaves what it wrote" "1 2 3 and out" "$(sed -n 's/^#2 .*| //p' "$T/out" | xargs)"
+printf 'FROM %s\nRUN echo 2 >/2\n' "$reg/a/b" >Dockerfile
+SHALE_ROOT=$T/eighth
+tell slow
+ok "a base image that comes" screen build --network none .
+tr '\r' '\n' <"$T/raw" >"$T/frames"
+ok "has bars below its step" grep -qE '^    [0-9a-f]{12}: Downloading \[=+> +\] [0-9.]+[kMG]?i?B/[0-9.]+[kM]' "$T/frames"
+SHALE_ROOT=$T/ninth
+ok "and as JSON" shale build --progress json --network none .
+is "its bytes" "yes" "$(grep -q '"event":"transfer".*"layer":"[0-9a-f]\{12\}","current":[1-9]' "$T/err" && echo yes)"
 exec 8>&- 9<&-
 SHALE_ROOT=$T/store
 no_leaks
