@@ -247,6 +247,8 @@ struct build_opts {
 	/* What bases and COPY --from that are not here are pulled by (access; the rest is ours). */
 	const struct image_access *access;
 	bool pull_always, pull_never;
+	bool squash, fold; /* the image's new layers become one; attributes move into the layer
+			      that has the data */
 	bool no_image; /* the target is only built: its layers are not hashed, no image is written
 			*/
 	/* The target's tree (O_PATH), before the image is written. May be NULL. */

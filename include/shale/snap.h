@@ -102,6 +102,38 @@ int snap_usage(struct snap *s, int64_t id, uint64_t *ret_disk_bytes, uint64_t *r
 typedef int snap_fn(const struct snap_info *info, void *arg, struct err *err);
 int snap_walk(struct snap *s, snap_fn *fn, void *arg, struct err *err);
 
+/*
+ * One layer for what id has above base, which it rests on (0: for all of it), without renames and
+ * metacopies: into fs/ of the active snapshot to, which was never mounted. Files are shared by
+ * hardlinks.
+ */
+int snap_squash(struct snap *s, int64_t id, int64_t base, int64_t to, struct err *err);
+
+/*
+ * What the layers of id above base only say of a file's or directory's attributes, moved into that
+ * one of them that has it: first found, then written layer by layer (from 0, the lowest). Together
+ * they show the same tree.
+ */
+struct snap_folded {
+	size_t n;             /* layers above base */
+	size_t moved;         /* files and directories */
+	uint64_t moved_bytes; /* content that is told once less */
+	/* What stays where it is: files that have several names in a layer; files and directories
+	 * that were renamed as well. */
+	size_t linked, renamed;
+};
+struct snap_fold;
+int snap_fold_open(struct snap *s, int64_t id, int64_t base, struct snap_fold **ret,
+		   struct snap_folded *ret_what, struct err *err);
+void snap_fold_close(struct snap_fold **f);
+#define auto_snap_fold cleanup(snap_fold_close)
+/* The snapshot that layer i was. */
+int64_t snap_fold_layer(const struct snap_fold *f, size_t i);
+enum snap_fold_fate { SNAP_FOLD_SAME, SNAP_FOLD_CHANGED, SNAP_FOLD_EMPTY /* nothing is left */ };
+enum snap_fold_fate snap_fold_fate(const struct snap_fold *f, size_t i);
+/* Into the empty fs/ of an active snapshot that was never mounted. */
+int snap_fold_write(struct snap_fold *f, size_t i, int to_fd, struct err *err);
+
 /* The chain of id, topmost (id itself) first. The caller owns *ret_ids. -ELOOP beyond 10000. */
 int snap_chain(struct snap *s, int64_t id, int64_t **ret_ids, size_t *ret_n, struct err *err);
 /* What a mount(8) would need: one overlay entry, or a bind of fs/ (containerd's types.Mount). */

@@ -158,6 +158,8 @@ static int finish(struct build *b, const struct strv *tags, struct build_result 
 	struct stage_state *st = &b->stages[b->plan->target];
 	int rc = show_tree(b, st, err);
 
+	if (rc >= 0 && !b->o->no_image)
+		rc = build_reshape(b, st, err);
 	ret->steps = b->total;
 	ret->cached = b->cached;
 	if (rc < 0 || b->o->no_image)
@@ -200,7 +202,8 @@ static void mark_image(struct build *b)
 	size_t i = b->plan->target;
 
 	for (;;) {
-		b->stages[i].is_image = !b->o->no_image;
+		/* What is squashed or folded afterwards is hashed as it is then. */
+		b->stages[i].is_image = !b->o->no_image && !b->o->squash && !b->o->fold;
 		if (b->plan->stages[i].base != PLAN_STAGE)
 			break;
 		i = b->plan->stages[i].base_stage;
@@ -325,6 +328,8 @@ int build_run(struct runtime *rt, const struct build_opts *o, struct build_resul
 	auto_fd int lease = -1;
 	int rc = check_scope(o->scope, err);
 
+	if (o->squash && o->fold)
+		return err_set(err, EINVAL, "--squash and --fold exclude each other");
 	if (rc >= 0)
 		rc = front(&b, false, &d, &plan, &in_context, err);
 	if (rc >= 0)

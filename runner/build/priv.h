@@ -333,6 +333,9 @@ struct stage_state {
 	char parent[DIGEST_STR_MAX + 8]; /* id of the last step of any kind */
 	/* --explain: the earlier records that stand where these two do */
 	char like[STEP_ID_LEN + 1], like_fs[STEP_ID_LEN + 1];
+	/* What its FROM, or that of the stage at the bottom, began with. */
+	int64_t base;
+	size_t base_depth, base_rows;
 	struct image_config *config;
 	struct scope scope;
 	struct strv seen; /* for messages */
@@ -418,6 +421,8 @@ struct step_run {
 	const struct df_inst *inst;
 	struct key *key, *content_key; /* content_key: NULL or a second key to look under */
 	bool link;     /* the layer is made in an empty directory and needs no parent */
+	bool own_root; /* link: and its root is no copy of the parent's */
+	int64_t reads; /* another snapshot that the work needs, or 0 */
 	int64_t reuse; /* link: a layer of the same content upon another parent, or 0 */
 	const char *text;
 	int64_t started_ns;
@@ -439,6 +444,11 @@ int step_config(struct step_run *r, struct err *err);
 void step_begin(struct step_run *r);
 /* --explain: why this step is about to run. */
 int explain_step(struct step_run *r, struct err *err);
+/* reshape.c: --squash, --fold, once the target is built; 0 when there is nothing of it to do. */
+int build_reshape(struct build *b, struct stage_state *st, struct err *err);
+/* What a step of a cache's record costs or gains: made known. */
+void step_announce(struct step_run *r, const struct step *s, bool hit, bool has_layer);
+int step_freeze(struct step_run *r, int64_t id, struct layer_info *ret, struct err *err);
 /* resume.c: is this the step that was repaired; its snapshot, ready to be frozen. */
 bool step_is_resumed(const struct step_run *r);
 int step_resume(struct step_run *r, int64_t *ret_snapshot, struct err *err);

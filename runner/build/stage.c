@@ -86,7 +86,9 @@ static int base_image(struct build *b, struct stage_state *st, const char *ref,
 	if (rc < 0)
 		return rc;
 	st->snapshot = img->snapshot;
-	st->depth = n;
+	st->depth = st->base_depth = n;
+	st->base = img->snapshot;
+	st->base_rows = st->config->n_history;
 	snprintf(st->fs_parent, sizeof(st->fs_parent), "%s",
 		 n ? layers[n - 1].chain_id : "scratch");
 	snprintf(id, DIGEST_STR_MAX, "%s", img->id);
@@ -111,6 +113,9 @@ static int find_base(struct build *b, const struct plan_stage *ps, struct stage_
 	st->config = image_config_copy(other->config);
 	st->snapshot = other->snapshot;
 	st->depth = other->depth;
+	st->base = other->base;
+	st->base_depth = other->base_depth;
+	st->base_rows = other->base_rows;
 	memcpy(st->fs_parent, other->fs_parent, sizeof(st->fs_parent));
 	memcpy(st->like_fs, other->like_fs, sizeof(st->like_fs));
 	memcpy(st->like, other->like_fs, sizeof(st->like));

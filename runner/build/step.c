@@ -56,7 +56,7 @@ static void add_history(struct step_run *r, const struct step *s, bool has_layer
 		r->st->config->created_s = s->created_s;
 }
 
-static void announce(struct step_run *r, const struct step *s, bool hit, bool has_layer)
+void step_announce(struct step_run *r, const struct step *s, bool hit, bool has_layer)
 {
 	struct build_event e = { .kind = hit ? BUILD_CACHED : BUILD_DONE,
 				 .text = r->text,
@@ -133,7 +133,7 @@ static int use_record(struct step_run *r, bool has_layer, struct err *err)
 			return rc;
 	}
 	stand_on(r, &s, has_layer);
-	announce(r, &s, true, has_layer);
+	step_announce(r, &s, true, has_layer);
 	tell_depth(r);
 	return 1;
 }
@@ -169,7 +169,7 @@ int step_config(struct step_run *r, struct err *err)
 	if (rc < 0)
 		return rc;
 	stand_on(r, &s, false);
-	announce(r, &s, false, false);
+	step_announce(r, &s, false, false);
 	return 0;
 }
 
@@ -198,7 +198,7 @@ static void drop_snapshot(void *arg)
 }
 
 /* The upper becomes a layer: nothing is copied, the next step mounts over it at once. */
-static int freeze(struct step_run *r, int64_t id, struct layer_info *ret, struct err *err)
+int step_freeze(struct step_run *r, int64_t id, struct layer_info *ret, struct err *err)
 {
 	int fs_fd = -1, rc = snap_fs_fd(r->b->rt->snap, id, &fs_fd, err);
 
@@ -231,7 +231,7 @@ static int work_apart(struct step_run *r, int64_t id, step_work_fn *work, void *
 	if (rc >= 0)
 		rc = r->reuse ? copy_layer(r->b->rt, r->reuse, fd, err) : work(fd, id, arg, err);
 	if (rc >= 0 && r->st->snapshot)
-		rc = snap_rebase(snap, id, r->st->snapshot, true, err);
+		rc = snap_rebase(snap, id, r->st->snapshot, !r->own_root, err);
 	return rc;
 }
 
@@ -270,7 +270,7 @@ static int attempt(struct step_run *r, step_work_fn *work, void *arg, struct ste
 	rc = r->link ? work_apart(r, snap.id, work, arg, err) : work_on(r, snap.id, work, arg, err);
 	fault_point("build.step.worked");
 	if (rc >= 0)
-		rc = freeze(r, snap.id, &info, err);
+		rc = step_freeze(r, snap.id, &info, err);
 	r->was_full = rc < 0 && is_full(r); /* before the undo frees what it wrote */
 	if (rc == -ECHILD && !r->was_full && !r->b->failure->snapshot) {
 		r->kept = snap.id;
@@ -295,7 +295,7 @@ static int attempt_resumed(struct step_run *r, struct step *s, struct err *err)
 	if (drop.id)
 		undo_push(&undo, drop_snapshot, &drop);
 	if (rc >= 0)
-		rc = freeze(r, drop.id, &info, err);
+		rc = step_freeze(r, drop.id, &info, err);
 	s->tainted = true;
 	if (rc >= 0)
 		rc = publish(r, drop.id, &info, s, err);
@@ -308,12 +308,13 @@ static bool make_room(struct step_run *r)
 {
 	auto_image_removal struct image_removal gone = { 0 };
 	size_t n = r->b->plan->n;
-	auto_free int64_t *in_use = mem_array(n, sizeof(*in_use));
-	struct image_room o = { r->b->lease_fd, r->b->wall_s, in_use, n };
+	auto_free int64_t *in_use = mem_array(n + 1, sizeof(*in_use));
+	struct image_room o = { r->b->lease_fd, r->b->wall_s, in_use, n + 1 };
 	struct err ignored = { 0 };
 
 	for (size_t i = 0; i < n; i++)
 		in_use[i] = r->b->stages[i].snapshot;
+	in_use[n] = r->reads;
 	return image_make_room(r->b->rt, &o, &gone, &ignored) >= 0 && gone.freed_bytes > 0;
 }
 
@@ -339,7 +340,7 @@ int step_layer(struct step_run *r, step_work_fn *work, void *arg, struct err *er
 	if (rc < 0)
 		return rc;
 	stand_on(r, &s, true);
-	announce(r, &s, r->reuse != 0, true);
+	step_announce(r, &s, r->reuse != 0, true);
 	tell_depth(r);
 	/* Nobody asks for the digest of what no image has. */
 	return r->st->is_image ? workers_add(r->b->workers, s.snapshot, err) : 0;

@@ -28,7 +28,8 @@ struct build_args {
 	uint64_t jobs, shm, memory;
 	const char *file, *target, *network, *iidfile, *progress, *pull, *call;
 	const char *on_error, *metadata, *timestamp, *max_layer, *scope;
-	bool resume, no_cache, explain, twice, check, quiet, sync, rm, force_rm, load, push;
+	bool squash, fold, resume, no_cache, explain, twice, check, quiet, sync, rm, force_rm, load,
+		push;
 };
 
 static const struct build_args build_defaults = { .progress = "auto",
@@ -53,6 +54,9 @@ static const struct opt build_opts[] = {
 	{ 0, "target", OPT_STR, AT(target), "STAGE", "stage to deliver (default the last)" },
 	{ 0, "no-cache", OPT_BOOL, AT(no_cache), NULL, "run every step" },
 	{ 0, "explain", OPT_BOOL, AT(explain), NULL, "say of each step that runs why it does" },
+	{ 0, "squash", OPT_BOOL, AT(squash), NULL, "make one layer of all that the build made" },
+	{ 0, "fold", OPT_BOOL, AT(fold), NULL,
+	  "move changes of owner, mode and times to where the data is" },
 	{ 0, "no-cache-filter", OPT_STRV, AT(no_cache_stages), "STAGE",
 	  "run every step of that stage (repeatable, or a list)" },
 	{ 0, "timestamp", OPT_STR, AT(timestamp), "SECONDS",
@@ -342,6 +346,8 @@ static int build(struct cli *c, struct build_args *a, const char *context, struc
 				.secrets = a->secrets,
 				.ssh = a->ssh,
 				.no_cache = a->no_cache,
+				.squash = a->squash,
+				.fold = a->fold,
 				.explain = a->explain,
 				.scope = a->scope,
 				.jobs = (size_t)a->jobs,

@@ -71,7 +71,8 @@ static bool is_c1(const char *s, const char *end)
 	       (unsigned char)s[1] < 0xa0;
 }
 
-/* What a terminal would show of a line after all its carriage returns, and nothing that it obeys. */
+/* What a terminal would show of a line after all its carriage returns, and nothing that it obeys.
+ */
 static void add_shown(struct str *out, const char *s, size_t n)
 {
 	const char *end = s + n;

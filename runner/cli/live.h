@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * live: the steps that run, at the foot of the terminal: a line each with its seconds, and below it
- * the last lines of its output, or a bar a layer while a base image comes. It is drawn over ten times
- * a second by a thread of its own; what is to stay is printed between live_lift and live_drop.
- * Nothing of a step's output is obeyed by the terminal.
+ * the last lines of its output, or a bar a layer while a base image comes. It is drawn over ten
+ * times a second by a thread of its own; what is to stay is printed between live_lift and
+ * live_drop. Nothing of a step's output is obeyed by the terminal.
  */
 #ifndef SHALE_CLI_LIVE_H
 #define SHALE_CLI_LIVE_H

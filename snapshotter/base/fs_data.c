@@ -137,6 +137,42 @@ int fs_xattr_set(int fd, const char *name, const void *value, size_t len, struct
 	return 0;
 }
 
+/* The next offset where either has data, size when none has. */
+static uint64_t next_data(int a_fd, int b_fd, uint64_t at, uint64_t size)
+{
+	off_t a = lseek(a_fd, (off_t)at, SEEK_DATA), b;
+
+	if (a < 0 && errno != ENXIO)
+		return at;
+	b = a >= 0 && (uint64_t)a == at ? a : lseek(b_fd, (off_t)at, SEEK_DATA);
+	if (b < 0 && errno != ENXIO)
+		return at;
+	a = a < 0 ? (off_t)size : a;
+	b = b < 0 ? (off_t)size : b;
+	return (uint64_t)(a < b ? a : b);
+}
+
+int fs_same_data(int a_fd, int b_fd, uint64_t size, struct err *err)
+{
+	enum { HALF = 128 << 10 };
+	auto_free char *buf = mem_grow(NULL, 2 * (size_t)HALF, 1);
+	uint64_t at = 0;
+
+	/* Common holes are not read. */
+	while (at < size && (at = next_data(a_fd, b_fd, at, size)) < size) {
+		size_t want = size - at < HALF ? (size_t)(size - at) : (size_t)HALF;
+		ssize_t a = pread(a_fd, buf, want, (off_t)at),
+			b = pread(b_fd, buf + HALF, want, (off_t)at);
+
+		if (a < 0 || b < 0)
+			return err_sys(err, "compare");
+		if (a == 0 || a != b || memcmp(buf, buf + HALF, (size_t)a) != 0)
+			return 0;
+		at += (uint64_t)a;
+	}
+	return 1;
+}
+
 /* Inodes with several links, each counted once: a set of inode numbers, open addressing. */
 struct seen {
 	uint64_t *ino;

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include <shale/base/fd.h>
+#include <shale/base/fs.h>
 #include <shale/base/path.h>
 
 #include "priv.h"
@@ -135,7 +136,7 @@ static int same_file(struct changes *c, const struct level *l, const char *name,
 
 	if (a < 0 || b < 0)
 		return err_sys(err, "open %s", c->path.s);
-	return layer_same_data(a, b, size, err);
+	return fs_same_data(a, b, size, err);
 }
 
 static int same_link(const struct level *l, const char *name, struct err *err)

@@ -18,6 +18,7 @@
 #include <xxhash.h>
 
 #include <shale/base/fd.h>
+#include <shale/base/fs.h>
 #include <shale/base/path.h>
 
 #include "priv.h"
@@ -297,7 +298,7 @@ static int is_unchanged(struct diff *d, const struct level *l, const char *name,
 	rc = layer_attrs_read(parent, &d->theirs, err);
 	if (rc < 0 || !layer_same_attrs(&d->attrs, &d->theirs))
 		return rc < 0 ? rc : 0;
-	return layer_same_data(fd, parent, (uint64_t)st->st_size, err);
+	return fs_same_data(fd, parent, (uint64_t)st->st_size, err);
 }
 
 /* The inode that tells hardlinks: the upper's, where it has the file, in a renamed directory too.

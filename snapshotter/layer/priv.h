@@ -178,8 +178,6 @@ char layer_kind(mode_t mode);
 int layer_open(int dir_fd, const char *name, int flags);
 /* A symlink's target into buf (PATH_MAX bytes). */
 int layer_readlink(int dir_fd, const char *name, char *buf, struct err *err);
-/* Same content in two files of the same size: 1 or 0. */
-int layer_same_data(int a_fd, int b_fd, uint64_t size, struct err *err);
 /* Same kind, mode, owner, and for all but directories size, device and whole second of mtime. */
 bool layer_same_stat(const struct stat *a, const struct stat *b);
 bool layer_same_attrs(const struct layer_attrs *a, const struct layer_attrs *b);

@@ -119,8 +119,8 @@ static int fill(struct snap *s, const struct snap_chain *c, size_t i, struct sna
 	return rc;
 }
 
-static int fill_new(struct snap *s, const struct snap_chain *c, size_t i, int dir_fd,
-		    const char *name, struct err *err)
+int snap_tree_into(struct snap *s, const struct snap_chain *c, size_t i, int dir_fd,
+		   const char *name, struct err *err)
 {
 	auto_fd int tree = snap_make_new(dir_fd, name, err), scratch = -1;
 	struct snap_merge m = { .tree_fd = tree };
@@ -165,7 +165,7 @@ int snap_tree(struct snap *s, const struct snap_chain *c, size_t i, char name[SN
 		return 0;
 	rc = drop_stale(dir, err);
 	if (rc >= 0)
-		rc = fill_new(s, c, i, dir, "new.tree", err);
+		rc = snap_tree_into(s, c, i, dir, "new.tree", err);
 	if (rc >= 0)
 		rc = publish(dir, "new.tree", sub, err);
 	return rc < 0 ? err_ctx(err, "merge the layers up to %" PRId64, c->ids[i]) : 0;
@@ -178,7 +178,7 @@ static int expand(struct snap *s, const struct snap_chain *c, size_t i, int dir_
 	int rc = snap_tree(s, c, i + 1, below, err);
 
 	if (rc >= 0)
-		rc = fill_new(s, c, i, dir_fd, "new.tree", err);
+		rc = snap_tree_into(s, c, i, dir_fd, "new.tree", err);
 	if (rc < 0)
 		return rc;
 	tree = snap_open_dir(dir_fd, "new.tree", err);

@@ -95,6 +95,10 @@ int snap_make_new(int dir_fd, const char *name, struct err *err);
  * the chain, topmost first. */
 int snap_tree(struct snap *s, const struct snap_chain *c, size_t i, char name[SNAP_NAME_MAX],
 	      struct err *err);
+/* The tree of layer i as dir_fd/name, which is made; what was put aside for it stays in
+ * dir_fd/new.hold. */
+int snap_tree_into(struct snap *s, const struct snap_chain *c, size_t i, int dir_fd,
+		   const char *name, struct err *err);
 /* Layer i of the chain without renames and metacopies. */
 int snap_expand(struct snap *s, const struct snap_chain *c, size_t i, char name[SNAP_NAME_MAX],
 		struct err *err);

@@ -37,6 +37,9 @@ int fs_lock(int dir_fd, const char *name, bool wait, struct err *err);
  */
 int fs_copy_data(int from_fd, int to_fd, struct err *err);
 
+/* Same content in two files of size bytes: 1 or 0. */
+int fs_same_data(int a_fd, int b_fd, uint64_t size, struct err *err);
+
 /* All xattr names of an fd (O_PATH allowed: goes through /proc/self/fd), NUL-separated; 0 when
  * unsupported. Caller owns. */
 int fs_xattr_list(int fd, char **ret_names, size_t *ret_len, struct err *err);
