@@ -7,7 +7,7 @@
 #include <unistd.h>
 
 #include <shale/base/fd.h>
-#include <shale/base/proc.h>
+#include <shale/base/scratch.h>
 
 #include "run.h"
 
@@ -96,7 +96,7 @@ static int add_script(struct run *r, const struct df_inst *i, struct err *err)
 {
 	auto_free char *target = mem_fmt(RUN_SCRIPT_DIR "/%s", i->heredocs[0].name);
 	auto_fd int fd = openat(r->b->rt->root_fd, "tmp", O_WRONLY | O_TMPFILE | O_CLOEXEC, 0755);
-	char path[FD_PATH_MAX], name[48], rnd[17];
+	char path[FD_PATH_MAX], name[SCRATCH_NAME_MAX + 8], own[SCRATCH_NAME_MAX];
 	int rc;
 
 	if (fd < 0)
@@ -106,8 +106,8 @@ static int add_script(struct run *r, const struct df_inst *i, struct err *err)
 		return rc;
 	/* A bind needs a linked file, and exec one that nobody has open for writing: link, open
 	 * again, unlink. */
-	proc_random_hex(rnd, 16);
-	snprintf(name, sizeof(name), "tmp/script-%s", rnd);
+	scratch_name(own);
+	snprintf(name, sizeof(name), "tmp/%s", own);
 	if (fchmod(fd, 0755) < 0 ||
 	    linkat(AT_FDCWD, fd_path(fd, path), r->b->rt->root_fd, name, AT_SYMLINK_FOLLOW) < 0)
 		return err_sys(err, "link the script");

@@ -18,7 +18,7 @@
 #include <unistd.h>
 
 #include <shale/base/fd.h>
-#include <shale/base/proc.h>
+#include <shale/base/scratch.h>
 
 #include "run.h"
 
@@ -197,10 +197,10 @@ void ssh_relay_free(struct ssh_relay *s)
 static int relay_bind(struct ssh_relay *s, const struct run_mount *m, struct err *err)
 {
 	struct sockaddr_un a = { .sun_family = AF_UNIX };
-	char root[FD_PATH_MAX], random[17];
+	char root[FD_PATH_MAX], own[SCRATCH_NAME_MAX];
 
-	proc_random_hex(random, 16);
-	s->name = mem_fmt("tmp/ssh-%s", random);
+	scratch_name(own);
+	s->name = mem_fmt("tmp/%s", own);
 	snprintf(a.sun_path, sizeof(a.sun_path), "%s/%s", fd_path(s->rt->root_fd, root), s->name);
 	if (bind(s->listen_fd, (struct sockaddr *)&a, sizeof(a)) < 0 ||
 	    listen(s->listen_fd, CONNECTIONS_MAX) < 0)

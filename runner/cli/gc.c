@@ -8,6 +8,7 @@
 #include <shale/base/fault.h>
 #include <shale/base/fd.h>
 #include <shale/base/proc.h>
+#include <shale/base/scratch.h>
 #include <shale/build.h>
 #include <shale/container.h>
 #include <shale/image.h>
@@ -128,6 +129,7 @@ int gc_run(struct cli *c, struct image_removal *ret, struct err *err)
 	if (rc >= 0 && policy.keep_s > 0)
 		rc = prune_mounts(c, proc_now_ns() / 1000000000 - policy.keep_s, ret, err);
 	gc_reserve(c->rt.root_fd, false);
+	scratch_sweep(c->rt.root_fd);
 	return rc;
 }
 

@@ -6,6 +6,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/file.h>
 #include <unistd.h>
 
 #include <shale/base/fd.h>
@@ -25,7 +26,22 @@ void scratch_close(struct scratch *s)
 	errno = saved;
 }
 
-/* What a command that was killed has left. */
+void scratch_name(char buf[SCRATCH_NAME_MAX])
+{
+	char random[17];
+
+	proc_random_hex(random, 16);
+	snprintf(buf, SCRATCH_NAME_MAX, "%d.%" PRIu64 ".%s", (int)getpid(),
+		 proc_start_time(getpid()), random);
+}
+
+static int open_locked(int tmp_fd, const char *name, int flags)
+{
+	auto_fd int fd = openat(tmp_fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+
+	return fd < 0 || flock(fd, LOCK_EX | flags) < 0 ? -1 : fd_take(&fd);
+}
+
 static void sweep(int tmp_fd)
 {
 	auto_strv struct strv names = { 0 };
@@ -36,16 +52,28 @@ static void sweep(int tmp_fd)
 		char *end, *rest;
 		long pid = strtol(names.v[i], &end, 10);
 		uint64_t start = *end == '.' ? strtoull(end + 1, &rest, 10) : 0;
+		auto_fd int fd = -1;
 
-		if (pid > 0 && start && !proc_is_alive((pid_t)pid, start))
+		if (pid <= 0 || !start || proc_is_alive((pid_t)pid, start))
+			continue;
+		/* A pid is one of its namespace's: the lock tells what lives in another. */
+		fd = open_locked(tmp_fd, names.v[i], LOCK_NB);
+		if (fd >= 0 || errno == ENOTDIR)
 			fs_remove_tree(tmp_fd, names.v[i], &ignored);
 	}
+}
+
+void scratch_sweep(int store_fd)
+{
+	auto_fd int tmp_fd = openat(store_fd, "tmp", O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+
+	if (tmp_fd >= 0)
+		sweep(tmp_fd);
 }
 
 int scratch_open(int store_fd, struct scratch *ret, struct err *err)
 {
 	struct scratch s = SCRATCH_INIT;
-	char random[9];
 	int rc = fs_mkdir(store_fd, "tmp", 0700, err);
 
 	if (rc < 0)
@@ -54,12 +82,10 @@ int scratch_open(int store_fd, struct scratch *ret, struct err *err)
 	if (s.tmp_fd < 0)
 		return s.tmp_fd;
 	sweep(s.tmp_fd);
-	proc_random_hex(random, 8);
-	snprintf(s.name, sizeof(s.name), "%d.%" PRIu64 ".%s", (int)getpid(),
-		 proc_start_time(getpid()), random);
+	scratch_name(s.name);
 	rc = fs_mkdir(s.tmp_fd, s.name, 0700, err);
 	if (rc >= 0) {
-		s.fd = openat(s.tmp_fd, s.name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+		s.fd = open_locked(s.tmp_fd, s.name, 0);
 		if (s.fd < 0)
 			rc = err_sys(err, "open tmp/%s", s.name);
 	}

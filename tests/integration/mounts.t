@@ -224,7 +224,7 @@ rm -f "$T/v"/*
 SSH_AUTH_SOCK="$T/agent" build --ssh default -v "$T/v:/v:rw" -f D6 -t ssh . >"$T/d6" 2>&1 &
 first=$!
 try "a step with the socket" test -e "$T/v/up"
-ok "asks" python3 "$T/ask.py" "$(echo "$SHALE_ROOT"/tmp/ssh-*)"
+ok "asks" python3 "$T/ask.py" "$(find "$SHALE_ROOT/tmp" -type s)"
 is "identities and signatures are answered, a removal is refused" "11 0c616e73776572
 19 05
 13 0c616e73776572" "$(cat "$T/out")"
