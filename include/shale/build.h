@@ -220,8 +220,10 @@ struct check_report {
 void check_report_free(struct check_report *r);
 
 struct build_opts {
-	const char *context; /* directory; read in place */
-	const char *file;    /* Dockerfile; NULL: context/Dockerfile; "-": standard input */
+	/* A directory, read in place; "-": a Dockerfile or an archive from standard input; the URL
+	 * of one of these, or of a git repository. */
+	const char *context;
+	const char *file; /* Dockerfile; NULL: context/Dockerfile; "-": standard input */
 	const char *target;
 	const char *network;    /* NULL or "default", "none", "host": for RUN without --network */
 	struct strv tags;       /* as the user gave them */
@@ -301,6 +303,10 @@ void build_result_free(struct build_result *r);
  */
 int build_run(struct runtime *rt, const struct build_opts *o, struct build_result *ret,
 	      struct err *err);
+
+/* What a context is called in records: a directory's real path, a URL without its user
+ * information. The caller owns it. */
+char *build_context_name(const char *context);
 
 /* --- what a build delivers --- */
 

@@ -85,6 +85,7 @@ struct layer_apply_opts {
 			keeps its attributes */
 	uint64_t max_bytes; /* of regular content, which the free space limits in any case; 0: no
 			       other limit */
+	const volatile int *stop; /* set by a signal handler: -EINTR. May be NULL */
 	int parent_fd; /* the same directory in the parents' merged view, or -1: directories that
 			* the archive goes through without an entry get their attributes from it,
 			* and with rootfs its symlinks on the way are followed */

@@ -15,31 +15,7 @@
 #include "mount.h"
 #include "priv.h"
 
-enum { SCOPE_MAX = 64, DOCKERFILE_BYTES_MAX = 1 << 20 };
-
-/* Relative to the working directory, as docker build -f; without -f beneath the context. */
-static int read_dockerfile(const struct build_opts *o, char **ret_text, size_t *ret_len,
-			   char **ret_in_context, struct err *err)
-{
-	auto_free char *path = o->file ? mem_str(o->file) : mem_fmt("%s/Dockerfile", o->context);
-	auto_free char *real = NULL, *context = NULL;
-	auto_fd int fd = -1;
-	int rc;
-
-	if (o->file && !strcmp(o->file, "-"))
-		return fd_read_all(0, DOCKERFILE_BYTES_MAX, ret_text, ret_len, err);
-	fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
-	if (fd < 0)
-		return err_sys(err, "Dockerfile %s", path);
-	rc = fd_read_all(fd, DOCKERFILE_BYTES_MAX, ret_text, ret_len, err);
-	if (rc < 0)
-		return err_ctx(err, "Dockerfile %s", path);
-	real = realpath(path, NULL);
-	context = realpath(o->context, NULL);
-	if (real && context && str_starts(real, context) && real[strlen(context)] == '/')
-		*ret_in_context = mem_str(real + strlen(context) + 1);
-	return 0;
-}
+enum { SCOPE_MAX = 64 };
 
 static void take_build_args(struct build *b)
 {
@@ -178,7 +154,7 @@ static void build_free(struct build *b)
 	record_close(b);
 	fibers_free(b->fibers);
 	workers_free(b->workers);
-	context_close(b->context);
+	origin_close(&b->origin);
 	for (size_t i = 0; b->plan && i < b->plan->n; i++)
 		stage_state_free(&b->stages[i]);
 	free(b->stages);
@@ -186,14 +162,6 @@ static void build_free(struct build *b)
 	build_unmount(b);
 	givens_free(&b->secrets);
 	givens_free(&b->ssh);
-}
-
-static int open_context(struct build *b, const char *ignore_base, struct err *err)
-{
-	int rc = context_open(b->rt, b->o->context, &b->context, err);
-
-	return rc < 0 ? rc
-		      : context_ignore(b->context, ignore_base ? ignore_base : "Dockerfile", err);
 }
 
 /* The target and the stages that it is built upon. */
@@ -226,14 +194,11 @@ static int mark_no_cache(struct build *b, struct err *err)
 	return 0;
 }
 
-static int run_plan(struct build *b, const char *ignore_base, struct build_result *ret,
-		    struct err *err)
+static int run_plan(struct build *b, struct build_result *ret, struct err *err)
 {
 	auto_strv struct strv tags = { 0 };
 	int rc = normalize_tags(b->o, &tags, err);
 
-	if (rc >= 0)
-		rc = open_context(b, ignore_base, err);
 	if (rc >= 0)
 		rc = build_check_before(b, err);
 	if (rc < 0)
@@ -258,9 +223,9 @@ static int run_plan(struct build *b, const char *ignore_base, struct build_resul
 	return rc;
 }
 
-/* The text, parsed and planned. */
+/* The context is there; the text, parsed and planned. */
 static int front(struct build *b, bool look_only, struct dockerfile **ret_d, struct plan **ret_plan,
-		 char **ret_in_context, struct err *err)
+		 struct err *err)
 {
 	const struct build_opts *o = b->o;
 	struct plan_opts po = { .target = o->target,
@@ -270,12 +235,14 @@ static int front(struct build *b, bool look_only, struct dockerfile **ret_d, str
 				.look_only = look_only };
 	auto_free char *text = NULL;
 	size_t len = 0;
-	int rc = read_dockerfile(o, &text, &len, ret_in_context, err);
+	int rc = allow_check(&o->allow, err);
 
-	if (rc < 0)
-		return rc;
 	take_build_args(b);
-	rc = allow_check(&o->allow, err);
+	if (rc >= 0)
+		rc = origin_open(b, o->context, &b->origin, err);
+	b->context = b->origin.tree;
+	if (rc >= 0)
+		rc = origin_dockerfile(b, &text, &len, err);
 	if (rc < 0)
 		return rc;
 	po.file_name = b->file_name =
@@ -321,17 +288,16 @@ static int check_scope(const char *scope, struct err *err)
 int build_run(struct runtime *rt, const struct build_opts *o, struct build_result *ret,
 	      struct err *err)
 {
-	cleanup(build_free) struct build b = { .rt = rt, .o = o };
+	cleanup(build_free) struct build b = { .rt = rt, .o = o, .origin = ORIGIN_INIT };
 	auto_dockerfile struct dockerfile *d = NULL;
 	auto_plan struct plan *plan = NULL;
-	auto_free char *in_context = NULL;
 	auto_fd int lease = -1;
 	int rc = check_scope(o->scope, err);
 
 	if (o->squash && o->fold)
 		return err_set(err, EINVAL, "--squash and --fold exclude each other");
 	if (rc >= 0)
-		rc = front(&b, false, &d, &plan, &in_context, err);
+		rc = front(&b, false, &d, &plan, err);
 	if (rc >= 0)
 		rc = givens_secrets(&o->secrets, &b.secrets, err);
 	if (rc >= 0)
@@ -349,7 +315,7 @@ int build_run(struct runtime *rt, const struct build_opts *o, struct build_resul
 	record_open(&b);
 	memcpy(ret->build_id, b.record.id, sizeof(ret->build_id));
 	b.failure = &ret->failure;
-	rc = run_plan(&b, in_context, ret, err);
+	rc = run_plan(&b, ret, err);
 	record_end(&b, ret, rc < 0 ? err : NULL);
 	ret->resumed = b.resumed;
 	/* build_free runs after the plan is gone otherwise. */
@@ -359,8 +325,8 @@ int build_run(struct runtime *rt, const struct build_opts *o, struct build_resul
 	return rc;
 }
 
-static int call_text(struct build *b, const char *in_context, const struct build_call *call,
-		     struct check_report *report, char **ret, struct err *err)
+static int call_text(struct build *b, const struct build_call *call, struct check_report *report,
+		     char **ret, struct err *err)
 {
 	int rc;
 
@@ -370,9 +336,7 @@ static int call_text(struct build *b, const char *in_context, const struct build
 		*ret = call_targets(b->d, b->plan, call->json);
 	if (call->kind != BUILD_CALL_CHECK)
 		return 0;
-	rc = open_context(b, in_context, err);
-	if (rc >= 0)
-		rc = build_check(b, !b->o->target, report, err);
+	rc = build_check(b, !b->o->target, report, err);
 	if (rc >= 0)
 		*ret = call_check(report, b->file_name, call->json);
 	return rc;
@@ -382,17 +346,16 @@ int build_call(struct runtime *rt, const struct build_opts *o, const struct buil
 	       char **ret, size_t *ret_warnings, struct err *err)
 {
 	cleanup(check_report_free) struct check_report report = { 0 };
-	cleanup(build_free) struct build b = { .rt = rt, .o = o };
+	cleanup(build_free) struct build b = { .rt = rt, .o = o, .origin = ORIGIN_INIT };
 	auto_dockerfile struct dockerfile *d = NULL;
 	auto_plan struct plan *plan = NULL;
-	auto_free char *in_context = NULL;
-	int rc = front(&b, true, &d, &plan, &in_context, err);
+	int rc = front(&b, true, &d, &plan, err);
 
 	if (rc < 0)
 		return rc;
 	b.d = d;
 	b.plan = plan;
-	rc = call_text(&b, in_context, call, &report, ret, err);
+	rc = call_text(&b, call, &report, ret, err);
 	*ret_warnings = report.n;
 	b.plan = NULL;
 	return rc;

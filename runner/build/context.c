@@ -66,20 +66,37 @@ int context_fd(const struct context *c)
 	return c->fd;
 }
 
+int context_read(int dir_fd, const char *name, size_t limit, char **ret, size_t *ret_len,
+		 struct err *err)
+{
+	auto_fd int at = -1, fd = -1;
+	char path[FD_PATH_MAX];
+	struct stat st;
+
+	/* A device may do something when it is opened, and a fifo waits. */
+	at = dir_fd == AT_FDCWD ? open(name, O_PATH | O_CLOEXEC)
+				: path_open_beneath(dir_fd, name, O_PATH, 0, err);
+	if (at < 0)
+		return dir_fd == AT_FDCWD ? err_sys(err, "open") : fd_take(&at);
+	if (fstat(at, &st) < 0)
+		return err_sys(err, "stat");
+	if (!S_ISREG(st.st_mode))
+		return err_set(err, EINVAL, "no regular file");
+	fd = open(fd_path(at, path), O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return err_sys(err, "open");
+	return fd_read_all(fd, limit, ret, ret_len, err);
+}
+
 /* 1 when the file was there. */
-static int read_ignore(struct context *c, const char *name, struct err *err)
+static int read_ignore(struct context *c, int dir_fd, const char *name, struct err *err)
 {
 	auto_free char *text = NULL;
-	auto_fd int fd = -1;
 	size_t len;
-	int rc;
+	int rc = context_read(dir_fd, name, IGNORE_BYTES_MAX, &text, &len, err);
 
-	fd = path_open_beneath(c->fd, name, O_RDONLY | O_NONBLOCK | O_NOCTTY, 0, err);
-	if (fd == -ENOENT || fd == -ENOTDIR)
+	if (rc == -ENOENT || rc == -ENOTDIR)
 		return 0;
-	if (fd < 0)
-		return fd;
-	rc = fd_read_all(fd, IGNORE_BYTES_MAX, &text, &len, err);
 	if (rc >= 0)
 		rc = ignore_parse(text, len, &c->ignore, err);
 	return rc < 0 ? err_ctx(err, "%s", name) : 1;
@@ -90,13 +107,13 @@ const struct ignore *context_rules(const struct context *c)
 	return c->ignore;
 }
 
-int context_ignore(struct context *c, const char *dockerfile, struct err *err)
+int context_ignore(struct context *c, int dir_fd, const char *dockerfile, struct err *err)
 {
-	auto_free char *own = mem_fmt("%s.dockerignore", dockerfile);
-	int rc = *dockerfile == '/' ? 0 : read_ignore(c, own, err);
+	auto_free char *own = dockerfile ? mem_fmt("%s.dockerignore", dockerfile) : NULL;
+	int rc = own ? read_ignore(c, dir_fd, own, err) : 0;
 
 	if (rc == 0)
-		rc = read_ignore(c, ".dockerignore", err);
+		rc = read_ignore(c, c->fd, ".dockerignore", err);
 	return rc < 0 ? rc : 0;
 }
 

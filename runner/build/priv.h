@@ -129,6 +129,7 @@ const char *plan_builtin_arg(const char *name, const char *target);
 /* --- back half: what touches files, rows and processes ------------------------------------------
  */
 
+#include <shale/base/scratch.h>
 #include <shale/image.h>
 #include <shale/layer.h>
 #include <shale/runtime.h>
@@ -184,16 +185,20 @@ void context_close(struct context *c); /* writes the index if it learned somethi
 void context_cleanup(struct context **c);
 #define auto_context cleanup(context_cleanup)
 int context_fd(const struct context *c);
-/* Sorted by path; walked on first use, .dockerignore (or FILE.dockerignore) applied. */
+/* Sorted by path; walked on first use, the ignore rules applied. */
 int context_files(struct context *c, struct context_file **ret, size_t *ret_n, struct err *err);
-/* Sets the file's ignore rules before the walk; text is NULL for none. */
-int context_ignore(struct context *c, const char *dockerfile, struct err *err);
+/* The rules, before the walk: those beside the Dockerfile (a name beneath dir_fd; NULL: there is
+ * none), else .dockerignore. */
+int context_ignore(struct context *c, int dir_fd, const char *dockerfile, struct err *err);
+/* The whole of a regular file beneath dir_fd, which nobody need have been kind to. -ENOENT. */
+int context_read(int dir_fd, const char *name, size_t limit, char **ret, size_t *ret_len,
+		 struct err *err);
 const struct ignore *context_rules(const struct context *c); /* NULL: none */
 /* Makes sure that each of the n files has its digest: from the index, else read, by two threads. */
 int context_digest(struct context *c, struct context_file *files, size_t n, struct err *err);
 
-/* A tree that is no context (a stage's view): walked beneath path only, nothing remembered. root_fd
- * stays the caller's. */
+/* A tree of which nothing is remembered: one that is unpacked for this build, or a stage's view,
+ * of which only what is asked for is walked (context_walk_beneath). root_fd stays the caller's. */
 int context_open_tree(struct runtime *rt, int root_fd, struct context **ret, struct err *err);
 int context_walk_beneath(struct context *c, const char *path, struct err *err);
 /* path alone, without what is in it. 0 when it is no directory. */
@@ -360,8 +365,28 @@ struct mounted {
 };
 void build_unmount(struct build *b);
 
+/* origin.c: where a build context comes from. */
+struct origin {
+	char *name; /* for people and records: without user information */
+	bool is_dir, is_stdin;
+	struct context *tree;
+	char *text; /* a Dockerfile was given instead of a tree, which is empty then; else NULL */
+	size_t text_len;
+	struct scratch dir;
+	struct remote *remote;
+};
+#define ORIGIN_INIT                                                                                \
+	{                                                                                          \
+		.dir = SCRATCH_INIT                                                                \
+	}
+int origin_open(struct build *b, const char *text, struct origin *ret, struct err *err);
+void origin_close(struct origin *o);
+/* The Dockerfile that the build means, and with it the context's ignore rules. */
+int origin_dockerfile(struct build *b, char **ret, size_t *ret_len, struct err *err);
+
 struct build {
 	struct runtime *rt;
+	struct origin origin;
 	struct givens secrets, ssh;
 	struct mounted *mounted;
 	size_t n_mounted, cap_mounted;
@@ -370,7 +395,7 @@ struct build {
 	const struct plan *plan;
 	const char *file_name;
 	char *target_name;
-	struct context *context;
+	struct context *context; /* of origin */
 	struct workers *workers;
 	struct stage_state *stages;
 	struct strv build_args;
@@ -412,6 +437,7 @@ int build_find_tree(struct build *b, struct stage_state *st, const char *name,
 void stage_state_free(struct stage_state *s);
 void build_emit(struct build *b, struct build_event *e);
 bool build_is_interrupted(const struct build *b);
+uint64_t build_room(const struct build *b); /* free bytes of the store */
 
 /* The moments of a step that makes a layer: begin (or a hit), then the work on a mounted snapshot,
  * then end. */

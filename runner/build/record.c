@@ -92,9 +92,8 @@ void record_event(struct build *b, const struct build_event *e)
 static void add_what(const struct build *b, json_t *info)
 {
 	const struct build_opts *o = b->o;
-	auto_free char *context = realpath(o->context, NULL);
 
-	json_set_str(info, "context", context ? context : o->context);
+	json_set_str(info, "context", b->origin.name);
 	json_set_str(info, "file", o->file ? o->file : b->file_name);
 	json_set_str(info, "target", o->target);
 	json_set_strv(info, "tags", &o->tags);

@@ -137,7 +137,7 @@ static int hash_file(int fd, struct context_file *f, struct err *err)
 	return 0;
 }
 
-static uint64_t room(struct build *b)
+uint64_t build_room(const struct build *b)
 {
 	struct statvfs v;
 
@@ -150,7 +150,7 @@ static int get(struct build *b, struct image_url *u, int fd, struct err *err)
 
 	if (b->o->access)
 		o.access = *b->o->access;
-	return image_url_get(u, &o, fd, room(b), err);
+	return image_url_get(u, &o, fd, build_room(b), err);
 }
 
 static int keep_file(struct build *b, struct remote *r, int fd, struct err *err)
@@ -233,4 +233,11 @@ int remote_fetch(struct build *b, struct remote *r, struct err *err)
 	if (rc >= 0 && strcmp(id, r->id) != 0)
 		return err_set(err, EAGAIN, "%s changed meanwhile: build again", r->u.url);
 	return rc;
+}
+
+int remote_take(struct build *b, struct remote *r, struct err *err)
+{
+	int rc = r->u.is_git ? git_look(b, r, err) : look_url(b, r, NULL, err);
+
+	return rc < 0 ? rc : r->tree ? 0 : remote_fetch(b, r, err);
 }

@@ -44,6 +44,8 @@ struct remote *remote_new(struct source_url *take_u);
 void remote_free(struct remote *r);
 int remote_look(struct build *b, struct remote *r, struct err *err);
 int remote_fetch(struct build *b, struct remote *r, struct err *err);
+/* Both at once, for what is wanted in any case. */
+int remote_take(struct build *b, struct remote *r, struct err *err);
 
 int git_look(struct build *b, struct remote *r, struct err *err);
 /* *ret_fd: the directory that is meant (subdir). */

@@ -427,7 +427,7 @@ static int build_main(struct cli *c, void *args, int argc, char **argv)
 
 const struct command cmd_build = {
 	.name = "build",
-	.args = "PATH",
+	.args = "PATH|URL|-",
 	.summary = "Build an image from a Dockerfile",
 	.opts = build_opts,
 	.args_size = sizeof(struct build_args),

@@ -103,16 +103,15 @@ static int taken(void *arg, struct err *err)
 int failed_find(struct cli *c, const char *context, const char *file, struct failed *ret,
 		struct err *err)
 {
-	auto_free char *real = realpath(context, NULL);
-	struct looking l = { c, real ? real : context, file ? file : "Dockerfile", ret };
+	auto_free char *name = build_context_name(context);
+	struct looking l = { c, name, file ? file : "Dockerfile", ret };
 	int rc = build_record_walk(&c->rt, look, &l, err);
 
 	if (rc < 0)
 		return rc;
 	if (!ret->ct)
 		return err_set(err, ENOENT,
-			       "no failed build of %s is kept: there is nothing to resume",
-			       context);
+			       "no failed build of %s is kept: there is nothing to resume", name);
 	if (ret->ct->state == CONTAINER_RUNNING)
 		return err_set(err, EBUSY, "container %s is running: leave it first",
 			       ret->ct->name);

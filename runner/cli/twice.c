@@ -100,9 +100,11 @@ int twice_run(struct cli *c, const struct build_opts *o, const char *progress,
 	char first[DIGEST_STR_MAX];
 	int rc;
 
-	if (o->no_image || o->on_tree || o->resume || str_eq(o->file, "-"))
-		return err_set(err, EINVAL,
-			       "--twice compares images: not with -f -, --resume, -o local or tar");
+	if (o->no_image || o->on_tree || o->resume || str_eq(o->file, "-") ||
+	    !strcmp(o->context, "-"))
+		return err_set(
+			err, EINVAL,
+			"--twice compares images: not with standard input, --resume, -o local or tar");
 	once.tags = (struct strv){ 0 };
 	rc = run_one(c, &once, progress, false, r, err);
 	if (rc < 0)

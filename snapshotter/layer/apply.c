@@ -409,6 +409,8 @@ static int run(struct layer_apply *a, struct err *err)
 	while ((rc = layer_untar_next(&a->tar, err)) > 0) {
 		if (++a->info.entries > LAYER_ENTRIES_MAX)
 			return err_set(err, E2BIG, "more than %d entries", LAYER_ENTRIES_MAX);
+		if (a->o->stop && *a->o->stop)
+			return err_set(err, EINTR, "interrupted");
 		rc = check_overhead(a, err);
 		if (rc >= 0)
 			rc = apply_entry(a, err);

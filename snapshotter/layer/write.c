@@ -168,6 +168,8 @@ static int check_room(struct layer_apply *a, int fd, uint64_t n, uint64_t left, 
 {
 	struct statfs fs;
 
+	if (a->o->stop && *a->o->stop)
+		return err_set(err, EINTR, "interrupted");
 	a->unasked += n;
 	if (a->unasked < ASK_BYTES)
 		return 0;
