@@ -123,18 +123,20 @@ int glob_match(const char *pattern, const char *path);
  * The stage graph. A stage is built when something that the target needs refers to it; references
  * go to earlier stages only.
  */
-enum plan_base { PLAN_SCRATCH, PLAN_IMAGE, PLAN_STAGE };
+enum plan_base { PLAN_SCRATCH, PLAN_IMAGE, PLAN_STAGE, PLAN_CONTEXT };
 
 struct plan_stage {
 	char *name; /* lower case, NULL without AS */
 	enum plan_base base;
-	char *base_ref;    /* PLAN_IMAGE: the reference after expansion of global ARGs */
+	char *base_ref;    /* PLAN_IMAGE: the reference after expansion of global ARGs;
+			      PLAN_CONTEXT: its name */
 	size_t base_stage; /* PLAN_STAGE: index */
 	char *platform;    /* --platform after expansion, or NULL */
 	const struct df_inst *from;
 	const struct df_inst *inst; /* those after FROM; point into the dockerfile */
 	size_t n_inst;
-	bool needed; /* the target rests on it */
+	bool needed;      /* the target rests on it */
+	bool is_replaced; /* a context has its name: its instructions do not count */
 };
 
 struct plan {
@@ -148,6 +150,7 @@ struct plan_opts {
 	const char *target;            /* NULL: the last stage */
 	const struct strv *build_args; /* "k=v" */
 	const struct strv *allow;      /* what RUN may ask for; NULL: nothing */
+	const struct strv *contexts;   /* names of --build-context; NULL: none */
 	const char *network;           /* of build_opts */
 	const char *file_name;
 	bool look_only; /* nothing will be built: what this version does not execute may stand */
@@ -223,7 +226,8 @@ struct build_opts {
 	/* A directory, read in place; "-": a Dockerfile or an archive from standard input; the URL
 	 * of one of these, or of a git repository. */
 	const char *context;
-	const char *file; /* Dockerfile; NULL: context/Dockerfile; "-": standard input */
+	const char *file;     /* Dockerfile; NULL: context/Dockerfile; "-": standard input */
+	struct strv contexts; /* "NAME=DIR|URL|docker-image://REF|oci-layout://DIR[:TAG|@DIGEST]" */
 	const char *target;
 	const char *network;    /* NULL or "default", "none", "host": for RUN without --network */
 	struct strv tags;       /* as the user gave them */

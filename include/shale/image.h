@@ -341,6 +341,12 @@ int image_save(struct runtime *rt, const struct image_save_opts *o, const struct
  * byte, so the id stays. -EBADMSG for content of another digest; nothing of that image stays then.
  */
 int image_load(struct runtime *rt, int in_fd, struct strv *ret_lines, struct err *err);
+/*
+ * One image of an OCI layout, without a name. which: the digest of its manifest or index, or a tag;
+ * NULL: "latest", or the only one that there is. Who calls this holds a lease. -ENOENT.
+ */
+int image_load_layout(struct runtime *rt, int dir_fd, const char *which,
+		      char ret_id[DIGEST_STR_MAX], struct err *err);
 
 /* --- registries [hash] --- */
 

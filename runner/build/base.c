@@ -59,9 +59,12 @@ int build_find_tree(struct build *b, struct stage_state *st, const char *name,
 {
 	auto_image struct image *img = NULL;
 	struct image_layer *layers = NULL;
-	int rc, stage = plan_stage_find(b->plan, name, (size_t)(st - b->stages));
+	struct named *named = named_find(b, name);
+	int rc, stage = named ? -ENOENT : plan_stage_find(b->plan, name, (size_t)(st - b->stages));
 	size_t n;
 
+	if (named && named->kind == NAMED_TREE)
+		return named_tree(b, named, &ret->context, err);
 	if (stage >= 0) {
 		rc = stage_wait(b, (size_t)stage, err);
 		if (rc < 0)
@@ -89,8 +92,14 @@ int build_find_tree(struct build *b, struct stage_state *st, const char *name,
 int build_find_image(struct build *b, const char *ref, struct image **ret, struct err *err)
 {
 	auto_image struct image *img = NULL;
-	int rc = find_or_pull(b, ref, &img, err);
+	struct named *named = named_find(b, ref);
+	int rc;
 
+	if (named && named->kind == NAMED_LAYOUT)
+		return named_layout(b, named, ret, err);
+	if (named && named->kind == NAMED_IMAGE)
+		ref = named->value;
+	rc = find_or_pull(b, ref, &img, err);
 	if (rc >= 0)
 		rc = image_trust_pinned(b->rt, b->o->access, ref, img, err);
 	if (rc < 0)

@@ -155,6 +155,7 @@ static void build_free(struct build *b)
 	fibers_free(b->fibers);
 	workers_free(b->workers);
 	origin_close(&b->origin);
+	nameds_free(&b->contexts);
 	for (size_t i = 0; b->plan && i < b->plan->n; i++)
 		stage_state_free(&b->stages[i]);
 	free(b->stages);
@@ -231,6 +232,7 @@ static int front(struct build *b, bool look_only, struct dockerfile **ret_d, str
 	struct plan_opts po = { .target = o->target,
 				.build_args = &b->build_args,
 				.allow = &o->allow,
+				.contexts = &b->contexts.names,
 				.network = o->network,
 				.look_only = look_only };
 	auto_free char *text = NULL;
@@ -238,6 +240,8 @@ static int front(struct build *b, bool look_only, struct dockerfile **ret_d, str
 	int rc = allow_check(&o->allow, err);
 
 	take_build_args(b);
+	if (rc >= 0)
+		rc = nameds_parse(&o->contexts, &b->contexts, err);
 	if (rc >= 0)
 		rc = origin_open(b, o->context, &b->origin, err);
 	b->context = b->origin.tree;

@@ -208,7 +208,8 @@ static void begin_stage(struct walk *w, size_t k)
 		state_copy(w->now, &w->ends[s->base_stage]);
 		return;
 	}
-	w->now->unknown_base = s->base == PLAN_IMAGE && !(base && base->env);
+	w->now->unknown_base =
+		s->base == PLAN_CONTEXT || (s->base == PLAN_IMAGE && !(base && base->env));
 	if (base && base->env) {
 		strv_copy(&w->now->env, base->env);
 		w->now->shell_set = base->has_shell;

@@ -92,7 +92,7 @@ int context_read(int dir_fd, const char *name, size_t limit, char **ret, size_t 
 static int read_ignore(struct context *c, int dir_fd, const char *name, struct err *err)
 {
 	auto_free char *text = NULL;
-	size_t len;
+	size_t len = 0;
 	int rc = context_read(dir_fd, name, IGNORE_BYTES_MAX, &text, &len, err);
 
 	if (rc == -ENOENT || rc == -ENOTDIR)

@@ -317,6 +317,8 @@ int copy_step(struct build *b, struct stage_state *st, const struct df_inst *i, 
 	r.text = str_get(&text);
 	r.link = j.link;
 	step_begin(&r);
-	return from ? copy_from_tree(&r, &j, &other, &content_key, err)
-		    : copy_from_context(&r, &j, &content_key, err);
+	if (other.context)
+		j.from = other.context;
+	return from && !other.context ? copy_from_tree(&r, &j, &other, &content_key, err)
+				      : copy_from_context(&r, &j, &content_key, err);
 }

@@ -265,8 +265,8 @@ static int tell_parent(struct reasons *why, const struct step_run *r, const char
 	if (rc > 0) {
 		reasons_add(why, "the step before it ran anew");
 	} else if (str_starts(now, "sha256:")) {
-		auto_free char *name =
-			mem_fmt("base image %s", ps->base == PLAN_IMAGE ? ps->base_ref : "");
+		bool is_image = ps->base == PLAN_IMAGE || ps->base == PLAN_CONTEXT;
+		auto_free char *name = mem_fmt("base image %s", is_image ? ps->base_ref : "");
 
 		add_change(why, name, old, now);
 	} else {

@@ -265,9 +265,10 @@ int origin_dockerfile(struct build *b, char **ret, size_t *ret_len, struct err *
 		return read_stdin(b, ret, ret_len, err);
 	if (b->origin.text) {
 		if (file)
-			return err_set(err, EINVAL,
-				       "-f %s: the context %s is a Dockerfile, in which there is no other",
-				       file, b->origin.name);
+			return err_set(
+				err, EINVAL,
+				"-f %s: the context %s is a Dockerfile, in which there is no other",
+				file, b->origin.name);
 		*ret = take(b->origin.text);
 		*ret_len = b->origin.text_len;
 		return 0;

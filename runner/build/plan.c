@@ -5,6 +5,8 @@
 #include <string.h>
 #include <strings.h>
 
+#include <shale/image.h>
+
 #include "mount.h"
 #include "priv.h"
 
@@ -106,6 +108,42 @@ int plan_stage_find(const struct plan *p, const char *name, size_t before)
 	return -ENOENT;
 }
 
+/* --- named contexts --- */
+
+static char *lower(const char *s)
+{
+	char *copy = mem_str(s);
+
+	for (char *c = copy; *c; c++)
+		if (*c >= 'A' && *c <= 'Z')
+			*c = (char)(*c + 'a' - 'A');
+	return copy;
+}
+
+char *plan_context_name(const char *ref)
+{
+	auto_free char *text = lower(ref), *full = NULL;
+	struct err ignored = { 0 };
+	char *name;
+
+	if (image_ref_normalize(text, &full, &ignored) < 0)
+		return NULL;
+	name = image_ref_familiar(full);
+	if (str_ends(name, ":latest"))
+		name[strlen(name) - strlen(":latest")] = 0;
+	return name;
+}
+
+int plan_context_find(const struct strv *contexts, const char *ref)
+{
+	auto_free char *name = contexts && contexts->n ? plan_context_name(ref) : NULL;
+
+	for (size_t i = 0; name && i < contexts->n; i++)
+		if (!strcmp(contexts->v[i], name))
+			return (int)i;
+	return -ENOENT;
+}
+
 /* --- global arguments --- */
 
 static const char *lookup_global(const char *name, void *arg)
@@ -173,12 +211,29 @@ static int stage_platform(struct make *m, struct plan_stage *s)
 	return rc;
 }
 
+/* A context takes the place of the stage or the image that bears its name: 1, or 0. */
+static int stage_context(struct make *m, struct plan_stage *s, const char *name)
+{
+	int i = name ? plan_context_find(m->o->contexts, name) : -ENOENT;
+
+	if (i < 0)
+		return 0;
+	free(s->base_ref);
+	s->base_ref = mem_str(m->o->contexts->v[i]);
+	s->base = PLAN_CONTEXT;
+	return 1;
+}
+
 static int stage_base(struct make *m, struct plan_stage *s)
 {
 	const char *word = s->from->args.v[0];
 	size_t self = (size_t)(s - m->p->stages);
 	int rc, i;
 
+	if (stage_context(m, s, s->name)) {
+		s->is_replaced = true;
+		return 0;
+	}
 	rc = expand(m, s->from, word, &s->base_ref);
 	if (rc < 0)
 		return rc;
@@ -197,7 +252,8 @@ static int stage_base(struct make *m, struct plan_stage *s)
 		s->base_stage = (size_t)i;
 		return 0;
 	}
-	s->base = PLAN_IMAGE;
+	if (!stage_context(m, s, s->base_ref))
+		s->base = PLAN_IMAGE;
 	return 0;
 }
 
@@ -219,16 +275,6 @@ static int check_later(struct make *m, const struct plan_stage *s)
 		m->file, s->from, s->from->args.v[0], EINVAL, m->err,
 		"FROM %.60s: a cyclic or later stage (line %d); for an image write %.60s:latest",
 		s->base_ref, m->p->stages[i].from->line, s->base_ref);
-}
-
-static char *lower(const char *s)
-{
-	char *copy = mem_str(s);
-
-	for (char *c = copy; *c; c++)
-		if (*c >= 'A' && *c <= 'Z')
-			*c = (char)(*c + 'a' - 'A');
-	return copy;
 }
 
 static int stage_add(struct make *m, const struct df_inst *from, size_t *cap)
@@ -260,7 +306,7 @@ static int stages(struct make *m)
 		if (i->kind == DF_FROM)
 			rc = stage_add(m, i, &cap);
 		else if (m->p->n)
-			m->p->stages[m->p->n - 1].n_inst++;
+			m->p->stages[m->p->n - 1].n_inst += !m->p->stages[m->p->n - 1].is_replaced;
 		else
 			for (size_t a = 0; rc == 0 && a < i->args.n; a++)
 				rc = global_arg(m, i, i->args.v[a]);
@@ -323,8 +369,11 @@ static int each_inst(struct make *m, size_t stage, each_fn *fn)
 static int need_name(struct make *m, size_t stage, const struct df_inst *i, const char *name)
 {
 	uint64_t index;
-	int k = plan_stage_find(m->p, name, stage);
+	int k;
 
+	if (plan_context_find(m->o->contexts, name) >= 0)
+		return 0;
+	k = plan_stage_find(m->p, name, stage);
 	if (k >= 0) {
 		m->p->stages[k].needed = true;
 		return 0;
@@ -396,7 +445,8 @@ static int needed(struct make *m)
 			continue;
 		if (s->base == PLAN_STAGE)
 			m->p->stages[s->base_stage].needed = true;
-		if (!m->o->look_only && s->platform && strcmp(s->platform, HOST_PLATFORM) != 0)
+		if (!m->o->look_only && s->base != PLAN_CONTEXT && s->platform &&
+		    strcmp(s->platform, HOST_PLATFORM) != 0)
 			return df_fail_inst_word(
 				m->file, s->from, "--platform", ENOTSUP, m->err,
 				"FROM --platform=%.60s: this version of shale builds for " HOST_PLATFORM
@@ -480,7 +530,11 @@ static void stage_text(struct str *b, const struct plan *p, size_t k)
 	if (s->base == PLAN_STAGE)
 		str_addf(b, "stage %zu", s->base_stage);
 	else
-		str_addf(b, "%s%s", s->base == PLAN_IMAGE ? "image " : "", s->base_ref);
+		str_addf(b, "%s%s",
+			 s->base == PLAN_IMAGE     ? "image "
+			 : s->base == PLAN_CONTEXT ? "context "
+						   : "",
+			 s->base_ref);
 	if (s->platform)
 		str_addf(b, " platform %s", s->platform);
 	str_addf(b, "%s%s\n", k == p->target ? " target" : "", s->needed ? "" : " skipped");

@@ -122,6 +122,12 @@ int glob_compile(const char *pattern, bool dstar, struct glob **ret); /* or -EIN
 void glob_free(struct glob *g);
 bool glob_run(const struct glob *g, const char *path);
 
+/* What --build-context calls a name of an image or a stage: "busybox" for
+ * docker.io/library/busybox:latest. NULL: it is no name. The caller owns it. */
+char *plan_context_name(const char *ref);
+/* The index of the one that ref means, or -ENOENT. */
+int plan_context_find(const struct strv *contexts, const char *ref);
+
 /* Platform and stage variables that need no default (TARGETPLATFORM …), or NULL. target: of
  * plan_opts. */
 const char *plan_builtin_arg(const char *name, const char *target);
@@ -384,9 +390,31 @@ void origin_close(struct origin *o);
 /* The Dockerfile that the build means, and with it the context's ignore rules. */
 int origin_dockerfile(struct build *b, char **ret, size_t *ret_len, struct err *err);
 
+/* named.c: --build-context. */
+enum named_kind { NAMED_TREE, NAMED_IMAGE, NAMED_LAYOUT };
+struct named {
+	enum named_kind kind;
+	char *value;          /* as origin_open takes it; a reference; a layout's directory */
+	char *which;          /* of a layout: tag or digest, or NULL */
+	struct origin origin; /* of a tree, once something has asked for it */
+	bool opening;
+	char id[DIGEST_STR_MAX]; /* of a layout: the image, once it is loaded */
+};
+struct nameds {
+	struct strv names; /* as plan_context_name makes them, one for each of v */
+	struct named *v;
+	size_t n, cap;
+};
+int nameds_parse(const struct strv *texts, struct nameds *ret, struct err *err);
+void nameds_free(struct nameds *l);
+struct named *named_find(struct build *b, const char *name); /* NULL: there is none */
+int named_tree(struct build *b, struct named *n, struct context **ret, struct err *err);
+int named_layout(struct build *b, struct named *n, struct image **ret, struct err *err);
+
 struct build {
 	struct runtime *rt;
 	struct origin origin;
+	struct nameds contexts;
 	struct givens secrets, ssh;
 	struct mounted *mounted;
 	size_t n_mounted, cap_mounted;
@@ -426,11 +454,13 @@ int stages_build(struct build *b, struct err *err);
 int stage_wait(struct build *b, size_t index, struct err *err);
 /* Other stages go on until fd is readable (1) or the time is over (0); fd -1: for a moment. */
 int build_wait(struct build *b, int fd, int timeout_ms);
-/* What --from names: a stage before this one, which is built when it was not yet, or an image.
+/* What --from names: a context, a stage before this one, which is built when it was not yet, or an
+ * image.
  * result: what its tree is called in keys. */
 struct build_tree {
 	int64_t snapshot;
 	char result[DIGEST_STR_MAX + 8];
+	struct context *context; /* a named context, read in place: nothing else is set */
 };
 int build_find_tree(struct build *b, struct stage_state *st, const char *name,
 		    struct build_tree *ret, struct err *err);

@@ -20,7 +20,8 @@
 struct run_source {
 	struct run_mount m;
 	struct build_tree tree; /* with from */
-	struct copy_job copy;   /* a bind of the build context, */
+	bool of_context;        /* of a build context: */
+	struct copy_job copy;   /* what of it, */
 	struct digest seen;     /* and what is in it */
 	/* --- */
 	int64_t snapshot; /* made for this step, dropped after it; 0: none */

@@ -31,9 +31,8 @@ static int copy_attributes(int root_fd, const char *source, int data_fd, struct 
 	return 0;
 }
 
-static int fill(int data_fd, void *arg, struct err *err)
+static int fill_from_tree(struct fill *f, int data_fd, struct err *err)
 {
-	struct fill *f = arg;
 	auto_snap_mount struct snap_mount m = SNAP_MOUNT_INIT;
 	auto_context struct context *tree = NULL;
 	auto_copy_job struct copy_job j = { 0 };
@@ -51,6 +50,14 @@ static int fill(int data_fd, void *arg, struct err *err)
 	j.is_tree = true;
 	rc = copy_resolve(&j, err);
 	return rc < 0 ? rc : copy_write(&j, data_fd, err);
+}
+
+static int fill(int data_fd, void *arg, struct err *err)
+{
+	struct fill *f = arg;
+
+	return f->s->of_context ? copy_write(&f->s->copy, data_fd, err)
+				: fill_from_tree(f, data_fd, err);
 }
 
 static void tell(struct run *r, const char *id, const char *holder)

@@ -45,12 +45,17 @@ static int resolve(struct run *r, struct run_source *s, size_t n_ssh, struct err
 		if (!strcmp(target, "/"))
 			return err_set(err, EINVAL, "the target is the root");
 	}
-	if (s->m.from)
-		return build_find_tree(r->b, r->st, s->m.from, &s->tree, err);
-	if (s->m.type != MOUNT_BIND)
+	if (s->m.from) {
+		int rc = build_find_tree(r->b, r->st, s->m.from, &s->tree, err);
+
+		if (rc < 0 || !s->tree.context)
+			return rc;
+	} else if (s->m.type != MOUNT_BIND) {
 		return 0;
+	}
+	s->of_context = true;
 	source_copy_job(&s->m, &s->copy);
-	s->copy.from = r->b->context;
+	s->copy.from = s->m.from ? s->tree.context : r->b->context;
 	return copy_resolve(&s->copy, err);
 }
 
@@ -117,29 +122,31 @@ static int tree_digest(struct run *r, struct run_source *s, struct digest *ret, 
 }
 
 /* A whole image has its ChainID, which is its content; of a part of a tree only the part counts. */
-static bool is_part(const struct run_mount *m)
+static bool is_part(const struct run_source *s)
 {
-	auto_free char *clean = path_join("/", m->source ? m->source : "/");
+	auto_free char *clean = path_join("/", s->m.source ? s->m.source : "/");
 
-	return m->type == MOUNT_BIND && m->from && strcmp(clean, "/") != 0;
+	return s->m.type == MOUNT_BIND && !s->of_context && s->m.from && strcmp(clean, "/") != 0;
 }
 
 static int key_of(struct run *r, struct run_source *s, bool by_content, struct str *text,
 		  struct err *err)
 {
 	struct digest content;
-	int rc = 0;
+	int rc;
 
-	if (by_content && is_part(&s->m))
-		rc = tree_digest(r, s, &content, err);
-	else if (s->m.type == MOUNT_BIND && !s->m.from)
+	if (s->of_context) {
 		rc = copy_digest(&s->copy, &s->seen, err);
-	else if (s->m.from)
-		str_addf(text, " of %s", s->tree.result);
-	else
+		content = s->seen;
+	} else if (by_content && is_part(s)) {
+		rc = tree_digest(r, s, &content, err);
+	} else {
+		if (s->m.from)
+			str_addf(text, " of %s", s->tree.result);
 		return 0;
-	if (rc >= 0 && (!s->m.from || (by_content && is_part(&s->m))))
-		str_addf(text, " content %s", digest_str(s->m.from ? &content : &s->seen));
+	}
+	if (rc >= 0)
+		str_addf(text, " content %s", digest_str(&content));
 	return rc;
 }
 
@@ -156,7 +163,7 @@ int run_sources_key(struct run *r, bool by_content, struct strv *ret, bool *ret_
 		rc = key_of(r, s, by_content, &text, err);
 		if (rc < 0)
 			return err_ctx(err, "--mount target %s", s->m.target);
-		*ret_differs = *ret_differs || is_part(&s->m);
+		*ret_differs = *ret_differs || is_part(s);
 		strv_add_take(ret, str_take(&text));
 	}
 	return 0;
@@ -233,14 +240,14 @@ void build_unmount(struct build *b)
 static int open_bind(struct run *r, struct run_source *s, struct err *err)
 {
 	const char *path = s->m.source && *s->m.source ? s->m.source : "/";
-	int rc = s->m.from ? 0 : context_tree(r, s, &s->tree.snapshot, err);
+	int rc = s->of_context ? context_tree(r, s, &s->tree.snapshot, err) : 0;
 
 	if (rc >= 0)
 		rc = s->m.read_only ? source_tree_mount(r, s, &s->mount, err)
 				    : own_snapshot(r, s, s->tree.snapshot, err);
 	if (rc < 0)
 		return rc;
-	if (!s->m.from)
+	if (s->of_context)
 		path = s->copy.items[0].is_dir ? "/" : s->copy.items[0].name;
 	/* As a process chrooted there would see it: a symlink to / is that tree's / (TRAPS T26). */
 	s->fd = path_open_in(s->mount.root_fd, path, O_PATH, 0, err);

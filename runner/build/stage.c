@@ -96,15 +96,20 @@ static int base_image(struct build *b, struct stage_state *st, const char *ref,
 	return 0;
 }
 
+static bool is_tree(struct build *b, const struct plan_stage *ps)
+{
+	return ps->base == PLAN_CONTEXT && named_find(b, ps->base_ref)->kind == NAMED_TREE;
+}
+
 static int find_base(struct build *b, const struct plan_stage *ps, struct stage_state *st,
 		     char id[DIGEST_STR_MAX], struct err *err)
 {
 	const struct stage_state *other;
 
 	id[0] = 0;
-	if (ps->base == PLAN_IMAGE)
+	if (ps->base == PLAN_IMAGE || (ps->base == PLAN_CONTEXT && !is_tree(b, ps)))
 		return base_image(b, st, ps->base_ref, id, err);
-	if (ps->base == PLAN_SCRATCH) {
+	if (ps->base != PLAN_STAGE) {
 		st->config = image_config_new();
 		snprintf(st->fs_parent, sizeof(st->fs_parent), "scratch");
 		return 0;
@@ -146,6 +151,21 @@ static int run_triggers(struct build *b, struct stage_state *st, struct err *err
 	return rc;
 }
 
+/* A directory as a base is a layer with all that is in it. */
+static int copy_base(struct build *b, const struct plan_stage *ps, struct stage_state *st,
+		     struct err *err)
+{
+	auto_free char *line = mem_fmt("COPY --from=%s / /", ps->base_ref);
+	struct df_inst *inst = NULL;
+	int rc = dockerfile_parse_line(line, '\\', &inst, err);
+
+	b->total++;
+	if (rc >= 0)
+		rc = run_inst(b, st, inst, err);
+	df_inst_free(inst);
+	return rc;
+}
+
 static int begin_stage(struct build *b, const struct plan_stage *ps, struct stage_state *st,
 		       struct err *err)
 {
@@ -172,7 +192,7 @@ static int begin_stage(struct build *b, const struct plan_stage *ps, struct stag
 	st->scope.build_args = &b->build_args;
 	st->scope.global_args = &b->plan->global_args;
 	st->scope.target = b->target_name;
-	return run_triggers(b, st, err);
+	return is_tree(b, ps) ? copy_base(b, ps, st, err) : run_triggers(b, st, err);
 }
 
 static int build_one(struct build *b, struct stage_state *st, struct err *err)

@@ -24,7 +24,7 @@
 
 struct build_args {
 	struct strv tags, build_args, labels, volumes, secrets, ssh, allow, cap_add, cap_drop,
-		add_hosts, ulimits, outputs, annotations, no_cache_stages;
+		add_hosts, ulimits, outputs, annotations, no_cache_stages, contexts;
 	uint64_t jobs, shm, memory;
 	const char *file, *target, *network, *iidfile, *progress, *pull, *call;
 	const char *on_error, *metadata, *timestamp, *max_layer, *scope;
@@ -42,6 +42,8 @@ static const struct opt build_opts[] = {
 	{ 't', "tag", OPT_STRV, AT(tags), "NAME[:TAG]", "name the image (repeatable)" },
 	{ 'f', "file", OPT_STR, AT(file), "FILE",
 	  "Dockerfile (default PATH/Dockerfile, - for standard input)" },
+	{ 0, "build-context", OPT_STRV, AT(contexts), "NAME=VALUE",
+	  "more to build from: a directory, URL, docker-image://REF or oci-layout://DIR" },
 	{ 'o', "output", OPT_STRV, AT(outputs), "DIR|type=...",
 	  "what to make: local, tar, oci, docker, image, registry, cacheonly" },
 	{ 0, "push", OPT_BOOL, AT(push), NULL, "send the image to the registries of its names" },
@@ -338,6 +340,7 @@ static int build(struct cli *c, struct build_args *a, const char *context, struc
 	cleanup(box_free) struct box box = { 0 };
 	struct build_opts o = { .context = context,
 				.file = a->file,
+				.contexts = a->contexts,
 				.target = a->target,
 				.network = a->network,
 				.build_args = a->build_args,

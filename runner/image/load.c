@@ -146,6 +146,8 @@ int image_load_one(const struct image_load *ld, const struct image_loaded *l, st
 	if (rc < 0)
 		return rc;
 	undo_done(&undo);
+	if (ld->id)
+		memcpy(ld->id, id, DIGEST_STR_MAX);
 	for (size_t i = 0; i < l->tags.n; i++) {
 		auto_free char *name = image_ref_familiar(l->tags.v[i]);
 

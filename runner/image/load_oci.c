@@ -241,12 +241,11 @@ static int load_entry(const struct image_load *ld, const json_t *desc, struct er
 	}
 }
 
-int image_load_oci(const struct image_load *ld, struct err *err)
+static int read_index(const struct image_load *ld, json_t **ret, struct err *err)
 {
 	auto_free char *text = NULL;
 	auto_json json_t *index = NULL;
-	const json_t *desc, *list;
-	size_t len, i;
+	size_t len, n;
 	int rc;
 
 	rc = image_load_text(ld, "index.json", &text, &len, err);
@@ -256,14 +255,102 @@ int image_load_oci(const struct image_load *ld, struct err *err)
 		rc = check_kind(index, DOC_INDEX, err);
 	if (rc < 0)
 		return err_ctx(err, "index.json");
-	list = json_object_get(index, "manifests");
-	if (!json_array_size(list) || json_array_size(list) > ENTRIES_MAX)
-		return err_set(err, EINVAL, "index.json: %zu entries", json_array_size(list));
-	json_array_foreach(list, i, desc)
+	n = json_array_size(json_object_get(index, "manifests"));
+	if (!n || n > ENTRIES_MAX)
+		return err_set(err, EINVAL, "index.json: %zu entries", n);
+	*ret = take(index);
+	return 0;
+}
+
+int image_load_oci(const struct image_load *ld, struct err *err)
+{
+	auto_json json_t *index = NULL;
+	const json_t *desc;
+	size_t i;
+	int rc = read_index(ld, &index, err);
+
+	if (rc < 0)
+		return rc;
+	json_array_foreach(json_object_get(index, "manifests"), i, desc)
 	{
 		rc = load_entry(ld, desc, err);
 		if (rc < 0)
 			return err_ctx(err, "index.json: entry %zu", i + 1);
 	}
 	return 0;
+}
+
+/* --- one of a layout --- */
+
+static bool has_tag(const json_t *desc, const char *tag)
+{
+	const json_t *a = json_object_get(desc, "annotations");
+	const char *name = json_get_str(a, "org.opencontainers.image.ref.name");
+	const char *colon = name ? strrchr(name, ':') : NULL;
+
+	return name && (!strcmp(name, tag) || (colon && !strcmp(colon + 1, tag)));
+}
+
+static const json_t *pick(const json_t *index, const char *which)
+{
+	const char *tag = which ? which : "latest";
+	const json_t *list = json_object_get(index, "manifests"), *desc, *only = NULL;
+	size_t i, n = 0;
+
+	json_array_foreach(list, i, desc)
+	{
+		if (is_attestation(desc))
+			continue;
+		if (has_tag(desc, tag) || str_eq(json_get_str(desc, "digest"), which))
+			return desc;
+		only = desc;
+		n++;
+	}
+	return !which && n == 1 ? only : NULL;
+}
+
+/* A blob that index.json does not name: what it is stands in it. */
+static int describe(const struct image_load *ld, const char *digest, json_t **ret, struct err *err)
+{
+	auto_json json_t *desc = json_object(), *doc = NULL;
+	auto_free char *text = NULL;
+	size_t len;
+	int rc;
+
+	json_set_str(desc, "digest", digest);
+	rc = read_blob(ld, desc, &text, &len, err);
+	if (rc >= 0)
+		rc = json_parse(text, len, &doc, err);
+	if (rc < 0)
+		return rc;
+	json_set_str(desc, "mediaType",
+		     json_object_get(doc, "manifests") ? doc_types[0].media_type
+						       : doc_types[2].media_type);
+	*ret = take(desc);
+	return 0;
+}
+
+int image_load_layout(struct runtime *rt, int dir_fd, const char *which,
+		      char ret_id[DIGEST_STR_MAX], struct err *err)
+{
+	auto_strv struct strv lines = { 0 };
+	auto_json json_t *index = NULL, *own = NULL;
+	const json_t *desc;
+	struct image_load ld = { .rt = rt, .dir_fd = dir_fd, .lines = &lines, .id = ret_id };
+	int rc = read_index(&ld, &index, err);
+
+	if (rc < 0)
+		return rc;
+	desc = pick(index, which);
+	if (!desc && which && str_starts(which, "sha256:")) {
+		rc = describe(&ld, which, &own, err);
+		desc = own;
+	} else if (!desc) {
+		rc = err_set(err, ENOENT, "no image %s in it", which ? which : "latest");
+	}
+	if (rc < 0)
+		return rc;
+	return kind_of(json_get_str(desc, "mediaType")) == DOC_INDEX
+		       ? load_nested(&ld, desc, NULL, err)
+		       : load_manifest(&ld, desc, NULL, err);
 }

@@ -171,6 +171,7 @@ struct image_load {
 	int tar_fd;                /* the archive, in which */
 	struct layer_index *index; /* tells where its files are; NULL: dir_fd */
 	struct strv *lines;
+	char *id; /* DIGEST_STR_MAX bytes: that of the last image. NULL */
 };
 struct image_load_file {
 	int fd;

@@ -163,6 +163,90 @@ ok "T25: the records" shale builds inspect @last
 hasnt "T25: say none" pass
 code 1 "T25: no credential is in the store" grep -rqa "pass%20word\|pass word\|dXNlcjpwYXNzIHdvcmQ" "$SHALE_ROOT"
 
+# named contexts
+mkdir -p more/d more2
+echo more >more/m
+echo no >more/ignored
+echo in >more/d/f
+ln -s "$T/canary/file" more/escape
+ln -s / more/root
+echo ignored >more/.dockerignore
+df() { printf '%b' "$1" >df.text; }
+named() { stdin df.text -f - "$@" c; }
+df 'FROM busybox\nCOPY --from=more . /m/\nCOPY a /\n'
+ok "COPY --from a named directory" named --build-context more=more -t named
+is "its ignore file counts" "./.dockerignore ./d ./d/f ./escape ./m ./root " "$(tree named /m)"
+cp -a more/. more2
+ok "another directory of the same content" named --build-context more=more2 -t named
+hits "is cached" 2
+echo changed >more/m
+ok "a changed file" named --build-context more=more -t named --explain
+has "is named" "m content"
+ok "the last of a name counts" named --build-context more=/ --build-context more=more2 -t named
+hits "the last is used" 2
+df 'FROM busybox\nRUN --mount=type=bind,from=more,target=/m ls /m >/l; cat /m/m >/c\nRUN --mount=type=cache,from=more,source=d,target=/k cp -r /k /k2\nRUN --mount=type=bind,from=more,source=d,target=/w,rw echo x >/w/f && cat /w/f >/w2\n'
+ok "RUN --mount from a named directory" named --build-context more=more2 -t named
+is "has its files" "d escape m root more in x" "$(run named cat /l /c /k2/f /w2 | xargs)"
+ok "again" named --build-context more=more2 -t named
+hits "is cached" 3
+is "the directory itself is as it was" in "$(cat more2/d/f)"
+df 'FROM more\nCOPY a /a\nFROM busybox\nCOPY --from=0 / /all\n'
+ok "FROM a named directory" named --build-context more=more2 -t named
+is "is a layer of its files" "./.dockerignore ./a ./d ./d/f ./escape ./m ./root " "$(tree named /all)"
+df 'FROM nowhere/no AS stage\nRUN false\nFROM busybox\nCOPY --from=stage m /m\n'
+ok "a directory in the place of a stage" named --build-context stage=more2 -t named
+is "is what --from means; the stage is not built" more "$(run named cat /m)"
+ok "--check knows it" named --check --build-context stage=more2
+df 'FROM nowhere/no AS stage\nRUN false\nFROM stage\nRUN cat /text >/t\n'
+printf 'FROM busybox\nRUN echo text >/text\n' >text3
+stdin text3 -t own2 - >/dev/null 2>&1
+ok "an image in the place of a stage" named --build-context stage=docker-image://own2 -t named
+is "is what it rests on" text "$(run named cat /t)"
+df 'FROM docker.io/library/alpine:latest\nRUN cat /text >/t\nCOPY --from=alpine /text /u\n'
+ok "an image in the place of an image, whatever way that is spelt" named --build-context alpine=docker-image://own2 -t named
+is "is used for both" "text text" "$(run named cat /t /u | xargs)"
+code 1 "another tag" named --build-context alpine:3=docker-image://own2
+has "is another name" "nothing is pulled"
+mkdir layout
+shale save --format oci-dir -o layout own2 2>/dev/null || shale save --format oci-dir -o layout2 own2
+[ -e layout/index.json ] || { rmdir layout; mv layout2 layout; }
+digest=$(python3 -c 'import json; print(json.load(open("layout/index.json"))["manifests"][0]["digest"])')
+for which in "" :latest "@$digest"; do
+	ok "an OCI layout ($which)" named --build-context "alpine=oci-layout://$PWD/layout$which" -t named
+	is "is used ($which)" text "$(run named cat /t)"
+done
+code 1 "a tag that it has not" named --build-context "alpine=oci-layout://$PWD/layout:none"
+has "is told" "no image none in it"
+code 1 "T19: a digest that is a path" named --build-context "alpine=oci-layout://$PWD/layout@sha256:../../x"
+cp -a layout layout3
+sed -i 's/text/tixt/;s/"os":"linux"/"os":"linuz"/' layout3/blobs/sha256/* 2>/dev/null
+code 1 "a blob that is not what its digest says" named --build-context "alpine=oci-layout://$PWD/layout3"
+df 'FROM busybox\nCOPY --from=more sub/b /b\n'
+ok "a named repository" named --build-context "more=$repo#v1" -t named
+is "has its files" deep "$(run named cat /b)"
+ok "a named archive from a web server" named --build-context "more=$url/c.tgz" -t named
+hits "has the same content: cached" 1
+code 1 "a named text from a web server" named --build-context "more=$url/text"
+has "is no archive" "is no archive"
+df 'FROM busybox\nRUN true\n'
+ok "what nothing asks for is not fetched" named --build-context "more=$url/none"
+for bad in "more=$T/none" more= more context=c scratch=c more=- "more=oci-layout://$T/none" 'more=docker-image://X y' 'x y=c'; do
+	code 1 "--build-context $bad" named --build-context "$bad"
+	has "is refused" "--build-context ${bad%%=*}"
+done
+df 'FROM busybox\nCOPY --from=more sub/b /b\n'
+code 1 "T25: a named repository with a password fails" named --build-context "more=http://user:pass%20word@$host/secret/repo.git#nope"
+hasnt "T25: says none" pass
+for src in escape root "root$T/canary" ../canary "../../..$T/canary"; do
+	df "FROM busybox\\nCOPY --from=more $src /x/\\nRUN cat /x /x/* 2>/dev/null || true\\n"
+	named --build-context more=more2 >>t28 2>&1 || true
+	df "FROM busybox\\nRUN --mount=type=bind,rw,from=more,source=$src,target=/x cat /x /x/*; echo pwned >/x; echo pwned >/x/file; true\\n"
+	named --build-context more=more2 >>t28 2>&1 || true
+	df "FROM busybox\\nRUN --mount=type=cache,id=t28,from=more,source=$src,target=/x cat /x /x/*; echo pwned >/x/file; true\\n"
+	named --build-context more=more2 >>t28 2>&1 || true
+done
+is "T28: nothing outside a named context is read" "" "$(grep '| safe' t28 || true)"
+
 # T16, T17, T28: hostile archives
 canary() { is "$1: the canary is untouched" "safe 644 1" "$(cat canary/file) $(stat -c %a canary/file) $(find canary -mindepth 1 | wc -l)"; }
 printf 'FROM busybox\nCOPY . /c\nRUN --mount=type=bind,target=/m find /m /c >/list; cat /m/* /c/* >/all 2>&1 || true\n' >D
