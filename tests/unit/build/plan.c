@@ -70,6 +70,63 @@ static void golden_files_agree(void **state)
 	}
 }
 
+static void contexts_replace_stages_and_images(void **state)
+{
+	static const char text[] = "FROM alpine:3 AS one\nRUN a\n"
+				   "FROM docker.io/library/alpine AS Two\nRUN b\n"
+				   "FROM one\nCOPY --from=later x /\nRUN --mount=from=Two c\n"
+				   "FROM scratch AS later\n";
+	auto_dockerfile struct dockerfile *d = NULL;
+	auto_plan struct plan *p = NULL;
+	auto_strv struct strv names = { 0 };
+	struct plan_opts o = { .target = "2", .contexts = &names };
+	struct err err = { 0 };
+
+	(void)state;
+	strv_add(&names, "alpine");
+	strv_add(&names, "later");
+	assert_int_equal(make(text, &o, &d, &p, &err), 0);
+	/* A tag makes another name. */
+	assert_int_equal(p->stages[0].base, PLAN_IMAGE);
+	assert_int_equal(p->stages[1].base, PLAN_CONTEXT);
+	assert_string_equal(p->stages[1].base_ref, "alpine");
+	assert_int_equal(p->stages[1].n_inst, 1);
+	assert_true(p->stages[1].needed);
+	plan_cleanup(&p);
+	dockerfile_cleanup(&d);
+	p = NULL;
+	d = NULL;
+	strv_add(&names, "two");
+	strv_add(&names, "one");
+	assert_int_equal(make(text, &o, &d, &p, &err), 0);
+	assert_int_equal(p->stages[0].base, PLAN_CONTEXT);
+	assert_string_equal(p->stages[0].base_ref, "one");
+	assert_int_equal(p->stages[0].n_inst, 0);
+	assert_int_equal(p->stages[2].base, PLAN_STAGE);
+	assert_false(p->stages[1].needed);
+}
+
+static void names_of_contexts_are_those_of_images(void **state)
+{
+	static const char *const rows[][2] = {
+		{ "busybox", "busybox" },
+		{ "BusyBox:latest", "busybox" },
+		{ "docker.io/library/busybox", "busybox" },
+		{ "busybox:1", "busybox:1" },
+		{ "host:5000/a/b:latest", "host:5000/a/b" },
+		{ "a b", NULL },
+		{ "", NULL },
+		{ "../x", NULL },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		auto_free char *got = plan_context_name(rows[i][0]);
+
+		assert_true(str_eq(got, rows[i][1]));
+	}
+}
+
 static void bad_plans_are_refused(void **state)
 {
 	static const struct {
@@ -291,6 +348,8 @@ int test_plan(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(golden_files_agree),
+		cmocka_unit_test(contexts_replace_stages_and_images),
+		cmocka_unit_test(names_of_contexts_are_those_of_images),
 		cmocka_unit_test(bad_plans_are_refused),
 		cmocka_unit_test(good_plans_pass),
 		cmocka_unit_test(triggers_need_stages),
