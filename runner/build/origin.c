@@ -276,6 +276,8 @@ int origin_dockerfile(struct build *b, char **ret, size_t *ret_len, struct err *
 	rc = find_place(b, file, &p, err);
 	if (rc >= 0) {
 		rc = read_place(&p, ret, ret_len, err);
+		if (rc == -EXDEV)
+			err_hint(err, "a symlink leads out of the context");
 		if (rc < 0)
 			err_ctx(err, "Dockerfile %s", file ? file : p.name);
 	}

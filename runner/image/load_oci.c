@@ -245,7 +245,7 @@ static int read_index(const struct image_load *ld, json_t **ret, struct err *err
 {
 	auto_free char *text = NULL;
 	auto_json json_t *index = NULL;
-	size_t len, n;
+	size_t len = 0, n;
 	int rc;
 
 	rc = image_load_text(ld, "index.json", &text, &len, err);
@@ -314,7 +314,7 @@ static int describe(const struct image_load *ld, const char *digest, json_t **re
 {
 	auto_json json_t *desc = json_object(), *doc = NULL;
 	auto_free char *text = NULL;
-	size_t len;
+	size_t len = 0;
 	int rc;
 
 	json_set_str(desc, "digest", digest);

@@ -70,40 +70,57 @@ static void golden_files_agree(void **state)
 	}
 }
 
-static void contexts_replace_stages_and_images(void **state)
+static const char with_contexts[] = "FROM alpine:3 AS one\nRUN a\n"
+				    "FROM docker.io/library/alpine AS Two\nRUN b\n"
+				    "FROM one\nCOPY --from=later x /\nRUN --mount=from=Two c\n"
+				    "FROM scratch AS later\n";
+
+/* The plan as text without its instructions. */
+static char *stages_of(const char *const *names, size_t n)
 {
-	static const char text[] = "FROM alpine:3 AS one\nRUN a\n"
-				   "FROM docker.io/library/alpine AS Two\nRUN b\n"
-				   "FROM one\nCOPY --from=later x /\nRUN --mount=from=Two c\n"
-				   "FROM scratch AS later\n";
 	auto_dockerfile struct dockerfile *d = NULL;
 	auto_plan struct plan *p = NULL;
-	auto_strv struct strv names = { 0 };
-	struct plan_opts o = { .target = "2", .contexts = &names };
+	auto_strv struct strv contexts = { 0 };
+	auto_str struct str b = { 0 };
+	auto_free char *text = NULL;
+	struct plan_opts o = { .target = "2", .contexts = &contexts };
 	struct err err = { 0 };
 
+	for (size_t i = 0; i < n; i++)
+		strv_add(&contexts, names[i]);
+	if (make(with_contexts, &o, &d, &p, &err) < 0 || !p)
+		fail_msg("%s", err.msg);
+	else
+		text = plan_text(p);
+	for (const char *line = text; line && *line; line = strchr(line, '\n') + 1)
+		if (*line != ' ')
+			str_addn(&b, line, strcspn(line, "\n") + 1);
+	return str_take(&b);
+}
+
+static void contexts_replace_images(void **state)
+{
+	static const char *const names[] = { "alpine", "later" };
+	auto_free char *got = stages_of(names, ARRAY_LEN(names));
+
 	(void)state;
-	strv_add(&names, "alpine");
-	strv_add(&names, "later");
-	assert_int_equal(make(text, &o, &d, &p, &err), 0);
 	/* A tag makes another name. */
-	assert_int_equal(p->stages[0].base, PLAN_IMAGE);
-	assert_int_equal(p->stages[1].base, PLAN_CONTEXT);
-	assert_string_equal(p->stages[1].base_ref, "alpine");
-	assert_int_equal(p->stages[1].n_inst, 1);
-	assert_true(p->stages[1].needed);
-	plan_cleanup(&p);
-	dockerfile_cleanup(&d);
-	p = NULL;
-	d = NULL;
-	strv_add(&names, "two");
-	strv_add(&names, "one");
-	assert_int_equal(make(text, &o, &d, &p, &err), 0);
-	assert_int_equal(p->stages[0].base, PLAN_CONTEXT);
-	assert_string_equal(p->stages[0].base_ref, "one");
-	assert_int_equal(p->stages[0].n_inst, 0);
-	assert_int_equal(p->stages[2].base, PLAN_STAGE);
-	assert_false(p->stages[1].needed);
+	assert_string_equal(got, "stage 0 one from image alpine:3\n"
+				 "stage 1 two from context alpine\n"
+				 "stage 2 from stage 0 target\n"
+				 "stage 3 later from context later skipped\n");
+}
+
+static void contexts_replace_stages(void **state)
+{
+	static const char *const names[] = { "later", "two", "one" };
+	auto_free char *got = stages_of(names, ARRAY_LEN(names));
+
+	(void)state;
+	assert_string_equal(got, "stage 0 one from context one\n"
+				 "stage 1 two from context two skipped\n"
+				 "stage 2 from stage 0 target\n"
+				 "stage 3 later from context later skipped\n");
 }
 
 static void names_of_contexts_are_those_of_images(void **state)
@@ -348,7 +365,8 @@ int test_plan(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(golden_files_agree),
-		cmocka_unit_test(contexts_replace_stages_and_images),
+		cmocka_unit_test(contexts_replace_images),
+		cmocka_unit_test(contexts_replace_stages),
 		cmocka_unit_test(names_of_contexts_are_those_of_images),
 		cmocka_unit_test(bad_plans_are_refused),
 		cmocka_unit_test(good_plans_pass),
