@@ -38,6 +38,7 @@ void context_close(struct context *c)
 {
 	if (!c)
 		return;
+	context_ahead_end(c);
 	if (c->learned && !c->is_tree)
 		context_index_write(c);
 	context_index_close(&c->index);
@@ -117,6 +118,11 @@ int context_ignore(struct context *c, int dir_fd, const char *dockerfile, struct
 	return rc < 0 ? rc : 0;
 }
 
+static int64_t time_ns(const struct timespec *t)
+{
+	return (int64_t)t->tv_sec * 1000000000 + t->tv_nsec;
+}
+
 static struct context_file *add_file(struct context *c, const char *path, const struct stat *st)
 {
 	struct context_file *f;
@@ -132,10 +138,20 @@ static struct context_file *add_file(struct context *c, const char *path, const 
 		.rdev = st->st_rdev,
 		.ino = st->st_ino,
 		.size = (uint64_t)st->st_size,
-		.mtime_ns = (int64_t)st->st_mtim.tv_sec * 1000000000 + st->st_mtim.tv_nsec,
-		.ctime_ns = (int64_t)st->st_ctim.tv_sec * 1000000000 + st->st_ctim.tv_nsec,
+		.mtime_ns = time_ns(&st->st_mtim),
+		.ctime_ns = time_ns(&st->st_ctim),
 	};
 	return f;
+}
+
+bool context_is_same(const struct context *c, int fd, const struct context_file *f)
+{
+	struct stat st;
+
+	if (c->is_tree) /* frozen */
+		return true;
+	return fstat(fd, &st) == 0 && st.st_ino == f->ino && (uint64_t)st.st_size == f->size &&
+	       time_ns(&st.st_mtim) == f->mtime_ns && time_ns(&st.st_ctim) == f->ctime_ns;
 }
 
 static int read_link(int dir_fd, const char *name, char **ret, struct err *err)

@@ -3,6 +3,10 @@
 #ifndef SHALE_BUILD_CONTEXT_H
 #define SHALE_BUILD_CONTEXT_H
 
+#include <stdatomic.h>
+
+#include <shale/base/hash.h>
+
 #include "priv.h"
 
 struct context_index {
@@ -21,10 +25,24 @@ struct context {
 	struct context_file *files;
 	size_t n, cap;
 	bool walked, learned, is_tree;
-	int64_t walk_ns; /* when the walk began */
+	int64_t walk_ns;     /* when the walk began */
+	struct ahead *ahead; /* the thread that reads what will be copied; NULL: none */
 	struct context_index index;
 };
 
+/* What a thread hashes with. */
+struct reader {
+	struct hash *h;
+	char *buf;
+	const atomic_bool *stop; /* when it is set, -EINTR; NULL: never */
+};
+void reader_open(struct reader *r, const atomic_bool *stop);
+void reader_close(struct reader *r);
+int context_hash_one(const struct context *c, const struct context_file *f, struct reader *r,
+		     struct digest *ret, struct err *err);
+/* Regular, not known, and not in the index (which is opened): to be read. */
+bool context_is_unread(struct context *c, struct context_file *f);
+void context_ahead_end(struct context *c);         /* takes over what the thread has read */
 int context_compare(const void *a, const void *b); /* context_file by path */
 void context_index_write(struct context *c);
 void context_index_close(struct context_index *ix);

@@ -142,36 +142,53 @@ struct work {
 	struct err err; /* of the first that failed */
 };
 
-static int hash_one(struct work *w, struct context_file *f, char *buf, struct hash *h,
-		    struct err *err)
+void reader_open(struct reader *r, const atomic_bool *stop)
 {
-	auto_fd int fd = path_open_beneath(w->c->fd, f->path,
+	*r = (struct reader){ hash_new(), mem_alloc(CHUNK), stop };
+}
+
+void reader_close(struct reader *r)
+{
+	hash_cleanup(&r->h);
+	free(r->buf);
+}
+
+int context_hash_one(const struct context *c, const struct context_file *f, struct reader *r,
+		     struct digest *ret, struct err *err)
+{
+	auto_fd int fd = path_open_beneath(c->fd, f->path,
 					   O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY, 0, err);
 	ssize_t n;
 
 	if (fd < 0)
 		return fd_take(&fd);
-	while ((n = read(fd, buf, CHUNK)) > 0)
-		hash_add(h, buf, (size_t)n);
+	while ((n = read(fd, r->buf, CHUNK)) > 0) {
+		hash_add(r->h, r->buf, (size_t)n);
+		if (r->stop && atomic_load(r->stop))
+			return err_set(err, EINTR, "interrupted");
+	}
 	if (n < 0)
 		return err_sys(err, "read %s", f->path);
-	hash_end(h, &f->digest);
-	f->has_digest = true;
+	hash_end(r->h, ret);
 	return 0;
 }
 
 static void *hash_main(void *arg)
 {
 	struct work *w = arg;
-	auto_free char *buf = mem_alloc(CHUNK);
-	auto_hash struct hash *h = hash_new();
+	cleanup(reader_close) struct reader r = { 0 };
 	struct err err;
 	size_t i;
 
-	while ((i = atomic_fetch_add(&w->next, 1)) < w->n && !atomic_load(&w->failed))
-		if (hash_one(w, w->files[i], buf, h, &err) < 0 &&
-		    !atomic_exchange(&w->failed, true))
+	reader_open(&r, NULL);
+	while ((i = atomic_fetch_add(&w->next, 1)) < w->n && !atomic_load(&w->failed)) {
+		struct context_file *f = w->files[i];
+		int rc = context_hash_one(w->c, f, &r, &f->digest, &err);
+
+		f->has_digest = rc >= 0;
+		if (rc < 0 && !atomic_exchange(&w->failed, true))
 			w->err = err;
+	}
 	return NULL;
 }
 
@@ -191,21 +208,22 @@ static int hash_files(struct work *w, struct err *err)
 	return err_ctx(err, "build context");
 }
 
+bool context_is_unread(struct context *c, struct context_file *f)
+{
+	if (!c->index.map && !c->is_tree)
+		index_open(c);
+	return S_ISREG(f->mode) && !f->has_digest && !(c->index.map && index_find(&c->index, f));
+}
+
 int context_digest(struct context *c, struct context_file *files, size_t n, struct err *err)
 {
 	auto_free struct context_file **todo = mem_array(n, sizeof(void *));
 	struct work w = { .c = c, .files = todo };
 
-	if (!c->index.map && !c->is_tree)
-		index_open(c);
-	for (size_t i = 0; i < n; i++) {
-		struct context_file *f = &files[i];
-
-		if (!S_ISREG(f->mode) || f->has_digest ||
-		    (c->index.map && index_find(&c->index, f)))
-			continue;
-		todo[w.n++] = f;
-	}
+	context_ahead_end(c);
+	for (size_t i = 0; i < n; i++)
+		if (context_is_unread(c, &files[i]))
+			todo[w.n++] = &files[i];
 	if (!w.n)
 		return 0;
 	c->learned = true;

@@ -35,6 +35,7 @@ void copy_job_free(struct copy_job *j)
 	free(j->chown);
 	free(j->chmod);
 	free(j->checksum);
+	free(j->changed);
 	strv_free(&j->sources);
 	strv_free(&j->excludes);
 	ignore_free(j->exclude);

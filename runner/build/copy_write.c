@@ -90,6 +90,14 @@ static int source_open(struct writer *w, const struct context_file *f, struct er
 	return fd_take(&fd);
 }
 
+/* After it was read: whether it is still what the key was made of. */
+static void note_change(struct writer *w, int fd, const struct context_file *f)
+{
+	if (w->j->changed || context_is_same(w->item->from, fd, f))
+		return;
+	w->j->changed = mem_str(f->path);
+}
+
 /* user.* and file capabilities go along, as buildkit does; ownership first, since chown clears
  * capabilities. */
 static int copy_xattrs(int from_fd, int to_fd, struct err *err)
@@ -200,6 +208,7 @@ static int put_file(struct writer *w, const struct context_file *f, int dir_fd, 
 	if (to < 0)
 		return err_sys(err, "create %s", name);
 	rc = fs_copy_data(from, to, err);
+	note_change(w, from, f);
 	return rc < 0 ? err_ctx(err, "copy %s", f->path) : finish_file(w, from, to, f, err);
 }
 
@@ -326,6 +335,7 @@ static int put_archive(struct writer *w, const struct context_file *f, const cha
 	/* A symlink of the image on the way (/lib of a merged /usr) is followed, not replaced. */
 	o.parent_fd = dir;
 	rc = layer_apply(fd, dir, &o, NULL, err);
+	note_change(w, fd, f);
 	return rc < 0 ? err_ctx(err, "archive %s", f->path) : 1;
 }
 

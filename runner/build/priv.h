@@ -185,6 +185,7 @@ struct context_file {
 	struct digest digest;
 	bool has_digest;
 };
+struct build;
 struct context;
 int context_open(struct runtime *rt, const char *dir, struct context **ret, struct err *err);
 void context_close(struct context *c); /* writes the index if it learned something */
@@ -202,6 +203,11 @@ int context_read(int dir_fd, const char *name, size_t limit, char **ret, size_t 
 const struct ignore *context_rules(const struct context *c); /* NULL: none */
 /* Makes sure that each of the n files has its digest: from the index, else read, by two threads. */
 int context_digest(struct context *c, struct context_file *files, size_t n, struct err *err);
+/* Whether fd, of a file that has just been read, is still what f says of it. */
+bool context_is_same(const struct context *c, int fd, const struct context_file *f);
+/* What the needed stages will copy is read by a thread of its own while a RUN runs; what it has
+ * done when a digest is wanted is taken over, and it ends. */
+void context_read_ahead(struct build *b);
 
 /* A tree of which nothing is remembered: one that is unpacked for this build, or a stage's view,
  * of which only what is asked for is walked (context_walk_beneath). root_fd stays the caller's. */
@@ -219,7 +225,6 @@ struct context_file *context_at(const struct context *c, size_t i);
  * then the items give a digest for the key, then, on a miss, they are written into the mounted
  * snapshot.
  */
-struct build;
 struct remote;
 struct copy_item {
 	struct context *from;
@@ -249,7 +254,8 @@ struct copy_job {
 	struct strv doc_names, doc_bodies;
 	struct copy_item *items;
 	size_t n_items, cap_items;
-	bool many; /* dest must be a directory */
+	bool many;     /* dest must be a directory */
+	char *changed; /* a file that was another when it was read than when it was looked at */
 };
 void copy_job_free(struct copy_job *j);
 #define auto_copy_job cleanup(copy_job_free)
@@ -274,7 +280,8 @@ struct step {
 	uint64_t size_bytes;
 	int64_t created_s, used_s;
 	char *config;
-	bool tainted; /* made by hand: no build may find it */
+	bool tainted; /* made by hand, or of files that changed meanwhile: no build may find it */
+	const char *why; /* tainted: for the history, or NULL */
 };
 void step_free(struct step *s);
 #define auto_step cleanup(step_free)

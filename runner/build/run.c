@@ -193,6 +193,7 @@ static int run_box(struct run *r, const struct sandbox_spec *spec, int out_fd, i
 		rc = sandbox_release(sb, err);
 	if (rc < 0)
 		return rc;
+	context_read_ahead(r->b);
 	rc = wait_output(r->b, sb, out_fd, log_fd, err);
 	if (rc >= 0)
 		rc = wait_end(r->b, sb, &status, err);

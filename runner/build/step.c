@@ -50,8 +50,7 @@ static void add_history(struct step_run *r, const struct step *s, bool has_layer
 		image_config_add_history(r->st->config, s->created_s, r->text, !has_layer);
 
 	h->step_id = mem_str(s->id);
-	if (s->tainted)
-		h->comment = mem_str("repaired by hand: shale build --resume");
+	h->comment = mem_str(s->why);
 	if (s->created_s > r->st->config->created_s)
 		r->st->config->created_s = s->created_s;
 }
@@ -150,7 +149,7 @@ static int record(struct step_run *r, struct step *s, bool has_layer, struct err
 	fault_point("build.step.committed");
 	rc = cache_put(r->b->rt, r->key, r->st->parent, r->text, s, err);
 	fault_point("build.step.recorded");
-	if (rc >= 0 && r->content_key)
+	if (rc >= 0 && r->content_key && !s->tainted)
 		rc = cache_alias(r->b->rt, r->content_key, s->id, err);
 	return rc < 0 ? rc : 0;
 }
@@ -253,6 +252,23 @@ static int publish(struct step_run *r, int64_t id, const struct layer_info *info
 	return record(r, s, true, err);
 }
 
+/* Its key speaks of what was there before: a build that finds the old content again must not get
+ * this. */
+static void taint_changed(struct step_run *r, struct step *s)
+{
+	struct build_event e = { .kind = BUILD_WARNING };
+	auto_free char *text = NULL;
+
+	if (!r->copy || !r->copy->changed)
+		return;
+	s->tainted = true;
+	text = mem_fmt("%s changed while this build read it: the step has it as it is now, and no "
+		       "build will find it in the cache",
+		       r->copy->changed);
+	e.text = text;
+	build_emit(r->b, &e);
+}
+
 static int attempt(struct step_run *r, step_work_fn *work, void *arg, struct step *s,
 		   struct err *err)
 {
@@ -278,6 +294,7 @@ static int attempt(struct step_run *r, step_work_fn *work, void *arg, struct ste
 	}
 	if (rc < 0)
 		return rc;
+	taint_changed(r, s);
 	rc = publish(r, snap.id, &info, s, err);
 	if (rc >= 0)
 		undo_done(&undo);
@@ -297,6 +314,7 @@ static int attempt_resumed(struct step_run *r, struct step *s, struct err *err)
 	if (rc >= 0)
 		rc = step_freeze(r, drop.id, &info, err);
 	s->tainted = true;
+	s->why = "repaired by hand: shale build --resume";
 	if (rc >= 0)
 		rc = publish(r, drop.id, &info, s, err);
 	if (rc >= 0)

@@ -4,6 +4,9 @@
 #   . vm.sh; vm_prepare; vm_disk FILE SIZE; vm_guest FILE (the guest's script); vm_boot DISK SECONDS LOG
 # cgroup v2 alone is mounted. The guest's script ends the machine; its exit code is the last line of the log.
 VM_CACHE=${VM_CACHE:-$top/build/vm}
+VM_PID=
+# Broken off, a test leaves no machine.
+undo='[ -z "$VM_PID" ] || kill -9 "$VM_PID" 2>/dev/null'
 VM_MODULES="virtio_pci virtio_blk overlay dm-log-writes loop"
 
 # The kernel is unpacked, never installed. Fails with a reason when the package cannot be had.
@@ -124,24 +127,29 @@ vm_start() {
 # Emulated machines sometimes stop in the firmware or before init, and have not seen the disk.
 vm_is_up() { grep -q VM-UP "$1"; }
 
+vm_kill() {
+	kill -9 "$VM_PID" 2>/dev/null || true
+	wait "$VM_PID" 2>/dev/null || true
+	VM_PID=
+}
+
 # vm_boot DISK SECONDS LOG: the exit code of the guest's script, or 124
 vm_boot() {
 	vm_start "$1" "$3"
 	for second in $(seq "$2"); do
 		kill -0 "$VM_PID" 2>/dev/null || break
 		if [ "$second" = 60 ] && ! vm_is_up "$3"; then
-			kill -9 "$VM_PID"
-			wait "$VM_PID" 2>/dev/null || true
+			vm_kill
 			vm_start "$1" "$3"
 		fi
 		sleep 1
 	done
 	if kill -0 "$VM_PID" 2>/dev/null; then
-		kill -9 "$VM_PID"
-		wait "$VM_PID" 2>/dev/null
+		vm_kill
 		return 124
 	fi
 	wait "$VM_PID" 2>/dev/null || true
+	VM_PID=
 	code=$(tr -d '\r' <"$3" | sed -n 's/^VM-EXIT \([0-9]*\)$/\1/p' | tail -n 1)
 	return "${code:-125}"
 }

@@ -67,5 +67,33 @@ ok "two builds at once" sh -c "
 	$SHALE build --no-cache --network none -t p1 . >$T/o1 2>&1 & a=\$!
 	$SHALE build --no-cache --network none -t p2 . >$T/o2 2>&1 & b=\$!
 	wait \$a && wait \$b"
+
+# What changes while the build goes on
+mkdir live
+echo first >live/a
+echo old >live/b
+printf 'FROM busybox\nCOPY a /a\nRUN echo new >/c/b\nCOPY b /b\nRUN cat /b\n' >live/Dockerfile
+ok "a RUN that writes into the context" shale build --network none -v "$T/ctx/live:/c:rw" -t live live
+has "is told of" "b changed while this build read it"
+is "the image has what was there then" new "$(shale run --rm --network none live cat /b)"
+echo old >live/b
+ok "the old content again" shale build --network none -v "$T/ctx/live:/c:rw" -t live2 live
+is "is not answered by it" "old 2 of 5" "$(shale run --rm --network none live2 cat /b) $(cached)"
+ok "and from then on" shale build --network none -v "$T/ctx/live:/c:rw" -t live2 live
+is "it is cached" "4 of 5" "$(cached)"
+
+# What later COPYs name is read while a RUN runs, which waits for that.
+echo big >live/big
+mkdir read
+python3 -c 'import ctypes, os, sys
+libc = ctypes.CDLL(None)
+fd = libc.inotify_init()
+assert libc.inotify_add_watch(fd, sys.argv[1].encode(), 0x20) > 0  # IN_OPEN
+open(sys.argv[2] + "/watching", "w")
+os.read(fd, 4096)
+open(sys.argv[2] + "/yes", "w")' live/big read &
+try "a watch" test -e read/watching
+printf 'FROM busybox\nRUN for i in $(seq 100); do [ ! -e /read/yes ] || exit 0; sleep 0.1; done; exit 3\nCOPY . /all\n' >live/Ahead
+ok "COPY is read ahead" shale build --network none -v "$T/ctx/read:/read" -f live/Ahead live
 no_leaks
 done_testing
