@@ -11,7 +11,8 @@
  *
  *   {"id":1,"op":"open","registry":"host[:port]","repo":"a/b","push":false,"plain_http":false,
  *    "insecure":false,"user":"","password":"","identity_token":"","ca":"PEM","cert":"PEM",
- *    "key":"PEM","mirrors":[{the same, without push and mirrors}],"user_agent":"shale/x",
+ *    "key":"PEM","tokens":[{"scope":"..","token":"..","seconds":60}],
+ *    "mirrors":[{the same, without push and mirrors}],"user_agent":"shale/x",
  *    "verify":true,"retries":5,"backoff_ms":250,"stall_s":30}
  *        -> {"id":1,"ok":true,"handle":1}; no traffic unless "verify", which proves the credentials
  *        (login) and may return "identity_token". The last three are for impatient callers.
@@ -46,7 +47,10 @@
  * ECONNREFUSED, EHOSTUNREACH, ETIMEDOUT the network; EINVAL a request that makes no sense;
  * ECANCELED; EPIPE the reader of the fd is gone. While running:
  * {"id":N,"event":"retry","msg":".."}, and of an upload {"id":N,"event":"progress","bytes":sent}.
- * No message holds a credential, a token or the query of a URL.
+ * A bearer token with which a request has succeeded is told once, to be given to a later process as
+ * one of "tokens": {"id":N,"event":"token","endpoint":place among the mirrors, then the registry,
+ * "scope":"..","token":"..","seconds":it is good for}.
+ * No message ("msg") holds a credential, a token or the query of a URL.
  *
  * The parent checks every digest itself: it trusts nobody, this program included.
  */
@@ -61,7 +65,8 @@ enum {
 	REGISTRY_TAGS_MAX = 100000, /* of a repository; more are refused */
 	REGISTRY_JOBS_MAX = 256,    /* requests without an answer yet; more are refused */
 	REGISTRY_HANDLES_MAX = 64,
-	REGISTRY_BLOBS_AT_ONCE = 16, /* more wait inside for their turn */
+	REGISTRY_TOKEN_MAX = 8 << 10, /* bytes of one that is told */
+	REGISTRY_BLOBS_AT_ONCE = 16,  /* more wait inside for their turn */
 };
 
 #define REGISTRY_PROGRAM "shale-transfer"

@@ -161,6 +161,7 @@ int image_logout(const struct image_access *a, const char *registry, struct err 
 	struct err ignored = { 0 };
 	int rc = image_auth_read(path, &file, err), had;
 
+	image_tokens_forget();
 	if (rc < 0 || !file)
 		return rc;
 	had = json_object_del(json_object_get(file, "auths"), key) == 0;

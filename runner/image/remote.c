@@ -103,12 +103,17 @@ int image_remote_open(const struct image_access *a, bool is_push, volatile int *
 		      struct image_remote *r, struct err *err)
 {
 	auto_json json_t *req = json_object(), *answer = NULL;
+	auto_strv struct strv tokens = { 0 };
 	int rc;
 
 	json_object_set_new(req, "push", json_boolean(is_push));
 	rc = image_remote_open_request(a, r, req, err);
 	if (rc >= 0)
 		rc = image_transfer_start(interrupted, &r->t, err);
+	if (rc >= 0) {
+		image_tokens_offer(req, &tokens);
+		image_transfer_keep_tokens(r->t, &tokens);
+	}
 	if (rc >= 0)
 		rc = image_transfer_call(r->t, req, -1, &answer, err);
 	if (rc >= 0)

@@ -37,6 +37,8 @@ int image_transfer_wait(struct image_transfer *t, int other_fd, int timeout_ms, 
 /* While a request runs: why it begins anew, or (retry NULL) how much of an upload is sent. */
 typedef void image_remote_event_fn(int id, const char *retry, uint64_t bytes, void *arg);
 void image_transfer_on_event(struct image_transfer *t, image_remote_event_fn *fn, void *arg);
+/* The names of the files that its tokens go to. */
+void image_transfer_keep_tokens(struct image_transfer *t, const struct strv *names);
 
 /* --- a repository of a registry --- */
 
@@ -89,6 +91,11 @@ int image_auth_read(const char *path, json_t **ret, struct err *err);
  * failed. */
 int image_auth_helper(const struct image_access *a, const char *helper, const char *verb,
 		      const char *input, char **ret, struct err *err);
+/* tokens.c: what is kept for the registry and its mirrors goes into the request; one name for each
+ * of them, in shale-transfer's order. What it tells is kept; all of it is forgotten. */
+void image_tokens_offer(json_t *request, struct strv *ret_names);
+void image_tokens_keep(const struct strv *names, const json_t *event);
+void image_tokens_forget(void);
 /* certs.c: ca, cert and key of certs.d. Returns 1 when there is a directory for it. */
 int image_certs_add(const char *registry, json_t *request, struct err *err);
 /* registries.c: is plain http or an unknown certificate allowed, and where else to look. */

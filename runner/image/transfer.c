@@ -37,6 +37,7 @@ struct image_transfer {
 	volatile int *interrupted;
 	image_remote_event_fn *event;
 	void *event_arg;
+	struct strv token_files;
 	char packet[PACKET_MAX + 1];
 };
 
@@ -150,6 +151,7 @@ void image_transfer_cleanup(struct image_transfer **tp)
 	kill(t->pid, SIGKILL);
 	proc_wait(t->pid, &code, &ignored);
 	json_decref(t->answers);
+	strv_free(&t->token_files);
 	/* Credentials went through it. */
 	explicit_bzero(t->packet, sizeof(t->packet));
 	free(t);
@@ -159,6 +161,11 @@ void image_transfer_on_event(struct image_transfer *t, image_remote_event_fn *fn
 {
 	t->event = fn;
 	t->event_arg = arg;
+}
+
+void image_transfer_keep_tokens(struct image_transfer *t, const struct strv *names)
+{
+	strv_copy(&t->token_files, names);
 }
 
 /* --- packets --- */
@@ -244,6 +251,10 @@ static int take_packet(struct image_transfer *t, size_t n, struct err *err)
 	id = json_get_int(j, "id", 0);
 	if (id <= 0 || id > t->last_id || json_object_size(t->answers) > PENDING_MAX)
 		return err_set(err, EPROTO, "an answer of " PROGRAM " to no question");
+	if (str_eq(json_get_str(j, "event"), "token")) {
+		image_tokens_keep(&t->token_files, j);
+		return 0;
+	}
 	if (json_get_str(j, "event")) {
 		take_event(t, (int)id, j);
 		return 0;

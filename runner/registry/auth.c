@@ -1,5 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Who we are: Basic, and Bearer tokens by scope, kept while the process lives. */
+/*
+ * Who we are: Basic, and Bearer tokens by scope, kept while the process lives. Those that an
+ * earlier one has got are known by the registry alone: where tokens come from is learnt from a
+ * challenge each time, and never from what was kept.
+ */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,10 +16,12 @@ enum { EXPIRY_MARGIN_S = 10, AUTH_TRIES_MAX = 2 };
 
 struct token {
 	struct token *next;
+	char *base; /* of the registry; NULL: it was got here, from the realm */
 	char *realm, *service, *scope;
 	char *user, *secret; /* whose it is */
 	char *value;         /* NULL: being fetched */
 	int64_t good_until_ms;
+	bool is_new; /* not told to the parent yet */
 };
 
 static const char *secret_of(const struct endpoint *ep)
@@ -25,6 +31,7 @@ static const char *secret_of(const struct endpoint *ep)
 
 static void token_free(struct token *k)
 {
+	free(k->base);
 	free(k->realm);
 	free(k->service);
 	free(k->scope);
@@ -55,11 +62,17 @@ static void token_drop(struct transfer *t, struct token *k)
 	token_free(k);
 }
 
+static bool is_for(const struct token *k, const struct endpoint *ep)
+{
+	if (k->base)
+		return str_eq(k->base, ep->base);
+	return str_eq(k->realm, ep->realm) && str_eq(k->service, ep->service);
+}
+
 static struct token *token_find(struct transfer *t, const struct endpoint *ep, const char *scope)
 {
 	for (struct token *k = t->tokens; k; k = k->next)
-		if (str_eq(k->realm, ep->realm) && str_eq(k->service, ep->service) &&
-		    str_eq(k->scope, scope) && str_eq(k->user, ep->user) &&
+		if (is_for(k, ep) && str_eq(k->scope, scope) && str_eq(k->user, ep->user) &&
 		    str_eq(k->secret, secret_of(ep)))
 			return k;
 	return NULL;
@@ -130,6 +143,7 @@ static void token_done(struct call *c, struct err *err)
 	} else {
 		keep_identity(c, refresh);
 		k->good_until_ms = now_ms() + (expires_s - EXPIRY_MARGIN_S) * 1000;
+		k->is_new = true;
 		wake(t, k, err);
 	}
 	session_release(t, s);
@@ -189,19 +203,26 @@ static struct call *basic_call(struct session *s, struct endpoint *ep, const str
 	return c;
 }
 
-static struct token *token_fetch(struct transfer *t, struct session *s, struct endpoint *ep,
-				 const char *scope)
+static struct token *token_new(struct transfer *t, const struct endpoint *ep, const char *scope)
 {
 	struct token *k = mem_alloc(sizeof(*k));
-	struct call *c;
 
-	k->realm = mem_str(ep->realm);
-	k->service = mem_str(ep->service);
 	k->scope = mem_str(scope);
 	k->user = mem_str(ep->user);
 	k->secret = mem_str(secret_of(ep));
 	k->next = t->tokens;
 	t->tokens = k;
+	return k;
+}
+
+static struct token *token_fetch(struct transfer *t, struct session *s, struct endpoint *ep,
+				 const char *scope)
+{
+	struct token *k = token_new(t, ep, scope);
+	struct call *c;
+
+	k->realm = mem_str(ep->realm);
+	k->service = mem_str(ep->service);
 	c = *ep->identity_token ? oauth_call(s, ep, k) : basic_call(s, ep, k);
 	c->is_token = true;
 	s->users++; /* whoever asked first may be canceled before it comes */
@@ -227,6 +248,8 @@ static int bearer(struct call *c, struct strv *headers, struct err *err)
 		token_drop(c->t, k);
 		k = NULL;
 	}
+	if (!k && c->ep->auth != AUTH_BEARER)
+		return 0; /* the answer says where to get one, if one is wanted */
 	if (!k && n_tokens(c->t) >= TOKENS_MAX)
 		return err_set(err, EAGAIN, "more than %d tokens", TOKENS_MAX);
 	if (!k)
@@ -239,6 +262,55 @@ static int bearer(struct call *c, struct strv *headers, struct err *err)
 	c->sent_auth = mem_str(k->value);
 	strv_addf(headers, "Authorization: Bearer %s", k->value);
 	return 0;
+}
+
+/* --- from one process to the next --- */
+void auth_given(struct transfer *t, const struct endpoint *ep, const json_t *from)
+{
+	const json_t *list = json_object_get(from, "tokens"), *e;
+	size_t i;
+
+	json_array_foreach(list, i, e)
+	{
+		const char *scope = json_get_str(e, "scope"), *value = json_get_str(e, "token");
+		int64_t s = json_get_int(e, "seconds", 0);
+		struct token *k;
+
+		if (!scope || !value || !parse_is_token(value) || s <= 0 || s > 86400 ||
+		    n_tokens(t) >= TOKENS_MAX / 2)
+			continue;
+		k = token_new(t, ep, scope);
+		k->base = mem_str(ep->base);
+		k->value = mem_str(value);
+		k->good_until_ms = now_ms() + s * 1000;
+	}
+}
+
+void auth_worked(struct call *c)
+{
+	if (c->is_token || c->is_web || c->session->is_login)
+		return;
+	for (struct token *k = c->t->tokens; k; k = k->next) {
+		int64_t s = (k->good_until_ms - now_ms()) / 1000;
+
+		if (!k->is_new || !k->value || !str_eq(k->value, c->sent_auth))
+			continue;
+		k->is_new = false;
+		if (s > 0 && strlen(k->value) <= REGISTRY_TOKEN_MAX)
+			job_token(c->owner, (size_t)(c->ep - c->session->eps), k->scope, k->value,
+				  s);
+	}
+}
+
+bool auth_is_outdated(struct call *c)
+{
+	struct token *k = token_find(c->t, c->ep, c->scope ? c->scope : "");
+
+	if (c->is_token || c->is_web || (c->body.is_pipe && c->body.sent) || !k || !k->base ||
+	    !str_eq(k->value, c->sent_auth))
+		return false;
+	token_drop(c->t, k);
+	return true;
 }
 
 static const char sent_basic[] = "basic";
@@ -256,7 +328,7 @@ int auth_prepare(struct call *c, struct strv *headers, struct err *err)
 	}
 	if (!call_is_home(c))
 		return 0;
-	if (c->ep->auth == AUTH_BEARER)
+	if (c->ep->auth != AUTH_BASIC && !c->is_web)
 		return bearer(c, headers, err);
 	if (c->ep->auth == AUTH_BASIC && has_password(c->ep)) {
 		basic = basic_text(c->ep);
@@ -325,7 +397,7 @@ static int answer(struct call *c, const struct challenge *ch, struct err *err)
 		return is_new ? 1 : 0;
 	}
 	/* A token that has aged is replaced once; another call may have done so already. */
-	k = c->ep->auth == AUTH_BEARER ? token_find(c->t, c->ep, c->scope ? c->scope : "") : NULL;
+	k = token_find(c->t, c->ep, c->scope ? c->scope : "");
 	if (k && k->value && str_eq(k->value, c->sent_auth))
 		token_drop(c->t, k);
 	return take_bearer(c, ch, err);

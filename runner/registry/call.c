@@ -296,6 +296,8 @@ static void good(struct call *c)
 	if (!c->is_headed && c->ops->head)
 		c->ops->head(c, &err);
 	c->is_headed = true;
+	if (!err.code)
+		auth_worked(c);
 	end(c, &err);
 }
 
@@ -311,7 +313,7 @@ static void refused(struct call *c)
 	}
 	if (status == 401 && !c->is_token && !c->is_web && call_is_home(c))
 		rc = auth_challenged(c, &err);
-	if (rc > 0) {
+	if (rc > 0 || (status == 403 && auth_is_outdated(c))) {
 		again(c, 0);
 		return;
 	}

@@ -210,7 +210,7 @@ bool parse_retry_after(const char *s, int64_t now_s, int64_t *ret_s)
 }
 
 /* What goes into a header: printable and without blanks. */
-static bool is_token(const char *s)
+bool parse_is_token(const char *s)
 {
 	size_t n = strnlen(s, TOKEN_BYTES + 1);
 
@@ -233,12 +233,12 @@ bool parse_token(const char *text, size_t len, char **ret_token, char **ret_refr
 	token = json_get_str(j, "token");
 	if (!token || !*token)
 		token = json_get_str(j, "access_token");
-	if (!token || !is_token(token))
+	if (!token || !parse_is_token(token))
 		return false;
 	refresh = json_get_str(j, "refresh_token");
 	expires = json_get_int(j, "expires_in", 60);
 	*ret_token = mem_str(token);
-	*ret_refresh = refresh && is_token(refresh) ? mem_str(refresh) : NULL;
+	*ret_refresh = refresh && parse_is_token(refresh) ? mem_str(refresh) : NULL;
 	/* Less than a minute is read as a minute (distribution, token specification). */
 	*ret_expires_s = expires < 60 ? 60 : expires > 86400 ? 86400 : expires;
 	return true;

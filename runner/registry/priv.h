@@ -125,6 +125,7 @@ bool parse_content_range(const char *s, struct range *ret); /* "bytes 5-9/10" */
 bool parse_upload_range(const char *s, uint64_t *ret_next); /* "0-9", "bytes=0-9": 10 */
 char *parse_next_link(const char *s); /* <URL>; rel="next": the URL, or NULL. The caller owns it. */
 bool parse_retry_after(const char *s, int64_t now_s, int64_t *ret_s);
+bool parse_is_token(const char *s); /* no header is made of two by it */
 bool parse_token(const char *text, size_t len, char **ret_token, char **ret_refresh,
 		 int64_t *ret_expires_s);
 
@@ -274,6 +275,12 @@ bool easy_is_transient(const struct call *c, CURLcode rc);
 int auth_prepare(struct call *c, struct strv *headers, struct err *err);
 /* 401: 1 when the call is to be tried again, 0 when it is the answer. */
 int auth_challenged(struct call *c, struct err *err);
+/* What the parent kept of an earlier process: "tokens". */
+void auth_given(struct transfer *t, const struct endpoint *ep, const json_t *from);
+/* A call has succeeded: a token that is new is told to the parent. */
+void auth_worked(struct call *c);
+/* 403 with a token of an earlier process, which may know less than a new one: once more. */
+bool auth_is_outdated(struct call *c);
 void auth_scrub(struct transfer *t, const struct endpoint *ep, char *msg);
 void tokens_free(struct transfer *t);
 
@@ -310,6 +317,7 @@ void job_done(struct job *j, json_t *extra);
 void job_fail(struct job *j, struct err *err, int status, int64_t wait_s);
 void job_event(struct job *j, const char *event, const char *msg);
 void job_progress(struct job *j, uint64_t bytes);
+void job_token(struct job *j, size_t endpoint, const char *scope, const char *token, int64_t s);
 void job_free(struct job *j);
 struct job *job_find(struct transfer *t, int64_t id);
 const char *job_str(const struct job *j, const char *key); /* "" when missing */

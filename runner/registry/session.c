@@ -127,6 +127,15 @@ static int session_read(struct session *s, const json_t *from, struct err *err)
 	return endpoint_read(&s->eps[s->n_eps++], from, err);
 }
 
+/* A login is a proof of the credentials themselves. */
+static void give_tokens(struct transfer *t, const struct session *s, const json_t *from)
+{
+	const json_t *mirrors = json_object_get(from, "mirrors");
+
+	for (size_t i = 0; !s->is_login && i < s->n_eps; i++)
+		auth_given(t, &s->eps[i], i + 1 < s->n_eps ? json_array_get(mirrors, i) : from);
+}
+
 static unsigned n_sessions(const struct transfer *t)
 {
 	unsigned n = 0;
@@ -170,6 +179,7 @@ static int op_open(struct job *j, struct err *err)
 	j->t->sessions = s;
 	s->users = 1;
 	j->session = s;
+	give_tokens(j->t, s, j->args);
 	if (!s->is_login) {
 		job_done(j, json_pack("{s:i}", "handle", s->handle));
 		return 0;

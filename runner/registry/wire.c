@@ -71,6 +71,16 @@ void job_progress(struct job *j, uint64_t bytes)
 				  "bytes", (json_int_t)bytes));
 }
 
+void job_token(struct job *j, size_t endpoint, const char *scope, const char *token, int64_t s)
+{
+	json_t *a = json_pack("{s:I,s:s,s:I,s:I}", "id", (json_int_t)j->id, "event", "token",
+			      "endpoint", (json_int_t)endpoint, "seconds", (json_int_t)s);
+
+	json_object_set_new(a, "scope", json_from_str(scope));
+	json_object_set_new(a, "token", json_from_str(token));
+	send_json(j->t, a);
+}
+
 void job_done(struct job *j, json_t *extra)
 {
 	json_t *a = json_pack("{s:I,s:b}", "id", (json_int_t)j->id, "ok", 1);

@@ -245,8 +245,9 @@ def credentials_stay_at_home(w):
             code, said = w.shale("pull", w.name)
             assert code == 0, said
             assert other.count("GET") and not other.sent("Authorization")
-            echo = lambda h: status(403, body=json.dumps({"errors": [{"code": "DENIED", "message": h.headers["Authorization"]}]}).encode())(h)  # noqa: E731
-            w.r.faults = [Fault("HEAD", "/manifests/", echo, times=9, skip=1), Fault("GET", "/manifests/", echo, times=9)]
+            echo = lambda h: status(400, body=json.dumps({"errors": [{"code": "DENIED", "message": h.headers["Authorization"]}]}).encode())(h)  # noqa: E731
+            # A token is kept from the pull before.
+            w.r.faults = [Fault("HEAD", "/manifests/", echo, times=9, skip=int(auth == "basic")), Fault("GET", "/manifests/", echo, times=9)]
             code, said = w.shale("pull", w.name)
             assert code == 1, said
             w.r.faults = []
@@ -350,6 +351,7 @@ def tokens_and_accounts(w):
         pulled(w, w.name)
         assert k.count("GET") == 1 and not k.sent("Authorization"), k.log
         k.anonymous = False
+        k.good.clear()
         not_pulled(w, w.name, "401")
         for entry in ({"auth": basic("ann", SECRET)[6:]}, {"username": "ann", "password": SECRET}):
             for key in (w.r.host, f"https://{w.r.host}/v2/"):
@@ -359,6 +361,74 @@ def tokens_and_accounts(w):
         assert not [v for v in w.r.sent("Authorization") if v.startswith("Basic")], "a password is for the realm alone"
         path = conf(w, "{", "config.json")
         not_pulled(w, w.name, path, env={"DOCKER_CONFIG": os.path.dirname(path)})
+    finally:
+        k.close()
+
+
+TOKENS = "/run/shale/tokens"
+
+
+def asked(w, k, *args, **more):
+    """What the registry and the token server are asked by that command."""
+    before = len(w.r.log), len(k.log)
+    code, said = w.shale(*args, **more)
+    assert code == 0, said
+    return [m for m, _, _ in w.r.log[before[0]:]], len(k.log) - before[1]
+
+
+@case
+def tokens_are_kept_until_they_expire(w):
+    k = Tokens(users={"ann": SECRET, "bob": SECRET}, anonymous=True)
+    w.r.auth, w.r.tokens = "bearer", k
+    try:
+        assert asked(w, k, "pull", w.name)[1] == 1
+        assert asked(w, k, "pull", w.name) == (["HEAD"], 0)
+        assert os.stat(TOKENS).st_mode & 0o7777 == 0o700
+        for name in os.listdir(TOKENS):
+            assert os.stat(f"{TOKENS}/{name}").st_mode & 0o7777 == 0o600
+        # Other credentials, other tokens; and those of a push are of their own.
+        accounts = {u: {"REGISTRY_AUTH_FILE": conf(w, json.dumps({"auths": {w.r.host: {"auth": basic(u, SECRET)[6:]}}}), u + ".json")}
+                    for u in k.users}
+        for env in accounts.values():
+            assert asked(w, k, "pull", w.name, env=env) == (["HEAD", "HEAD"], 1)
+            assert asked(w, k, "pull", w.name, env=env) == (["HEAD"], 0)
+        w.shale("tag", w.name, w.r.host + "/a/c:1")
+        assert asked(w, k, "push", w.r.host + "/a/c:1", env=accounts["ann"])[1] > 0
+        assert asked(w, k, "push", w.r.host + "/a/c:1", env=accounts["ann"])[1] == 0
+        # One that is revoked, or that the registry has changed its mind about, is replaced.
+        k.good.clear()
+        assert asked(w, k, "pull", w.name) == (["HEAD", "HEAD"], 1)
+        w.r.faults = [Fault("HEAD", "/manifests/", status(403))]
+        assert asked(w, k, "pull", w.name) == (["HEAD", "HEAD", "HEAD"], 1)
+        # What stands there is no reason to fail, whatever it is, nor what a killed process was writing.
+        for content in (b"", b"{", b'{"tokens":7}', b'{"tokens":[7,{"scope":1}]}', b"x" * 100_000,
+                        b'{"tokens":[{"scope":"repository:a/b:pull","token":"a\\r\\nX: y","until":9999999999}]}'):
+            for name in os.listdir(TOKENS):
+                with open(f"{TOKENS}/{name}", "wb") as f:
+                    f.write(content)
+            assert asked(w, k, "pull", w.name) == (["HEAD", "HEAD"], 1), content
+        with open(f"{TOKENS}/.tmp-0123456789abcdef", "w") as f:
+            f.write("half")
+        os.utime(f"{TOKENS}/.tmp-0123456789abcdef", (1, 1))
+        k.good.clear()
+        assert asked(w, k, "pull", w.name)[1] == 1 and not [n for n in os.listdir(TOKENS) if n.startswith(".")]
+        # Nobody else may have had a hand in it.
+        os.chmod(TOKENS, 0o755)
+        try:
+            assert asked(w, k, "pull", w.name)[1] == 1
+        finally:
+            os.chmod(TOKENS, 0o700)
+        # What a login proves, no old token does; a logout leaves nothing.
+        p = subprocess.run([SHALE, "login", "-u", "ann", "--password-stdin", w.r.host], input="wrong", text=True, capture_output=True,
+                           env={"PATH": os.environ["PATH"], "HOME": w.home, "SHALE_ROOT": w.root})
+        assert p.returncode == 1, p.stderr
+        assert w.shale("logout", w.r.host)[0] == 0 and os.listdir(TOKENS) == []
+        for name in os.listdir(DIR):
+            if name.startswith("tokens"):
+                for root, _, files in os.walk(f"{DIR}/{name}"):
+                    for f in files:
+                        with open(f"{root}/{f}", "rb") as content:
+                            assert b"token-" not in content.read(), f"{root}/{f}"
     finally:
         k.close()
 

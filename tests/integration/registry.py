@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 import re
+import secrets
 import socket
 import struct
 import threading
@@ -217,7 +218,7 @@ class Tokens(Server):
         super().__init__(**args)
 
     def plain(self, user, service, scopes):
-        token = f"token-{len(self.good)}-" + "x" * 40
+        token = f"token-{len(self.good)}-" + secrets.token_hex(20)
         self.good[token] = (user, scopes)
         return token
 
