@@ -191,17 +191,18 @@ int image_layer_form(struct runtime *rt, const struct image_layer *l, const stru
 
 /* --- the manifest that an image came with --- */
 
-/* All of its layers are here as the manifest names them: 1. */
-static int is_whole(struct runtime *rt, const struct image_manifest *m, const char *id,
-		    const struct image_layer *layers, size_t n, struct err *err)
+/* It is of that image: 1, and how many of its layers are not here as the manifest names them. */
+static int count_missing(struct runtime *rt, const struct image_manifest *m, const char *id,
+			 const struct image_layer *layers, size_t n, size_t *ret, struct err *err)
 {
 	if (m->n != n || !str_eq(digest_str(&m->config.digest), id))
 		return 0;
 	for (size_t i = 0; i < n; i++) {
 		int rc = image_layer_blob_find(rt, &m->layers[i].digest, layers[i].diff_id, err);
 
-		if (rc <= 0)
+		if (rc < 0)
 			return rc;
+		*ret += rc == 0;
 	}
 	return 1;
 }
@@ -229,30 +230,52 @@ void image_kept_free(struct image_kept *k)
 	image_manifest_free(&k->manifest);
 }
 
+static bool is_asked(const struct image_kept *k)
+{
+	return str_eq(k->rather, digest_str(&k->doc.digest));
+}
+
+/* The one asked for (which comes first), else a whole one, else any. */
+static bool is_better(const struct image_kept *k, const struct image_kept *than)
+{
+	if (k->missing && !k->may_miss)
+		return false;
+	return !than->doc.text || (than->missing && !k->missing && !is_asked(than));
+}
+
 int image_manifest_kept(struct runtime *rt, const char *id, const struct image_layer *layers,
 			size_t n, struct image_kept *ret, struct err *err)
 {
 	auto_db_stmt struct db_stmt *st = NULL;
+	cleanup(image_kept_free) struct image_kept best = { 0 };
 	int rc = db_query(rt->db,
 			  "SELECT digest,media_type FROM manifests WHERE image=?1"
 			  " ORDER BY digest IS ?2 DESC",
 			  DB_ARGS(DB_T(id), DB_T(ret->rather)), &st, err);
 
 	while (rc >= 0 && (rc = db_step(st, err)) > 0) {
-		struct image_kept k = { .doc.media_type = mem_str(db_col_str(st, 1)) };
+		struct image_kept k = { .rather = ret->rather, .may_miss = ret->may_miss };
 
+		k.doc.media_type = mem_str(db_col_str(st, 1));
 		rc = digest_parse(db_col_str(st, 0), &k.doc.digest, err);
 		if (rc >= 0)
 			rc = read_manifest(rt, &k.doc, &k.manifest);
 		if (rc > 0)
-			rc = is_whole(rt, &k.manifest, id, layers, n, err);
-		if (rc > 0) {
-			*ret = k;
-			return 1;
+			rc = count_missing(rt, &k.manifest, id, layers, n, &k.missing, err);
+		if (rc > 0 && is_better(&k, &best)) {
+			image_kept_free(&best);
+			best = k;
+		} else {
+			image_kept_free(&k);
 		}
-		image_kept_free(&k);
+		if (best.doc.text && (!best.missing || is_asked(&best)))
+			break;
 	}
-	return rc;
+	if (rc < 0 || !best.doc.text)
+		return rc < 0 ? rc : 0;
+	*ret = best;
+	best = (struct image_kept){ 0 };
+	return 1;
 }
 
 /* --- the manifest of an image that was made here --- */

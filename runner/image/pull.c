@@ -371,6 +371,17 @@ static int fetch_layers(struct pull *p, struct err *err)
 
 /* --- the image --- */
 
+/* Layers that were here may be so in another form: where these blobs are is what a push needs. */
+static int note_blobs(const struct pull *p, struct err *err)
+{
+	int rc = 0;
+
+	for (size_t i = 0; rc >= 0 && i < p->manifest.n; i++)
+		rc = image_remote_blob_note(p->rt, p->remote.repo,
+					    digest_str(&p->manifest.layers[i].digest), err);
+	return rc;
+}
+
 static int put_image(struct pull *p, char id[DIGEST_STR_MAX], struct err *err)
 {
 	const struct image_document *m = p->doc.text ? &p->doc : &p->top;
@@ -404,6 +415,8 @@ static int put_image(struct pull *p, char id[DIGEST_STR_MAX], struct err *err)
 					   err);
 	if (rc >= 0)
 		rc = image_tag_doc_put(p->rt, p->name, id, digest_str(&p->top.digest), err);
+	if (rc >= 0)
+		rc = note_blobs(p, err);
 	if (rc >= 0 && p->kept.n)
 		rc = image_index_put(p->rt, &p->top, &p->kept, err);
 	return rc < 0 ? rc : db_tx_commit(&tx, err);

@@ -100,13 +100,33 @@ static int finish(struct push *p, struct image_kept *kept, struct err *err)
 					      digest_str(&p->manifest.digest), p->img->id, err);
 }
 
+/* An uncompressed layer is not kept beside its directory: it is written again. */
+static int make_plain(struct push *p, const struct image_manifest *m, struct err *err)
+{
+	static const struct image_pack plain = { .is_asked = true, .codec = LAYER_PLAIN };
+	int rc = 0;
+
+	for (size_t i = 0; rc >= 0 && i < m->n; i++) {
+		struct image_layer_blob form = { 0 };
+
+		if (str_eq(digest_str(&m->layers[i].digest), p->layers[i].diff_id))
+			rc = image_layer_form(p->rt, &p->layers[i], &plain, &form, err);
+	}
+	return rc;
+}
+
 static int send_all(struct push *p, struct err *err)
 {
-	cleanup(image_kept_free) struct image_kept kept = { .rather = p->doc };
+	/* Layers may have been here already when the image was pulled, and not as its manifest
+	 * names them. Only of a name that was pulled: others may have been made here. */
+	cleanup(image_kept_free) struct image_kept kept = { .rather = p->doc,
+							    .may_miss = p->doc != NULL };
 	int rc = 0;
 
 	if (!image_pack_is_other(&p->o->pack))
 		rc = image_manifest_kept(p->rt, p->img->id, p->layers, p->n_layers, &kept, err);
+	if (rc > 0 && kept.missing)
+		rc = make_plain(p, &kept.manifest, err);
 	p->desc = mem_array(p->n_layers + 1, sizeof(*p->desc));
 	for (size_t i = 0; rc >= 0 && i < p->n_layers; i++)
 		rc = begin_layer(p, i, kept.doc.text ? &kept.manifest.layers[i] : NULL, err);
@@ -114,7 +134,12 @@ static int send_all(struct push *p, struct err *err)
 		rc = begin_config(p, err);
 	if (rc >= 0)
 		rc = image_send_wait(&p->send, err);
-	return rc < 0 ? rc : finish(p, &kept, err);
+	if (rc == -EINTR || (rc < 0 && !kept.missing))
+		return rc;
+	if (rc < 0)
+		return err_hint(err, "layers are here in another form than they were pulled in, "
+				     "which --compression pushes, by another digest");
+	return finish(p, &kept, err);
 }
 
 /* --- an index that is kept whole --- */

@@ -166,7 +166,8 @@ struct image_send_blob {
 struct image_send {
 	struct runtime *rt;
 	const struct image_pull_opts *o;
-	struct image_remote *to, *from; /* from: has what the store has not; NULL */
+	struct image_remote *to, *from; /* from: has what the store has not; NULL: is found */
+	struct image_remote found;
 	struct image_send_blob *v;
 	size_t n, cap;
 };
@@ -183,10 +184,12 @@ int image_send_manifest(struct image_send *s, const struct image_document *d, co
 /* A file in memory with that text. */
 int image_memory_file(const char *text, size_t len, struct err *err);
 
-/* The manifest that an image came with, if its layers' blobs are still here: of several the one
- * with the digest rather (may be NULL). 1, or 0. */
+/* The manifest that an image came with, if its layers' blobs are here, or may_miss: of several the
+ * one with the digest rather (may be NULL). 1, or 0. */
 struct image_kept {
 	const char *rather; /* the caller's */
+	bool may_miss;
+	size_t missing; /* blobs: their layers are here in another form */
 	struct image_document doc;
 	struct image_manifest manifest;
 };
@@ -305,5 +308,8 @@ int image_repo_digest_put(struct runtime *rt, const char *repo, const char *dige
 			  const char *image, struct err *err);
 int image_remote_blob_note(struct runtime *rt, const char *repo, const char *digest,
 			   struct err *err);
+/* Some repositories that have or had it, but for that one. */
+int image_remote_blob_repos(struct runtime *rt, const struct digest *blob, const char *but,
+			    struct strv *ret, struct err *err);
 
 #endif

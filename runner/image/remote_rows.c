@@ -5,7 +5,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <shale/base/fd.h>
 #include <shale/base/proc.h>
+#include <shale/registry.h>
 #include <shale/store.h>
 
 #include "priv.h"
@@ -121,6 +123,34 @@ int image_layer_blobs_drop(struct runtime *rt, const char *diff_id, uint64_t *re
 	return rc < 0 ? rc : db_tx_commit(&tx, err);
 }
 
+/* Where blobs are that are not here is of use as long as a manifest names them. */
+static int drop_notes(struct runtime *rt, const struct digest *manifest, struct err *err)
+{
+	auto_json json_t *doc = NULL;
+	auto_free char *text = NULL;
+	struct err ignored = { 0 };
+	auto_fd int fd = -1;
+	const json_t *layer;
+	size_t len, i;
+	int rc = 0;
+
+	if (store_blob_open(rt->store, manifest, &fd, &ignored) < 0 ||
+	    fd_read_all(fd, REGISTRY_MANIFEST_MAX, &text, &len, &ignored) < 0 ||
+	    json_parse(text, len, &doc, &ignored) < 0)
+		return 0;
+	json_array_foreach(json_object_get(doc, "layers"), i, layer)
+	{
+		const char *digest = json_get_str(layer, "digest");
+
+		if (rc >= 0 && digest)
+			rc = db_run(rt->db,
+				    "DELETE FROM remote_blobs WHERE digest=?1 AND digest NOT IN"
+				    " (SELECT digest FROM layer_blobs)",
+				    DB_ARGS(DB_T(digest)), err);
+	}
+	return rc;
+}
+
 /* Inside the transaction in which the image went for good. */
 int image_manifests_drop(struct runtime *rt, const char *image, uint64_t *ret_bytes,
 			 struct err *err)
@@ -148,6 +178,8 @@ int image_manifests_drop(struct runtime *rt, const char *image, uint64_t *ret_by
 		struct digest d;
 
 		rc = digest_parse(gone.v[i], &d, err);
+		if (rc >= 0)
+			rc = drop_notes(rt, &d, err);
 		if (rc >= 0)
 			rc = image_blob_remove(rt, &d, ret_bytes, err);
 	}
@@ -219,6 +251,19 @@ int image_remote_blob_note(struct runtime *rt, const char *repo, const char *dig
 {
 	return db_run(rt->db, "INSERT OR IGNORE INTO remote_blobs(repo,digest) VALUES(?1,?2)",
 		      DB_ARGS(DB_T(repo), DB_T(digest)), err);
+}
+
+int image_remote_blob_repos(struct runtime *rt, const struct digest *blob, const char *but,
+			    struct strv *ret, struct err *err)
+{
+	auto_db_stmt struct db_stmt *st = NULL;
+	int rc = db_query(rt->db,
+			  "SELECT repo FROM remote_blobs WHERE digest=?1 AND repo<>?2 LIMIT 8",
+			  DB_ARGS(DB_T(digest_str(blob)), DB_T(but)), &st, err);
+
+	while (rc >= 0 && (rc = db_step(st, err)) > 0)
+		strv_add(ret, db_col_str(st, 0));
+	return rc;
 }
 
 int image_pull_policy(const char *text, bool *ret_always, bool *ret_never, struct err *err)

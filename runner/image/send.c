@@ -27,6 +27,7 @@ void image_send_free(struct image_send *s)
 	for (size_t i = 0; i < s->n; i++)
 		free(s->v[i].mount);
 	free(s->v);
+	image_remote_free(&s->found);
 	*s = (struct image_send){ 0 };
 }
 
@@ -105,14 +106,55 @@ static int send_through(struct image_send *s, struct image_send_blob *b, struct 
 	return rc < 0 ? rc : ask(s, b, REGISTRY_UPLOAD, out, err);
 }
 
-static int send_blob(struct image_send *s, struct image_send_blob *b, struct err *err)
+static int try_from(struct image_send *s, const char *repo, const struct digest *d, struct err *err)
 {
-	auto_fd int fd = -1;
+	auto_free char *name = mem_fmt("%s:latest", repo);
+	auto_json json_t *req = NULL, *answer = NULL;
 	int rc;
 
+	image_remote_free(&s->found);
+	image_remote_name(name, &s->found);
+	rc = image_remote_open(&s->o->access, false, s->o->interrupted, &s->found, err);
+	if (rc < 0)
+		return rc;
+	req = image_remote_request(&s->found, REGISTRY_HAS);
+	json_set_str(req, "digest", digest_str(d));
+	rc = image_transfer_call(s->found.t, req, -1, &answer, err);
+	if (rc >= 0 && !json_get_bool(answer, "found"))
+		rc = err_set(err, ENOENT, "%s has it no more", repo);
+	return rc;
+}
+
+/* It is not here: whoever had it may have it still, and then has the others as well. */
+static int find_from(struct image_send *s, const struct digest *d, struct err *err)
+{
+	auto_strv struct strv repos = { 0 };
+	int rc = image_remote_blob_repos(s->rt, d, s->to->repo, &repos, err);
+
+	if (rc >= 0 && !repos.n)
+		return err_set(err, ENOENT, "it is not here, nor known to be elsewhere");
+	for (size_t i = 0; i < repos.n; i++) {
+		err_clear(err);
+		rc = try_from(s, repos.v[i], d, err);
+		if (rc >= 0 || rc == -EINTR)
+			break;
+	}
+	if (rc >= 0)
+		s->from = &s->found;
+	return rc;
+}
+
+static int send_blob(struct image_send *s, struct image_send_blob *b, struct err *err)
+{
+	bool is_here = store_blob_exists(s->rt->store, &b->digest);
+	auto_fd int fd = -1;
+	int rc = is_here || s->from ? 0 : find_from(s, &b->digest, err);
+
+	if (rc < 0)
+		return rc;
 	b->state = IMAGE_SEND_SENDING;
 	emit(s, IMAGE_TRANSFER_BEGIN, b, NULL);
-	if (s->from && !store_blob_exists(s->rt->store, &b->digest))
+	if (!is_here)
 		return send_through(s, b, err);
 	rc = store_blob_open(s->rt->store, &b->digest, &fd, err);
 	return rc < 0 ? rc : ask(s, b, REGISTRY_UPLOAD, fd, err);
