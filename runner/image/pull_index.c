@@ -28,9 +28,10 @@ struct keep {
 	struct image_remote *remote;
 	const struct image_pull_opts *o;
 	struct strv *named;            /* all that it is made of */
+	json_t *seen;                  /* the same, to look up */
 	struct image_descriptor *desc; /* what is not here yet */
 	struct image_fetch *fetch;
-	size_t n, cap, docs;
+	size_t n, cap, docs, first; /* first: all before are published */
 	int done_fd;
 };
 
@@ -48,6 +49,7 @@ static void keep_free(struct keep *k)
 		free(k->desc[i].media_type);
 	free(k->desc);
 	free(k->fetch);
+	json_decref(k->seen);
 	fd_close(&k->done_fd);
 }
 
@@ -68,18 +70,27 @@ static void emit(const struct keep *k, enum image_transfer_event_kind kind,
 
 /* --- what it names --- */
 
+static bool is_named(const struct keep *k, const struct digest *d)
+{
+	return json_object_get(k->seen, digest_hex(d)) != NULL;
+}
+
+static void name(struct keep *k, const struct digest *d)
+{
+	json_object_set_new(k->seen, digest_hex(d), json_true());
+	strv_add(k->named, digest_str(d));
+}
+
 static int want_blob(struct keep *k, const struct image_descriptor *d, struct err *err)
 {
-	const char *digest = digest_str(&d->digest);
-
 	/* Windows' own layers, which no registry may give away. */
 	if (strstr(d->media_type, "nondistributable") || strstr(d->media_type, "foreign"))
 		return 0;
-	if (strv_has(k->named, digest))
+	if (is_named(k, &d->digest))
 		return 0;
 	if (k->named->n >= BLOBS_MAX)
 		return err_set(err, EFBIG, "an index of more than %d blobs", BLOBS_MAX);
-	strv_add(k->named, digest);
+	name(k, &d->digest);
 	if (store_blob_exists(k->rt->store, &d->digest))
 		return 0;
 	mem_room(k->desc, k->n, k->cap);
@@ -96,7 +107,7 @@ static int walk_entry(struct keep *k, const struct image_descriptor *e, int dept
 	struct image_document d = { 0 };
 	int rc = 0;
 
-	if (strv_has(k->named, digest_str(&e->digest)))
+	if (is_named(k, &e->digest))
 		return 0;
 	if (++k->docs > DOCS_MAX)
 		return err_set(err, EFBIG, "an index of more than %d manifests", DOCS_MAX);
@@ -122,7 +133,7 @@ static int walk(struct keep *k, const struct image_document *d, int depth, struc
 	if (rc >= 0)
 		rc = store_blob_put(k->rt->store, d->text, d->len, NULL, err);
 	if (rc >= 0)
-		strv_add(k->named, digest_str(&d->digest));
+		name(k, &d->digest);
 	for (size_t i = 0; rc >= 0 && i < list.n; i++)
 		rc = kind == IMAGE_DOC_INDEX ? walk_entry(k, &list.v[i], depth, err)
 					     : want_blob(k, &list.v[i], err);
@@ -162,16 +173,17 @@ static int finish(struct keep *k, struct image_fetch *f, struct err *err)
 /* 1 while some are on their way. */
 static int advance(struct keep *k, struct err *err)
 {
-	size_t running = 0, left = 0;
+	size_t running = 0;
 	int rc = 0;
 
-	for (size_t i = 0; rc >= 0 && i < k->n; i++) {
+	while (k->first < k->n && k->fetch[k->first].is_published)
+		k->first++;
+	for (size_t i = k->first; rc >= 0 && i < k->n && running < AT_ONCE; i++) {
 		struct image_fetch *f = &k->fetch[i];
 
 		if (f->is_published)
 			continue;
-		left++;
-		if (!f->is_started && running < AT_ONCE)
+		if (!f->is_started)
 			rc = start(k, f, err);
 		else if (f->is_started && f->is_finished)
 			rc = finish(k, f, err);
@@ -179,7 +191,7 @@ static int advance(struct keep *k, struct err *err)
 			emit(k, IMAGE_TRANSFER_PROGRESS, f, NULL);
 		running += f->is_started && !f->is_published;
 	}
-	return rc < 0 ? rc : left > 0;
+	return rc < 0 ? rc : k->first < k->n;
 }
 
 static int fetch_all(struct keep *k, struct err *err)
@@ -220,6 +232,7 @@ int image_index_fetch(struct runtime *rt, struct image_remote *remote,
 	k.done_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (k.done_fd < 0)
 		return err_sys(err, "event");
+	k.seen = json_object();
 	rc = walk(&k, top, 0, err);
 	return rc < 0 ? rc : fetch_all(&k, err);
 }

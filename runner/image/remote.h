@@ -169,7 +169,8 @@ struct image_send {
 	struct image_remote *to, *from; /* from: has what the store has not; NULL: is found */
 	struct image_remote found;
 	struct image_send_blob *v;
-	size_t n, cap;
+	size_t n, cap, first; /* first: all before are done */
+	json_t *seen;         /* their digests, to look up */
 };
 /* rt, o, to and from are set, and stand still. Events of `to` come here from now on. */
 void image_send_begin(struct image_send *s);

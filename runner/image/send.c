@@ -27,6 +27,7 @@ void image_send_free(struct image_send *s)
 	for (size_t i = 0; i < s->n; i++)
 		free(s->v[i].mount);
 	free(s->v);
+	json_decref(s->seen);
 	image_remote_free(&s->found);
 	*s = (struct image_send){ 0 };
 }
@@ -50,7 +51,7 @@ static void on_remote(int id, const char *retry, uint64_t bytes, void *arg)
 {
 	struct image_send *s = arg;
 
-	for (size_t i = 0; i < s->n; i++) {
+	for (size_t i = s->first; i < s->n; i++) {
 		struct image_send_blob *b = &s->v[i];
 
 		if (b->state == IMAGE_SEND_DONE || b->request != id)
@@ -241,7 +242,9 @@ int image_send_advance(struct image_send *s, struct err *err)
 {
 	int left = 0;
 
-	for (size_t i = 0; i < s->n; i++) {
+	while (s->first < s->n && s->v[s->first].state == IMAGE_SEND_DONE)
+		s->first++;
+	for (size_t i = s->first; i < s->n; i++) {
 		struct image_send_blob *b = &s->v[i];
 		auto_json json_t *answer = NULL;
 		int rc = 0;
@@ -281,23 +284,18 @@ int image_send_wait(struct image_send *s, struct err *err)
 	return rc < 0 ? rc : 0;
 }
 
-/* The same blob twice in an image goes once. */
-static bool is_twice(const struct image_send *s, const struct digest *d)
-{
-	for (size_t i = 0; i < s->n; i++)
-		if (digest_eq(&s->v[i].digest, d))
-			return true;
-	return false;
-}
-
 int image_send_add(struct image_send *s, const struct digest *d, uint64_t size, const char *id,
 		   struct err *err)
 {
 	struct image_send_blob *b;
 	int rc;
 
-	if (is_twice(s, d))
+	/* The same blob twice in an image goes once. */
+	if (!s->seen)
+		s->seen = json_object();
+	if (json_object_get(s->seen, digest_hex(d)))
 		return 0;
+	json_object_set_new(s->seen, digest_hex(d), json_true());
 	mem_room(s->v, s->n, s->cap);
 	b = &s->v[s->n++];
 	*b = (struct image_send_blob){ .digest = *d, .size = size, .state = IMAGE_SEND_ASKED };

@@ -5,6 +5,7 @@ import hashlib
 import io
 import json
 import os
+import pwd
 import random
 import shutil
 import sqlite3
@@ -364,6 +365,27 @@ def tokens_and_accounts(w):
         not_pulled(w, w.name, path, env={"DOCKER_CONFIG": os.path.dirname(path)})
     finally:
         k.close()
+
+
+@case
+def the_sudo_callers_home_on_request(w):
+    w.r.auth, w.r.users = "basic", {"ann": SECRET}
+    user = next(p for p in pwd.getpwall() if p.pw_uid and p.pw_dir.count("/") == 2 and os.path.isdir(p.pw_dir) and not os.path.islink(p.pw_dir))
+    home = w.home + "/sudo"
+    os.makedirs(home + "/.docker")
+    with open(home + "/.docker/config.json", "w") as f:
+        f.write(json.dumps({"auths": {w.r.host: {"auth": basic("ann", SECRET)[6:]}}}))
+    for conf_text, is_given in (("", False), ("[registry]\nsudo-home = no\n", False), ("[registry]\nsudo-home = yes\n", True)):
+        for uid in (user.pw_uid, None, 4000000000, "x"):
+            env = {"PATH": os.environ["PATH"], "HOME": w.home, "SHALE_ROOT": w.root, "SHALE_CONF": conf(w, conf_text)}
+            if uid is not None:
+                env["SUDO_UID"] = str(uid)
+            p = subprocess.run(["unshare", "-m", "sh", "-c", 'mount --bind "$0" "$1" && shift && exec "$@"', home, user.pw_dir, SHALE, "pull", w.name],
+                               capture_output=True, text=True, env=env, timeout=60)
+            assert SECRET not in p.stdout + p.stderr
+            assert (p.returncode == 0) == (is_given and uid == user.pw_uid), (conf_text, uid, p.stderr)
+            if p.returncode == 0:
+                w.forget()
 
 
 TOKENS = "/run/shale/tokens"
