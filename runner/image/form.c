@@ -191,20 +191,20 @@ int image_layer_form(struct runtime *rt, const struct image_layer *l, const stru
 
 /* --- the manifest that an image came with --- */
 
-/* It is of that image: 1, and how many of its layers are not here as the manifest names them. */
-static int count_missing(struct runtime *rt, const struct image_manifest *m, const char *id,
-			 const struct image_layer *layers, size_t n, size_t *ret, struct err *err)
+/* How many of its layers are not here as the manifest names them. */
+static int count_missing(struct runtime *rt, const struct image_manifest *m,
+			 const struct image_layer *layers, struct err *err)
 {
-	if (m->n != n || !str_eq(digest_str(&m->config.digest), id))
-		return 0;
-	for (size_t i = 0; i < n; i++) {
+	int n = 0;
+
+	for (size_t i = 0; i < m->n; i++) {
 		int rc = image_layer_blob_find(rt, &m->layers[i].digest, layers[i].diff_id, err);
 
 		if (rc < 0)
 			return rc;
-		*ret += rc == 0;
+		n += rc == 0;
 	}
-	return 1;
+	return n;
 }
 
 /* One that is damaged is as good as none. */
@@ -255,14 +255,17 @@ int image_manifest_kept(struct runtime *rt, const char *id, const struct image_l
 
 	while (rc >= 0 && (rc = db_step(st, err)) > 0) {
 		struct image_kept k = { .rather = ret->rather, .may_miss = ret->may_miss };
+		bool is_of_it;
 
 		k.doc.media_type = mem_str(db_col_str(st, 1));
 		rc = digest_parse(db_col_str(st, 0), &k.doc.digest, err);
 		if (rc >= 0)
 			rc = read_manifest(rt, &k.doc, &k.manifest);
-		if (rc > 0)
-			rc = count_missing(rt, &k.manifest, id, layers, n, &k.missing, err);
-		if (rc > 0 && is_better(&k, &best)) {
+		is_of_it = rc > 0 && k.manifest.n == n &&
+			   str_eq(digest_str(&k.manifest.config.digest), id);
+		if (is_of_it)
+			rc = k.missing = count_missing(rt, &k.manifest, layers, err);
+		if (is_of_it && rc >= 0 && is_better(&k, &best)) {
 			image_kept_free(&best);
 			best = k;
 		} else {

@@ -190,7 +190,7 @@ int image_memory_file(const char *text, size_t len, struct err *err);
 struct image_kept {
 	const char *rather; /* the caller's */
 	bool may_miss;
-	size_t missing; /* blobs: their layers are here in another form */
+	int missing; /* blobs: their layers are here in another form */
 	struct image_document doc;
 	struct image_manifest manifest;
 };
