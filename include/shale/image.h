@@ -297,11 +297,33 @@ int64_t image_layer_find(struct runtime *rt, const struct digest *chain);
 int image_write(struct runtime *rt, struct image_config *c, int64_t snapshot,
 		const struct strv *tags, char ret_id[DIGEST_STR_MAX], struct err *err);
 
+/* What is told while layers come and go. */
+enum image_transfer_event_kind {
+	IMAGE_TRANSFER_TEXT,     /* text: a line of its own */
+	IMAGE_TRANSFER_BEGIN,    /* id, total_bytes: a layer is on its way */
+	IMAGE_TRANSFER_PROGRESS, /* done_bytes; also while unpacking */
+	IMAGE_TRANSFER_EXISTS,   /* it is there already; text says it */
+	IMAGE_TRANSFER_DONE,     /* text: "Pull complete", "Pushed" */
+	IMAGE_TRANSFER_RETRY,    /* text: why */
+};
+struct image_transfer_event {
+	enum image_transfer_event_kind kind;
+	const char *id; /* 12 digits */
+	const char *text;
+	uint64_t done_bytes, total_bytes;
+};
+typedef void image_transfer_fn(const struct image_transfer_event *e, void *arg);
+struct image_watch {
+	image_transfer_fn *event; /* NULL: nobody listens */
+	void *arg;
+};
+
 struct image_import_opts {
 	const char *message;
 	struct image_config
 		*config; /* made by the caller (--change applied); history row is added here */
 	const char *tag; /* normalised or NULL */
+	struct image_watch watch;
 };
 /* docker import: a root file system tar from fd becomes an image of one layer. */
 int image_import(struct runtime *rt, int tar_fd, const struct image_import_opts *o,
@@ -325,6 +347,7 @@ struct image_save_opts {
 	struct image_pack pack;
 	char *ret_digest; /* DIGEST_STR_MAX bytes: the last image's manifest in OCI's formats. NULL
 			   */
+	struct image_watch watch;
 };
 /*
  * Archives to out_fd (a file or pipe), or an OCI layout into the directory out_fd, whose owner gets
@@ -340,7 +363,8 @@ int image_save(struct runtime *rt, const struct image_save_opts *o, const struct
  * what these hold. Lines "Loaded image: …" are added to ret_lines. The config is kept byte for
  * byte, so the id stays. -EBADMSG for content of another digest; nothing of that image stays then.
  */
-int image_load(struct runtime *rt, int in_fd, struct strv *ret_lines, struct err *err);
+int image_load(struct runtime *rt, int in_fd, const struct image_watch *watch,
+	       struct strv *ret_lines, struct err *err);
 /*
  * One image of an OCI layout, without a name. which: the digest of its manifest or index, or a tag;
  * NULL: "latest", or the only one that there is. Who calls this holds a lease. -ENOENT.
@@ -366,22 +390,6 @@ struct image_access {
 	bool skip_verify;                /* --tls-verify=false: as if the registry was insecure */
 	const struct image_trust *trust; /* what may be pulled; NULL: all */
 };
-
-enum image_transfer_event_kind {
-	IMAGE_TRANSFER_TEXT,     /* text: a line of its own */
-	IMAGE_TRANSFER_BEGIN,    /* id, total_bytes: a layer is on its way */
-	IMAGE_TRANSFER_PROGRESS, /* done_bytes; also while unpacking */
-	IMAGE_TRANSFER_EXISTS,   /* it is there already; text says it */
-	IMAGE_TRANSFER_DONE,     /* text: "Pull complete", "Pushed" */
-	IMAGE_TRANSFER_RETRY,    /* text: why */
-};
-struct image_transfer_event {
-	enum image_transfer_event_kind kind;
-	const char *id; /* 12 digits */
-	const char *text;
-	uint64_t done_bytes, total_bytes;
-};
-typedef void image_transfer_fn(const struct image_transfer_event *e, void *arg);
 
 struct image_pull_opts {
 	struct image_access access;

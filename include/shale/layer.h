@@ -77,6 +77,7 @@ struct layer_range {
 	uint64_t at, len;
 	bool with_digest; /* of the range's own bytes, compressed as they are */
 };
+typedef void layer_progress_fn(uint64_t bytes, void *arg); /* of the archive, read so far */
 struct layer_apply_opts {
 	const struct layer_range *range; /* of tar_fd; NULL: from where it stands */
 	bool foreign; /* made elsewhere: trusted.*, user.overlay.* and 0:0 devices are dropped
@@ -89,6 +90,8 @@ struct layer_apply_opts {
 	int parent_fd; /* the same directory in the parents' merged view, or -1: directories that
 			* the archive goes through without an entry get their attributes from it,
 			* and with rootfs its symlinks on the way are followed */
+	layer_progress_fn *progress; /* from the thread that unpacks; may be NULL */
+	void *progress_arg;
 };
 
 /* A tar stream, compressed (gzip, zstd, xz, bzip2) or not, from tar_fd into the empty directory

@@ -9,21 +9,24 @@
 #include <shale/image.h>
 
 #include "finish.h"
-#include "priv.h"
+#include "transfer.h"
 
 extern const struct command cmd_import;
 
 struct import_args {
 	struct strv changes;
-	const char *message, *max_layer;
+	const char *message, *max_layer, *progress;
 	bool sync;
 };
+
+static const struct import_args import_defaults = { .progress = "auto" };
 
 #define OFF(field) offsetof(struct import_args, field)
 static const struct opt import_opts[] = {
 	{ 'c', "change", OPT_STRV, OFF(changes), "INSTRUCTION",
 	  "apply a Dockerfile instruction, like 'CMD [\"sh\"]' (repeatable)" },
 	{ 'm', "message", OPT_STR, OFF(message), "TEXT", "comment in the history" },
+	PROGRESS_ASIDE_OPT(OFF(progress)),
 	MAX_LAYER_OPT(OFF(max_layer)),
 	{ 0, "sync", OPT_BOOL, OFF(sync), NULL, "return when the image is on disk" },
 	{ 0 },
@@ -48,10 +51,12 @@ static int open_input(const char *name, struct err *err)
 }
 
 static int import_from(struct cli *c, const struct import_args *a, char **argv,
-		       char id[DIGEST_STR_MAX], struct err *err)
+		       struct transfer_view *view, char id[DIGEST_STR_MAX], struct err *err)
 {
 	auto_image_config struct image_config *config = image_config_new();
-	struct image_import_opts o = { .message = a->message, .config = config };
+	struct image_import_opts o = { .message = a->message,
+				       .config = config,
+				       .watch = transfer_watch(view) };
 	auto_free char *tag = NULL;
 	auto_fd int fd = -1;
 	int rc = 0;
@@ -75,16 +80,19 @@ static int import_from(struct cli *c, const struct import_args *a, char **argv,
 static int import_main(struct cli *c, void *args, int argc, char **argv)
 {
 	const struct import_args *a = args;
+	cleanup(transfer_view_end) struct transfer_view view = { 0 };
 	struct finish finish = FINISH_INIT;
 	char id[DIGEST_STR_MAX] = "";
 	struct err err = { 0 };
 	int code;
 
 	(void)argc;
+	if (transfer_view_aside(&view, a->progress, false, "Importing", &err) < 0)
+		return cli_usage(c, &err);
 	if (cli_open(c, &err) < 0 || cli_limit_layers(c, a->max_layer, &err) < 0 ||
 	    finish_begin(&finish, c, &err) < 0)
 		return cli_fail(c, &err);
-	code = import_from(c, a, argv, id, &err) < 0 ? cli_fail(c, &err) : 0;
+	code = import_from(c, a, argv, &view, id, &err) < 0 ? cli_fail(c, &err) : 0;
 	if (!code) {
 		puts(id);
 		code = cli_done(c);
@@ -102,4 +110,5 @@ const struct command cmd_import = {
 	.main = import_main,
 	.min_args = 1,
 	.max_args = 2,
+	.defaults = &import_defaults,
 };

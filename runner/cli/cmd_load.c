@@ -7,26 +7,30 @@
 #include <shale/image.h>
 
 #include "finish.h"
-#include "priv.h"
+#include "transfer.h"
 
 extern const struct command cmd_load;
 
 struct load_args {
-	const char *input, *max_layer;
+	const char *input, *max_layer, *progress;
 	bool quiet, sync;
 };
+
+static const struct load_args load_defaults = { .progress = "auto" };
 
 #define OFF(field) offsetof(struct load_args, field)
 static const struct opt load_opts[] = {
 	{ 'i', "input", OPT_STR, OFF(input), "FILE",
 	  "archive, or directory of an OCI layout (default standard input)" },
 	{ 'q', "quiet", OPT_BOOL, OFF(quiet), NULL, "print nothing but the names" },
+	PROGRESS_ASIDE_OPT(OFF(progress)),
 	MAX_LAYER_OPT(OFF(max_layer)),
 	{ 0, "sync", OPT_BOOL, OFF(sync), NULL, "return when the images are on disk" },
 	{ 0 },
 };
 
-static int load_from(struct cli *c, const char *input, struct strv *lines, struct err *err)
+static int load_from(struct cli *c, const char *input, const struct image_watch *watch,
+		     struct strv *lines, struct err *err)
 {
 	auto_fd int fd = -1;
 
@@ -37,24 +41,29 @@ static int load_from(struct cli *c, const char *input, struct strv *lines, struc
 	fd = input ? open(input, O_RDONLY | O_CLOEXEC | O_NOCTTY) : fd_dup(STDIN_FILENO);
 	if (fd < 0)
 		return err_sys(err, "open %s", input ? input : "standard input");
-	return image_load(&c->rt, fd, lines, err);
+	return image_load(&c->rt, fd, watch, lines, err);
 }
 
 static int load_main(struct cli *c, void *args, int argc, char **argv)
 {
 	const struct load_args *a = args;
 	auto_strv struct strv lines = { 0 };
+	cleanup(transfer_view_end) struct transfer_view view = { 0 };
 	struct finish finish = FINISH_INIT;
+	struct image_watch watch;
 	struct err err = { 0 };
 	int code = 0;
 
 	(void)argc;
 	(void)argv;
+	if (transfer_view_aside(&view, a->progress, a->quiet, "Loading", &err) < 0)
+		return cli_usage(c, &err);
+	watch = transfer_watch(&view);
 	if (cli_open(c, &err) < 0 || cli_limit_layers(c, a->max_layer, &err) < 0 ||
 	    finish_begin(&finish, c, &err) < 0)
 		return cli_fail(c, &err);
 	/* What was loaded before a failure stays, and is said. */
-	if (load_from(c, a->input, &lines, &err) < 0)
+	if (load_from(c, a->input, &watch, &lines, &err) < 0)
 		code = cli_fail(c, &err);
 	for (size_t i = 0; i < lines.n; i++)
 		puts(lines.v[i]);
@@ -71,4 +80,5 @@ const struct command cmd_load = {
 	.opts = load_opts,
 	.args_size = sizeof(struct load_args),
 	.main = load_main,
+	.defaults = &load_defaults,
 };

@@ -13,15 +13,17 @@
 
 #include "deliver.h"
 #include "finish.h"
+#include "transfer.h"
 
 extern const struct command cmd_save;
 
 struct save_args {
-	const char *output, *format, *compression;
+	const char *output, *format, *compression, *progress;
 	int level;
+	bool quiet;
 };
 
-static const struct save_args save_defaults = { .format = "docker-archive" };
+static const struct save_args save_defaults = { .format = "docker-archive", .progress = "auto" };
 
 #define OFF(field) offsetof(struct save_args, field)
 static const struct opt save_opts[] = {
@@ -29,6 +31,8 @@ static const struct opt save_opts[] = {
 	  "file, or directory of oci-dir (default standard output)" },
 	{ 0, "format", OPT_STR, OFF(format), "FORMAT",
 	  "docker-archive (default), oci-archive or oci-dir" },
+	{ 'q', "quiet", OPT_BOOL, OFF(quiet), NULL, "show no progress" },
+	PROGRESS_ASIDE_OPT(OFF(progress)),
 	{ 0, "compression", OPT_STR, OFF(compression), "CODEC",
 	  "none, gzip or zstd (default: as layers came, else none)" },
 	{ 0, "compression-level", OPT_INT, OFF(level), "N", "gzip 1 to 12 (6), zstd 1 to 19 (3)" },
@@ -101,7 +105,8 @@ int save_write(struct cli *c, const struct image_save_opts *o, const struct strv
 	return save_file(c, o, names, path, err);
 }
 
-static int save(struct cli *c, const struct save_args *a, const struct strv *names, struct err *err)
+static int save(struct cli *c, const struct save_args *a, const struct strv *names,
+		struct transfer_view *view, struct err *err)
 {
 	static const struct {
 		const char *name;
@@ -109,7 +114,7 @@ static int save(struct cli *c, const struct save_args *a, const struct strv *nam
 	} formats[] = { { "docker-archive", IMAGE_DOCKER_ARCHIVE },
 			{ "oci-archive", IMAGE_OCI_ARCHIVE },
 			{ "oci-dir", IMAGE_OCI_DIR } };
-	struct image_save_opts o = { 0 };
+	struct image_save_opts o = { .watch = transfer_watch(view) };
 	size_t i = 0;
 
 	if (a->level && !a->compression)
@@ -132,16 +137,19 @@ static int save_main(struct cli *c, void *args, int argc, char **argv)
 {
 	const struct save_args *a = args;
 	auto_strv struct strv names = { 0 };
+	cleanup(transfer_view_end) struct transfer_view view = { 0 };
 	struct finish finish = FINISH_INIT;
 	struct err err = { 0 };
 	int code = 0;
 
+	if (transfer_view_aside(&view, a->progress, a->quiet, "Saving", &err) < 0)
+		return cli_usage(c, &err);
 	for (int i = 0; i < argc; i++)
 		strv_add(&names, argv[i]);
 	/* Compressed layers stay in the store. */
 	if (cli_open(c, &err) < 0 || (a->compression && finish_begin(&finish, c, &err) < 0))
 		return cli_fail(c, &err);
-	if (save(c, a, &names, &err) < 0)
+	if (save(c, a, &names, &view, &err) < 0)
 		code = cli_fail(c, &err);
 	finish_end(&finish, c, settings_bool(&c->settings, SETTING_SYNC));
 	return code;

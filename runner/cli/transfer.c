@@ -34,16 +34,41 @@ volatile int *transfer_catch_signals(void)
 	return &interrupted;
 }
 
-int transfer_kind(const char *progress, bool quiet, enum progress_kind *ret, struct err *err)
+static int find_kind(const char *progress, bool quiet, int fd, enum progress_kind *ret,
+		     struct err *err)
 {
 	const char *term = getenv("TERM");
-	int rc = progress_parse(progress, STDOUT_FILENO, ret, err);
+	int rc = progress_parse(progress, fd, ret, err);
 
 	if (rc >= 0 && quiet)
 		*ret = PROGRESS_QUIET;
 	if (*ret == PROGRESS_TTY && str_eq(progress, "auto") && str_eq(term, "dumb"))
 		*ret = PROGRESS_PLAIN;
 	return rc;
+}
+
+int transfer_kind(const char *progress, bool quiet, enum progress_kind *ret, struct err *err)
+{
+	return find_kind(progress, quiet, STDOUT_FILENO, ret, err);
+}
+
+int transfer_view_aside(struct transfer_view *v, const char *progress, bool quiet, const char *verb,
+			struct err *err)
+{
+	enum progress_kind kind = PROGRESS_QUIET;
+	int rc = find_kind(progress, quiet, STDERR_FILENO, &kind, err);
+
+	if (kind == PROGRESS_PLAIN && str_eq(progress, "auto"))
+		kind = PROGRESS_QUIET;
+	transfer_view_begin(v, stderr, kind, verb);
+	return rc;
+}
+
+struct image_watch transfer_watch(struct transfer_view *v)
+{
+	bool is_on = v->kind != PROGRESS_QUIET;
+
+	return (struct image_watch){ .event = is_on ? transfer_view_event : NULL, .arg = v };
 }
 
 void transfer_view_begin(struct transfer_view *v, FILE *to, enum progress_kind kind,

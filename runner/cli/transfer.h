@@ -38,6 +38,16 @@ void transfer_view_say(struct transfer_view *v, const char *event, const char *k
 		       const char *text);
 /* -q and --progress, for standard output. -EINVAL. */
 int transfer_kind(const char *progress, bool quiet, enum progress_kind *ret, struct err *err);
+/* Of commands whose standard output is for their result: shown on standard error, unasked only on a
+ * terminal. -EINVAL. */
+int transfer_view_aside(struct transfer_view *v, const char *progress, bool quiet, const char *verb,
+			struct err *err);
+struct image_watch transfer_watch(struct transfer_view *v);
+#define PROGRESS_ASIDE_OPT(at)                                                                     \
+	{                                                                                          \
+		0, "progress", OPT_STR, at, "TYPE",                                                \
+			"auto (on a terminal), tty, plain, json, quiet"                            \
+	}
 
 /* --tls-verify, the settings, and under sudo the caller's home where that is asked for. */
 struct transfer_access {

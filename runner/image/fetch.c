@@ -240,12 +240,22 @@ static int start_thread(pthread_t *ret, void *(*fn)(void *), void *arg, struct e
 	return rc ? err_errno(err, rc, "start a thread") : 0;
 }
 
+/* What comes from the network is counted there. */
+static void on_progress(uint64_t bytes, void *arg)
+{
+	struct image_fetch *f = arg;
+
+	f->done_bytes = bytes;
+}
+
 static int unpack(struct image_fetch *f, int tar_fd, struct err *err)
 {
 	struct layer_apply_opts o = { .foreign = true,
 				      .max_bytes = f->max_bytes,
 				      .parent_fd = -1,
-				      .range = f->has_range ? &f->range : NULL };
+				      .range = f->has_range ? &f->range : NULL,
+				      .progress = f->is_local ? on_progress : NULL,
+				      .progress_arg = f };
 	int rc = layer_apply(tar_fd, f->fs_fd, &o, &f->stream, err);
 
 	/* With damaged data the digest is what matters; otherwise no more bytes are of use. */

@@ -4,15 +4,19 @@
 
 #include <errno.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 
 #include <shale/base/fault.h>
 #include <shale/base/fd.h>
+#include <shale/base/proc.h>
 #include <shale/base/undo.h>
 #include <shale/layer.h>
 #include <shale/snap.h>
 
 #include "priv.h"
+
+enum { TICK_NS = 100000000 };
 
 void image_undo_snapshot(void *arg)
 {
@@ -22,15 +26,40 @@ void image_undo_snapshot(void *arg)
 	image_release(m->rt, m->snapshot, &ignored);
 }
 
-/* The tar's tree in a new active snapshot; the flags of the layer come back. */
-static int unpack(struct runtime *rt, int64_t snapshot, int tar_fd, struct layer_info *ret,
-		  struct err *err)
+struct reading {
+	const struct image_import_opts *o;
+	uint64_t total; /* 0: not known */
+	int64_t told_ns;
+};
+
+static void tell(uint64_t bytes, void *arg)
 {
-	struct layer_apply_opts o = {
-		.foreign = true, .rootfs = true, .max_bytes = rt->max_layer_bytes, .parent_fd = -1
-	};
+	struct reading *r = arg;
+	int64_t now = proc_mono_ns();
+
+	if (now - r->told_ns < TICK_NS)
+		return;
+	r->told_ns = now;
+	image_watch_tell(&r->o->watch, IMAGE_TRANSFER_PROGRESS, "import", bytes, r->total, NULL);
+}
+
+/* The tar's tree in a new active snapshot; the flags of the layer come back. */
+static int unpack(struct runtime *rt, int64_t snapshot, int tar_fd,
+		  const struct image_import_opts *import, struct layer_info *ret, struct err *err)
+{
+	struct reading reading = { .o = import };
+	struct layer_apply_opts o = { .foreign = true,
+				      .rootfs = true,
+				      .max_bytes = rt->max_layer_bytes,
+				      .parent_fd = -1,
+				      .progress = import->watch.event ? tell : NULL,
+				      .progress_arg = &reading };
 	auto_fd int fs = -1;
+	struct stat st;
 	int rc;
+
+	if (fstat(tar_fd, &st) == 0 && S_ISREG(st.st_mode))
+		reading.total = (uint64_t)st.st_size;
 
 	rc = image_fs_open(rt, snapshot, &fs, err);
 	if (rc >= 0)
@@ -99,7 +128,8 @@ int image_import(struct runtime *rt, int tar_fd, const struct image_import_opts 
 		return rc;
 	made.snapshot = info.id;
 	undo_push(&undo, image_undo_snapshot, &made);
-	rc = unpack(rt, info.id, tar_fd, &frozen, err);
+	image_watch_tell(&o->watch, IMAGE_TRANSFER_BEGIN, "import", 0, 0, NULL);
+	rc = unpack(rt, info.id, tar_fd, o, &frozen, err);
 	if (rc >= 0)
 		fault_point("image.import.applied");
 	if (rc >= 0)
@@ -110,5 +140,6 @@ int image_import(struct runtime *rt, int tar_fd, const struct image_import_opts 
 	if (rc < 0)
 		return err_ctx(err, "import");
 	undo_done(&undo);
+	image_watch_tell(&o->watch, IMAGE_TRANSFER_DONE, "import", 0, 0, "Imported");
 	return 0;
 }

@@ -214,13 +214,32 @@ static int load_in_place(struct image_load *ld, int tar_fd, uint64_t size, struc
 	return rc < 0 ? rc : 1;
 }
 
-int image_load(struct runtime *rt, int in_fd, struct strv *ret_lines, struct err *err)
+void image_watch_tell(const struct image_watch *w, enum image_transfer_event_kind kind,
+		      const char *id, uint64_t done, uint64_t total, const char *text)
+{
+	struct image_transfer_event e = {
+		.kind = kind, .text = text, .done_bytes = done, .total_bytes = total
+	};
+	char digits[13];
+
+	if (!w->event)
+		return;
+	snprintf(digits, sizeof(digits), "%.12s",
+		 str_starts(id, "sha256:") ? id + strlen("sha256:") : id);
+	e.id = digits;
+	w->event(&e, w->arg);
+}
+
+int image_load(struct runtime *rt, int in_fd, const struct image_watch *watch,
+	       struct strv *ret_lines, struct err *err)
 {
 	struct image_load ld = { .rt = rt, .dir_fd = in_fd, .lines = ret_lines };
 	auto_fd int lease = -1;
 	struct stat st;
 	int rc;
 
+	if (watch)
+		ld.watch = *watch;
 	if (fstat(in_fd, &st) < 0)
 		return err_sys(err, "stat input");
 	lease = image_lease(rt, err);

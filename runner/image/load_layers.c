@@ -5,8 +5,11 @@
  * libcrypto.
  */
 #include <errno.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
 
 #include <shale/base/fault.h>
 #include <shale/base/fd.h>
@@ -17,13 +20,14 @@
 #include "priv.h"
 #include "remote.h"
 
-enum { COPY_BYTES = 256 << 10 };
+enum { COPY_BYTES = 256 << 10, TICK_MS = 100 };
 
 struct landing {
 	const struct image_load *ld;
 	const struct image_loaded *from;
 	struct image_load_file *file;
 	struct image_fetch *fetch;
+	int done_fd;     /* counts finished workers; -1 */
 	size_t n, first; /* first: of those that are not here yet */
 	int64_t snapshot;
 };
@@ -44,6 +48,17 @@ static void landing_free(struct landing *l)
 	}
 	free(l->fetch);
 	free(l->file);
+	fd_close(&l->done_fd);
+}
+
+static void tell(const struct landing *l, size_t i, enum image_transfer_event_kind kind,
+		 const char *text)
+{
+	const struct image_fetch *f = &l->fetch[i];
+	/* What was passed over was not read. */
+	uint64_t done = text ? f->range.len : f->done_bytes;
+
+	image_watch_tell(&l->ld->watch, kind, digest_str(&f->diff_id), done, f->range.len, text);
 }
 
 /* DiffIDs, and which layers are here: of a chain all beneath the topmost that is found. */
@@ -58,7 +73,8 @@ static int find_present(struct landing *l, const struct image_config *c, struct 
 
 		if (rc < 0)
 			return rc;
-		f->net_fd = f->part_fd = f->fs_fd = f->feed_fd = f->done_fd = -1;
+		f->net_fd = f->part_fd = f->fs_fd = f->feed_fd = -1;
+		f->done_fd = l->done_fd;
 		l->file[i].fd = -1;
 		below = chain;
 		hash_chain(i ? &below : NULL, &f->diff_id, &chain);
@@ -68,6 +84,8 @@ static int find_present(struct landing *l, const struct image_config *c, struct 
 		l->snapshot = there;
 		l->first = i + 1;
 	}
+	for (size_t i = 0; i < l->first; i++)
+		tell(l, i, IMAGE_TRANSFER_EXISTS, "Already exists");
 	return 0;
 }
 
@@ -90,7 +108,27 @@ static int start(struct landing *l, size_t i, struct err *err)
 	f->range.with_digest = true;
 	f->has_range = true;
 	rc = image_fs_open(l->ld->rt, info.id, &f->fs_fd, err);
-	return rc < 0 ? rc : image_fetch_start(f, err);
+	if (rc >= 0)
+		rc = image_fetch_start(f, err);
+	if (rc >= 0)
+		tell(l, i, IMAGE_TRANSFER_BEGIN, NULL);
+	return rc;
+}
+
+/* Until that one is finished; what all of them have read is told meanwhile. */
+static void watch(struct landing *l, size_t i)
+{
+	while (l->done_fd >= 0 && !l->fetch[i].is_finished) {
+		struct pollfd p = { .fd = l->done_fd, .events = POLLIN };
+		uint64_t n;
+
+		poll(&p, 1, TICK_MS);
+		if (p.revents && read(l->done_fd, &n, sizeof(n)) < 0 && errno != EAGAIN)
+			return;
+		for (size_t k = i; k < l->n; k++)
+			if (l->fetch[k].is_started && !l->fetch[k].is_published)
+				tell(l, k, IMAGE_TRANSFER_PROGRESS, NULL);
+	}
 }
 
 /* The file as a blob, by which save can give back what was loaded. */
@@ -168,6 +206,7 @@ static int settle(struct landing *l, size_t i, struct err *err)
 	const struct digest *want = &l->from->layers[i].blob;
 	struct image_fetch *f = &l->fetch[i];
 
+	watch(l, i);
 	image_fetch_join(f);
 	if (f->err.code) {
 		*err = f->err;
@@ -196,6 +235,7 @@ static int publish(struct landing *l, size_t i, struct err *err)
 		return rc;
 	f->is_published = true;
 	l->snapshot = f->snapshot;
+	tell(l, i, IMAGE_TRANSFER_DONE, "Loaded");
 	image_load_file_close(&l->file[i]);
 	return 0;
 }
@@ -223,12 +263,16 @@ static int land(struct landing *l, const struct image_config *c, size_t *at, str
 int image_load_layers(const struct image_load *ld, const struct image_loaded *from,
 		      const struct image_config *c, int64_t *snapshot, struct err *err)
 {
-	cleanup(landing_free) struct landing l = { .ld = ld, .from = from, .n = from->n };
+	cleanup(landing_free) struct landing l = {
+		.ld = ld, .from = from, .n = from->n, .done_fd = -1
+	};
 	size_t at = 0;
 	int rc;
 
 	l.fetch = mem_array(l.n + 1, sizeof(*l.fetch));
 	l.file = mem_array(l.n + 1, sizeof(*l.file));
+	if (ld->watch.event)
+		l.done_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	rc = find_present(&l, c, err);
 	if (rc >= 0)
 		rc = land(&l, c, &at, err);

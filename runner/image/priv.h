@@ -170,9 +170,13 @@ struct image_load {
 	int dir_fd;                /* of a layout; or */
 	int tar_fd;                /* the archive, in which */
 	struct layer_index *index; /* tells where its files are; NULL: dir_fd */
+	struct image_watch watch;
 	struct strv *lines;
 	char *id; /* DIGEST_STR_MAX bytes: that of the last image. NULL */
 };
+/* id: a digest, of which the user sees the first digits. */
+void image_watch_tell(const struct image_watch *w, enum image_transfer_event_kind kind,
+		      const char *id, uint64_t done, uint64_t total, const char *text);
 struct image_load_file {
 	int fd;
 	struct layer_range at;

@@ -16,13 +16,14 @@
 
 #include <shale/base/fd.h>
 #include <shale/base/hash.h>
+#include <shale/base/proc.h>
 #include <shale/layer.h>
 #include <shale/store.h>
 
 #include "priv.h"
 #include "remote.h"
 
-enum { COPY_BYTES = 256 << 10 };
+enum { COPY_BYTES = 256 << 10, TICK_NS = 100000000 };
 
 /* --- which images --- */
 
@@ -200,11 +201,10 @@ static int source_open(struct save *s, const struct image_layer *l,
 	return rc < 0 ? rc : 0;
 }
 
-static int copy_blob(struct save *s, int fd, struct digest *ret, struct err *err)
+static int copy_blob(int fd, struct sink *to, struct digest *ret, struct err *err)
 {
 	auto_hash struct hash *h = hash_new();
 	auto_free char *buf = mem_alloc(COPY_BYTES);
-	struct sink *to = image_archive_sink(s->out);
 	ssize_t n;
 	int rc;
 
@@ -220,10 +220,10 @@ static int copy_blob(struct save *s, int fd, struct digest *ret, struct err *err
 	return 0;
 }
 
-static int put_blob(struct save *s, const struct source *src, struct err *err)
+static int put_blob(const struct source *src, struct sink *to, struct err *err)
 {
 	struct digest have;
-	int rc = copy_blob(s, src->blob_fd, &have, err);
+	int rc = copy_blob(src->blob_fd, to, &have, err);
 
 	if (rc >= 0 && !digest_eq(&have, &src->digest))
 		rc = err_set(err, EBADMSG, "its content is %s now: it was changed on disk",
@@ -231,19 +231,51 @@ static int put_blob(struct save *s, const struct source *src, struct err *err)
 	return rc;
 }
 
+/* Where a layer goes, with an eye on how much of it has. */
+struct counted {
+	struct sink sink, *to;
+	const struct save *s;
+	const char *id;
+	uint64_t done, total;
+	int64_t told_ns;
+};
+
+static int write_counted(struct sink *sink, const void *p, size_t n, struct err *err)
+{
+	struct counted *c = (struct counted *)sink;
+	int64_t now = proc_mono_ns();
+
+	c->done += n;
+	if (now - c->told_ns >= TICK_NS) {
+		c->told_ns = now;
+		image_watch_tell(&c->s->o->watch, IMAGE_TRANSFER_PROGRESS, c->id, c->done, c->total,
+				 NULL);
+	}
+	return c->to->write(c->to, p, n, err);
+}
+
 static int put_layer(struct save *s, const struct image_layer *l, struct source *src,
 		     const char *name, struct err *err)
 {
+	struct counted c = { .sink.write = write_counted,
+			     .to = image_archive_sink(s->out),
+			     .s = s,
+			     .id = l->diff_id,
+			     .total = src->size };
 	int rc = image_archive_begin(s->out, name, src->size, err);
 
 	if (rc <= 0)
 		return rc;
+	image_watch_tell(&s->o->watch, IMAGE_TRANSFER_BEGIN, l->diff_id, 0, src->size, NULL);
 	if (src->blob_fd >= 0 && !src->is_unpacked)
-		rc = put_blob(s, src, err);
+		rc = put_blob(src, &c.sink, err);
 	else
-		rc = image_layer_stream(s->rt, l, src->blob_fd, image_archive_sink(s->out), err);
+		rc = image_layer_stream(s->rt, l, src->blob_fd, &c.sink, err);
 	if (rc >= 0)
 		rc = image_archive_end(s->out, err);
+	if (rc >= 0)
+		image_watch_tell(&s->o->watch, IMAGE_TRANSFER_DONE, l->diff_id, c.done, src->size,
+				 "Saved");
 	return rc < 0 ? err_ctx(err, "layer %.19s", l->diff_id) : 0;
 }
 

@@ -424,6 +424,7 @@ static int prepare(struct layer_apply *a, int tar_fd, int dir_fd, struct err *er
 {
 	struct statfs fs;
 	struct stat st;
+	int rc;
 
 	a->root_fd = openat(dir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (a->root_fd < 0 || fstat(a->root_fd, &st) < 0 || fstatfs(a->root_fd, &fs) < 0)
@@ -434,9 +435,12 @@ static int prepare(struct layer_apply *a, int tar_fd, int dir_fd, struct err *er
 	a->has_default_acl = fgetxattr(a->root_fd, LAYER_ACL_DEFAULT, NULL, 0) >= 0;
 	/* Unless an entry says otherwise, the root keeps the time it had. */
 	layer_time_add(a, "", st.st_mtim.tv_sec);
-	return layer_stream_range(tar_fd, a->o->range,
-				  a->o->rootfs ? LAYER_HASHED : LAYER_HASHED | LAYER_NARROW,
-				  &a->tar.from, err);
+	rc = layer_stream_range(tar_fd, a->o->range,
+				a->o->rootfs ? LAYER_HASHED : LAYER_HASHED | LAYER_NARROW,
+				&a->tar.from, err);
+	if (rc >= 0)
+		layer_stream_watch(a->tar.from, a->o->progress, a->o->progress_arg);
+	return rc;
 }
 
 int layer_apply(int tar_fd, int dir_fd, const struct layer_apply_opts *o, struct layer_info *ret,

@@ -198,6 +198,8 @@ int layer_stream_range(int fd, const struct layer_range *range, unsigned how,
 /* Past n bytes without reading them: of a part of a file, neither compressed nor hashed. */
 bool layer_stream_can_skip(const struct layer_stream *s);
 int layer_stream_skip(struct layer_stream *s, uint64_t n, struct err *err);
+/* fn (may be NULL) hears of what is read from now on. */
+void layer_stream_watch(struct layer_stream *s, layer_progress_fn *fn, void *arg);
 void layer_stream_free(struct layer_stream **s);
 /* Up to n bytes, fewer only at the end: the count. -EBADMSG for damage. */
 ssize_t layer_stream_read(struct layer_stream *s, void *p, size_t n, struct err *err);

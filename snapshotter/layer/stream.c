@@ -48,7 +48,9 @@ struct layer_stream {
 	uint64_t pos, end;
 	const struct codec *codec;
 	struct hash *hash, *blob_hash;
-	uint64_t bytes;
+	uint64_t bytes, taken; /* taken: of the source */
+	layer_progress_fn *progress;
+	void *progress_arg;
 	size_t at, n; /* of in */
 	bool is_last; /* the source has ended */
 	bool is_mid;  /* within a gzip member, zstd frame, xz or bzip2 stream */
@@ -80,6 +82,9 @@ static ssize_t take_in(struct layer_stream *s, void *p, size_t n, struct err *er
 	}
 	if (s->blob_hash && got > 0)
 		hash_add(s->blob_hash, p, (size_t)got);
+	s->taken += got > 0 ? (uint64_t)got : 0;
+	if (s->progress)
+		s->progress(s->taken, s->progress_arg);
 	return got;
 }
 
@@ -348,6 +353,12 @@ int layer_stream_range(int fd, const struct layer_range *range, unsigned how,
 		return rc;
 	*ret = take(s);
 	return 0;
+}
+
+void layer_stream_watch(struct layer_stream *s, layer_progress_fn *fn, void *arg)
+{
+	s->progress = fn;
+	s->progress_arg = arg;
 }
 
 void layer_stream_free(struct layer_stream **sp)

@@ -168,5 +168,33 @@ ok "and as JSON" shale build --progress json --network none .
 is "its bytes" "yes" "$(grep -q '"event":"transfer".*"layer":"[0-9a-f]\{12\}","current":[1-9]' "$T/err" && echo yes)"
 exec 8>&- 9<&-
 SHALE_ROOT=$T/store
+
+# Archives: progress aside, the result alone on standard output; unasked only on a terminal.
+head -c 20000000 /dev/zero >"$T/home/zeros"
+tar -C "$T/home" -cf "$T/root.tar" zeros
+code 0 "import" shale import "$T/root.tar" zeros
+is "says nothing but the ID" "" "$(cat "$T/err")"
+ok "import, plain" shale import --progress plain "$T/root.tar" ones
+is "a line when it is done" "import: Imported" "$(cat "$T/err")"
+ok "save, plain" shale save --progress plain -o "$T/zeros.tar" zeros
+is "a line a layer" 1 "$(grep -c '^[0-9a-f]\{12\}: Saved$' "$T/err")"
+ok "save, JSON, to a pipe" sh -c '"$1" save --progress json zeros 2>"$2/json" | tar t >"$2/names"' - "$SHALE" "$T"
+is "events beside the archive" "begin done" "$(python3 -c 'import json, sys
+e = [json.loads(l) for l in open(sys.argv[1])]
+assert all(x["total"] > 20000000 and x["current"] <= x["total"] for x in e)
+print(e[0]["event"], e[-1]["event"])' "$T/json")"
+ok "save, quiet" shale save -q --progress plain -o "$T/zeros.tar" zeros
+is "says nothing" "" "$(cat "$T/err")"
+ok "load, JSON" env SHALE_ROOT="$T/other" "$SHALE" load --progress json -i "$T/zeros.tar"
+has "tells how much of a layer has come" '"event":"done"'
+is "and on standard output what was loaded" "Loaded image: zeros:latest" "$(cat "$T/out")"
+ok "load, plain, again" env SHALE_ROOT="$T/other" "$SHALE" load --progress plain -i "$T/zeros.tar"
+has "says what is there" ": Already exists"
+for verb in save load import; do
+	code 2 "$verb refuses another kind" "$SHALE" "$verb" --progress other "$T/zeros.tar"
+done
+env SHALE_ROOT="$T/third" python3 "$T/screen.py" "$T/raw" 80 "$SHALE" load -i "$T/zeros.tar" >"$T/screen" || true
+is "on a terminal load draws a bar" 1 "$(grep -c 'Loading \[' "$T/raw" | sed 's/[1-9][0-9]*/1/')"
+is "and leaves a line a layer" 1 "$(grep -c ': Loaded$' "$T/screen")"
 no_leaks
 done_testing

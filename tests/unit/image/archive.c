@@ -77,7 +77,7 @@ static int load_from(struct fix *from, const char *file, struct fix *to, struct 
 {
 	auto_fd int fd = open_file(from, file, O_RDONLY);
 
-	return image_load(&to->rt, fd, lines, &to->err);
+	return image_load(&to->rt, fd, NULL, lines, &to->err);
 }
 
 /* The same image, whole, in both. */
@@ -175,7 +175,7 @@ static void test_oci_dir(void **state)
 	assert_int_equal(files_in(f, "layout"), 3);
 	assert_int_equal(files_in(f, "layout/blobs/sha256"), 4);
 	fix_setup((void **)&g);
-	ok(g, image_load(&g->rt, dir, &lines, &g->err));
+	ok(g, image_load(&g->rt, dir, NULL, &lines, &g->err));
 	same_image(f, g, id);
 	fix_teardown((void **)&g);
 }
@@ -292,7 +292,7 @@ static void test_foreign(void **state)
 
 		fix_setup((void **)&g);
 		fix_setup((void **)&h);
-		ok(g, image_load(&g->rt, dir, &lines, &g->err));
+		ok(g, image_load(&g->rt, dir, NULL, &lines, &g->err));
 		assert_string_equal(lines.v[0], "Loaded image: them/app:9");
 		ok(g, image_find(&g->rt, "them/app:9", &img, &g->err));
 		/* The config is what it was, byte for byte. */
@@ -331,7 +331,7 @@ static void test_linked_layer(void **state)
 	assert_int_equal(symlinkat("../l.tar", dir, "x/layer.tar"), 0);
 	write_text(f, dir, "manifest.json",
 		   "[{\"Config\":\"c.json\",\"RepoTags\":null,\"Layers\":[\"x/layer.tar\"]}]");
-	ok(f, image_load(&f->rt, dir, &lines, &f->err));
+	ok(f, image_load(&f->rt, dir, NULL, &lines, &f->err));
 	assert_int_equal(lines.n, 1);
 }
 
@@ -339,7 +339,7 @@ static void test_linked_layer(void **state)
 static void refused(struct fix *f, int dir, int code)
 {
 	auto_strv struct strv lines = { 0 };
-	int rc = image_load(&f->rt, dir, &lines, &f->err);
+	int rc = image_load(&f->rt, dir, NULL, &lines, &f->err);
 
 	if (code)
 		fails(f, code, rc);
@@ -451,7 +451,7 @@ static void test_nested_index(void **state)
 		digest_str(&d));
 	write_text(f, dir, "index.json", outer);
 	fix_setup((void **)&g);
-	ok(g, image_load(&g->rt, dir, &lines, &g->err));
+	ok(g, image_load(&g->rt, dir, NULL, &lines, &g->err));
 	assert_string_equal(lines.v[0], "Loaded image: example.org/a:1");
 	same_image(f, g, id);
 	fix_teardown((void **)&g);
