@@ -388,7 +388,7 @@ static json_t *verbose_of(const char *repo, const struct member *m, const json_t
 	json_object_set_new(d, "digest", json_string(digest_str(&m->doc.digest)));
 	json_object_set_new(d, "size", json_integer((json_int_t)m->doc.len));
 	if (platform)
-		json_object_set(d, "platform", json_deep_copy(platform));
+		json_object_set_new(d, "platform", json_deep_copy(platform));
 	if (json_parse(m->doc.text, m->doc.len, &doc, &ignored) >= 0)
 		json_object_set(o, is_oci ? "OCIManifest" : "SchemaV2Manifest", doc);
 	return o;

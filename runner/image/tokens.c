@@ -130,7 +130,7 @@ static void save(int dir, const char *name, const json_t *list)
 	auto_free char *text = NULL;
 	struct err ignored = { 0 };
 
-	json_object_set(o, "tokens", json_deep_copy(list));
+	json_object_set_new(o, "tokens", json_deep_copy(list));
 	text = json_text(o);
 	if (strlen(text) <= FILE_MAX)
 		fs_write_atomic(dir, name, text, strlen(text), false, &ignored);
@@ -174,12 +174,25 @@ static void offer(json_t *endpoint, int dir, const char *name, size_t *room)
 	json_object_set_new(endpoint, "tokens", given);
 }
 
+/* Certificates go into the same packet, and come first; a quote in a token takes two bytes. */
+static size_t find_room(const json_t *request)
+{
+	auto_free char *text = json_text(request);
+	size_t used = strlen(text) + SCOPE_MAX;
+
+	explicit_bzero(text, strlen(text));
+	if (used >= REGISTRY_PACKET_MAX)
+		return 0;
+	used = (REGISTRY_PACKET_MAX - used) / 2;
+	return used < OFFERED_MAX ? used : OFFERED_MAX;
+}
+
 void image_tokens_offer(json_t *request, struct strv *ret_names)
 {
 	json_t *mirrors = json_object_get(request, "mirrors"), *m;
 	struct err ignored = { 0 };
 	auto_fd int dir = open_dir(false, &ignored);
-	size_t room = OFFERED_MAX, i;
+	size_t room = find_room(request), i;
 
 	json_array_foreach(mirrors, i, m) add_name(m, ret_names);
 	add_name(request, ret_names);

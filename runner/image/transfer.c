@@ -219,14 +219,17 @@ int image_transfer_send(struct image_transfer *t, json_t *request, int fd, struc
 	return rc < 0 ? rc : t->last_id;
 }
 
-/* What a registry wrote may be in it: no control characters reach the terminal. */
+/* What a registry wrote may be in it: no control characters (C0, DEL, C1) reach the terminal. */
 static char *clean_text(const char *text)
 {
 	char *clean = mem_str(text);
 
-	for (char *p = clean; *p; p++)
-		if ((unsigned char)*p < ' ' || *p == 0x7f)
+	for (unsigned char *p = (unsigned char *)clean; *p; p++) {
+		if (p[0] == 0xc2 && p[1] >= 0x80 && p[1] < 0xa0)
+			p[0] = p[1] = ' ';
+		else if (*p < ' ' || *p == 0x7f)
 			*p = ' ';
+	}
 	return clean;
 }
 
