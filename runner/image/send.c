@@ -155,7 +155,7 @@ static int send_blob(struct image_send *s, struct image_send_blob *b, struct err
 		return rc;
 	b->state = IMAGE_SEND_SENDING;
 	emit(s, IMAGE_TRANSFER_BEGIN, b, NULL);
-	if (!is_here)
+	if (!is_here && s->from)
 		return send_through(s, b, err);
 	rc = store_blob_open(s->rt->store, &b->digest, &fd, err);
 	return rc < 0 ? rc : ask(s, b, REGISTRY_UPLOAD, fd, err);
