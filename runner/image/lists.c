@@ -55,16 +55,13 @@ static int list_must(struct runtime *rt, const char *name, json_t **ret, struct 
 	return rc == 0 ? err_set(err, ENOENT, "no manifest list '%s'", name) : rc;
 }
 
+/* In the transaction in which it was read: several may be at work on one list. */
 static int list_store(struct runtime *rt, const char *name, const json_t *list, struct err *err)
 {
 	auto_free char *text = json_text(list);
-	auto_db_tx struct db *tx = NULL;
-	int rc = db_tx_begin(rt->db, DB_FULL, &tx, err);
 
-	if (rc >= 0)
-		rc = db_run(rt->db, "INSERT OR REPLACE INTO manifest_lists(name,doc) VALUES(?1,?2)",
-			    DB_ARGS(DB_T(name), DB_T(text)), err);
-	return rc < 0 ? rc : db_tx_commit(&tx, err);
+	return db_run(rt->db, "INSERT OR REPLACE INTO manifest_lists(name,doc) VALUES(?1,?2)",
+		      DB_ARGS(DB_T(name), DB_T(text)), err);
 }
 
 int image_list_remove(struct runtime *rt, const char *list, struct err *err)
@@ -173,45 +170,71 @@ static int find_member(struct runtime *rt, const char *ref, const struct image_p
 	return rc < 0 ? err_ctx(err, "%s", ref) : 0;
 }
 
-static int add_member(struct runtime *rt, json_t *list, const char *ref,
-		      const struct image_pull_opts *o, struct err *err)
+static int make_entry(struct runtime *rt, const char *ref, const struct image_pull_opts *o,
+		      json_t *ret, struct err *err)
 {
 	cleanup(member_free) struct member m = { 0 };
-	json_t *e = entry_of(list, ref);
 	int rc = find_member(rt, ref, o, &m, err);
 
-	if (rc >= 0 && !e && json_array_size(list) >= LIST_MAX)
-		rc = err_set(err, E2BIG, "a list of more than %d images", LIST_MAX);
 	if (rc < 0)
 		return rc;
-	if (!e) {
-		e = json_object();
-		json_array_append_new(list, e);
-	}
-	json_object_set_new(e, "ref", json_from_str(ref));
-	json_object_set_new(e, "mediaType", json_from_str(m.doc.media_type));
-	json_object_set_new(e, "digest", json_string(digest_str(&m.doc.digest)));
-	json_object_set_new(e, "size", json_integer((json_int_t)m.doc.len));
-	json_object_set(e, "platform", m.platform);
+	json_object_set_new(ret, "ref", json_from_str(ref));
+	json_object_set_new(ret, "mediaType", json_from_str(m.doc.media_type));
+	json_object_set_new(ret, "digest", json_string(digest_str(&m.doc.digest)));
+	json_object_set_new(ret, "size", json_integer((json_int_t)m.doc.len));
+	json_object_set(ret, "platform", m.platform);
 	return 0;
+}
+
+static int add_entries(struct runtime *rt, const char *list, const json_t *fresh, bool amend,
+		       struct err *err)
+{
+	auto_json json_t *l = NULL;
+	json_t *e;
+	size_t i;
+	int rc = list_load(rt, list, &l, err);
+
+	if (rc > 0 && !amend) {
+		err_set(err, EEXIST, "there is a manifest list '%s' already", list);
+		return err_hint(err, "add to it with --amend");
+	}
+	if (rc < 0)
+		return rc;
+	if (!l)
+		l = json_array();
+	json_array_foreach(fresh, i, e)
+	{
+		json_t *old = entry_of(l, json_get_str(e, "ref"));
+
+		if (old)
+			json_object_update(old, e);
+		else
+			json_array_append(l, e);
+	}
+	if (json_array_size(l) > LIST_MAX)
+		return err_set(err, E2BIG, "a list of more than %d images", LIST_MAX);
+	return list_store(rt, list, l, err);
 }
 
 int image_list_create(struct runtime *rt, const char *list, const struct strv *refs, bool amend,
 		      const struct image_pull_opts *o, struct err *err)
 {
 	auto_fd int lease = image_lease(rt, err);
-	auto_json json_t *l = NULL;
-	int rc = lease < 0 ? lease : list_load(rt, list, &l, err);
+	auto_json json_t *fresh = json_array();
+	auto_db_tx struct db *tx = NULL;
+	int rc = lease < 0 ? lease : 0;
 
-	if (rc > 0 && !amend) {
-		err_set(err, EEXIST, "there is a manifest list '%s' already", list);
-		return err_hint(err, "add to it with --amend");
+	for (size_t i = 0; rc >= 0 && i < refs->n; i++) {
+		json_t *e = json_object();
+
+		json_array_append_new(fresh, e);
+		rc = make_entry(rt, refs->v[i], o, e, err);
 	}
-	if (!l)
-		l = json_array();
-	for (size_t i = 0; rc >= 0 && i < refs->n; i++)
-		rc = add_member(rt, l, refs->v[i], o, err);
-	return rc < 0 ? rc : list_store(rt, list, l, err);
+	if (rc >= 0)
+		rc = db_tx_begin(rt->db, DB_FULL, &tx, err);
+	if (rc >= 0)
+		rc = add_entries(rt, list, fresh, amend, err);
+	return rc < 0 ? rc : db_tx_commit(&tx, err);
 }
 
 int image_list_annotate(struct runtime *rt, const char *list, const char *ref,
@@ -224,9 +247,12 @@ int image_list_annotate(struct runtime *rt, const char *list, const char *ref,
 		    { "variant", p->variant },
 		    { "os.version", p->os_version } };
 	auto_json json_t *l = NULL;
+	auto_db_tx struct db *tx = NULL;
 	json_t *e, *platform;
-	int rc = list_must(rt, list, &l, err);
+	int rc = db_tx_begin(rt->db, DB_FULL, &tx, err);
 
+	if (rc >= 0)
+		rc = list_must(rt, list, &l, err);
 	if (rc < 0)
 		return rc;
 	e = entry_of(l, ref);
@@ -237,7 +263,8 @@ int image_list_annotate(struct runtime *rt, const char *list, const char *ref,
 		json_set_str(platform, set[i].key, set[i].value);
 	if (p->os_features && p->os_features->n)
 		json_set_strv(platform, "os.features", p->os_features);
-	return list_store(rt, list, l, err);
+	rc = list_store(rt, list, l, err);
+	return rc < 0 ? rc : db_tx_commit(&tx, err);
 }
 
 /* --- the document --- */

@@ -306,8 +306,8 @@ bool auth_is_outdated(struct call *c)
 {
 	struct token *k = token_find(c->t, c->ep, c->scope ? c->scope : "");
 
-	if (c->is_token || c->is_web || (c->body.is_pipe && c->body.sent) || !k || !k->base ||
-	    !str_eq(k->value, c->sent_auth))
+	if (c->is_token || c->is_web || !call_is_home(c) || (c->body.is_pipe && c->body.sent) ||
+	    !k || !k->base || !str_eq(k->value, c->sent_auth))
 		return false;
 	token_drop(c->t, k);
 	return true;
