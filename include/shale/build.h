@@ -139,7 +139,12 @@ struct plan_stage {
 	bool is_replaced; /* a context has its name: its instructions do not count */
 };
 
+struct plan_platform {
+	char text[64], os[24], arch[24], variant[16]; /* "linux/arm/v7", "linux", "arm", "v7" */
+};
+
 struct plan {
+	struct plan_platform platform; /* that is built for */
 	struct plan_stage *stages;
 	size_t n;
 	size_t target;           /* index of the stage to deliver */
@@ -149,6 +154,7 @@ struct plan {
 struct plan_opts {
 	const char *target;            /* NULL: the last stage */
 	const struct strv *build_args; /* "k=v" */
+	const char *platform;          /* of image_platform_text; NULL: this machine's */
 	const struct strv *allow;      /* what RUN may ask for; NULL: nothing */
 	const struct strv *contexts;   /* names of --build-context; NULL: none */
 	const char *network;           /* of build_opts */
@@ -229,6 +235,7 @@ struct build_opts {
 	const char *file;     /* Dockerfile; NULL: context/Dockerfile; "-": standard input */
 	struct strv contexts; /* "NAME=DIR|URL|docker-image://REF|oci-layout://DIR[:TAG|@DIGEST]" */
 	const char *target;
+	const char *platform;   /* of image_platform_text; NULL: this machine's, and any base */
 	const char *network;    /* NULL or "default", "none", "host": for RUN without --network */
 	struct strv tags;       /* as the user gave them */
 	struct strv build_args; /* "k=v"; "k" takes the environment's value */

@@ -95,6 +95,14 @@ void image_cleanup(struct image **img);
  * (resolved to the draft image of that step: then id is "" and config and snapshot are the step's).
  * -ENOENT, -EINVAL (ambiguous). ret->config is loaded. */
 int image_find(struct runtime *rt, const char *name, struct image **ret, struct err *err);
+/* "arm64", "linux/arm": what the rest of the world calls it, "linux/arm64", "linux/arm/v7". The
+ * caller owns *ret. -EINVAL. */
+int image_platform_text(const char *text, char **ret, struct err *err);
+/* The image of that name for a platform: itself, or one of the index that it was pulled as, which
+ * is unpacked then. -ENOENT. [hash] */
+int image_find_platform(struct runtime *rt, const char *name, const char *platform,
+			struct image **ret, struct err *err);
+bool image_is_named(struct runtime *rt, const char *normalized);
 /* Its config as a draft, the history rows with the step ids that the image's row has. */
 int image_config_of(const struct image *img, struct image_config **ret, struct err *err);
 /* Exactly an image row. */
@@ -394,6 +402,7 @@ struct image_access {
 struct image_pull_opts {
 	struct image_access access;
 	const char *platform;   /* NULL: this machine's */
+	bool untagged;          /* pull: the name goes on meaning what it does */
 	bool all_platforms;     /* pull: keep what an index names, all of it */
 	struct image_pack pack; /* push */
 	image_transfer_fn *event;
@@ -443,6 +452,30 @@ struct image_list_query {
 };
 int image_list_inspect(struct runtime *rt, const struct image_list_query *q,
 		       const struct image_pull_opts *o, json_t **ret, struct err *err);
+
+/*
+ * An index of images that are here, for push and save: each in the form in which it leaves, and
+ * what is attested of it, as BuildKit has it (manifests of an unknown platform that refer to the
+ * image's). The names stand for it from now on, and here for the image `first`; without a name its
+ * ID does. [hash]
+ */
+struct image_statement {
+	const char *predicate_type; /* "https://slsa.dev/provenance/v1" */
+	const json_t *predicate;
+};
+struct image_index_member {
+	char id[DIGEST_STR_MAX];
+	const struct image_statement *statements;
+	size_t n_statements;
+};
+struct image_index_new {
+	const struct image_index_member *members;
+	size_t n, first;
+	const struct image_pack *pack;
+	const struct strv *tags; /* normalised */
+};
+int image_index_write(struct runtime *rt, const struct image_index_new *n,
+		      char ret_digest[DIGEST_STR_MAX], struct err *err);
 
 /* Credentials that the registry takes are kept (user NULL: those known are only tried). *ret_where:
  * the file, when they are in it unencrypted. -EACCES. */

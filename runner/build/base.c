@@ -21,9 +21,11 @@ static void on_transfer(const struct image_transfer_event *e, void *arg)
 	build_emit(arg, &out);
 }
 
-static int pull(struct build *b, const char *ref, struct image **ret, struct err *err)
+static int pull(struct build *b, const char *ref, const char *platform, struct image **ret,
+		struct err *err)
 {
-	struct image_pull_opts o = { .event = on_transfer,
+	struct image_pull_opts o = { .platform = platform,
+				     .event = on_transfer,
 				     .arg = b,
 				     .interrupted = b->o->interrupted };
 	auto_free char *full = NULL;
@@ -32,21 +34,26 @@ static int pull(struct build *b, const char *ref, struct image **ret, struct err
 
 	if (b->o->access)
 		o.access = *b->o->access;
+	/* A name that is here goes on meaning what it does. */
+	if (rc >= 0 && !plan_platform_is_host(platform))
+		o.untagged = image_is_named(b->rt, full);
 	if (rc >= 0)
 		rc = image_pull(b->rt, full, &o, id, err);
 	return rc < 0 ? rc : image_get(b->rt, id, ret, err);
 }
 
-static int find_or_pull(struct build *b, const char *ref, struct image **ret, struct err *err)
+static int find_or_pull(struct build *b, const char *ref, const char *platform, struct image **ret,
+			struct err *err)
 {
 	struct err missing = { 0 };
 	int rc;
 
 	if (b->o->pull_always)
-		return pull(b, ref, ret, err);
-	rc = image_find(b->rt, ref, ret, &missing);
+		return pull(b, ref, platform, ret, err);
+	rc = platform ? image_find_platform(b->rt, ref, platform, ret, &missing)
+		      : image_find(b->rt, ref, ret, &missing);
 	if (rc == -ENOENT && !b->o->pull_never) {
-		rc = pull(b, ref, ret, err);
+		rc = pull(b, ref, platform, ret, err);
 		return rc < 0 ? err_ctx(err, "%s", missing.msg) : 0;
 	}
 	if (rc < 0)
@@ -73,7 +80,7 @@ int build_find_tree(struct build *b, struct stage_state *st, const char *name,
 		snprintf(ret->result, sizeof(ret->result), "%s", b->stages[stage].fs_parent);
 		return 0;
 	}
-	rc = build_find_image(b, name, &img, err);
+	rc = build_find_image(b, name, st->platform, &img, err);
 	if (rc < 0)
 		return rc == -ENOENT
 			       ? err_hint(err,
@@ -89,7 +96,8 @@ int build_find_tree(struct build *b, struct stage_state *st, const char *name,
 	return 0;
 }
 
-int build_find_image(struct build *b, const char *ref, struct image **ret, struct err *err)
+int build_find_image(struct build *b, const char *ref, const char *platform, struct image **ret,
+		     struct err *err)
 {
 	auto_image struct image *img = NULL;
 	struct named *named = named_find(b, ref);
@@ -99,7 +107,7 @@ int build_find_image(struct build *b, const char *ref, struct image **ret, struc
 		return named_layout(b, named, ret, err);
 	if (named && named->kind == NAMED_IMAGE)
 		ref = named->value;
-	rc = find_or_pull(b, ref, &img, err);
+	rc = find_or_pull(b, ref, platform, &img, err);
 	if (rc >= 0)
 		rc = image_trust_pinned(b->rt, b->o->access, ref, img, err);
 	if (rc < 0)

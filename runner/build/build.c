@@ -234,6 +234,7 @@ static int front(struct build *b, bool look_only, struct dockerfile **ret_d, str
 				.allow = &o->allow,
 				.contexts = &b->contexts.names,
 				.network = o->network,
+				.platform = o->platform,
 				.look_only = look_only };
 	auto_free char *text = NULL;
 	size_t len = 0;

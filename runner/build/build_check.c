@@ -43,6 +43,10 @@ static void bases_find(struct build *b, struct bases *ret)
 		    image_config_of(img, &ret->known[i].config, &ignored) < 0)
 			continue;
 		config = ret->known[i].config;
+		/* One that will not be taken says nothing. */
+		if ((s->platform || b->o->platform) &&
+		    !str_eq(config->architecture, b->plan->platform.arch))
+			continue;
 		ret->v[i] = (struct check_base){ .env = &config->env,
 						 .os = config->os,
 						 .arch = config->architecture,

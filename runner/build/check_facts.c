@@ -141,7 +141,7 @@ static void do_arg(struct walk *w, const char *word)
 	strv_free(&unseen.near);
 	value = value ? value : fallback;
 	value = value ? value : strv_env_get(&c->p->global_args, name);
-	value = value ? value : plan_builtin_arg(name, NULL);
+	value = value ? value : plan_builtin_arg(name, NULL, &c->p->platform);
 	if (value)
 		set(w, name, value);
 	else

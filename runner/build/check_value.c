@@ -30,7 +30,7 @@ static const char *from_lookup(const char *name, void *arg)
 	const char *value = strv_env_get(v->args, name);
 	struct strv *to;
 
-	value = value ? value : plan_builtin_arg(name, NULL);
+	value = value ? value : plan_builtin_arg(name, NULL, &v->c->p->platform);
 	to = value ? &v->found : &v->missing;
 	if (!strv_has(to, name))
 		strv_add(to, name);
@@ -157,7 +157,7 @@ static void platform_split(const char *s, char **ret_os, char **ret_arch)
 	for (size_t i = 0; i < ARRAY_LEN(systems); i++)
 		if (!strcasecmp(s, systems[i])) {
 			*ret_os = mem_str(systems[i]);
-			*ret_arch = mem_str(plan_builtin_arg("TARGETARCH", NULL));
+			*ret_arch = mem_str(plan_builtin_arg("BUILDARCH", NULL, NULL));
 			return;
 		}
 	*ret_os = mem_str("linux");
@@ -189,8 +189,7 @@ static void invalid_base_platform(struct check *c)
 	for (size_t k = 0; c->o->bases && k < c->p->n; k++) {
 		const struct check_base *base = &c->o->bases[k];
 		const struct plan_stage *s = &c->p->stages[k];
-		const char *want =
-			s->platform ? s->platform : plan_builtin_arg("TARGETPLATFORM", NULL);
+		const char *want = s->platform ? s->platform : c->p->platform.text;
 		auto_free char *os = NULL, *arch = NULL;
 
 		if (s->base != PLAN_IMAGE || !base->os || !base->arch ||

@@ -2,6 +2,7 @@
 /* The stage graph: what each stage starts from, which stages the target needs, and whether this
  * version can do what they ask. */
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 #include <strings.h>
 
@@ -10,7 +11,7 @@
 #include "mount.h"
 #include "priv.h"
 
-/* The platform that this program was compiled for: the only one it builds. */
+/* The platform that this program was compiled for. */
 #if defined(__x86_64__)
 #define HOST_ARCH    "amd64"
 #define HOST_VARIANT ""
@@ -32,7 +33,11 @@
 #else
 #error "the OCI name of this architecture is missing"
 #endif
+#if defined(__arm__)
+#define HOST_PLATFORM "linux/" HOST_ARCH "/" HOST_VARIANT
+#else
 #define HOST_PLATFORM "linux/" HOST_ARCH
+#endif
 
 /* The state of one plan_make. */
 struct make {
@@ -44,26 +49,46 @@ struct make {
 	struct err *err;
 };
 
-const char *plan_builtin_arg(const char *name, const char *target)
+static const struct plan_platform host_platform = { HOST_PLATFORM, "linux", HOST_ARCH,
+						    HOST_VARIANT };
+
+void plan_platform_set(struct plan_platform *p, const char *text)
 {
-	static const struct {
-		const char *name, *value;
-	} args[] = {
-		{ "PLATFORM", HOST_PLATFORM },
-		{ "OS", "linux" },
-		{ "ARCH", HOST_ARCH },
-		{ "VARIANT", HOST_VARIANT },
-	};
+	auto_strv struct strv part = { 0 };
+
+	*p = host_platform;
+	if (!text)
+		return;
+	strv_split(&part, text, '/');
+	snprintf(p->text, sizeof(p->text), "%s", text);
+	snprintf(p->os, sizeof(p->os), "%s", part.n ? part.v[0] : "");
+	snprintf(p->arch, sizeof(p->arch), "%s", part.n > 1 ? part.v[1] : "");
+	snprintf(p->variant, sizeof(p->variant), "%s", part.n > 2 ? part.v[2] : "");
+}
+
+bool plan_platform_is_host(const char *text)
+{
+	return !text || !strcmp(text, HOST_PLATFORM);
+}
+
+const char *plan_builtin_arg(const char *name, const char *target, const struct plan_platform *p)
+{
+	const struct plan_platform *of = &host_platform;
 
 	if (!strcmp(name, "TARGETSTAGE"))
 		return target ? target : "default";
 	if (!str_starts(name, "TARGET") && !str_starts(name, "BUILD"))
 		return NULL;
+	if (*name == 'T' && p && *p->text)
+		of = p;
 	name += *name == 'T' ? 6 : 5;
-	for (size_t i = 0; i < ARRAY_LEN(args); i++)
-		if (!strcmp(name, args[i].name))
-			return args[i].value;
-	return NULL;
+	if (!strcmp(name, "PLATFORM"))
+		return of->text;
+	if (!strcmp(name, "OS"))
+		return of->os;
+	if (!strcmp(name, "ARCH"))
+		return of->arch;
+	return !strcmp(name, "VARIANT") ? of->variant : NULL;
 }
 
 void plan_free(struct plan *p)
@@ -151,7 +176,7 @@ static const char *lookup_global(const char *name, void *arg)
 	struct make *m = arg;
 	const char *value = strv_env_get(&m->p->global_args, name);
 
-	return value ? value : plan_builtin_arg(name, m->o->target);
+	return value ? value : plan_builtin_arg(name, m->o->target, &m->p->platform);
 }
 
 /* One word of a global ARG or a FROM, expanded; the message gets its line. */
@@ -179,7 +204,7 @@ static int global_arg(struct make *m, const struct df_inst *i, const char *word)
 		if (rc < 0)
 			return rc;
 	} else if (!given) {
-		given = plan_builtin_arg(name, m->o->target);
+		given = plan_builtin_arg(name, m->o->target, &m->p->platform);
 	}
 	/* ARG without a value declares the name and leaves it unset. */
 	if (!given)
@@ -445,13 +470,6 @@ static int needed(struct make *m)
 			continue;
 		if (s->base == PLAN_STAGE)
 			m->p->stages[s->base_stage].needed = true;
-		if (!m->o->look_only && s->base != PLAN_CONTEXT && s->platform &&
-		    strcmp(s->platform, HOST_PLATFORM) != 0)
-			return df_fail_inst_word(
-				m->file, s->from, "--platform", ENOTSUP, m->err,
-				"FROM --platform=%.60s: this version of shale builds for " HOST_PLATFORM
-				" only",
-				s->platform);
 		rc = each_inst(m, k, need_from);
 		if (rc == 0 && !m->o->look_only)
 			rc = each_inst(m, k, check_flags);
@@ -466,6 +484,7 @@ int plan_make(const struct dockerfile *d, const struct plan_opts *o, struct plan
 	struct make m = { d, o, o->file_name ? o->file_name : "Dockerfile", p, 0, err };
 	int rc;
 
+	plan_platform_set(&p->platform, o->platform);
 	rc = stages(&m);
 	if (rc == 0)
 		rc = target(&m);

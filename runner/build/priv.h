@@ -128,9 +128,12 @@ char *plan_context_name(const char *ref);
 /* The index of the one that ref means, or -ENOENT. */
 int plan_context_find(const struct strv *contexts, const char *ref);
 
+/* NULL: this machine's. */
+void plan_platform_set(struct plan_platform *p, const char *text);
+bool plan_platform_is_host(const char *text);
 /* Platform and stage variables that need no default (TARGETPLATFORM …), or NULL. target: of
- * plan_opts. */
-const char *plan_builtin_arg(const char *name, const char *target);
+ * plan_opts; p: what is built for, NULL: this machine. */
+const char *plan_builtin_arg(const char *name, const char *target, const struct plan_platform *p);
 
 /* --- back half: what touches files, rows and processes ------------------------------------------
  */
@@ -152,6 +155,7 @@ struct scope {
 	const struct strv *build_args; /* from the command line */
 	const struct strv *global_args;
 	const char *target;
+	const struct plan_platform *platform;
 	size_t bytes;
 };
 void scope_free(struct scope *sc);
@@ -351,6 +355,7 @@ struct stage_state {
 	char parent[DIGEST_STR_MAX + 8]; /* id of the last step of any kind */
 	/* --explain: the earlier records that stand where these two do */
 	char like[STEP_ID_LEN + 1], like_fs[STEP_ID_LEN + 1];
+	char *platform; /* "linux/arm64"; NULL: nobody said any */
 	/* What its FROM, or that of the stage at the bottom, began with. */
 	int64_t base;
 	size_t base_depth, base_rows;
@@ -454,7 +459,8 @@ struct build {
 /* An image by what a Dockerfile calls it, pulled where that is wanted: its progress is the running
  * step's output. */
 struct image;
-int build_find_image(struct build *b, const char *ref, struct image **ret, struct err *err);
+int build_find_image(struct build *b, const char *ref, const char *platform, struct image **ret,
+		     struct err *err);
 /* Builds all that the target needs: stages that do not need each other side by side. */
 int stages_build(struct build *b, struct err *err);
 /* In a stage that needs another one: until that is built. */

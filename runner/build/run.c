@@ -167,6 +167,20 @@ static int enter_box(struct build *b, struct err *err)
 	return 0;
 }
 
+/* The kernel takes none of its programs, or has only an interpreter that is not in this tree. */
+static int explain_exec(const struct run *r, int rc, struct err *err)
+{
+	struct plan_platform p;
+
+	if (plan_platform_is_host(r->st->platform) || (rc != -ENOEXEC && rc != -ENOENT))
+		return rc;
+	plan_platform_set(&p, r->st->platform);
+	return err_hint(err,
+			"programs of %s do not run here: there is no binfmt_misc handler for %s "
+			"with the flag F (qemu-user-static brings one)",
+			p.text, p.arch);
+}
+
 static int run_box(struct run *r, const struct sandbox_spec *spec, int out_fd, int *pipe_in,
 		   struct err *err)
 {
@@ -192,7 +206,7 @@ static int run_box(struct run *r, const struct sandbox_spec *spec, int out_fd, i
 	if (rc >= 0)
 		rc = sandbox_release(sb, err);
 	if (rc < 0)
-		return rc;
+		return explain_exec(r, rc, err);
 	context_read_ahead(r->b);
 	rc = wait_output(r->b, sb, out_fd, log_fd, err);
 	if (rc >= 0)
@@ -324,6 +338,9 @@ static int run_key(struct run *r, struct key *key, bool by_content, bool *ret_di
 	key_addv(key, "volumes", &r->b->o->volumes);
 	if (mounts.n)
 		key_addv(key, "mounts", &mounts);
+	/* What a program does under another machine's name is another thing. */
+	if (!plan_platform_is_host(r->st->platform))
+		key_add(key, "platform", r->st->platform);
 	run_rights_key(r, key);
 	key_end(key);
 	return 0;

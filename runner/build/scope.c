@@ -37,7 +37,7 @@ static const char *arg_value(const struct scope *sc, const char *name, const cha
 	if (!v)
 		v = strv_env_get(sc->global_args, name);
 	if (!v)
-		v = plan_builtin_arg(name, sc->target);
+		v = plan_builtin_arg(name, sc->target, sc->platform);
 	return v;
 }
 

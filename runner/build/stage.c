@@ -14,6 +14,7 @@ void stage_state_free(struct stage_state *s)
 {
 	scope_free(&s->scope);
 	image_config_free(s->config);
+	free(s->platform);
 	*s = (struct stage_state){ 0 };
 }
 
@@ -77,7 +78,7 @@ static int base_image(struct build *b, struct stage_state *st, const char *ref,
 	auto_image struct image *img = NULL;
 	struct image_layer *layers = NULL;
 	size_t n;
-	int rc = build_find_image(b, ref, &img, err);
+	int rc = build_find_image(b, ref, st->platform, &img, err);
 
 	if (rc >= 0)
 		rc = image_config_of(img, &st->config, err);
@@ -101,6 +102,33 @@ static bool is_tree(struct build *b, const struct plan_stage *ps)
 	return ps->base == PLAN_CONTEXT && named_find(b, ps->base_ref)->kind == NAMED_TREE;
 }
 
+static void set_platform(struct stage_state *st)
+{
+	struct plan_platform p;
+
+	if (!st->platform)
+		return;
+	plan_platform_set(&p, st->platform);
+	free(st->config->os);
+	free(st->config->architecture);
+	free(st->config->variant);
+	st->config->os = mem_str(p.os);
+	st->config->architecture = mem_str(p.arch);
+	st->config->variant = *p.variant ? mem_str(p.variant) : NULL;
+}
+
+static int find_platform(struct build *b, const struct plan_stage *ps, struct stage_state *st,
+			 struct err *err)
+{
+	const char *other =
+		ps->base == PLAN_STAGE ? b->stages[ps->base_stage].platform : b->o->platform;
+
+	if (ps->platform)
+		return image_platform_text(ps->platform, &st->platform, err);
+	st->platform = mem_str(other);
+	return 0;
+}
+
 static int find_base(struct build *b, const struct plan_stage *ps, struct stage_state *st,
 		     char id[DIGEST_STR_MAX], struct err *err)
 {
@@ -111,6 +139,7 @@ static int find_base(struct build *b, const struct plan_stage *ps, struct stage_
 		return base_image(b, st, ps->base_ref, id, err);
 	if (ps->base != PLAN_STAGE) {
 		st->config = image_config_new();
+		set_platform(st);
 		snprintf(st->fs_parent, sizeof(st->fs_parent), "scratch");
 		return 0;
 	}
@@ -178,7 +207,9 @@ static int begin_stage(struct build *b, const struct plan_stage *ps, struct stag
 		return rc;
 	st->step = ++b->step;
 	build_emit(b, &e);
-	rc = find_base(b, ps, st, id, err);
+	rc = find_platform(b, ps, st, err);
+	if (rc >= 0)
+		rc = find_base(b, ps, st, id, err);
 	if (rc < 0)
 		return err_ctx(err, "%s:%d: %s", b->file_name, ps->from->line, ps->from->text);
 	e.kind = BUILD_DONE;
@@ -192,6 +223,7 @@ static int begin_stage(struct build *b, const struct plan_stage *ps, struct stag
 	st->scope.build_args = &b->build_args;
 	st->scope.global_args = &b->plan->global_args;
 	st->scope.target = b->target_name;
+	st->scope.platform = &b->plan->platform;
 	return is_tree(b, ps) ? copy_base(b, ps, st, err) : run_triggers(b, st, err);
 }
 

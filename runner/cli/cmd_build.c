@@ -18,13 +18,14 @@
 #include "deliver.h"
 #include "failed.h"
 #include "finish.h"
+#include "platforms.h"
 #include "priv.h"
 #include "progress.h"
 #include "twice.h"
 
 struct build_args {
-	struct strv tags, build_args, labels, volumes, secrets, ssh, allow, cap_add, cap_drop,
-		add_hosts, ulimits, outputs, annotations, no_cache_stages, contexts;
+	struct strv platforms, tags, build_args, labels, volumes, secrets, ssh, allow, cap_add,
+		cap_drop, add_hosts, ulimits, outputs, annotations, no_cache_stages, contexts;
 	uint64_t jobs, shm, memory;
 	const char *file, *target, *network, *iidfile, *progress, *pull, *call;
 	const char *on_error, *metadata, *timestamp, *max_layer, *scope;
@@ -53,6 +54,8 @@ static const struct opt build_opts[] = {
 	{ 0, "metadata-file", OPT_STR, AT(metadata), "FILE", "write digests and names as JSON" },
 	{ 0, "build-arg", OPT_STRV, AT(build_args), "NAME[=VALUE]",
 	  "value of an ARG; without one from the environment" },
+	{ 0, "platform", OPT_STRV, AT(platforms), "OS/ARCH[,...]",
+	  "what to build for; several become an index" },
 	{ 0, "target", OPT_STR, AT(target), "STAGE", "stage to deliver (default the last)" },
 	{ 0, "no-cache", OPT_BOOL, AT(no_cache), NULL, "run every step" },
 	{ 0, "explain", OPT_BOOL, AT(explain), NULL, "say of each step that runs why it does" },
@@ -333,10 +336,30 @@ static int take_sources(struct cli *c, struct build_args *a, struct build_opts *
 	return image_pull_policy(pull, &o->pull_always, &o->pull_never, err);
 }
 
+/* Once, twice, or for several platforms. */
+static int build_all(const struct build_args *a, struct deliver *d, const struct build_opts *o,
+		     const struct strv *platforms, struct build_result *r, struct err *err)
+{
+	const char *progress = a->quiet ? "quiet" : a->progress;
+	bool is_index = platforms_is_index(o, platforms);
+	int rc;
+
+	if (a->twice && is_index)
+		return err_set(err, EINVAL, "--twice compares images, not indexes");
+	if (is_index)
+		return platforms_run(d, o, platforms, progress, r, err);
+	if (a->twice)
+		return twice_run(d->c, o, progress, r, err);
+	rc = build_run(&d->c->rt, o, r, err);
+	progress_end(o->event_arg, rc < 0 ? NULL : r);
+	return rc;
+}
+
 static int build(struct cli *c, struct build_args *a, const char *context, struct build_result *r,
 		 struct err *err)
 {
 	auto_failed struct failed place = { 0 };
+	auto_strv struct strv platforms = { 0 };
 	cleanup(box_free) struct box box = { 0 };
 	struct build_opts o = { .context = context,
 				.file = a->file,
@@ -363,6 +386,10 @@ static int build(struct cli *c, struct build_args *a, const char *context, struc
 	int64_t timestamp = 0;
 	int rc;
 
+	rc = platforms_parse(&a->platforms, &platforms, err);
+	if (rc < 0)
+		return rc;
+	o.platform = platforms.n ? platforms.v[0] : NULL;
 	if (is_call(a))
 		return call(c, a, &o, err);
 	rc = progress_begin(&p, a->quiet ? "quiet" : a->progress, err);
@@ -382,13 +409,8 @@ static int build(struct cli *c, struct build_args *a, const char *context, struc
 	o.access = &access.access;
 	o.event = progress_event;
 	o.event_arg = &p;
-	if (a->twice) {
-		rc = twice_run(c, &o, a->quiet ? "quiet" : a->progress, r, err);
-		return rc < 0 ? rc : hand_out(a, &deliver, r, err);
-	}
-	rc = build_run(&c->rt, &o, r, err);
-	progress_end(&p, rc < 0 ? NULL : r);
-	if (rc >= 0 && a->resume && !r->resumed)
+	rc = build_all(a, &deliver, &o, &platforms, r, err);
+	if (rc >= 0 && place.ct && !r->resumed)
 		fprintf(stderr,
 			"shale: nothing was resumed: no step of this build is the one that %s is of\n",
 			place.ct->name);

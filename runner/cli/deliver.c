@@ -157,7 +157,8 @@ static int write_local(struct deliver *d, const struct build_output *o, int root
 		       struct err *err)
 {
 	struct build_owner owner;
-	auto_fd int dest = open_dest(o->dest, err);
+	auto_free char *path = d->sub ? mem_fmt("%s/%s", o->dest, d->sub) : mem_str(o->dest);
+	auto_fd int dest = open_dest(path, err);
 	size_t left_out = 0;
 	int rc;
 
@@ -223,7 +224,7 @@ static int save_image(struct deliver *d, const struct build_output *o, const cha
 				     .ret_digest = d->digest };
 	const struct strv *names = o->names.n ? &o->names : &d->names;
 	auto_strv struct strv wanted = { 0 };
-	int rc = pack_of(o, &s.pack, err);
+	int rc = d->is_index ? 0 : pack_of(o, &s.pack, err);
 
 	/* A name without a tag would be all tags of its repository. */
 	for (size_t i = 0; i < names->n && rc >= 0; i++) {
@@ -249,7 +250,8 @@ static int push_name(struct deliver *d, const struct build_output *o, const char
 	auto_free char *full = NULL;
 	int rc = image_ref_normalize(name, &full, err);
 
-	if (rc >= 0)
+	/* An index was written as it leaves. */
+	if (rc >= 0 && !d->is_index)
 		rc = pack_of(o, &p.pack, err);
 	if (rc < 0)
 		return rc;

@@ -16,6 +16,8 @@ struct deliver {
 	struct strv written; /* lines for the user */
 	bool wants_image, wants_tree, has_stdout;
 	enum progress_kind kind;
+	const char *sub; /* of -o local: what it writes beneath; NULL: right there */
+	bool is_index;   /* digest is that of an index, which the names stand for */
 	volatile int *interrupted;
 	char digest[DIGEST_STR_MAX]; /* of the manifest that went out last, or "" */
 };

@@ -355,27 +355,28 @@ void image_manifest_write(const struct image_descriptor *desc, size_t n, const s
 	hash_bytes(ret->text, ret->len, &ret->digest);
 }
 
+/* ret has room for the layers and, behind them, the config. */
 static int describe(struct runtime *rt, const struct image *img, const struct image_layer *layers,
-		    size_t n, struct image_descriptor *ret, struct err *err)
+		    const struct image_pack *pack, struct image_descriptors *ret, struct err *err)
 {
-	static const struct image_pack usual;
-	int rc = digest_parse(img->id, &ret[n].digest, err);
+	size_t n = ret->n - 1;
+	int rc = digest_parse(img->id, &ret->v[n].digest, err);
 
-	ret[n].size = strlen(img->config);
-	ret[n].media_type = mem_str(OCI_CONFIG);
+	ret->v[n].size = strlen(img->config);
+	ret->v[n].media_type = mem_str(OCI_CONFIG);
 	for (size_t i = 0; rc >= 0 && i < n; i++) {
 		struct image_layer_blob form = { 0 };
 
-		rc = image_layer_form(rt, &layers[i], &usual, &form, err);
-		ret[i] = (struct image_descriptor){ .digest = form.digest,
-						    .size = form.size,
-						    .media_type = mem_str(form.media_type) };
+		rc = image_layer_form(rt, &layers[i], pack, &form, err);
+		ret->v[i] = (struct image_descriptor){ .digest = form.digest,
+						       .size = form.size,
+						       .media_type = mem_str(form.media_type) };
 	}
 	return rc;
 }
 
 int image_manifest_local(struct runtime *rt, const char *name, const struct image *img,
-			 struct image_document *ret, struct err *err)
+			 const struct image_pack *pack, struct image_document *ret, struct err *err)
 {
 	cleanup(image_descriptors_free) struct image_descriptors list = { 0 };
 	cleanup(image_kept_free) struct image_kept kept = { 0 };
@@ -389,7 +390,7 @@ int image_manifest_local(struct runtime *rt, const char *name, const struct imag
 	if (rc >= 0)
 		rc = image_tag_doc_get(rt, name, img->id, &rather, err);
 	kept.rather = rather;
-	if (rc >= 0)
+	if (rc >= 0 && !image_pack_is_other(pack))
 		rc = image_manifest_kept(rt, img->id, layers, n, &kept, err);
 	if (rc < 0)
 		return rc;
@@ -400,8 +401,8 @@ int image_manifest_local(struct runtime *rt, const char *name, const struct imag
 	}
 	list.v = mem_array(n + 1, sizeof(*list.v));
 	list.n = n + 1;
-	rc = describe(rt, img, layers, n, list.v, err);
+	rc = describe(rt, img, layers, pack, &list, err);
 	if (rc >= 0)
-		image_manifest_write(list.v, n, &(struct image_pack){ 0 }, ret);
+		image_manifest_write(list.v, n, pack, ret);
 	return rc < 0 ? rc : 0;
 }

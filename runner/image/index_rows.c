@@ -71,10 +71,15 @@ static int list(struct runtime *rt, const char *sql, const char *arg, struct str
 	return rc;
 }
 
+int image_index_blobs(struct runtime *rt, const char *index, struct strv *ret, struct err *err)
+{
+	return list(rt, "SELECT digest FROM index_blobs WHERE idx=?1", index, ret, err);
+}
+
 static int drop_one(struct runtime *rt, const char *index, uint64_t *ret_bytes, struct err *err)
 {
 	auto_strv struct strv blobs = { 0 };
-	int rc = list(rt, "SELECT digest FROM index_blobs WHERE idx=?1", index, &blobs, err);
+	int rc = image_index_blobs(rt, index, &blobs, err);
 
 	if (rc >= 0)
 		rc = db_run(rt->db, "DELETE FROM index_blobs WHERE idx=?1", DB_ARGS(DB_T(index)),

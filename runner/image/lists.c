@@ -123,7 +123,7 @@ static int find_local(struct runtime *rt, const char *ref, struct member *ret, s
 	}
 	rc = image_get(rt, id, &img, err);
 	if (rc >= 0)
-		rc = image_manifest_local(rt, ref, img, &ret->doc, err);
+		rc = image_manifest_local(rt, ref, img, &(struct image_pack){ 0 }, &ret->doc, err);
 	if (rc < 0)
 		return rc;
 	ret->platform = platform_of(img->config, strlen(img->config), err);

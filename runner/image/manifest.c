@@ -275,6 +275,23 @@ static const char *usual_variant(const char *arch, const char *variant)
 	return str_eq(arch, "amd64") && str_eq(variant, "v1") ? NULL : variant;
 }
 
+int image_platform_text(const char *text, char **ret, struct err *err)
+{
+	struct image_platform p = { 0 };
+	const char *variant;
+	int rc = image_platform_parse(text, &p, err);
+
+	if (rc < 0)
+		return rc;
+	variant = usual_variant(p.architecture, p.variant);
+	if (!variant && str_eq(p.architecture, "arm"))
+		variant = "v7";
+	*ret = mem_fmt("%s/%s%s%s", p.os, p.architecture, variant ? "/" : "",
+		       variant ? variant : "");
+	image_platform_free(&p);
+	return 0;
+}
+
 bool image_platform_is(const struct image_platform *want, const char *os, const char *arch,
 		       const char *variant)
 {

@@ -397,7 +397,7 @@ static int put_image(struct pull *p, char id[DIGEST_STR_MAX], struct err *err)
 	size_t count = 0;
 	int rc;
 
-	if (p->remote.tag)
+	if (p->remote.tag && !p->o->untagged)
 		strv_add(&tags, p->name);
 	rc = image_layers(p->rt, p->snapshot, &layers, &count, err);
 	for (size_t i = 0; rc >= 0 && i < count; i++)
@@ -413,7 +413,7 @@ static int put_image(struct pull *p, char id[DIGEST_STR_MAX], struct err *err)
 	if (rc >= 0)
 		rc = image_repo_digest_put(p->rt, p->remote.repo, digest_str(&p->top.digest), id,
 					   err);
-	if (rc >= 0)
+	if (rc >= 0 && !p->o->untagged)
 		rc = image_tag_doc_put(p->rt, p->name, id, digest_str(&p->top.digest), err);
 	if (rc >= 0)
 		rc = note_blobs(p, err);
@@ -533,8 +533,8 @@ static int is_current(struct pull *p, char id[DIGEST_STR_MAX], struct err *err)
 		return -err->code;
 	if (rc <= 0)
 		return rc;
-	p->is_changed = !str_eq(there, id);
-	rc = note_name(p, id, digest, err);
+	p->is_changed = !p->o->untagged && !str_eq(there, id);
+	rc = p->o->untagged ? 0 : note_name(p, id, digest, err);
 	if (rc < 0)
 		return rc;
 	report(p, digest, p->is_changed);

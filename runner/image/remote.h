@@ -203,6 +203,7 @@ int image_manifest_kept(struct runtime *rt, const char *id, const struct image_l
 #define OCI_MANIFEST "application/vnd.oci.image.manifest.v1+json"
 #define OCI_CONFIG   "application/vnd.oci.image.config.v1+json"
 #define OCI_LAYER    "application/vnd.oci.image.layer.v1.tar"
+#define OCI_INDEX    "application/vnd.oci.image.index.v1+json"
 
 struct image_layer_blob;
 /* Not asked: as it came, else compressed by gzip. Made where it is not there yet; media_type is
@@ -217,7 +218,8 @@ bool image_pack_is_other(const struct image_pack *p);
 void image_manifest_annotate(json_t *manifest, const struct image_pack *p);
 /* The one that a push of that name would send. */
 int image_manifest_local(struct runtime *rt, const char *name, const struct image *img,
-			 struct image_document *ret, struct err *err);
+			 const struct image_pack *pack, struct image_document *ret,
+			 struct err *err);
 /* By the bytes there: 1 when it is compressed; the type is NULL where OCI has none for it. */
 int image_blob_codec(int fd, uint64_t at, const char **ret_type, struct err *err);
 /* The blob of a layer whose bytes our stream does not give: 1, or 0. */
@@ -237,6 +239,7 @@ int image_index_fetch(struct runtime *rt, struct image_remote *remote,
 /* Its rows, in the caller's transaction. -ENOENT: a blob went meanwhile, fetch again. */
 int image_index_put(struct runtime *rt, const struct image_document *d, const struct strv *blobs,
 		    struct err *err);
+int image_index_blobs(struct runtime *rt, const char *index, struct strv *ret, struct err *err);
 int image_index_has(struct runtime *rt, const char *digest, struct err *err); /* 1, or 0 */
 /* The manifest or index that a name was pulled as: 1, or 0 when it is not known. */
 int image_tag_doc_put(struct runtime *rt, const char *name, const char *image, const char *digest,

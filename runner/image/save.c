@@ -463,10 +463,68 @@ static int oci_kept(struct save *s, const struct saved *v, json_t **ret, struct 
 	return rc < 0 ? rc : 1;
 }
 
+/* --- an index that a name stands for, with all that it names --- */
+
+static int put_index_blob(struct save *s, const char *digest, uint64_t *ret_size, struct err *err)
+{
+	auto_free char *name = mem_fmt("blobs/sha256/%s", hex_of(digest));
+	struct source src = { .blob_fd = -1 };
+	struct stat st;
+	int rc = digest_parse(digest, &src.digest, err);
+
+	if (rc >= 0)
+		rc = store_blob_open(s->rt->store, &src.digest, &src.blob_fd, err);
+	if (rc >= 0 && fstat(src.blob_fd, &st) < 0)
+		rc = err_sys(err, "stat blob");
+	if (rc >= 0) {
+		*ret_size = (uint64_t)st.st_size;
+		rc = image_archive_begin(s->out, name, *ret_size, err);
+	}
+	if (rc > 0) {
+		rc = put_blob(&src, image_archive_sink(s->out), err);
+		if (rc >= 0)
+			rc = image_archive_end(s->out, err);
+	}
+	source_close(&src);
+	return rc < 0 ? err_ctx(err, "blob %.19s", digest) : 0;
+}
+
+/* 1, or 0 where the names stand for the image alone. */
+static int oci_index(struct save *s, const struct saved *v, json_t **ret, struct err *err)
+{
+	auto_free char *index = NULL;
+	auto_strv struct strv blobs = { 0 };
+	uint64_t size = 0, index_size = 0;
+	struct digest d;
+	int rc = 0;
+
+	if (!image_pack_is_other(&s->o->pack))
+		rc = image_tag_doc_get(s->rt, v->tags.n ? v->tags.v[0] : v->img->id, v->img->id,
+				       &index, err);
+	if (rc > 0)
+		rc = image_index_has(s->rt, index, err);
+	if (rc <= 0)
+		return rc;
+	rc = image_index_blobs(s->rt, index, &blobs, err);
+	for (size_t i = 0; rc >= 0 && i < blobs.n; i++) {
+		rc = put_index_blob(s, blobs.v[i], &size, err);
+		if (!strcmp(blobs.v[i], index))
+			index_size = size;
+	}
+	if (rc >= 0)
+		rc = digest_parse(index, &d, err);
+	if (rc < 0)
+		return rc;
+	*ret = descriptor(OCI_INDEX, &d, index_size);
+	return 1;
+}
+
 static int oci_manifest(struct save *s, const struct saved *v, json_t **ret, struct err *err)
 {
-	int rc = oci_kept(s, v, ret, err);
+	int rc = oci_index(s, v, ret, err);
 
+	if (rc == 0)
+		rc = oci_kept(s, v, ret, err);
 	return rc ? rc : oci_written(s, v, ret, err);
 }
 
@@ -481,7 +539,9 @@ static void oci_entries(const struct saved *v, const json_t *desc, json_t *list)
 		json_set_str(p, "architecture", v->config->architecture);
 		json_set_str(p, "os", v->config->os);
 		json_set_str(p, "variant", v->config->variant);
-		json_object_set_new(o, "platform", p);
+		if (str_eq(json_get_str(desc, "mediaType"), OCI_MANIFEST))
+			json_object_set(o, "platform", p);
+		json_decref(p);
 		json_array_append_new(list, o);
 		if (!v->tags.n)
 			continue;
@@ -501,8 +561,7 @@ static int save_oci(struct save *s, struct err *err)
 	int rc;
 
 	json_object_set_new(index, "schemaVersion", json_integer(2));
-	json_object_set_new(index, "mediaType",
-			    json_string("application/vnd.oci.image.index.v1+json"));
+	json_object_set_new(index, "mediaType", json_string(OCI_INDEX));
 	json_object_set_new(index, "manifests", list);
 	rc = image_archive_add(s->out, "oci-layout", layout, strlen(layout), err);
 	for (size_t i = 0; rc >= 0 && i < s->n; i++) {

@@ -1,0 +1,199 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "platforms.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "progress.h"
+
+enum { PLATFORMS_MAX = 32 };
+
+int platforms_parse(const struct strv *given, struct strv *ret, struct err *err)
+{
+	for (size_t i = 0; i < given->n; i++) {
+		auto_strv struct strv words = { 0 };
+
+		strv_split(&words, given->v[i], ',');
+		for (size_t k = 0; k < words.n; k++) {
+			auto_free char *text = NULL;
+			int rc = image_platform_text(words.v[k], &text, err);
+
+			if (rc < 0)
+				return rc;
+			if (!strv_has(ret, text))
+				strv_add(ret, text);
+		}
+	}
+	if (ret->n > PLATFORMS_MAX)
+		return err_set(err, EINVAL, "--platform: at most %d", PLATFORMS_MAX);
+	return 0;
+}
+
+bool platforms_is_index(const struct build_opts *o, const struct strv *platforms)
+{
+	(void)o;
+	return platforms->n > 1;
+}
+
+struct results {
+	struct build_result *v;
+	size_t n;
+};
+
+static void results_free(struct results *l)
+{
+	for (size_t i = 0; i < l->n; i++)
+		build_result_free(&l->v[i]);
+	free(l->v);
+}
+
+static int run_one(struct deliver *d, const struct build_opts *o, const char *progress,
+		   struct build_result *r, struct err *err)
+{
+	struct build_opts one = *o;
+	struct progress p = { 0 };
+	int rc = progress_begin(&p, progress, err);
+
+	if (rc < 0)
+		return rc;
+	if (p.kind == PROGRESS_PLAIN || p.kind == PROGRESS_TTY)
+		fprintf(stderr, "%s\n", o->platform);
+	one.event_arg = &p;
+	/* The names are the index's. */
+	one.tags = (struct strv){ 0 };
+	rc = build_run(&d->c->rt, &one, r, err);
+	/* -q prints one ID, of what the names stand for here. */
+	if (rc >= 0 && p.kind == PROGRESS_QUIET)
+		str_reset(&p.tail);
+	progress_end(&p, rc < 0 || p.kind == PROGRESS_QUIET ? NULL : r);
+	return rc < 0 ? err_ctx(err, "%s", o->platform ? o->platform : "build") : 0;
+}
+
+/* Compression and annotations are those of the output that says any: the index has one form. */
+static int pack_of(const struct deliver *d, struct image_pack *ret, struct err *err)
+{
+	const struct build_output *from = NULL;
+	int rc = 0;
+
+	for (size_t i = 0; i < d->n; i++) {
+		const struct build_output *o = &d->v[i];
+
+		if (!o->codec && !o->level && !o->annotations.n)
+			continue;
+		if (from && (!str_eq(from->codec, o->codec) || from->level != o->level))
+			return err_set(err, EINVAL,
+				       "outputs of one index are compressed in the same way");
+		from = o;
+	}
+	if (from)
+		rc = image_pack_parse(from->codec, from->level, ret, err);
+	if (from && rc >= 0)
+		ret->annotations = &from->annotations;
+	return rc;
+}
+
+/* What the index holds by itself now, unless somebody has a name for it. */
+static void drop_image(struct cli *c, const char *id)
+{
+	auto_image_removal struct image_removal gone = { 0 };
+	auto_strv struct strv tags = { 0 };
+	struct err ignored = { 0 };
+
+	if (image_tags(&c->rt, id, &tags, &ignored) >= 0 && !tags.n)
+		image_remove(&c->rt, id, IMAGE_NOW, &gone, &ignored);
+}
+
+static int write_index(struct deliver *d, const struct results *l, size_t first, struct err *err)
+{
+	auto_free struct image_index_member *m = mem_array(l->n, sizeof(*m));
+	auto_strv struct strv tags = { 0 };
+	struct image_pack pack = { 0 };
+	const struct image_index_new n = {
+		.members = m, .n = l->n, .first = first, .pack = &pack, .tags = &tags
+	};
+	int rc = pack_of(d, &pack, err);
+
+	for (size_t i = 0; i < l->n; i++)
+		memcpy(m[i].id, l->v[i].image_id, sizeof(m[i].id));
+	for (size_t i = 0; rc >= 0 && i < d->names.n; i++) {
+		char *full = NULL;
+
+		rc = image_ref_normalize(d->names.v[i], &full, err);
+		if (rc >= 0)
+			strv_add_take(&tags, full);
+	}
+	if (rc >= 0)
+		rc = image_index_write(&d->c->rt, &n, d->digest, err);
+	d->is_index = rc >= 0;
+	for (size_t i = 0; rc >= 0 && i < l->n; i++)
+		if (!str_eq(l->v[i].image_id, l->v[first].image_id))
+			drop_image(d->c, l->v[i].image_id);
+	return rc;
+}
+
+/* The platform as a directory's name, for -o local. */
+static char *dir_name(const char *platform)
+{
+	char *name = mem_str(platform);
+
+	for (char *at = name; (at = strchr(at, '/'));)
+		*at = '_';
+	return name;
+}
+
+static int check_outputs(const struct deliver *d, const struct build_opts *o,
+			 const struct strv *platforms, struct err *err)
+{
+	for (size_t i = 0; i < d->n; i++) {
+		if (d->v[i].kind == BUILD_OUT_TAR && platforms->n > 1)
+			return err_set(err, EINVAL,
+				       "-o type=tar is of one platform, type=local of several");
+		if (d->v[i].kind == BUILD_OUT_DOCKER && d->v[i].dest)
+			return err_set(err, EINVAL, "-o type=docker holds no index: take type=oci");
+		if (d->v[i].docker_types)
+			return err_set(err, EINVAL, "an index is of OCI's media types");
+	}
+	return o->resume || str_eq(o->file, "-") || str_eq(o->context, "-")
+		       ? err_set(err, EINVAL,
+				 "several platforms: not with --resume, nor from standard input")
+		       : 0;
+}
+
+int platforms_run(struct deliver *d, const struct build_opts *o, const struct strv *platforms,
+		  const char *progress, struct build_result *r, struct err *err)
+{
+	cleanup(results_free) struct results l = { mem_array(platforms->n + 1, sizeof(*l.v)), 0 };
+	struct build_opts one = *o;
+	auto_free char *here = NULL;
+	size_t first = 0;
+	int rc = image_platform_text(NULL, &here, err);
+
+	if (rc >= 0)
+		rc = check_outputs(d, o, platforms, err);
+	for (size_t i = 0; rc >= 0 && i < platforms->n; i++) {
+		auto_free char *dir = platforms->n > 1 ? dir_name(platforms->v[i]) : NULL;
+
+		d->sub = dir;
+		one.platform = platforms->v[i];
+		l.n = i + 1;
+		rc = run_one(d, &one, progress, &l.v[i], err);
+		d->sub = NULL;
+		if (str_eq(platforms->v[i], here))
+			first = i;
+	}
+	if (rc < 0 && l.n)
+		first = l.n - 1;
+	else if (rc >= 0 && !o->no_image)
+		rc = write_index(d, &l, first, err);
+	if (l.n) {
+		*r = l.v[first];
+		l.v[first] = (struct build_result){ 0 };
+	}
+	if (rc >= 0 && d->is_index)
+		fprintf(stderr, "%s is the index\n", d->digest);
+	if (rc >= 0 && str_eq(progress, "quiet") && !o->no_image)
+		printf("%s\n", r->image_id);
+	return rc;
+}

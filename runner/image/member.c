@@ -1,0 +1,143 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The image for one platform, by a name that stands for several. Needs libcrypto. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <shale/base/fd.h>
+#include <shale/store.h>
+
+#include "priv.h"
+#include "remote.h"
+
+bool image_is_named(struct runtime *rt, const char *normalized)
+{
+	auto_free char *id = NULL;
+	struct err ignored;
+
+	return store_tag_get(rt->store, normalized, &id, &ignored) >= 0;
+}
+
+/* The manifest that the index has for it: 1, or 0 when the name stands for no kept index. */
+static int find_manifest(struct runtime *rt, const char *name, const char *id,
+			 const struct image_platform *want, struct image_document *ret,
+			 struct err *err)
+{
+	auto_free char *index = NULL, *type = NULL;
+	struct image_document d = { 0 };
+	auto_json json_t *doc = NULL;
+	enum image_doc kind;
+	struct digest digest;
+	const char *child;
+	int rc = image_tag_doc_get(rt, name, id, &index, err);
+
+	if (rc > 0)
+		rc = db_get_str(rt->db, "SELECT media_type FROM indexes WHERE digest=?1",
+				DB_ARGS(DB_T(index)), &type, err);
+	if (rc > 0)
+		rc = digest_parse(index, &digest, err) < 0 ? -err->code : 1;
+	if (rc <= 0 || !image_document_load(rt, &digest, type, &d))
+		return rc < 0 ? rc : 0;
+	rc = image_doc_kind(&d, &doc, &kind, err);
+	image_document_free(&d);
+	if (rc >= 0)
+		rc = image_index_choose(doc, want, &digest, &child, err);
+	if (rc < 0)
+		return rc;
+	return image_document_load(rt, &digest, child ? child : OCI_MANIFEST, ret);
+}
+
+static int read_blob(struct runtime *rt, const struct image_descriptor *d, char **ret,
+		     size_t *ret_len, struct err *err)
+{
+	auto_fd int fd = -1;
+	int rc = store_blob_open(rt->store, &d->digest, &fd, err);
+
+	return rc < 0 ? rc : fd_read_all(fd, JSON_BYTES_MAX, ret, ret_len, err);
+}
+
+/* The store's blobs lie as in an OCI layout. */
+static int unpack(struct runtime *rt, const struct image_manifest *m, struct err *err)
+{
+	cleanup(image_loaded_free) struct image_loaded l = { 0 };
+	auto_strv struct strv lines = { 0 };
+	struct image_load ld = { .rt = rt, .dir_fd = rt->root_fd, .tar_fd = -1, .lines = &lines };
+	auto_fd int lease = image_lease(rt, err);
+	int rc = lease < 0 ? lease : read_blob(rt, &m->config, &l.config, &l.config_len, err);
+
+	for (size_t i = 0; rc >= 0 && i < m->n; i++) {
+		auto_free char *path = mem_fmt("blobs/sha256/%s", digest_hex(&m->layers[i].digest));
+
+		image_loaded_add_layer(&l, path, &m->layers[i].digest);
+	}
+	return rc < 0 ? rc : image_load_one(&ld, &l, err);
+}
+
+static int get_member(struct runtime *rt, const struct image_document *d, struct image **ret,
+		      struct err *err)
+{
+	struct image_manifest m = { 0 };
+	auto_json json_t *doc = NULL;
+	struct err missing = { 0 };
+	enum image_doc kind;
+	char id[DIGEST_STR_MAX];
+	int rc = image_doc_kind(d, &doc, &kind, err);
+
+	if (rc >= 0)
+		rc = image_manifest_parse(doc, &m, err);
+	if (rc < 0)
+		return rc;
+	digest_format(&m.config.digest, id);
+	rc = image_get(rt, id, ret, &missing);
+	if (rc == -ENOENT) {
+		rc = unpack(rt, &m, err);
+		if (rc >= 0)
+			rc = image_manifest_put(rt, id, d->media_type, &d->digest, err);
+		if (rc >= 0)
+			rc = image_get(rt, id, ret, err);
+	} else if (rc < 0) {
+		*err = missing;
+	}
+	image_manifest_free(&m);
+	return rc;
+}
+
+static int other_platform(struct runtime *rt, const char *name, struct image *img,
+			  const struct image_platform *want, struct image **ret, struct err *err)
+{
+	auto_image_config struct image_config *c = NULL;
+	struct image_document d = { 0 };
+	auto_free char *full = NULL;
+	int rc = image_config_of(img, &c, err);
+
+	if (rc < 0 || image_platform_fits(want, c->os, c->architecture, c->variant))
+		return rc < 0 ? rc : 0;
+	rc = image_ref_normalize(name, &full, err);
+	if (rc >= 0)
+		rc = find_manifest(rt, full, img->id, want, &d, err);
+	if (rc > 0)
+		rc = get_member(rt, &d, ret, err) < 0 ? -err->code : 1;
+	image_document_free(&d);
+	if (rc != 0)
+		return rc;
+	return err_set(err, ENOENT, "image '%.200s' is for %s/%s here, not for %s/%s", name, c->os,
+		       c->architecture, want->os, want->architecture);
+}
+
+int image_find_platform(struct runtime *rt, const char *name, const char *platform,
+			struct image **ret, struct err *err)
+{
+	struct image_platform want = { 0 };
+	auto_image struct image *img = NULL, *other = NULL;
+	int rc = image_find(rt, name, &img, err);
+
+	if (rc >= 0)
+		rc = image_platform_parse(platform, &want, err);
+	if (rc >= 0)
+		rc = other_platform(rt, name, img, &want, &other, err);
+	image_platform_free(&want);
+	if (rc < 0)
+		return rc;
+	*ret = rc ? take(other) : take(img);
+	return 0;
+}
