@@ -296,7 +296,8 @@ int context_files(struct context *c, struct context_file **ret, size_t *ret_n, s
 		rc = walk(c, fd, &path, 0, err);
 		if (rc < 0)
 			return err_ctx(err, "build context %s", c->name);
-		qsort(c->files, c->n, sizeof(*c->files), context_compare);
+		if (c->n)
+			qsort(c->files, c->n, sizeof(*c->files), context_compare);
 		if (c->ignore && ignore_has_negation(c->ignore))
 			add_parents(c);
 		c->walked = true;
