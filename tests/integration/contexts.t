@@ -14,7 +14,7 @@ printf 'FROM busybox\nCOPY . /c/\n' >c/Dockerfile
 printf 'FROM busybox\nCOPY sub/b /other\n' >c/sub/Other
 printf 'FROM busybox\nRUN false\n' >c/sub/Fail
 
-build() { shale build --progress plain --network none "$@"; }
+build() { timeout 60 "$SHALE" build --progress plain --network none "$@"; }
 stdin() { f=$1; shift; build "$@" <"$f"; }
 run() { shale run --rm --network none "$@"; }
 tree() { run "$1" sh -c "cd $2 && find . -mindepth 1 | sort | tr '\n' ' '"; }
@@ -272,7 +272,6 @@ entry 2 "$T/canary/file" 0
 code 1 "T28: a Dockerfile that is a symlink to the host" stdin evil.tar -
 hasnt "T28: is not read" safe
 entry 6 "" 0
-code 1 "T28: a fifo" timeout 10 "$SHALE" build - <evil.tar
 code 1 "T28: a fifo" stdin evil.tar -
 has "T28: is no Dockerfile" "no regular file"
 entry 3 "" 0
