@@ -143,8 +143,6 @@ struct container_started {
 int container_stop(struct container *c, int timeout_ms, struct err *err);
 /* -EBUSY: not running (as Docker's conflict). */
 int container_kill(struct container *c, int sig, struct err *err);
-/* "TERM", "SIGTERM", "15", "RTMIN+1": the number or -EINVAL. */
-int container_signal_find(const char *name);
 /* Until it is not running; its status. */
 int container_wait(struct container *c, int *ret_exit, struct err *err);
 /* -EBUSY while it runs, unless force. The disk is freed after the return. */

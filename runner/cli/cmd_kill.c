@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <signal.h>
 
+#include <shale/base/proc.h>
 #include <shale/container.h>
 
 #include "priv.h"
@@ -33,7 +34,7 @@ static int kill_one(struct cli *c, int sig, const char *name, struct err *err)
 static int kill_main(struct cli *c, void *args, int argc, char **argv)
 {
 	const struct kill_args *a = args;
-	int sig = a->signal ? container_signal_find(a->signal) : SIGKILL, code = 0;
+	int sig = a->signal ? proc_signal_find(a->signal) : SIGKILL, code = 0;
 	struct err err = { 0 };
 
 	if (sig < 0) {

@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The small languages of options: volumes, tmpfs, limits, hosts, security, signals. */
+/* The small languages of options: volumes, tmpfs, limits, hosts, security. */
 #include <shale/container.h>
 
 #include <arpa/inet.h>
 #include <errno.h>
-#include <signal.h>
 #include <string.h>
 #include <sys/resource.h>
 
@@ -185,52 +184,4 @@ int container_security_parse(const struct strv *opts, struct container_security 
 	}
 	*ret = s;
 	return 0;
-}
-
-static int signal_number(const char *name)
-{
-	static const struct {
-		const char *name;
-		int sig;
-	} old[] = { { "IOT", SIGABRT }, { "CLD", SIGCHLD }, { "POLL", SIGIO } };
-
-	for (int s = 1; s < SIGSYS + 1; s++)
-		if (str_eq(sigabbrev_np(s), name))
-			return s;
-	for (size_t i = 0; i < ARRAY_LEN(old); i++)
-		if (str_eq(old[i].name, name))
-			return old[i].sig;
-	return -EINVAL;
-}
-
-/* The real-time signals as the kernel counts them: 34 and 64, whatever libc keeps for itself. */
-static int realtime_number(const char *name)
-{
-	bool from_max = str_starts(name, "RTMAX");
-	uint64_t n = 0;
-
-	if (!from_max && !str_starts(name, "RTMIN"))
-		return -EINVAL;
-	name += 5;
-	if (*name && (*name != (from_max ? '-' : '+') || str_to_u64(name + 1, 10, 30, &n) < 0))
-		return -EINVAL;
-	return from_max ? 64 - (int)n : 34 + (int)n;
-}
-
-int container_signal_find(const char *name)
-{
-	auto_free char *upper = mem_str(name);
-	const char *s = upper;
-	uint64_t n;
-	int rc;
-
-	if (str_to_u64(name, 10, 64, &n) == 0)
-		return n ? (int)n : -EINVAL;
-	for (char *p = upper; *p; p++)
-		if (*p >= 'a' && *p <= 'z')
-			*p = (char)(*p - 'a' + 'A');
-	if (str_starts(s, "SIG"))
-		s += 3;
-	rc = signal_number(s);
-	return rc > 0 ? rc : realtime_number(s);
 }

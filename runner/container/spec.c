@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include <shale/base/json.h>
+#include <shale/base/proc.h>
 
 #include "priv.h"
 
@@ -191,7 +192,7 @@ int container_spec_check(const struct container_spec *s, struct err *err)
 			       s->network);
 	if (s->workdir && s->workdir[0] != '/')
 		return err_set(err, EINVAL, "working directory '%s' is not absolute", s->workdir);
-	if (s->stop_signal && container_signal_find(s->stop_signal) < 0)
+	if (s->stop_signal && proc_signal_find(s->stop_signal) < 0)
 		return err_set(err, EINVAL, "invalid signal: %s", s->stop_signal);
 	if (s->memory_bytes && s->memory_bytes < 6 << 20)
 		return err_set(err, EINVAL, "the memory limit must be 6MB at least");

@@ -171,7 +171,7 @@ int container_kill_wait(struct container *c, struct err *err)
 int container_stop(struct container *c, int timeout_ms, struct err *err)
 {
 	const struct container_spec *s = &c->spec;
-	int sig = s->stop_signal ? container_signal_find(s->stop_signal) : SIGTERM;
+	int sig = s->stop_signal ? proc_signal_find(s->stop_signal) : SIGTERM;
 	int rc = container_pid_wait(c, err);
 
 	if (rc < 0)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* proc: processes by pidfd and start time, the boot id, helper programs. */
+/* proc: processes by pidfd and start time, the boot id, signals, helper programs. */
 #ifndef SHALE_BASE_PROC_H
 #define SHALE_BASE_PROC_H
 
@@ -23,6 +23,9 @@ const char *proc_boot_id(void);
 int proc_wait(pid_t pid, int *ret_code, struct err *err);
 /* Shell-style code from a wait status. */
 int proc_exit_code(int wait_status);
+
+/* "TERM", "SIGTERM", "15", "RTMIN+1": the number or -EINVAL. */
+int proc_signal_find(const char *name);
 
 /*
  * fork + exec of one of shale's own programs, all fds but 0, 1, 2 closed at exec. detach: a new

@@ -16,6 +16,7 @@
 #include <shale/base/fd.h>
 #include <shale/base/fs.h>
 #include <shale/base/json.h>
+#include <shale/base/proc.h>
 #include <shale/image.h>
 
 #include "../../../runner/container/priv.h"
@@ -213,7 +214,7 @@ static void test_signals(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_LEN(v); i++)
-		assert_int_equal(container_signal_find(v[i].name), v[i].sig);
+		assert_int_equal(proc_signal_find(v[i].name), v[i].sig);
 }
 
 static void fill_spec(struct container_spec *s)
