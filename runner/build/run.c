@@ -53,7 +53,7 @@ static void shell_text(struct run *r, const struct df_inst *i, struct str *text)
 	}
 	str_add(text, line);
 	for (size_t n = 0; n < i->n_heredocs; n++)
-		str_addf(text, "%s%s%s", n ? "" : "\n", i->heredocs[n].body, i->heredocs[n].name);
+		str_addf(text, "\n%s%s", i->heredocs[n].body, i->heredocs[n].name);
 }
 
 static void make_argv(struct run *r, const struct image_config *c, const struct df_inst *i)
@@ -243,20 +243,29 @@ static void add_secret_env(const struct run *r, struct strv *env)
 	}
 }
 
+static const char default_name[] = "buildkitsandbox";
+
+static const char *host_name(const struct run *r)
+{
+	const char *name = strv_env_get(&r->b->build_args, "BUILDKIT_SANDBOX_HOSTNAME");
+
+	return name && *name ? name : default_name;
+}
+
 static int work_in(int root_fd, int64_t snapshot, struct run *r, struct err *err)
 {
 	auto_strv struct strv env = { 0 };
 	struct sandbox_user user = { 0 };
 	struct run_stubs stubs = { 0 };
 	struct sandbox_spec spec = { .root_fd = root_fd,
-				     .hostname = "buildkitsandbox",
+				     .hostname = host_name(r),
 				     .stdio = { -1, -1, -1 } };
 	auto_fd int out = -1, in = -1;
 	int fds[2],
 		rc = sandbox_user_find(root_fd, r->config->user ? r->config->user : "", &user, err);
 
 	if (rc < 0)
-		return err_ctx(err, "USER %s", r->config->user);
+		return err_ctx(err, "USER %s", r->config->user ? r->config->user : "0");
 	if (pipe2(fds, O_CLOEXEC) < 0)
 		return err_sys(err, "pipe");
 	out = fds[0];
@@ -335,6 +344,8 @@ static int run_key(struct run *r, struct key *key, bool by_content, bool *ret_di
 	key_add(key, "user", r->config->user);
 	key_add(key, "workdir", r->config->workdir);
 	key_add(key, "network", r->net_name);
+	if (strcmp(host_name(r), default_name) != 0)
+		key_add(key, "hostname", host_name(r));
 	key_addv(key, "volumes", &r->b->o->volumes);
 	if (mounts.n)
 		key_addv(key, "mounts", &mounts);

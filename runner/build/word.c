@@ -133,8 +133,8 @@ const char *words_flags(const char *s, struct strv *ret)
 	}
 }
 
-/* The name without its quotes; *ret_quoted when there were any. NULL: an open quote, so no heredoc.
- */
+/* The name without its quotes; *ret_quoted when there were any. NULL: an open quote or a
+ * second word, so no heredoc. */
 static char *heredoc_name(const char *s, bool *ret_quoted)
 {
 	auto_str struct str name = { 0 };
@@ -150,6 +150,8 @@ static char *heredoc_name(const char *s, bool *ret_quoted)
 		} else if (*s == '\\' && quote != '\'' && s[1]) {
 			str_addc(&name, *++s);
 			*ret_quoted = true;
+		} else if (!quote && words_is_blank(*s)) {
+			return NULL; /* more than one word */
 		} else {
 			str_addc(&name, *s);
 		}
