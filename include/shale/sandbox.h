@@ -85,8 +85,10 @@ struct sandbox_spec {
 		*cap_drop; /* "NET_ADMIN", "CAP_NET_ADMIN", "ALL"; may be NULL */
 	bool no_new_privs;
 	bool seccomp_unconfined;
-	bool privileged; /* all caps, all devices, no masks, no seccomp */
-	bool init;       /* pid 1 is a reaper that forwards signals, the program is its child */
+	bool tell_denied; /* what the filter refuses is remembered: sandbox_denied. Programs inside
+			     cannot have a listener of their own */
+	bool privileged;  /* all caps, all devices, no masks, no seccomp */
+	bool init;        /* pid 1 is a reaper that forwards signals, the program is its child */
 	const struct sandbox_limit *limits;
 	size_t n_limits;
 	struct sandbox_cgroup cgroup;
@@ -138,6 +140,9 @@ int sandbox_signal(struct sandbox *sb, int sig, struct err *err);
 /* Kills everything inside, by cgroup where there is one, else by pid 1 of the pid namespace, and
  * waits. */
 int sandbox_kill(struct sandbox *sb, struct err *err);
+/* Names of the system calls that were refused to it by the filter, once each and at most 8, when it
+ * has ended. */
+void sandbox_denied(struct sandbox *sb, struct strv *ret);
 /* Removes the cgroup (if any) and frees; kills first when it still runs. NULL is fine. */
 void sandbox_free(struct sandbox *sb);
 void sandbox_cleanup(struct sandbox **sb);

@@ -181,6 +181,23 @@ static int explain_exec(const struct run *r, int rc, struct err *err)
 			p.text, p.arch);
 }
 
+/* A program says "Operation not permitted" and seldom of what. */
+static int tell_denied(struct sandbox *sb, struct err *err)
+{
+	auto_strv struct strv names = { 0 };
+	auto_str struct str text = { 0 };
+
+	sandbox_denied(sb, &names);
+	for (size_t i = 0; i < names.n; i++)
+		str_addf(&text, "%s%s", i ? ", " : "", names.v[i]);
+	if (!names.n)
+		return -err->code;
+	return err_hint(err,
+			"refused by seccomp: %s; RUN --security=insecure with --allow "
+			"security.insecure would let it",
+			text.s);
+}
+
 static int run_box(struct run *r, const struct sandbox_spec *spec, int out_fd, int *pipe_in,
 		   struct err *err)
 {
@@ -222,7 +239,7 @@ static int run_box(struct run *r, const struct sandbox_spec *spec, int out_fd, i
 		err_set(err, ECHILD, "ended with exit code %d", WEXITSTATUS(status));
 	if (r->b->o->memory_bytes && proc_exit_code(status) == KILLED_CODE)
 		err_hint(err, "--memory is %llu bytes", (unsigned long long)r->b->o->memory_bytes);
-	return -ECHILD;
+	return tell_denied(sb, err);
 }
 
 static void set_home(struct run *r, const struct sandbox_user *u)
@@ -284,6 +301,7 @@ static int work_in(int root_fd, int64_t snapshot, struct run *r, struct err *err
 	spec.n_mounts = r->n_mounts;
 	spec.stdio[1] = spec.stdio[2] = in;
 	spec.cache_dir = r->cache_dir;
+	spec.tell_denied = true;
 	run_rights_spec(r, &spec);
 	rc = run_stubs_make(&stubs, r, snapshot, root_fd, err);
 	if (rc >= 0)

@@ -77,9 +77,9 @@ static int bind_console(struct sandbox_ctx *ctx, int slave)
 	return 0;
 }
 
-static int send_master(int sock, int master)
+static int send_fd(int sock, enum sandbox_msg_kind kind, int fd)
 {
-	struct sandbox_msg m = { .kind = SANDBOX_MSG_READY };
+	struct sandbox_msg m = { .kind = kind };
 	struct iovec iov = { &m, sizeof(m) };
 	union {
 		char bytes[CMSG_SPACE(sizeof(int))];
@@ -94,7 +94,7 @@ static int send_master(int sock, int master)
 	c->cmsg_level = SOL_SOCKET;
 	c->cmsg_type = SCM_RIGHTS;
 	c->cmsg_len = CMSG_LEN(sizeof(int));
-	memcpy(CMSG_DATA(c), &master, sizeof(master));
+	memcpy(CMSG_DATA(c), &fd, sizeof(fd));
 	return sendmsg(sock, &h, MSG_NOSIGNAL) < 0 ? -errno : 0;
 }
 
@@ -119,7 +119,7 @@ int sandbox_in_terminal(struct sandbox_ctx *ctx, const struct sandbox_step *s)
 	for (int i = 0; i < 3; i++)
 		if (dup2(slave, i) < 0)
 			return -errno;
-	return send_master(ctx->sock, master);
+	return send_fd(ctx->sock, SANDBOX_MSG_READY, master);
 }
 
 /* A pipe belongs to who uses it, so that the program can open /dev/stdout anew. Files and terminals
@@ -197,9 +197,17 @@ int sandbox_in_groups(struct sandbox_ctx *ctx, const struct sandbox_step *s)
 int sandbox_in_seccomp(struct sandbox_ctx *ctx, const struct sandbox_step *s)
 {
 	struct sock_fprog prog = { (unsigned short)ctx->plan->n_filter, ctx->plan->filter };
+	unsigned flags = ctx->plan->spec.tell_denied ? SECCOMP_FILTER_FLAG_NEW_LISTENER : 0;
+	auto_fd int listener = -1;
+	int rc = sys_seccomp(SECCOMP_SET_MODE_FILTER, flags, &prog);
 
 	(void)s;
-	return sys_seccomp(SECCOMP_SET_MODE_FILTER, 0, &prog) < 0 ? -errno : 0;
+	if (rc < 0)
+		return -errno;
+	if (!flags)
+		return 0;
+	listener = rc;
+	return send_fd(ctx->sock, SANDBOX_MSG_LISTENER, listener);
 }
 
 int sandbox_in_user(struct sandbox_ctx *ctx, const struct sandbox_step *s)

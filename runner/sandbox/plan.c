@@ -278,6 +278,8 @@ int sandbox_plan(const struct sandbox_spec *spec, struct sandbox_plan **ret, str
 		rc = sandbox_caps_find(spec, &p->caps, err);
 	if (rc == 0 && !spec->seccomp_unconfined && !spec->privileged)
 		rc = sandbox_filter_make(p->caps, spec->cache_dir, &p->filter, &p->n_filter, err);
+	if (rc >= 0 && spec->tell_denied)
+		sandbox_filter_listen(p->filter, p->n_filter);
 	if (rc < 0)
 		return rc;
 	make_stub_argv(p);

@@ -123,8 +123,9 @@ struct sandbox_ctx {
 enum sandbox_msg_kind {
 	SANDBOX_MSG_READY =
 		1, /* all steps done, holding; carries the pty's master when there is a terminal */
-	SANDBOX_MSG_FAILED,  /* a step failed */
-	SANDBOX_MSG_NO_EXEC, /* from the stub: the program could not be executed */
+	SANDBOX_MSG_LISTENER, /* carries the filter's listener */
+	SANDBOX_MSG_FAILED,   /* a step failed */
+	SANDBOX_MSG_NO_EXEC,  /* from the stub: the program could not be executed */
 };
 struct sandbox_msg {
 	uint32_t kind;
@@ -161,6 +162,13 @@ struct sandbox_new_call {
 extern const struct sandbox_new_call sandbox_new_calls[];
 extern const size_t sandbox_n_new_calls;
 enum { SANDBOX_RULES_REVISION = 1, SANDBOX_NEW_FIRST = 451 };
+
+/* listener.c */
+struct sandbox_listener;
+void sandbox_filter_listen(struct sock_filter *f, size_t n); /* EPERM becomes a question */
+int sandbox_listener_new(int fd, struct sandbox_listener **ret, struct err *err); /* takes fd */
+void sandbox_listener_free(struct sandbox_listener *l);
+void sandbox_listener_names(struct sandbox_listener *l, struct strv *ret); /* and ends it */
 
 /* exec.c */
 int sandbox_stub_open(struct err *err);
@@ -237,6 +245,7 @@ struct sandbox {
 	bool released, ended;
 	int status;
 	char *cgroup_name;
+	struct sandbox_listener *listener;
 	struct strv step_texts; /* for messages: the plan may be gone */
 	char *program;
 };

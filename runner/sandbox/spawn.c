@@ -184,8 +184,8 @@ static int msg_error(const struct sandbox *sb, const struct sandbox_msg *m, stru
 	return err_set(err, EPROTO, "sandbox: odd message from the child");
 }
 
-/* One message: 1 and *ret, or 0 at the end of the socket. Takes the fd that comes with it. */
-static int receive(struct sandbox *sb, struct sandbox_msg *ret, struct err *err)
+/* One message: 1 and *ret, or 0 at the end of the socket. *ret_fd: what comes with it, or -1. */
+static int receive(struct sandbox *sb, struct sandbox_msg *ret, int *ret_fd, struct err *err)
 {
 	struct iovec iov = { ret, sizeof(*ret) };
 	union {
@@ -199,6 +199,7 @@ static int receive(struct sandbox *sb, struct sandbox_msg *ret, struct err *err)
 	struct cmsghdr *c;
 	ssize_t n;
 
+	*ret_fd = -1;
 	/* ECONNRESET: the child went without reading our go. It is told once, before the messages
 	 * that are there. */
 	do {
@@ -209,8 +210,8 @@ static int receive(struct sandbox *sb, struct sandbox_msg *ret, struct err *err)
 	if (n <= 0)
 		return 0;
 	c = CMSG_FIRSTHDR(&h);
-	if (c && c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS && sb->terminal_fd < 0)
-		memcpy(&sb->terminal_fd, CMSG_DATA(c), sizeof(int));
+	if (c && c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS)
+		memcpy(ret_fd, CMSG_DATA(c), sizeof(int));
 	return n == sizeof(*ret) ? 1 : err_set(err, EPROTO, "sandbox: message of %zd bytes", n);
 }
 
@@ -229,7 +230,7 @@ static int died_early(struct sandbox *sb, struct err *err)
 static int wait_terminal(struct sandbox *sb, struct err *err)
 {
 	struct sandbox_msg m;
-	int rc = receive(sb, &m, err);
+	int rc = receive(sb, &m, &sb->terminal_fd, err);
 
 	if (rc == 0)
 		return died_early(sb, err);
@@ -305,6 +306,7 @@ int sandbox_spawn(const struct sandbox_plan *p, struct sandbox **ret, struct err
 
 int sandbox_release(struct sandbox *sb, struct err *err)
 {
+	auto_fd int fd = -1;
 	struct sandbox_msg m;
 	int rc, status;
 
@@ -313,7 +315,12 @@ int sandbox_release(struct sandbox *sb, struct err *err)
 	/* When the child has failed already its message is there to be read. */
 	if (send(sb->sock, "g", 1, MSG_NOSIGNAL) < 0 && errno != EPIPE && errno != ECONNRESET)
 		return err_sys(err, "sandbox: release");
-	rc = receive(sb, &m, err);
+	rc = receive(sb, &m, &fd, err);
+	if (rc > 0 && m.kind == SANDBOX_MSG_LISTENER) {
+		rc = sandbox_listener_new(fd_take(&fd), &sb->listener, err);
+		if (rc >= 0)
+			rc = receive(sb, &m, &fd, err);
+	}
 	if (rc == 0) {
 		/* The exec closed it. A child that was killed in its setup looks the same; its
 		 * status tells. */
@@ -401,6 +408,12 @@ int sandbox_kill(struct sandbox *sb, struct err *err)
 	return sandbox_wait(sb, -1, &status, err) < 0 ? -err->code : 0;
 }
 
+void sandbox_denied(struct sandbox *sb, struct strv *ret)
+{
+	if (sb->listener)
+		sandbox_listener_names(sb->listener, ret);
+}
+
 void sandbox_free(struct sandbox *sb)
 {
 	struct err ignored;
@@ -414,6 +427,7 @@ void sandbox_free(struct sandbox *sb)
 	fd_close(&sb->sock);
 	fd_close(&sb->pidfd);
 	fd_close(&sb->terminal_fd);
+	sandbox_listener_free(sb->listener);
 	strv_free(&sb->step_texts);
 	free(sb->cgroup_name);
 	free(sb->program);

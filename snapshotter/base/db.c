@@ -320,7 +320,9 @@ int db_sync(struct db *db, struct err *err)
 
 	if (log)
 		rc = log->pMethods->xSync(log, SQLITE_SYNC_NORMAL | SQLITE_SYNC_DATAONLY);
-	return rc == SQLITE_OK ? 0 : db_err(db, rc, "sync", err);
+	/* Not a statement's: the handle knows nothing of it. */
+	return rc == SQLITE_OK ? 0
+			       : err_set(err, EIO, "database: sync: %s", sqlite3_errstr(rc));
 }
 
 void db_close(struct db *db)

@@ -90,5 +90,13 @@ ok "gc" env SHALE_CONF="$T/conf" "$SHALE" gc
 is "keeps as many as it is told" 2 "$(shale ps -aq | wc -l)"
 ok "removing a record" shale builds rm @last
 is "takes its container along" 1 "$(shale ps -aq | wc -l)"
+# A call that seccomp refused is named.
+mkdir -p "$T/denied"
+printf 'FROM busybox\nRUN unshare -m true || umount /tmp || exit 7\n' >"$T/denied/Dockerfile"
+code 1 "a RUN that may not do what it does" shale build --network none "$T/denied"
+has "learns what it was" "refused by seccomp: unshare, umount2; RUN --security=insecure"
+printf 'FROM busybox\nRUN cat /none\n' >"$T/denied/Dockerfile"
+code 1 "one that fails for another reason" shale build --network none "$T/denied"
+hasnt "does not" "seccomp"
 no_leaks
 done_testing

@@ -486,7 +486,8 @@ int inside_main(int argc, char **argv)
 }
 
 /* The host's root, read-only, is the root: so this program and its libraries are inside. */
-static void run_matrix(const char *mode, bool no_new_privs, const struct strv *cap_add)
+static void run_matrix(const char *mode, bool no_new_privs, bool tell_denied,
+		       const struct strv *cap_add)
 {
 	char self[PATH_MAX] = { 0 };
 	char *argv[] = { self, (char *)(uintptr_t)mode, NULL };
@@ -501,6 +502,7 @@ static void run_matrix(const char *mode, bool no_new_privs, const struct strv *c
 	s.root_fd = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
 	s.read_only = true;
 	s.no_new_privs = no_new_privs;
+	s.tell_denied = tell_denied;
 	s.cap_add = cap_add;
 	rc = box_run(&b, &s, &out);
 	close(s.root_fd);
@@ -514,10 +516,44 @@ static void test_syscalls(void **state)
 	auto_strv struct strv admin = { 0 };
 
 	(void)state;
-	run_matrix("default", false, NULL);
-	run_matrix("default", true, NULL);
+	run_matrix("default", false, false, NULL);
+	run_matrix("default", true, false, NULL);
+	run_matrix("default", false, true, NULL);
+	run_matrix("default", true, true, NULL);
 	strv_add(&admin, "SYS_ADMIN");
-	run_matrix("admin", false, &admin);
+	run_matrix("admin", false, false, &admin);
+}
+
+/* Each once, in the order in which they came, from any process inside; and the answer is the
+ * filter's. */
+static void test_denied(void **state)
+{
+	auto_strv struct strv names = { 0 };
+	struct sandbox_spec s;
+	struct sandbox *sb;
+	struct box b;
+	int status = 0;
+
+	(void)state;
+	box_make(&b);
+	s = box_spec(
+		&b,
+		SH("unshare -m true & wait; unshare -m true; umount /tmp; true & wait; exit 3"));
+	s.tell_denied = true;
+	sb = start(&b, &s);
+	assert_int_equal(sandbox_wait(sb, 20000, &status, &b.err), 1);
+	assert_int_equal(proc_exit_code(status), 3);
+	sandbox_denied(sb, &names);
+	assert_int_equal(names.n, 2);
+	assert_string_equal(names.v[0], "unshare");
+	assert_string_equal(names.v[1], "umount2");
+	sandbox_free(sb);
+	/* One that is killed while a thread of ours waits for it */
+	s.argv = SH("while :; do umount /tmp; done 2>/dev/null");
+	sb = start(&b, &s);
+	assert_int_equal(sandbox_wait(sb, 50, &status, &b.err), 0);
+	sandbox_free(sb);
+	box_free(&b);
 }
 
 /* A cached filter that was damaged is made anew, and one of another length is refused. */
@@ -571,6 +607,7 @@ int test_process(void)
 		cmocka_unit_test(test_join),
 		cmocka_unit_test(test_join_terminal),
 		cmocka_unit_test(test_syscalls),
+		cmocka_unit_test(test_denied),
 		cmocka_unit_test(test_filter_cache),
 	};
 
