@@ -7,6 +7,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -148,14 +149,52 @@ static int enter_own_tmp(int dir_fd)
 	return chdir("/tmp");
 }
 
+/*
+ * git starts helpers, which would go on when we are killed: in a pid namespace they end with its
+ * first process. The one in between waits for that and ends with us. *ret_fd, in git's process: at
+ * its end when the one in between is gone.
+ */
+static void enter_own_pids(pid_t parent, int *ret_fd)
+{
+	int alive[2], code = 126;
+	struct err ignored;
+	pid_t pid;
+
+	prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
+	if (getppid() != parent || pipe2(alive, O_CLOEXEC) < 0 || unshare(CLONE_NEWPID) < 0)
+		_exit(126);
+	pid = fork();
+	if (pid < 0)
+		_exit(126);
+	if (pid == 0) {
+		close(alive[1]);
+		*ret_fd = alive[0];
+		return;
+	}
+	/* git's output ends when git does. */
+	dup2(alive[1], 0);
+	sys_close_range(1, ~0u, 0);
+	proc_wait(pid, &code, &ignored);
+	_exit(code);
+}
+
+static bool is_closed(int fd)
+{
+	struct pollfd p = { fd, POLLIN, 0 };
+
+	return poll(&p, 1, 0) != 0;
+}
+
 static void become_git(const struct git *g, char *const argv[], char *const env[], int out,
 		       int said, pid_t parent)
 {
 	static const char *const places[] = { "/usr/local/bin/git", "/usr/bin/git", "/bin/git" };
 	int null = open("/dev/null", O_RDONLY | O_CLOEXEC);
 	sigset_t none;
+	int alive = -1;
 
 	setsid();
+	enter_own_pids(parent, &alive);
 	if (enter_own_tmp(g->dir_fd) < 0 || dup2(null, 0) < 0 || dup2(out, 1) < 0 ||
 	    dup2(said, 2) < 0)
 		_exit(126);
@@ -164,7 +203,7 @@ static void become_git(const struct git *g, char *const argv[], char *const env[
 	if (proc_become(NOBODY) < 0)
 		_exit(126);
 	prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
-	if (getppid() != parent)
+	if (is_closed(alive))
 		_exit(126);
 	for (int sig = 1; sig < NSIG; sig++)
 		signal(sig, SIG_DFL);

@@ -307,6 +307,7 @@ slow() { # slow CONTEXT: started in the background, waited for until it hangs
 	pid=$!
 	try "$1 hangs" test -e port.slow
 }
+nobody() { [ -z "$(grep -lsa "$url/[s]low" /proc/[0-9]*/cmdline)" ]; }
 for what in "$url/slow" "$url/slow.git"; do
 	slow "$what"
 	kill -INT $pid
@@ -317,6 +318,7 @@ for what in "$url/slow" "$url/slow.git"; do
 	slow "$what"
 	kill -9 $pid
 	wait $pid 2>/dev/null || true
+	try "after kill -9 nobody fetches it any more" nobody
 	ok "after kill -9" shale gc
 	is "gc leaves nothing" "" "$(mine)"
 done
