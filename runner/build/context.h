@@ -38,8 +38,12 @@ struct reader {
 };
 void reader_open(struct reader *r, const atomic_bool *stop);
 void reader_close(struct reader *r);
+struct context_seen {
+	struct digest content, xattrs;
+};
 int context_hash_one(const struct context *c, const struct context_file *f, struct reader *r,
-		     struct digest *ret, struct err *err);
+		     struct context_seen *ret, struct err *err);
+void context_file_seen(struct context_file *f, const struct context_seen *s);
 /* Regular, not known, and not in the index (which is opened): to be read. */
 bool context_is_unread(struct context *c, struct context_file *f);
 void context_ahead_end(struct context *c);         /* takes over what the thread has read */

@@ -19,7 +19,7 @@ enum { NICE = 10 };
 struct ahead {
 	const struct context *c;
 	struct context_file **todo;
-	struct digest *digests; /* of the first n_done */
+	struct context_seen *seen; /* of the first n_done */
 	size_t n, n_done;
 	atomic_bool stop;
 	pthread_t thread;
@@ -35,8 +35,8 @@ static void *read_main(void *arg)
 	reader_open(&r, &a->stop);
 	setpriority(PRIO_PROCESS, 0, NICE); /* this thread's */
 	for (; a->n_done < a->n && !atomic_load(&a->stop); a->n_done++)
-		if (context_hash_one(a->c, a->todo[a->n_done], &r, &a->digests[a->n_done],
-				     &ignored) < 0)
+		if (context_hash_one(a->c, a->todo[a->n_done], &r, &a->seen[a->n_done], &ignored) <
+		    0)
 			break; /* who wants it will say why */
 	return NULL;
 }
@@ -44,7 +44,7 @@ static void *read_main(void *arg)
 static void ahead_free(struct ahead *a)
 {
 	free(a->todo);
-	free(a->digests);
+	free(a->seen);
 	free(a);
 }
 
@@ -56,10 +56,8 @@ void context_ahead_end(struct context *c)
 		return;
 	atomic_store(&a->stop, true);
 	pthread_join(a->thread, NULL);
-	for (size_t i = 0; i < a->n_done; i++) {
-		a->todo[i]->digest = a->digests[i];
-		a->todo[i]->has_digest = true;
-	}
+	for (size_t i = 0; i < a->n_done; i++)
+		context_file_seen(a->todo[i], &a->seen[i]);
 	c->learned = c->learned || a->n_done;
 	ahead_free(a);
 }
@@ -122,7 +120,7 @@ static void begin(struct context *c, struct ahead *a)
 	int rc;
 
 	a->c = c;
-	a->digests = mem_array(a->n, sizeof(*a->digests));
+	a->seen = mem_array(a->n, sizeof(*a->seen));
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &old);
 	rc = pthread_create(&a->thread, NULL, read_main, a);

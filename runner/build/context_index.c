@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * context/<id>: path, inode, size, mtime, ctime -> SHA-256, one file for each context directory,
+ * context/<id>: path, inode, size, mtime, ctime -> SHA-256 of the content and of the extended
+ * attributes, whose change is one of ctime: one file for each context directory,
  * mapped when it is read. It is only a memory: a damaged, missing or stale one costs reading the
  * files again, nothing else.
  */
@@ -23,7 +24,7 @@
 
 enum { THREADS = 2, CHUNK = 128 << 10, INDEX_BYTES_MAX = 1 << 30, TICK_NS = 20000000 };
 
-static const char magic[8] = "shaleix1";
+static const char magic[8] = "shaleix2";
 
 struct head {
 	char magic[8];
@@ -35,7 +36,7 @@ struct entry {
 	uint64_t path; /* offset into the string table */
 	uint64_t ino, size;
 	int64_t mtime_ns, ctime_ns;
-	struct digest digest;
+	struct digest digest, xattrs;
 };
 
 static void index_name(const struct context *c, char buf[DIGEST_HEX_MAX])
@@ -125,6 +126,7 @@ static bool index_find(const struct context_index *ix, struct context_file *f)
 			if (f->mtime_ns >= ix->written_ns || f->ctime_ns >= ix->written_ns)
 				return false;
 			f->digest = e->digest;
+			f->xattrs = e->xattrs;
 			f->has_digest = true;
 			return true;
 		}
@@ -142,6 +144,43 @@ struct work {
 	struct err err; /* of the first that failed */
 };
 
+static int by_name(const void *a, const void *b)
+{
+	return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+/* In one order, whatever the file system's. */
+static int hash_xattrs(int fd, const char *path, struct hash *h, struct digest *ret,
+		       struct err *err)
+{
+	auto_free const char **kept = NULL;
+	auto_free char *names = NULL;
+	size_t len, n = 0;
+	int rc = fs_xattr_list(fd, &names, &len, err);
+
+	if (rc < 0 || !len)
+		return rc;
+	kept = mem_array(len, sizeof(*kept));
+	for (const char *at = names; at < names + len; at += strlen(at) + 1)
+		if (copy_keeps_xattr(at))
+			kept[n++] = at;
+	if (!n)
+		return 0;
+	qsort(kept, n, sizeof(*kept), by_name);
+	for (size_t i = 0; i < n; i++) {
+		auto_free char *value = NULL;
+		size_t size;
+
+		rc = fs_xattr_get(fd, kept[i], &value, &size, err);
+		if (rc < 0)
+			return err_ctx(err, "%s", path);
+		hash_field_str(h, kept[i]);
+		hash_field(h, value, size);
+	}
+	hash_end(h, ret);
+	return 0;
+}
+
 void reader_open(struct reader *r, const atomic_bool *stop)
 {
 	*r = (struct reader){ hash_new(), mem_alloc(CHUNK), stop };
@@ -154,7 +193,7 @@ void reader_close(struct reader *r)
 }
 
 int context_hash_one(const struct context *c, const struct context_file *f, struct reader *r,
-		     struct digest *ret, struct err *err)
+		     struct context_seen *ret, struct err *err)
 {
 	auto_fd int fd = path_open_beneath(c->fd, f->path,
 					   O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY, 0, err);
@@ -169,8 +208,16 @@ int context_hash_one(const struct context *c, const struct context_file *f, stru
 	}
 	if (n < 0)
 		return err_sys(err, "read %s", f->path);
-	hash_end(r->h, ret);
-	return 0;
+	hash_end(r->h, &ret->content);
+	ret->xattrs = (struct digest){ { 0 } };
+	return hash_xattrs(fd, f->path, r->h, &ret->xattrs, err);
+}
+
+void context_file_seen(struct context_file *f, const struct context_seen *s)
+{
+	f->digest = s->content;
+	f->xattrs = s->xattrs;
+	f->has_digest = true;
 }
 
 static void *hash_main(void *arg)
@@ -183,10 +230,11 @@ static void *hash_main(void *arg)
 	reader_open(&r, NULL);
 	while ((i = atomic_fetch_add(&w->next, 1)) < w->n && !atomic_load(&w->failed)) {
 		struct context_file *f = w->files[i];
-		int rc = context_hash_one(w->c, f, &r, &f->digest, &err);
+		struct context_seen seen;
 
-		f->has_digest = rc >= 0;
-		if (rc < 0 && !atomic_exchange(&w->failed, true))
+		if (context_hash_one(w->c, f, &r, &seen, &err) >= 0)
+			context_file_seen(f, &seen);
+		else if (!atomic_exchange(&w->failed, true))
 			w->err = err;
 	}
 	return NULL;
@@ -252,8 +300,8 @@ void context_index_write(struct context *c)
 		if (!S_ISREG(f->mode) ||
 		    (!f->has_digest && !(c->index.map && index_find(&c->index, f))))
 			continue;
-		e = (struct entry){ strings.len, f->ino,      f->size,
-				    f->mtime_ns, f->ctime_ns, f->digest };
+		e = (struct entry){ strings.len, f->ino,    f->size,  f->mtime_ns,
+				    f->ctime_ns, f->digest, f->xattrs };
 		str_addn(&entries, &e, sizeof(e));
 		str_addn(&strings, f->path, strlen(f->path) + 1);
 		h.n++;

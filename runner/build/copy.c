@@ -442,6 +442,8 @@ static void digest_file(const struct copy_item *item, struct hash *h, const stru
 	hash_field_str(h, f->link);
 	if (S_ISREG(f->mode))
 		hash_add(h, f->digest.b, DIGEST_LEN);
+	if (!digest_is_zero(&f->xattrs))
+		hash_add(h, f->xattrs.b, DIGEST_LEN);
 }
 
 /* The kept files of a directory, from one gap to the next. */

@@ -98,8 +98,14 @@ static void note_change(struct writer *w, int fd, const struct context_file *f)
 	w->j->changed = mem_str(f->path);
 }
 
-/* user.* and file capabilities go along, as buildkit does; ownership first, since chown clears
- * capabilities. */
+/* user.* and file capabilities go along, as with BuildKit. */
+bool copy_keeps_xattr(const char *name)
+{
+	return (str_starts(name, "user.") && !str_starts(name, "user.overlay.")) ||
+	       !strcmp(name, "security.capability");
+}
+
+/* Ownership first, since chown clears capabilities. */
 static int copy_xattrs(int from_fd, int to_fd, struct err *err)
 {
 	auto_free char *names = NULL;
@@ -110,8 +116,7 @@ static int copy_xattrs(int from_fd, int to_fd, struct err *err)
 		auto_free char *value = NULL;
 		size_t size;
 
-		if ((!str_starts(n, "user.") || str_starts(n, "user.overlay.")) &&
-		    strcmp(n, "security.capability") != 0)
+		if (!copy_keeps_xattr(n))
 			continue;
 		rc = fs_xattr_get(from_fd, n, &value, &size, err);
 		if (rc >= 0)

@@ -187,7 +187,8 @@ struct context_file {
 	int64_t mtime_ns, ctime_ns;
 	char *link; /* symlink target */
 	struct digest digest;
-	bool has_digest;
+	struct digest xattrs; /* of those that a copy keeps; zero: none */
+	bool has_digest;      /* both are known */
 };
 struct build;
 struct context;
@@ -276,6 +277,8 @@ int sources_write(struct snap *snap, const struct copy_job *j, int64_t snapshot,
 int copy_canonical(int root_fd, const char *path, char **ret, struct err *err);
 /* What a --link layer holds, once more. */
 int copy_layer(struct runtime *rt, int64_t snapshot, int dest_fd, struct err *err);
+/* Does a copy have this attribute of its source? */
+bool copy_keeps_xattr(const char *name);
 
 /* Step records. */
 struct step {

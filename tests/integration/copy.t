@@ -73,6 +73,22 @@ ok "heredocs" of 'FROM busybox\nARG V=val\nCOPY --chown=1:2 <<one <<"two" <<-thr
 is "several in one line" 'val $V tabs add' "$(run t cat /h/one /h/two /h/three /h/f | xargs)"
 is "their mode and owner" "644 1:2" "$(run t stat -c '%a %u:%g' /h/one)"
 
+# extended attributes are part of what is copied, and so of the key; an unchanged tree costs no read of them
+cached() { sed -n 's/.*cached \([0-9]* of [0-9]*\).*/\1/p' "$T/err"; }
+mkdir -p xa/d && echo x >xa/d/f && echo y >xa/g && setfattr -n user.a -v 1 xa/d/f
+ok "a file with an attribute" of 'FROM busybox\nCOPY xa /xa/\n'
+ok "again" of 'FROM busybox\nCOPY xa /xa/\n'
+is "is found" "1 of 2" "$(cached)"
+setfattr -n user.a -v 2 xa/d/f
+ok "another value" of 'FROM busybox\nCOPY xa /xa/\n'
+is "is not" "0 of 2" "$(cached)"
+setfattr -x user.a xa/d/f
+ok "without it" of 'FROM busybox\nCOPY xa /xa/\n'
+is "nor is that" "0 of 2" "$(cached)"
+setfattr -n trusted.a -v 1 xa/g
+ok "what is not copied" of 'FROM busybox\nCOPY xa /xa/\n'
+is "does not count" "1 of 2" "$(cached)"
+
 # names
 touch 'src/arr[0].txt' 'src/b c'
 ok "names with blanks and brackets" of 'FROM busybox\nCOPY src/arr[[]0].txt /n/\nCOPY ["src/b c", "/n/"]\n'
