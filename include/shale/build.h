@@ -240,9 +240,12 @@ struct build_opts {
 	struct strv tags;       /* as the user gave them */
 	struct strv build_args; /* "k=v"; "k" takes the environment's value */
 	struct strv labels;     /* "k=v" */
-	struct strv volumes;    /* "HOST:CTR[:ro|rw]"; read-only unless rw */
-	struct strv secrets;    /* "id=…,src=…", "id=…,env=…" */
-	struct strv ssh;        /* "default", "ID=SOCKET" */
+	/* What records are read from and left in besides the store: "REF", "type=local,dest=DIR,…".
+	 */
+	struct strv cache_from, cache_to;
+	struct strv volumes;               /* "HOST:CTR[:ro|rw]"; read-only unless rw */
+	struct strv secrets;               /* "id=…,src=…", "id=…,env=…" */
+	struct strv ssh;                   /* "default", "ID=SOCKET" */
 	const struct build_resume *resume; /* NULL: none */
 	struct strv allow; /* network.host, security.insecure, device, device=/dev/NAME */
 	/* What every RUN has besides. */

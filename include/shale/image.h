@@ -59,6 +59,7 @@ struct image_config {
 	char *user, *workdir, *stop_signal;
 	struct image_health health;
 	struct strv diff_ids; /* "sha256:…", bottom first */
+	char *cache; /* build records for --cache-from (JSON), or NULL. Never read from a config. */
 	struct image_history *history;
 	size_t n_history, cap_history;
 };
@@ -428,6 +429,62 @@ int image_pull_policy(const char *text, bool *ret_always, bool *ret_never, struc
 /* name as the user gave it; its manifest's digest comes back. */
 int image_push(struct runtime *rt, const char *normalized, const struct image_pull_opts *o,
 	       char ret_digest[DIGEST_STR_MAX], struct err *err);
+
+/*
+ * Depots: what build records and their layers are kept in outside of a store. An OCI layout in a
+ * directory, or a repository's tag; in either the records are one document, which is the config of
+ * a manifest of its own media type, and the layers are ordinary ones. What the document says is the
+ * build module's business (depot.h there). A depot is as foreign as any registry: digests are
+ * computed here, a layer that is fetched has the DiffID that was asked for or is refused.
+ */
+#define IMAGE_DEPOT_TYPE  "application/vnd.shale.cache.v1+json"
+#define IMAGE_DEPOT_FIELD "vnd.shale.cache.v1" /* of an image's config: inline */
+struct image_depot {
+	char *dir; /* a layout, */
+	char *tag; /* and which of its manifests; or */
+	char *ref; /* normalised */
+};
+struct image_depot_layer {
+	struct digest diff_id, blob;
+	uint64_t size_bytes; /* of the blob */
+	char *media_type;
+};
+struct image_depot_doc {
+	char *text; /* the document, or the config of an image */
+	size_t len;
+	bool is_image;
+	struct image_depot_layer *layers; /* as the manifest has them; without DiffIDs */
+	size_t n;
+	int lock_fd; /* the layers of a directory stay until this is closed; -1 */
+};
+void image_depot_free(struct image_depot *d);
+void image_depot_doc_free(struct image_depot_doc *d);
+/* -ENOENT: there is none. No layer is asked for. */
+int image_depot_read(struct runtime *rt, const struct image_depot *d,
+		     const struct image_pull_opts *o, struct image_depot_doc *ret, struct err *err);
+/* Layers upon each other and upon the snapshot below (0: none); those that the store has by now are
+ * not fetched. *ret_top is the last one's snapshot. The caller holds a lease. */
+struct image_depot_want {
+	int64_t below;
+	const struct image_depot_layer *const *layers;
+	size_t n;
+};
+int image_depot_fetch(struct runtime *rt, const struct image_depot *d,
+		      const struct image_depot_want *want, const struct image_pull_opts *o,
+		      int64_t *ret_top, struct err *err);
+/*
+ * text and the layers of n snapshots, which are hashed, in the form that o->pack asks for. A
+ * directory is made where it is missing, written by one at a time, and what none of its manifests
+ * names goes; readers see the old manifest or the new one. -EINTR.
+ */
+struct image_depot_new {
+	const char *text;
+	const int64_t *snapshots;
+	size_t n;
+};
+int image_depot_write(struct runtime *rt, const struct image_depot *d,
+		      const struct image_depot_new *what, const struct image_pull_opts *o,
+		      struct err *err);
 
 /*
  * Manifest lists, as docker manifest has them. Names are normalised. Members are images that are

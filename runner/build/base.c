@@ -21,19 +21,25 @@ static void on_transfer(const struct image_transfer_event *e, void *arg)
 	build_emit(arg, &out);
 }
 
+void build_transfer_opts(struct build *b, struct image_pull_opts *ret)
+{
+	*ret = (struct image_pull_opts){ .event = on_transfer,
+					 .arg = b,
+					 .interrupted = b->o->interrupted };
+	if (b->o->access)
+		ret->access = *b->o->access;
+}
+
 static int pull(struct build *b, const char *ref, const char *platform, struct image **ret,
 		struct err *err)
 {
-	struct image_pull_opts o = { .platform = platform,
-				     .event = on_transfer,
-				     .arg = b,
-				     .interrupted = b->o->interrupted };
+	struct image_pull_opts o = { 0 };
 	auto_free char *full = NULL;
 	char id[DIGEST_STR_MAX];
 	int rc = image_ref_normalize(ref, &full, err);
 
-	if (b->o->access)
-		o.access = *b->o->access;
+	build_transfer_opts(b, &o);
+	o.platform = platform;
 	/* A name that is here goes on meaning what it does. */
 	if (rc >= 0 && !plan_platform_is_host(platform))
 		o.untagged = image_is_named(b->rt, full);
@@ -76,7 +82,7 @@ int build_find_tree(struct build *b, struct stage_state *st, const char *name,
 		rc = stage_wait(b, (size_t)stage, err);
 		if (rc < 0)
 			return rc;
-		ret->snapshot = b->stages[stage].snapshot;
+		ret->stage = &b->stages[stage];
 		snprintf(ret->result, sizeof(ret->result), "%s", b->stages[stage].fs_parent);
 		return 0;
 	}

@@ -11,6 +11,7 @@
 #include <shale/base/proc.h>
 
 #include "check.h"
+#include "depot.h"
 #include "fiber.h"
 #include "mount.h"
 #include "priv.h"
@@ -132,8 +133,11 @@ static int finish(struct build *b, const struct strv *tags, struct build_result 
 		  struct err *err)
 {
 	struct stage_state *st = &b->stages[b->plan->target];
-	int rc = show_tree(b, st, err);
+	/* Who gets neither tree nor image has no use for layers that are elsewhere. */
+	int rc = b->o->no_image && !b->o->on_tree ? 0 : stage_whole(b, st, err);
 
+	if (rc >= 0)
+		rc = show_tree(b, st, err);
 	if (rc >= 0 && !b->o->no_image)
 		rc = build_reshape(b, st, err);
 	ret->steps = b->total;
@@ -143,6 +147,8 @@ static int finish(struct build *b, const struct strv *tags, struct build_result 
 	rc = workers_finish(b->workers, err);
 	if (rc >= 0)
 		rc = add_labels(b, st->config, err);
+	if (rc >= 0)
+		rc = depots_inline(b, st, err);
 	if (rc < 0)
 		return rc;
 	clamp_dates(b, st->config);
@@ -154,6 +160,7 @@ static void build_free(struct build *b)
 	record_close(b);
 	fibers_free(b->fibers);
 	workers_free(b->workers);
+	depots_free(b);
 	origin_close(&b->origin);
 	nameds_free(&b->contexts);
 	for (size_t i = 0; b->plan && i < b->plan->n; i++)
@@ -173,6 +180,7 @@ static void mark_image(struct build *b)
 	for (;;) {
 		/* What is squashed or folded afterwards is hashed as it is then. */
 		b->stages[i].is_image = !b->o->no_image && !b->o->squash && !b->o->fold;
+		b->stages[i].in_target = true;
 		if (b->plan->stages[i].base != PLAN_STAGE)
 			break;
 		i = b->plan->stages[i].base_stage;
@@ -216,9 +224,13 @@ static int run_plan(struct build *b, struct build_result *ret, struct err *err)
 	b->fibers = fibers_new();
 	rc = mark_no_cache(b, err);
 	if (rc >= 0)
+		rc = depots_open(b, err);
+	if (rc >= 0)
 		rc = stages_build(b, err);
 	if (rc >= 0)
 		rc = finish(b, &tags, ret, err);
+	if (rc >= 0)
+		rc = depots_write(b, err);
 	if (rc >= 0)
 		build_check_after(b);
 	return rc;
@@ -307,6 +319,8 @@ int build_run(struct runtime *rt, const struct build_opts *o, struct build_resul
 		rc = givens_secrets(&o->secrets, &b.secrets, err);
 	if (rc >= 0)
 		rc = givens_ssh(&o->ssh, &b.ssh, err);
+	if (rc >= 0)
+		rc = depots_parse(&b, err);
 	if (rc < 0)
 		return rc;
 	/* Snapshots that no row of an image names yet are safe from a prune beside us. */

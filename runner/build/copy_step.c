@@ -271,7 +271,7 @@ static int copy_by_content(struct step_run *r, struct copy_job *j, struct key *c
 }
 
 /* First by what the source is called, which costs nothing; then by what is in it. */
-static int copy_from_tree(struct step_run *r, struct copy_job *j, const struct build_tree *from,
+static int copy_from_tree(struct step_run *r, struct copy_job *j, struct build_tree *from,
 			  struct key *content_key, struct err *err)
 {
 	auto_snap_mount struct snap_mount m = SNAP_MOUNT_INIT;
@@ -282,11 +282,15 @@ static int copy_from_tree(struct step_run *r, struct copy_job *j, const struct b
 	copy_key(r->key, r, j, r->st->fs_parent, from->result, NULL);
 	rc = r->st->no_cache ? 0 : cache_find(r->b->rt, r->key, &found, err);
 	step_free(&found);
+	if (rc == 0)
+		rc = depots_find(r, r->key, true, err);
 	if (rc < 0)
 		return rc;
 	if (rc > 0)
 		return copy_run(r, j, err);
-	rc = snap_mount(r->b->rt->snap, from->snapshot, SNAP_RDONLY, &m, err);
+	rc = build_tree_whole(r->b, from, err);
+	if (rc >= 0)
+		rc = snap_mount(r->b->rt->snap, from->snapshot, SNAP_RDONLY, &m, err);
 	if (rc >= 0)
 		rc = context_open_tree(r->b->rt, m.root_fd, &tree, err);
 	if (rc < 0)

@@ -345,11 +345,17 @@ int record_log_name(struct build *b, char ret[RECORD_LOG_NAME], struct err *err)
 void record_end(struct build *b, const struct build_result *r, const struct err *failure);
 
 /* One build. */
+enum { STAGE_LAZY = -1 };
 struct stage_state {
 	struct build *b;
 	bool begun, built;
-	bool is_image; /* its layers are the image's */
-	bool no_cache; /* every step of it runs */
+	bool is_image;  /* its layers are the image's */
+	bool no_cache;  /* every step of it runs */
+	bool in_target; /* its layers would be the image's, if one was made */
+	/* depot.h: the last step with a layer in the trail, from 1; is its layer not here yet? Then
+	 * there is no snapshot (STAGE_LAZY) until somebody needs it. */
+	bool is_lazy;
+	size_t fs_step;
 	int64_t snapshot;
 	size_t depth; /* layers */
 	size_t step;  /* the running one's number */
@@ -442,6 +448,7 @@ struct build {
 	struct workers *workers;
 	struct stage_state *stages;
 	struct strv build_args;
+	struct depots *depots; /* NULL: neither --cache-from nor --cache-to */
 	struct record record;
 	size_t step, total, cached; /* step: the last number given */
 	struct fibers *fibers;
@@ -474,16 +481,33 @@ int build_wait(struct build *b, int fd, int timeout_ms);
  * image.
  * result: what its tree is called in keys. */
 struct build_tree {
-	int64_t snapshot;
+	struct stage_state *stage; /* or NULL: an image */
+	int64_t snapshot;          /* of a stage: after build_tree_whole */
 	char result[DIGEST_STR_MAX + 8];
 	struct context *context; /* a named context, read in place: nothing else is set */
 };
 int build_find_tree(struct build *b, struct stage_state *st, const char *name,
 		    struct build_tree *ret, struct err *err);
+/* Before the tree is mounted: layers that a step was found with, but that are not here, come. */
+int build_tree_whole(struct build *b, struct build_tree *t, struct err *err);
+int stage_whole(struct build *b, struct stage_state *st, struct err *err);
+/* The snapshot of this store that it rests on. */
+int64_t stage_rests_on(const struct build *b, const struct stage_state *st);
+/* Transfers for a step are its output. */
+void build_transfer_opts(struct build *b, struct image_pull_opts *ret);
 void stage_state_free(struct stage_state *s);
 void build_emit(struct build *b, struct build_event *e);
 bool build_is_interrupted(const struct build *b);
 uint64_t build_room(const struct build *b); /* free bytes of the store */
+
+/* A record of a depot, or the row that one has become (is_row). */
+struct depot_hit {
+	const struct depot_source *source;
+	const struct depot_record *record;
+	int64_t snapshot; /* with a layer: where it is here, or 0 */
+	struct key alias; /* what rows of such steps are found by besides; also of a miss */
+	bool has_alias, is_row;
+};
 
 /* The moments of a step that makes a layer: begin (or a hit), then the work on a mounted snapshot,
  * then end. */
@@ -501,7 +525,10 @@ struct step_run {
 	bool was_full;               /* the file system, when the work went wrong */
 	int64_t kept;                /* the snapshot of a program that failed, or 0 */
 	const struct copy_job *copy; /* COPY and ADD: resolved, with its digests */
+	struct depot_hit hit;
 };
+/* What --cache-from has for the key of a step with or without a layer: 1, or 0. */
+int depots_find(struct step_run *r, const struct key *k, bool has_layer, struct err *err);
 int run_step(struct build *b, struct stage_state *st, const struct df_inst *i, struct err *err);
 int copy_step(struct build *b, struct stage_state *st, const struct df_inst *i, struct err *err);
 int workdir_step(struct build *b, struct stage_state *st, const struct df_inst *i, struct err *err);

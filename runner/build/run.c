@@ -387,6 +387,8 @@ static int run_keys(struct run *r, struct step_run *s, struct key *content_key, 
 		return rc;
 	rc = cache_find(r->b->rt, s->key, &found, err);
 	step_free(&found);
+	if (rc == 0)
+		rc = depots_find(s, s->key, true, err);
 	if (rc == 0) {
 		rc = run_key(r, content_key, true, &differs, err);
 		s->content_key = content_key;

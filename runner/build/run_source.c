@@ -100,7 +100,9 @@ void run_sources_free(struct run *r)
 
 int source_tree_mount(struct run *r, struct run_source *s, struct snap_mount *ret, struct err *err)
 {
-	return snap_mount(r->b->rt->snap, s->tree.snapshot, SNAP_RDONLY, ret, err);
+	int rc = build_tree_whole(r->b, &s->tree, err);
+
+	return rc < 0 ? rc : snap_mount(r->b->rt->snap, s->tree.snapshot, SNAP_RDONLY, ret, err);
 }
 
 static int tree_digest(struct run *r, struct run_source *s, struct digest *ret, struct err *err)
@@ -240,7 +242,8 @@ void build_unmount(struct build *b)
 static int open_bind(struct run *r, struct run_source *s, struct err *err)
 {
 	const char *path = s->m.source && *s->m.source ? s->m.source : "/";
-	int rc = s->of_context ? context_tree(r, s, &s->tree.snapshot, err) : 0;
+	int rc = s->of_context ? context_tree(r, s, &s->tree.snapshot, err)
+			       : build_tree_whole(r->b, &s->tree, err);
 
 	if (rc >= 0)
 		rc = s->m.read_only ? source_tree_mount(r, s, &s->mount, err)

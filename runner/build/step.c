@@ -12,7 +12,7 @@
 #include <shale/base/undo.h>
 #include <shale/image.h>
 
-#include "priv.h"
+#include "depot.h"
 
 enum {
 	TOUCH_S = 3600,
@@ -74,7 +74,7 @@ static void stand_on(struct step_run *r, const struct step *s, bool has_layer)
 	if (!has_layer)
 		return;
 	snprintf(r->st->fs_parent, sizeof(r->st->fs_parent), "%s", s->id);
-	r->st->snapshot = s->snapshot;
+	r->st->snapshot = r->st->is_lazy ? STAGE_LAZY : s->snapshot;
 	r->st->depth++;
 }
 
@@ -106,6 +106,50 @@ static int take_content(struct step_run *r, const struct step *s, struct err *er
 	return rc < 0 ? rc : 1;
 }
 
+/* The record, unless it has to wait for the layer that it stands on. */
+static int keep(struct step_run *r, struct step *s, bool has_layer, bool is_lazy, struct err *err)
+{
+	int rc = 0;
+
+	if (is_lazy) {
+		trail_defer(r, s, has_layer);
+		return 0;
+	}
+	rc = cache_put(r->b->rt, r->key, r->st->parent, r->text, s, err);
+	if (rc >= 0 && r->hit.record)
+		rc = cache_alias(r->b->rt, &r->hit.alias, s->id, err);
+	if (rc >= 0)
+		trail_add(r, s, has_layer);
+	return rc;
+}
+
+/* One that --cache-from has. */
+static int use_depot(struct step_run *r, bool has_layer, struct err *err)
+{
+	auto_step struct step s = { .snapshot = r->st->snapshot, .used_s = r->b->wall_s };
+	const struct depot_hit *hit = &r->hit;
+	int rc;
+
+	proc_random_hex(s.id, STEP_ID_LEN);
+	s.created_s = hit->record->created_s < r->b->now_s ? hit->record->created_s : r->b->now_s;
+	if (s.created_s < 0)
+		s.created_s = 0;
+	if (has_layer) {
+		s.snapshot = hit->snapshot;
+		s.size_bytes = hit->source->doc.layers[hit->record->layer].size_bytes;
+	}
+	add_history(r, &s, has_layer);
+	s.config = image_config_text(r->st->config);
+	rc = keep(r, &s, has_layer, has_layer ? !hit->snapshot : r->st->is_lazy, err);
+	if (rc < 0)
+		return rc;
+	r->st->is_lazy = has_layer ? !hit->snapshot : r->st->is_lazy;
+	stand_on(r, &s, has_layer);
+	step_announce(r, &s, true, has_layer);
+	tell_depth(r);
+	return 1;
+}
+
 /* 1 when a record serves. */
 static int use_record(struct step_run *r, bool has_layer, struct err *err)
 {
@@ -121,8 +165,16 @@ static int use_record(struct step_run *r, bool has_layer, struct err *err)
 		if (rc > 0)
 			rc = take_content(r, &s, err);
 	}
+	if (rc == 0) {
+		rc = depots_find(r, r->key, has_layer, err);
+		if (rc > 0 && !r->hit.is_row)
+			return use_depot(r, has_layer, err);
+		if (rc > 0)
+			rc = cache_find(r->b->rt, &r->hit.alias, &s, err);
+	}
 	if (rc <= 0)
 		return rc;
+	r->st->is_lazy = r->st->is_lazy && !has_layer;
 	add_history(r, &s, has_layer);
 	config = image_config_text(r->st->config);
 	/* For the least recently used to go first; at most once an hour, as each is a write. */
@@ -131,6 +183,7 @@ static int use_record(struct step_run *r, bool has_layer, struct err *err)
 		if (rc < 0)
 			return rc;
 	}
+	trail_add(r, &s, has_layer);
 	stand_on(r, &s, has_layer);
 	step_announce(r, &s, true, has_layer);
 	tell_depth(r);
@@ -147,7 +200,7 @@ static int record(struct step_run *r, struct step *s, bool has_layer, struct err
 	add_history(r, s, has_layer);
 	s->config = image_config_text(r->st->config);
 	fault_point("build.step.committed");
-	rc = cache_put(r->b->rt, r->key, r->st->parent, r->text, s, err);
+	rc = keep(r, s, has_layer, r->st->is_lazy, err);
 	fault_point("build.step.recorded");
 	if (rc >= 0 && r->content_key && !s->tainted)
 		rc = cache_alias(r->b->rt, r->content_key, s->id, err);
@@ -331,7 +384,7 @@ static bool make_room(struct step_run *r)
 	struct err ignored = { 0 };
 
 	for (size_t i = 0; i < n; i++)
-		in_use[i] = r->b->stages[i].snapshot;
+		in_use[i] = stage_rests_on(r->b, &r->b->stages[i]);
 	in_use[n] = r->reads;
 	return image_make_room(r->b->rt, &o, &gone, &ignored) >= 0 && gone.freed_bytes > 0;
 }
@@ -350,6 +403,9 @@ int step_layer(struct step_run *r, step_work_fn *work, void *arg, struct err *er
 		rc = explain_step(r, err);
 	if (rc)
 		return rc < 0 ? rc : 0;
+	rc = stage_whole(r->b, r->st, err);
+	if (rc < 0)
+		return rc;
 	rc = step_is_resumed(r) ? attempt_resumed(r, &s, err) : attempt(r, work, arg, &s, err);
 	if (rc < 0 && rc != -EINTR && r->was_full && make_room(r)) {
 		err_clear(err);

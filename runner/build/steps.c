@@ -41,25 +41,46 @@ static int make_workdir(int root_fd, int64_t snapshot, void *arg, struct err *er
 }
 
 /* Is dir there in the stage's tree? */
-static int has_dir(struct build *b, const struct stage_state *st, const char *dir, struct err *err)
+static int has_dir(struct build *b, struct stage_state *st, const char *dir, struct err *err)
 {
 	auto_snap_mount struct snap_mount m = SNAP_MOUNT_INIT;
 	auto_fd int fd = -1;
-	int rc = snap_mount(b->rt->snap, st->snapshot, SNAP_RDONLY, &m, err);
+	int rc = stage_whole(b, st, err);
 
+	if (rc >= 0)
+		rc = snap_mount(b->rt->snap, st->snapshot, SNAP_RDONLY, &m, err);
 	if (rc < 0)
 		return rc;
 	fd = path_try_in(m.root_fd, dir, O_PATH, 0);
 	return fd >= 0;
 }
 
+/* A record of either kind says whether a directory was made; without one, the tree is asked. */
+static int makes_dir(struct step_run *r, const struct key *layer, const struct key *config,
+		     struct err *err)
+{
+	struct stage_state *st = r->st;
+	struct step found = { 0 };
+	int rc = st->no_cache ? 0 : cache_find(r->b->rt, layer, &found, err);
+
+	step_free(&found);
+	if (rc == 0)
+		rc = depots_find(r, layer, true, err);
+	if (rc)
+		return rc;
+	rc = depots_find(r, config, false, err);
+	if (rc)
+		return rc < 0 ? rc : 0;
+	rc = has_dir(r->b, st, st->config->workdir, err);
+	return rc < 0 ? rc : rc == 0;
+}
+
 int workdir_step(struct build *b, struct stage_state *st, const struct df_inst *i, struct err *err)
 {
-	auto_key struct key key = { 0 };
+	auto_key struct key key = { 0 }, config = { 0 };
 	auto_str struct str what = { 0 };
 	struct step_run r = { .b = b, .st = st, .inst = i, .key = &key };
 	const struct vars vars = { b->d->escape, scope_lookup, &st->scope };
-	struct step found = { 0 };
 	int rc = config_apply(st->config, i, &vars, &what, err);
 
 	if (rc < 0)
@@ -68,20 +89,15 @@ int workdir_step(struct build *b, struct stage_state *st, const struct df_inst *
 	key_begin(&key, b, "workdir", st->fs_parent);
 	key_add(&key, "dir", st->config->workdir);
 	key_end(&key);
+	key_begin(&config, b, "config", st->parent);
+	key_add(&config, "instruction", r.text);
+	key_end(&config);
 	step_begin(&r);
-	/* A record under this key means that a directory was made; without one, the tree is asked.
-	 */
-	rc = st->no_cache ? 0 : cache_find(b->rt, &key, &found, err);
-	step_free(&found);
-	if (rc == 0)
-		rc = has_dir(b, st, st->config->workdir, err) == 0;
+	rc = makes_dir(&r, &key, &config, err);
 	if (rc < 0)
 		return rc;
 	if (rc > 0)
 		return step_layer(&r, make_workdir, st->config->workdir, err);
-	key_free(&key);
-	key_begin(&key, b, "config", st->parent);
-	key_add(&key, "instruction", r.text);
-	key_end(&key);
+	r.key = &config;
 	return step_config(&r, err);
 }

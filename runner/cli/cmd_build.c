@@ -25,7 +25,8 @@
 
 struct build_args {
 	struct strv platforms, tags, build_args, labels, volumes, secrets, ssh, allow, cap_add,
-		cap_drop, add_hosts, ulimits, outputs, annotations, no_cache_stages, contexts;
+		cap_drop, add_hosts, ulimits, outputs, annotations, no_cache_stages, contexts,
+		cache_from, cache_to;
 	uint64_t jobs, shm, memory;
 	const char *file, *target, *network, *iidfile, *progress, *pull, *call;
 	const char *on_error, *metadata, *timestamp, *max_layer, *scope;
@@ -68,6 +69,10 @@ static const struct opt build_opts[] = {
 	  "time of the image and of every file that is new in it" },
 	{ 0, "cache-scope", OPT_STR, AT(scope), "NAME",
 	  "use and leave step records and cache mounts of this name only" },
+	{ 0, "cache-from", OPT_STRV, AT(cache_from), "REF|type=...",
+	  "take steps from there: registry, local (repeatable)" },
+	{ 0, "cache-to", OPT_STRV, AT(cache_to), "REF|type=...",
+	  "leave steps there: registry, local, inline (repeatable)" },
 	{ 0, "twice", OPT_BOOL, AT(twice), NULL,
 	  "build again without the cache and name every file that differs" },
 	{ 0, "jobs", OPT_U64, AT(jobs), "N",
@@ -346,6 +351,12 @@ static int build_all(const struct build_args *a, struct deliver *d, const struct
 
 	if (a->twice && is_index)
 		return err_set(err, EINVAL, "--twice compares images, not indexes");
+	for (size_t i = 0; is_index && i < a->cache_to.n; i++)
+		if (!str_starts(a->cache_to.v[i], "type=inline"))
+			return err_set(err, EINVAL,
+				       "--cache-to %.100s: would be each platform's in turn; build "
+				       "them one by one, with a tag for each, or use type=inline",
+				       a->cache_to.v[i]);
 	if (is_index)
 		return platforms_run(d, o, platforms, progress, r, err);
 	if (a->twice)
@@ -376,6 +387,8 @@ static int build(struct cli *c, struct build_args *a, const char *context, struc
 				.fold = a->fold,
 				.explain = a->explain,
 				.scope = a->scope,
+				.cache_from = a->cache_from,
+				.cache_to = a->cache_to,
 				.jobs = (size_t)a->jobs,
 				.interrupted = &interrupted };
 	cleanup(transfer_access_free) struct transfer_access access = { 0 };

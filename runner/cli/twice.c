@@ -113,6 +113,7 @@ int twice_run(struct cli *c, const struct build_opts *o, const char *progress,
 	build_result_free(r);
 	*r = (struct build_result){ 0 };
 	once.no_cache = true;
+	once.cache_to = (struct strv){ 0 };
 	rc = run_one(c, &once, progress, true, r, err);
 	if (rc >= 0)
 		rc = compare(c, o, first, r, err);

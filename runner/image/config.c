@@ -45,7 +45,7 @@ static const size_t texts[] = {
 	offsetof(struct image_config, architecture), offsetof(struct image_config, os),
 	offsetof(struct image_config, variant),      offsetof(struct image_config, author),
 	offsetof(struct image_config, user),         offsetof(struct image_config, workdir),
-	offsetof(struct image_config, stop_signal),
+	offsetof(struct image_config, stop_signal),  offsetof(struct image_config, cache),
 };
 static const size_t lists[] = {
 	offsetof(struct image_config, env),      offsetof(struct image_config, entrypoint),
@@ -280,5 +280,7 @@ char *image_config_text(const struct image_config *c)
 	json_object_set_new(o, "rootfs", rootfs(c));
 	if (c->n_history)
 		json_object_set_new(o, "history", history(c));
+	if (c->cache)
+		json_object_set_new(o, IMAGE_DEPOT_FIELD, json_loads(c->cache, 0, NULL));
 	return json_text(o);
 }

@@ -251,6 +251,8 @@ static int land(struct landing *l, const struct image_config *c, size_t *at, str
 			*at = started;
 			rc = start(l, started, err);
 		}
+		if (rc >= 0 && l->ld->interrupted && *l->ld->interrupted)
+			rc = err_set(err, EINTR, "interrupted");
 		if (rc < 0)
 			break;
 		*at = i;

@@ -62,8 +62,8 @@ static int blob_path(const json_t *desc, struct digest *ret, char **ret_path, st
 	return rc;
 }
 
-static int read_blob(const struct image_load *ld, const json_t *desc, char **ret, size_t *ret_len,
-		     struct err *err)
+int image_load_blob(const struct image_load *ld, const json_t *desc, char **ret, size_t *ret_len,
+		    struct err *err)
 {
 	auto_free char *path = NULL, *text = NULL;
 	struct digest want, have;
@@ -91,7 +91,7 @@ static int read_doc(const struct image_load *ld, const json_t *desc, enum doc_ki
 	size_t len = 0;
 	int rc;
 
-	rc = read_blob(ld, desc, &text, &len, err);
+	rc = image_load_blob(ld, desc, &text, &len, err);
 	if (rc < 0)
 		return rc;
 	rc = json_parse(text, len, &doc, err);
@@ -178,7 +178,8 @@ static int load_manifest(const struct image_load *ld, const json_t *desc, const 
 
 	rc = read_doc(ld, desc, DOC_MANIFEST, &doc, err);
 	if (rc >= 0)
-		rc = read_blob(ld, json_object_get(doc, "config"), &l.config, &l.config_len, err);
+		rc = image_load_blob(ld, json_object_get(doc, "config"), &l.config, &l.config_len,
+				     err);
 	if (rc >= 0)
 		rc = add_layers(json_object_get(doc, "layers"), &l, err);
 	if (rc < 0)
@@ -318,7 +319,7 @@ static int describe(const struct image_load *ld, const char *digest, json_t **re
 	int rc;
 
 	json_set_str(desc, "digest", digest);
-	rc = read_blob(ld, desc, &text, &len, err);
+	rc = image_load_blob(ld, desc, &text, &len, err);
 	if (rc >= 0)
 		rc = json_parse(text, len, &doc, err);
 	if (rc < 0)

@@ -172,7 +172,8 @@ struct image_load {
 	struct layer_index *index; /* tells where its files are; NULL: dir_fd */
 	struct image_watch watch;
 	struct strv *lines;
-	char *id; /* DIGEST_STR_MAX bytes: that of the last image. NULL */
+	char *id;                  /* DIGEST_STR_MAX bytes: that of the last image. NULL */
+	volatile int *interrupted; /* looked at between layers; NULL */
 };
 /* id: a digest, of which the user sees the first digits. */
 void image_watch_tell(const struct image_watch *w, enum image_transfer_event_kind kind,
@@ -190,6 +191,9 @@ int image_load_open(const struct image_load *ld, const char *path, struct image_
 		    struct err *err);
 /* Its text, at most JSON_BYTES_MAX. */
 int image_load_text(const struct image_load *ld, const char *path, char **ret, size_t *ret_len,
+		    struct err *err);
+/* Of a layout: what a descriptor names, which has that digest. */
+int image_load_blob(const struct image_load *ld, const json_t *desc, char **ret, size_t *ret_len,
 		    struct err *err);
 /* Those that are not there are unpacked; *snapshot is the topmost that is there then, also after a
  * failure. */

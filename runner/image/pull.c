@@ -595,6 +595,85 @@ static int pull(struct pull *p, char id[DIGEST_STR_MAX], struct err *err)
 	return fetch_image(p, id, err);
 }
 
+/* --- of depots --- */
+
+void image_look_free(struct image_look *l)
+{
+	free(l->config);
+	image_manifest_free(&l->manifest);
+	fd_close(&l->lock_fd);
+	*l = (struct image_look){ .lock_fd = -1 };
+}
+
+static int look(struct pull *p, struct err *err)
+{
+	bool is_signed;
+	int rc = image_platform_parse(p->o->platform, &p->platform, err);
+
+	if (rc >= 0)
+		rc = image_trust_begin(&p->o->access, &p->remote, &is_signed, err);
+	if (rc >= 0)
+		rc = image_remote_open(&p->o->access, false, p->o->interrupted, &p->remote, err);
+	if (rc >= 0)
+		rc = find_manifest(p, err);
+	if (rc >= 0)
+		rc = image_trust_check(&p->o->access, &p->remote, digest_str(&p->top.digest), err);
+	return rc < 0 ? rc
+		      : image_remote_blob(&p->remote, &p->manifest.config.digest,
+					  p->manifest.config.size, &p->config_text, &p->config_len,
+					  err);
+}
+
+int image_pull_look(struct runtime *rt, const char *normalized, const struct image_pull_opts *o,
+		    struct image_look *ret, struct err *err)
+{
+	cleanup(pull_free) struct pull p = { .rt = rt, .o = o, .name = normalized, .done_fd = -1 };
+	int rc;
+
+	image_remote_name(normalized, &p.remote);
+	rc = look(&p, err);
+	if (rc < 0)
+		return rc;
+	*ret = (struct image_look){ take(p.config_text), p.config_len, p.manifest, -1 };
+	p.manifest = (struct image_manifest){ 0 };
+	return 0;
+}
+
+static int pull_layers(struct pull *p, const struct image_chain *c, struct err *err)
+{
+	struct image_manifest *m = &p->manifest;
+	size_t n = c->diff_ids.n;
+
+	p->config = image_config_new();
+	strv_copy(&p->config->diff_ids, &c->diff_ids);
+	m->layers = mem_array(n + 1, sizeof(*m->layers));
+	for (; m->n < n; m->n++) {
+		m->layers[m->n] = c->desc[m->n];
+		m->layers[m->n].media_type = mem_str(c->desc[m->n].media_type);
+	}
+	if (p->done_fd < 0)
+		return err_sys(err, "event");
+	image_transfer_on_event(p->remote.t, on_remote, p);
+	return fetch_layers(p, err);
+}
+
+int image_pull_layers(struct runtime *rt, const char *normalized, const struct image_pull_opts *o,
+		      const struct image_chain *c, int64_t *ret_top, struct err *err)
+{
+	cleanup(pull_free) struct pull p = { .rt = rt, .o = o, .name = normalized };
+	int rc;
+
+	p.done_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	image_remote_name(normalized, &p.remote);
+	image_fetch_sweep(rt);
+	rc = image_remote_open(&o->access, false, o->interrupted, &p.remote, err);
+	if (rc >= 0)
+		rc = pull_layers(&p, c, err);
+	if (rc >= 0)
+		*ret_top = p.snapshot;
+	return rc;
+}
+
 int image_pull(struct runtime *rt, const char *normalized, const struct image_pull_opts *o,
 	       char ret_id[DIGEST_STR_MAX], struct err *err)
 {

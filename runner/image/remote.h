@@ -230,6 +230,43 @@ int image_layer_origin(struct runtime *rt, const struct image_layer *l, struct d
 int image_layer_stream(struct runtime *rt, const struct image_layer *l, int origin_fd,
 		       struct sink *to, struct err *err);
 
+/* --- depots --- */
+
+/* What a name means there, config and all, and no layer of it. */
+struct image_look {
+	char *config;
+	size_t config_len;
+	struct image_manifest manifest;
+	int lock_fd; /* of a layout: it stays as it is until this is closed; -1 */
+};
+void image_look_free(struct image_look *l);
+int image_pull_look(struct runtime *rt, const char *normalized, const struct image_pull_opts *o,
+		    struct image_look *ret, struct err *err);
+/* A chain from the bottom up: desc of what is here already is not read. Media types are others'. */
+struct image_chain {
+	struct strv diff_ids;
+	struct image_descriptor *desc;
+};
+/* Those of its layers that are not here. */
+int image_pull_layers(struct runtime *rt, const char *normalized, const struct image_pull_opts *o,
+		      const struct image_chain *c, int64_t *ret_top, struct err *err);
+/* depot_dir.c: the same of a layout. */
+int image_layout_look(struct runtime *rt, const struct image_depot *d,
+		      const struct image_pull_opts *o, struct image_look *ret, struct err *err);
+int image_layout_layers(struct runtime *rt, const struct image_depot *d,
+			const struct image_pull_opts *o, const struct image_chain *c,
+			int64_t *ret_top, struct err *err);
+/* desc: n layers and, behind them, the document text. */
+struct image_layout_new {
+	const struct image_descriptor *desc;
+	size_t n;
+	const char *text;
+	const struct image_document *manifest;
+};
+int image_layout_write(struct runtime *rt, const struct image_depot *d,
+		       const struct image_layout_new *w, const struct image_pull_opts *o,
+		       struct err *err);
+
 /* --- indexes that are kept whole --- */
 
 /* All that top names comes into the store; ret_blobs are the digests, top's own among them. */

@@ -20,5 +20,6 @@ int test_mounts(void);
 int test_check(void);
 int test_corpus(void);
 int test_outputs(void);
+int test_depots(void);
 
 #endif
