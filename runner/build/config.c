@@ -5,6 +5,7 @@
 #include <strings.h>
 
 #include <shale/base/path.h>
+#include <shale/base/proc.h>
 
 #include "priv.h"
 
@@ -147,7 +148,11 @@ static int apply_volume(struct change *x, struct err *err)
 		int rc = 0;
 
 		if (x->i->is_json) {
-			strv_addf(&words, "%s", x->i->args.v[n]);
+			char *path = NULL;
+
+			rc = expand(x, x->i->args.v[n], &path, err);
+			if (rc >= 0)
+				strv_add_take(&words, path);
 		} else {
 			rc = expand_words(x->i->args.v[n], x->escape, x->lookup, x->arg, &words,
 					  err);
@@ -186,7 +191,15 @@ static int apply_user(struct change *x, struct err *err)
 
 static int apply_stopsignal(struct change *x, struct err *err)
 {
-	return apply_one(x, &x->c->stop_signal, err);
+	auto_free char *name = NULL;
+	int rc = apply_one(x, &name, err);
+
+	if (rc < 0)
+		return rc;
+	if (proc_signal_find(name) < 0)
+		return err_set(err, EINVAL, "STOPSIGNAL %.60s: no such signal", name);
+	set_str(&x->c->stop_signal, take(name));
+	return 0;
 }
 
 static int apply_workdir(struct change *x, struct err *err)

@@ -5,9 +5,8 @@
 
 #include "priv.h"
 
-static const char default_path[] = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-
-/* No ARG needed, kept out of history and keys unless one is declared. */
+/* No ARG needed, kept out of history and keys unless one is declared. In pairs: who gives one gets
+ * the other. */
 static const char *const proxies[] = { "HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy",
 				       "FTP_PROXY",  "ftp_proxy",  "NO_PROXY",    "no_proxy",
 				       "ALL_PROXY",  "all_proxy" };
@@ -77,11 +76,11 @@ void scope_env(const struct scope *sc, struct strv *ret_env, struct strv *ret_vi
 	for (size_t i = 0; i < ARRAY_LEN(proxies); i++) {
 		const char *v = strv_env_get(sc->build_args, proxies[i]);
 
+		if (!v)
+			v = strv_env_get(sc->build_args, proxies[i ^ 1]);
 		if (v && !strv_env_get(&sc->args, proxies[i]))
 			strv_env_set(ret_env, proxies[i], v);
 	}
-	if (!strv_env_get(&sc->config->env, "PATH"))
-		strv_env_set(ret_env, "PATH", default_path);
 	for (size_t i = 0; i < sc->config->env.n; i++) {
 		const char *pair = sc->config->env.v[i], *eq = strchr(pair, '=');
 		auto_free char *name = eq ? mem_strn(pair, (size_t)(eq - pair)) : NULL;

@@ -10,6 +10,8 @@
 #include "fiber.h"
 #include "remote.h"
 
+static const char default_path[] = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
 void stage_state_free(struct stage_state *s)
 {
 	scope_free(&s->scope);
@@ -140,6 +142,7 @@ static int find_base(struct build *b, const struct plan_stage *ps, struct stage_
 	if (ps->base != PLAN_STAGE) {
 		st->config = image_config_new();
 		set_platform(st);
+		st->config->workdir = mem_str("/");
 		snprintf(st->fs_parent, sizeof(st->fs_parent), "scratch");
 		return 0;
 	}
@@ -218,6 +221,9 @@ static int begin_stage(struct build *b, const struct plan_stage *ps, struct stag
 	e.id = !strncmp(id, "sha256:", 7) ? id + 7 : st->fs_parent;
 	e.elapsed_ns = proc_mono_ns() - start;
 	build_emit(b, &e);
+	/* As BuildKit has it, so that ENV PATH=/x:$PATH finds something. */
+	if (!strv_env_get(&st->config->env, "PATH"))
+		strv_env_set(&st->config->env, "PATH", default_path);
 	/* CMD counts as set in this stage only: a new ENTRYPOINT drops the base's. */
 	st->config->cmd_set = st->config->entrypoint_set = false;
 	memcpy(st->parent, st->fs_parent, sizeof(st->parent));

@@ -8,6 +8,7 @@
 
 #include <shale/base/fd.h>
 #include <shale/base/path.h>
+#include <shale/sandbox.h>
 
 #include "priv.h"
 
@@ -29,12 +30,21 @@ int meta_step(struct build *b, struct stage_state *st, const struct df_inst *i, 
 	return step_config(&r, err);
 }
 
+/* What is made belongs to the USER so far, as BuildKit has it. */
 static int make_workdir(int root_fd, int64_t snapshot, void *arg, struct err *err)
 {
-	const struct path_new n = { .mode = 0755 };
-	int fd = path_mkdirs_in(root_fd, arg, &n, err);
+	const struct image_config *c = arg;
+	struct path_new n = { .mode = 0755 };
+	struct sandbox_user user = { 0 };
+	int fd, rc = c->user ? sandbox_user_find(root_fd, c->user, &user, err) : 0;
 
 	(void)snapshot;
+	if (rc < 0)
+		return err_ctx(err, "USER %s", c->user);
+	n.uid = user.uid;
+	n.gid = user.gid;
+	sandbox_user_free(&user);
+	fd = path_mkdirs_in(root_fd, c->workdir, &n, err);
 	if (fd >= 0)
 		close(fd);
 	return fd < 0 ? fd : 0;
@@ -51,7 +61,7 @@ static int has_dir(struct build *b, struct stage_state *st, const char *dir, str
 		rc = snap_mount(b->rt->snap, st->snapshot, SNAP_RDONLY, &m, err);
 	if (rc < 0)
 		return rc;
-	fd = path_try_in(m.root_fd, dir, O_PATH, 0);
+	fd = path_try_in(m.root_fd, dir, O_PATH | O_DIRECTORY, 0);
 	return fd >= 0;
 }
 
@@ -88,6 +98,8 @@ int workdir_step(struct build *b, struct stage_state *st, const struct df_inst *
 	r.text = str_get(&what);
 	key_begin(&key, b, "workdir", st->fs_parent);
 	key_add(&key, "dir", st->config->workdir);
+	if (st->config->user)
+		key_add(&key, "user", st->config->user);
 	key_end(&key);
 	key_begin(&config, b, "config", st->parent);
 	key_add(&config, "instruction", r.text);
@@ -97,7 +109,7 @@ int workdir_step(struct build *b, struct stage_state *st, const struct df_inst *
 	if (rc < 0)
 		return rc;
 	if (rc > 0)
-		return step_layer(&r, make_workdir, st->config->workdir, err);
+		return step_layer(&r, make_workdir, st->config, err);
 	r.key = &config;
 	return step_config(&r, err);
 }
