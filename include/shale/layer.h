@@ -84,8 +84,10 @@ struct layer_apply_opts {
 			 (TRAPS a) */
 	bool rootfs; /* import, ADD: a plain tree, ".wh." names are no whiteouts but refused; dir_fd
 			keeps its attributes */
-	uint64_t max_bytes; /* of regular content, which the free space limits in any case; 0: no
-			       other limit */
+	uint64_t max_bytes;    /* of regular content, which the free space limits in any case; 0: no
+				  other limit */
+	const uint32_t *owner; /* uid and gid of all that is written instead of the archive's; or
+				  NULL */
 	const volatile int *stop; /* set by a signal handler: -EINTR. May be NULL */
 	int parent_fd; /* the same directory in the parents' merged view, or -1: directories that
 			* the archive goes through without an entry get their attributes from it,

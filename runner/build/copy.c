@@ -302,6 +302,14 @@ static bool has_kept(struct copy_job *j, size_t from)
 	return false;
 }
 
+static int not_found(const struct copy_job *j, const char *source, bool is_pattern, struct err *err)
+{
+	return err_set(err, ENOENT, "%s: %s in %s", source,
+		       is_pattern ? "matches nothing" : "not found",
+		       j->is_tree ? "the source stage"
+				  : "the build context, or .dockerignore excludes it");
+}
+
 /* "a/./b/c" is b/c beneath a; without the pivot all of it stands beneath the root. */
 static int resolve_parents(struct copy_job *j, const char *source, struct err *err)
 {
@@ -325,31 +333,29 @@ static int resolve_parents(struct copy_job *j, const char *source, struct err *e
 	/* As BuildKit has it: a pattern may match nothing, a name may not. */
 	if (has_wildcard(source) || j->exclude || has_kept(j, n))
 		return 0;
-	return err_set(err, ENOENT, "%s: not found in %s", source,
-		       j->is_tree ? "the source stage"
-				  : "the build context, or .dockerignore excludes it");
+	return not_found(j, source, false, err);
 }
 
 static int resolve_source(struct copy_job *j, const char *source, struct err *err)
 {
 	auto_free char *clean = path_join("/", source);
 	auto_strv struct strv matches = { 0 };
-	size_t before = j->n_items;
+	size_t found = 0;
 	int rc = 0;
 
 	if (has_wildcard(clean))
 		rc = expand_pattern(context_fd(j->from), clean + 1, &matches, err);
 	else
 		strv_add(&matches, clean + 1);
-	for (size_t i = 0; i < matches.n && rc >= 0; i++)
+	for (size_t i = 0; i < matches.n && rc >= 0; i++) {
 		rc = add_item(j, matches.v[i], err);
+		found += rc > 0;
+	}
 	if (rc < 0)
 		return rc;
-	if (j->n_items == before)
-		return err_set(err, ENOENT, "%s: %s in %s", source,
-			       has_wildcard(clean) ? "matches nothing" : "not found",
-			       j->is_tree ? "the source stage"
-					  : "the build context, or .dockerignore excludes it");
+	/* "COPY package.json yarn.lock* ./": a wildcard may match nothing beside what matches. */
+	if (!found && (!has_wildcard(clean) || j->sources.n == 1))
+		return not_found(j, source, has_wildcard(clean), err);
 	j->many = j->many || matches.n > 1;
 	return 0;
 }
@@ -418,6 +424,8 @@ int copy_resolve(struct copy_job *j, struct err *err)
 					: resolve_source(j, j->sources.v[i], err);
 	if (rc < 0)
 		return rc;
+	if (!j->n_items && j->sources.n > 1 && !j->parents && !j->doc_names.n)
+		return not_found(j, j->sources.v[0], true, err);
 	refresh(j);
 	if (j->many && (!j->parents || j->sources.n + j->doc_names.n > 1) &&
 	    !str_ends(j->dest, "/") && strcmp(j->dest, ".") != 0)

@@ -36,8 +36,9 @@ struct writer {
 	const struct copy_item *item;
 	int root_fd;
 	uint32_t uid, gid;
-	bool own;   /* uid and gid replace the source's */
-	int dir_fd; /* the directory written last, and its path */
+	bool own;      /* uid and gid replace the source's */
+	mode_t mkdirs; /* mode of directories that are made on the way */
+	int dir_fd;    /* the directory written last, and its path */
 	char *dir;
 	struct made *made;
 	size_t n_made, cap_made;
@@ -60,7 +61,7 @@ static void writer_cleanup(struct writer *w)
 /* The directory of path inside the root, made where it is missing; the last one is remembered. */
 static int enter(struct writer *w, const char *path, struct err *err)
 {
-	const struct path_new n = { 0755, w->uid, w->gid };
+	const struct path_new n = { w->mkdirs, w->uid, w->gid };
 	int fd;
 
 	if (w->dir && !strcmp(w->dir, path))
@@ -182,7 +183,7 @@ static int finish_file(struct writer *w, int from_fd, int to_fd, const struct co
 static int try_hardlink(struct writer *w, const struct context_file *f, int dir_fd,
 			const char *name, const char *path)
 {
-	if (f->nlink < 2 || !w->item->is_owned)
+	if (f->nlink < 2)
 		return 0;
 	for (size_t i = 0; i < w->n_linked; i++) {
 		auto_fd int fd = -1;
@@ -244,6 +245,12 @@ static int put_special(struct writer *w, const struct context_file *f, int dir_f
 	return 0;
 }
 
+static void time_later(struct writer *w, const char *path, const struct context_file *f)
+{
+	mem_room(w->made, w->n_made, w->cap_made);
+	w->made[w->n_made++] = (struct made){ mem_str(path), f->mtime_ns / 1000000000 };
+}
+
 /* One that is there gets the source's attributes as well, as BuildKit has it; what a symlink of the
  * image leads to does not. */
 static int put_dir(struct writer *w, const struct context_file *f, int dir_fd, const char *name,
@@ -267,8 +274,7 @@ static int put_dir(struct writer *w, const struct context_file *f, int dir_fd, c
 	if (fd < 0 || fchown(fd, owner(w, w->uid, f->uid), owner(w, w->gid, f->gid)) < 0 ||
 	    fchmod(fd, mode) < 0)
 		return err_sys(err, "directory %s", path);
-	mem_room(w->made, w->n_made, w->cap_made);
-	w->made[w->n_made++] = (struct made){ mem_str(path), f->mtime_ns / 1000000000 };
+	time_later(w, path, f);
 	return 0;
 }
 
@@ -294,12 +300,34 @@ static int put(struct writer *w, const struct context_file *f, const char *path,
 	return put_special(w, f, dir_fd, name, err);
 }
 
+static int set_times(struct writer *w, struct err *err)
+{
+	for (size_t i = w->n_made; i-- > 0;) {
+		struct timespec t[2] = { { .tv_sec = w->made[i].mtime_s },
+					 { .tv_sec = w->made[i].mtime_s } };
+		auto_fd int fd =
+			path_open_in(w->root_fd, w->made[i].path, O_RDONLY | O_DIRECTORY, 0, err);
+
+		if (fd < 0)
+			return fd_take(&fd);
+		if (futimens(fd, t) < 0)
+			return err_sys(err, "times of %s", w->made[i].path);
+		mem_cleanup(&w->made[i].path);
+		w->n_made = i;
+	}
+	return 0;
+}
+
 static int put_tree(struct writer *w, const struct copy_item *item, const char *dest,
 		    struct err *err)
 {
 	size_t first, n, skip = *item->path ? strlen(item->path) + 1 : 0;
+	const struct context_file *self = context_find(item->from, item->path);
 	int rc = enter(w, dest, err);
 
+	/* As BuildKit has it: of the source directory itself, its time goes along. */
+	if (self && !w->j->parents && strcmp(dest, "/") != 0)
+		time_later(w, dest, self);
 	context_slice(item->from, item->path, &first, &n);
 	for (size_t k = 0; k < n && rc >= 0; k++) {
 		const struct context_file *f = context_at(item->from, first + k);
@@ -310,7 +338,8 @@ static int put_tree(struct writer *w, const struct copy_item *item, const char *
 		path = path_join(dest, f->path + skip);
 		rc = put(w, f, path, err);
 	}
-	return rc;
+	/* Before the next source: what that writes here is seen in the times. */
+	return rc < 0 ? rc : set_times(w, err);
 }
 
 /* ADD: an archive is unpacked into dest. 1 when it was one. */
@@ -320,6 +349,7 @@ static int put_archive(struct writer *w, const struct context_file *f, const cha
 	struct layer_apply_opts o = {
 		.foreign = true, .rootfs = true, .max_bytes = w->j->max_bytes, .parent_fd = -1
 	};
+	const uint32_t owner[2] = { w->uid, w->gid };
 	auto_fd int fd = -1, dir = -1;
 	int rc;
 
@@ -331,6 +361,7 @@ static int put_archive(struct writer *w, const struct context_file *f, const cha
 	rc = layer_is_tar(fd, err);
 	if (rc <= 0)
 		return rc;
+	w->mkdirs = 0755; /* --chmod is not for archives */
 	rc = enter(w, dest, err);
 	if (rc < 0)
 		return rc;
@@ -339,6 +370,7 @@ static int put_archive(struct writer *w, const struct context_file *f, const cha
 		return err_sys(err, "open %s", dest);
 	/* A symlink of the image on the way (/lib of a merged /usr) is followed, not replaced. */
 	o.parent_fd = dir;
+	o.owner = w->own ? owner : NULL;
 	rc = layer_apply(fd, dir, &o, NULL, err);
 	note_change(w, fd, f);
 	return rc < 0 ? err_ctx(err, "archive %s", f->path) : 1;
@@ -355,6 +387,14 @@ static bool dest_is_dir(const struct writer *w, const char *dest)
 	return fd >= 0;
 }
 
+/* As BuildKit has it, directories that are made get --chmod too when it is octal. */
+static mode_t chmod_of_dirs(const char *chmod)
+{
+	uint64_t mode;
+
+	return chmod && str_to_u64(chmod, 8, 07777, &mode) == 0 ? (mode_t)mode : 0755;
+}
+
 static int put_item(struct writer *w, const struct copy_item *item, const char *dest,
 		    struct err *err)
 {
@@ -362,6 +402,7 @@ static int put_item(struct writer *w, const struct copy_item *item, const char *
 	int rc;
 
 	w->item = item;
+	w->mkdirs = chmod_of_dirs(w->j->chmod);
 	if (item->is_dir)
 		return put_tree(w, item, dest, err);
 	rc = put_archive(w, item->file, dest, err);
@@ -384,6 +425,7 @@ static int put_doc(struct writer *w, const char *name, const char *body, const c
 	int rc;
 
 	slash[slash == parent] = 0;
+	w->mkdirs = chmod_of_dirs(w->j->chmod);
 	rc = enter(w, parent, err);
 	if (rc >= 0)
 		rc = clear_way(w->dir_fd, base, err);
@@ -421,33 +463,25 @@ static int find_owner(struct writer *w, struct err *err)
 	return 0;
 }
 
-static int set_times(struct writer *w, struct err *err)
-{
-	for (size_t i = w->n_made; i-- > 0;) {
-		struct timespec t[2] = { { .tv_sec = w->made[i].mtime_s },
-					 { .tv_sec = w->made[i].mtime_s } };
-		auto_fd int fd =
-			path_open_in(w->root_fd, w->made[i].path, O_RDONLY | O_DIRECTORY, 0, err);
-
-		if (fd < 0)
-			return fd_take(&fd);
-		if (futimens(fd, t) < 0)
-			return err_sys(err, "times of %s", w->made[i].path);
-	}
-	return 0;
-}
-
 int copy_write(struct copy_job *j, int dest_fd, struct err *err)
 {
 	cleanup(writer_cleanup) struct writer w = { .j = j, .root_fd = dest_fd, .dir_fd = -1 };
 	auto_free char *dest = path_join(j->workdir && *j->workdir ? j->workdir : "/", j->dest);
+	auto_free char *real = NULL;
 	int rc = find_owner(&w, err);
 
+	/* A file goes to what a symlink of its very name leads to. */
+	if (rc >= 0)
+		rc = copy_canonical(dest_fd, dest, &real, err);
+	if (rc < 0)
+		return rc;
+	free(dest);
+	dest = path_join("/", real);
 	for (size_t i = 0; i < j->n_items && rc >= 0; i++)
 		rc = put_item(&w, &j->items[i], dest, err);
 	for (size_t i = 0; i < j->doc_names.n && rc >= 0; i++)
 		rc = put_doc(&w, j->doc_names.v[i], j->doc_bodies.v[i], dest, err);
-	return rc < 0 ? rc : set_times(&w, err);
+	return rc;
 }
 
 /* A layer's own tree is all plain files: what --link made, with its owners and times. */

@@ -411,6 +411,10 @@ static int run(struct layer_apply *a, struct err *err)
 			return err_set(err, E2BIG, "more than %d entries", LAYER_ENTRIES_MAX);
 		if (a->o->stop && *a->o->stop)
 			return err_set(err, EINTR, "interrupted");
+		if (a->o->owner) {
+			a->tar.e.uid = a->o->owner[0];
+			a->tar.e.gid = a->o->owner[1];
+		}
 		rc = check_overhead(a, err);
 		if (rc >= 0)
 			rc = apply_entry(a, err);
