@@ -1,0 +1,3 @@
+mkdir s
+mkfifo s/pipe
+echo f >s/f

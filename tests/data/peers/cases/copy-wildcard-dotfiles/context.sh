@@ -1,0 +1,2 @@
+echo h >.hidden
+rm Dockerfile.first 2>/dev/null || true

@@ -1,0 +1,2 @@
+echo x >x
+setfattr -n user.peers -v value x

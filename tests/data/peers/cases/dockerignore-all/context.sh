@@ -1,0 +1,1 @@
+printf '*\n!dir/sub\n!a.*\ndir/sub/z.md\n' >.dockerignore

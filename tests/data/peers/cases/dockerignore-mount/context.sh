@@ -1,0 +1,1 @@
+printf 'dir\n!dir/sub\n*.txt\nDockerfile*\n' >.dockerignore

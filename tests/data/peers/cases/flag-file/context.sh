@@ -1,0 +1,2 @@
+mkdir sub
+printf 'FROM scratch\nCOPY a.txt /other\n' >sub/Other
