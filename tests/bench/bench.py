@@ -304,10 +304,90 @@ def neighbour():
     row("a small build beside 4 GiB of dirty pages / alone", beside / alone, 2, 1.2, "%s / %s" % (ms(beside), ms(alone)))
 
 
+def fill(path, files):
+    """files of 1 kB, a hundred a directory, and the ten steps that copy them."""
+    rnd = random.Random(2)
+    for i in range(files):
+        if i % 100 == 0:
+            os.makedirs("%s/d%04d" % (path, i // 100))
+        with open("%s/d%04d/f%02d" % (path, i // 100, i % 100), "wb") as out:
+            out.write(rnd.randbytes(1000))
+    dockerfile(path, "FROM busybox\nENV A=1\nWORKDIR /app\nCOPY d0000 /app/d0000\nRUN true\nCOPY . /app\nRUN true\nLABEL l=1\n"
+                     "EXPOSE 80\nCMD true\n")
+
+
+def rebuild():
+    """A cached rebuild against git's look at the same tree, and twenty times the files."""
+    few, many = FS + "/few", FS + "/manyfiles"
+    fill(few, 5000)
+    fill(many, 100000)
+    for ctx in (few, many):
+        sh(SHALE, "build", "-q", "--network", "none", ctx)
+    for ctx in (few, many):
+        sh("git", "init", "-q", ctx)
+        sh("git", "-C", ctx, "add", ".")
+        with open(ctx + "/.dockerignore", "w") as f:
+            f.write(".git\n.dockerignore\n")
+    time.sleep(0.1)
+    for ctx in (few, many):
+        sh(SHALE, "build", "-q", "--network", "none", ctx)
+    n = max(5, RUNS // 3)
+
+    def build(ctx):
+        return trun(SHALE, "build", "-q", "--network", "none", ctx)[0]
+    (a, b, c), _ = interleave(n, lambda: build(few), lambda: build(many),
+                              lambda: trun("git", "-C", few, "update-index", "--refresh")[0])
+    row("cached rebuild, 10 steps, 5,000 files / git update-index", a / c, 2, 1.2, "%s / %s" % (ms(a), ms(c)))
+    row("cached rebuild of 100,000 files / of 5,000", b / a, 25, 20, "%s / %s" % (ms(b), ms(a)))
+    shutil.rmtree(many)
+    one_changed(few)
+    ignored(few)
+    shutil.rmtree(few)
+
+
+def traced(calls, ctx):
+    """The lines of these calls in a build of ctx."""
+    out = FS + "/trace"
+    sh("strace", "-f", "-qq", "-y", "-e", "trace=" + calls, "-o", out, SHALE, "build", "-q", "--network", "none", ctx)
+    with open(out, errors="replace") as f:
+        return f.readlines()
+
+
+def one_changed(ctx):
+    with open(ctx + "/d0007/f07", "a") as f:
+        f.write("x")
+    time.sleep(0.1)
+    read = {line.split("<")[1].split(">")[0] for line in traced("read", ctx) if "<%s/d" % ctx in line}
+    row("one changed file of 5,000: files read", len(read), 1, 1)
+
+
+def ignored(ctx):
+    for i in range(2000):
+        os.makedirs("%s/ignored/d%04d" % (ctx, i))
+        for k in range(100):
+            open("%s/ignored/d%04d/f%02d" % (ctx, i, k), "w").close()
+    with open(ctx + "/.dockerignore", "a") as f:
+        f.write("ignored\n")
+    seen = [line for line in traced("getdents64", ctx) if "<%s/ignored" % ctx in line]
+    row("200,000 ignored files: directories visited below", len(seen), 0, 0)
+
+
+def stages():
+    """Four equal stages that compute, side by side and one after the other."""
+    ctx = FS + "/stages"
+    text = "".join("FROM busybox AS s%d\nRUN i=0; while [ $i -lt 400000 ]; do i=$((i+1)); done; echo %d >/r\n" % (i, i) for i in range(4))
+    dockerfile(ctx, text + "FROM busybox\n" + "".join("COPY --from=s%d /r /r%d\n" % (i, i) for i in range(4)))
+
+    def build(*flags):
+        return trun(SHALE, "build", "-q", "--no-cache", "--network", "none", *flags, ctx)[0]
+    (a, b), _ = interleave(max(5, RUNS // 5), lambda: build("--jobs", "2"), lambda: build("--jobs", "1"))
+    row("four equal stages on 2 cores / one after the other", a / b, 0.6, 0.52, "%s / %s" % (ms(a), ms(b)))
+
+
 def main():
     sh(SHALE, "import", BASE, "busybox")
-    for f in (run_true, run_step, cached, big_step, layer_digest, many_builds, lock_wait, depth, removal, neighbour, version,
-              memory):
+    for f in (run_true, run_step, cached, big_step, layer_digest, many_builds, lock_wait, depth, removal, neighbour, rebuild, stages,
+              version, memory):
         if not ONLY or f.__name__ in ONLY:
             f()
     time.sleep(1)
