@@ -321,8 +321,7 @@ int db_sync(struct db *db, struct err *err)
 	if (log)
 		rc = log->pMethods->xSync(log, SQLITE_SYNC_NORMAL | SQLITE_SYNC_DATAONLY);
 	/* Not a statement's: the handle knows nothing of it. */
-	return rc == SQLITE_OK ? 0
-			       : err_set(err, EIO, "database: sync: %s", sqlite3_errstr(rc));
+	return rc == SQLITE_OK ? 0 : err_set(err, EIO, "database: sync: %s", sqlite3_errstr(rc));
 }
 
 void db_close(struct db *db)
