@@ -279,7 +279,7 @@ int origin_dockerfile(struct build *b, char **ret, size_t *ret_len, struct err *
 		if (rc == -EXDEV)
 			err_hint(err, "a symlink leads out of the context");
 		if (rc < 0)
-			err_ctx(err, "Dockerfile %s", file ? file : p.name);
+			err_ctx(err, "%s", file ? file : p.name);
 	}
 	return rc < 0 ? rc : context_ignore(b->context, p.root_fd, p.name, err);
 }

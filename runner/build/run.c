@@ -282,7 +282,7 @@ static int work_in(int root_fd, int64_t snapshot, struct run *r, struct err *err
 		rc = sandbox_user_find(root_fd, r->config->user ? r->config->user : "", &user, err);
 
 	if (rc < 0)
-		return err_ctx(err, "USER %s", r->config->user ? r->config->user : "0");
+		return err_ctx(err, "USER %.200s", r->config->user ? r->config->user : "0");
 	if (pipe2(fds, O_CLOEXEC) < 0)
 		return err_sys(err, "pipe");
 	out = fds[0];

@@ -10,6 +10,8 @@
 #include "fiber.h"
 #include "remote.h"
 
+enum { TEXT_MAX = 200 }; /* of an instruction, in a message */
+
 static const char default_path[] = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 void stage_state_free(struct stage_state *s)
@@ -44,6 +46,15 @@ static int arg_step(struct build *b, struct stage_state *st, const struct df_ins
 	return step_config(&r, err);
 }
 
+/* A long instruction leaves room for what went wrong with it. */
+static int at_line(const struct build *b, int line, const char *text, struct err *err)
+{
+	size_t n = strlen(text);
+
+	return err_ctx(err, "%s:%d: %.*s%s", b->file_name, line, n > TEXT_MAX ? TEXT_MAX : (int)n,
+		       text, n > TEXT_MAX ? "..." : "");
+}
+
 typedef int inst_fn(struct build *b, struct stage_state *st, const struct df_inst *i,
 		    struct err *err);
 
@@ -71,7 +82,7 @@ static int run_inst(struct build *b, struct stage_state *st, const struct df_ins
 		return 0;
 	/* A credential in a URL stays out of messages, and of the records that keep them. */
 	text = source_url_scrub(i->text);
-	return err_ctx(err, "%s:%d: %s", b->file_name, i->line, text);
+	return at_line(b, i->line, text, err);
 }
 
 static int base_image(struct build *b, struct stage_state *st, const char *ref,
@@ -216,7 +227,7 @@ static int begin_stage(struct build *b, const struct plan_stage *ps, struct stag
 	if (rc >= 0)
 		rc = find_base(b, ps, st, id, err);
 	if (rc < 0)
-		return err_ctx(err, "%s:%d: %s", b->file_name, ps->from->line, ps->from->text);
+		return at_line(b, ps->from->line, ps->from->text, err);
 	e.kind = BUILD_DONE;
 	e.id = !strncmp(id, "sha256:", 7) ? id + 7 : st->fs_parent;
 	e.elapsed_ns = proc_mono_ns() - start;

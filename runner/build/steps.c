@@ -40,7 +40,7 @@ static int make_workdir(int root_fd, int64_t snapshot, void *arg, struct err *er
 
 	(void)snapshot;
 	if (rc < 0)
-		return err_ctx(err, "USER %s", c->user);
+		return err_ctx(err, "USER %.200s", c->user);
 	n.uid = user.uid;
 	n.gid = user.gid;
 	sandbox_user_free(&user);

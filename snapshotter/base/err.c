@@ -6,6 +6,8 @@
 #include <stdio.h>
 #include <string.h>
 
+enum { KEPT = 200 };
+
 __attribute__((format(printf, 3, 0))) static void vfill(struct err *err, int code, const char *fmt,
 							va_list ap)
 {
@@ -13,11 +15,23 @@ __attribute__((format(printf, 3, 0))) static void vfill(struct err *err, int cod
 	vsnprintf(err->msg, sizeof(err->msg), fmt, ap);
 }
 
+/* What is added ends in the cause, which is never cut: of long names before it the middle goes. */
 static void append(struct err *err, const char *sep, const char *text)
 {
-	size_t len = strlen(err->msg);
+	size_t len = strlen(err->msg), room = sizeof(err->msg) - 1 - strlen(sep);
+	size_t add = strlen(text), left;
 
-	snprintf(err->msg + len, sizeof(err->msg) - len, "%s%s", sep, text);
+	if (len + add > room && len > KEPT) {
+		left = add + KEPT + 3 < room ? room - add - 3 : KEPT;
+		memcpy(err->msg + left, "...", 4);
+		len = left + 3;
+	}
+	left = room - len;
+	if (add > left)
+		snprintf(err->msg + len, sizeof(err->msg) - len, "%s...%s", sep,
+			 text + (add - left) + 3);
+	else
+		snprintf(err->msg + len, sizeof(err->msg) - len, "%s%s", sep, text);
 }
 
 int err_set(struct err *err, int code, const char *fmt, ...)
@@ -58,15 +72,13 @@ int err_ctx(struct err *err, const char *fmt, ...)
 {
 	char tail[ERR_MSG_MAX];
 	va_list ap;
-	size_t len;
 
 	memcpy(tail, err->msg, sizeof(tail));
 	tail[sizeof(tail) - 1] = 0;
 	va_start(ap, fmt);
 	vsnprintf(err->msg, sizeof(err->msg), fmt, ap);
 	va_end(ap);
-	len = strlen(err->msg);
-	snprintf(err->msg + len, sizeof(err->msg) - len, ": %s", tail);
+	append(err, ": ", tail);
 	return -err->code;
 }
 

@@ -264,5 +264,31 @@ for c in 'mount -t tmpfs x /tmp' 'unshare -m true' 'chroot / true; swapon /x' 'd
 	if run busybox sh -c "$c" >"$T/out" 2>"$T/err"; then fail "T37: $c is denied"; else pass "T37: $c is denied"; fi
 done
 canary end
+# T10: lengths that a careless sum would wrap or a careless buffer overflow. Each is refused with a word of what it is, or works.
+long() { # long NAME TEXT BEFORE COUNT PATTERN AFTER: a line of a Dockerfile
+	{
+		printf 'FROM busybox\n%s' "$3"
+		head -c "$4" /dev/zero | sed "s/\x0/$5/g"
+		printf '%s\n' "$6"
+	} >"$T/ctx/Long"
+	rc=0
+	shale build --network none -f "$T/ctx/Long" "$T/ctx" >"$T/out" 2>"$T/err" </dev/null || rc=$?
+	is "T10: $1" "${2:+1}" "$(echo "$rc" | sed 's/^0$//')"
+	[ -z "$2" ] || { shale build -q --network none -f "$T/ctx/Long" "$T/ctx" >"$T/out" 2>"$T/err" </dev/null || true; has "says \"$2\"" "$2"; }
+}
+mkdir -p "$T/ctx"
+long "a Dockerfile of 2 MB" "larger than" 'ENV A=' 2000000 x ''
+long "an argument of 200 kB" "Argument list too long" 'RUN true ' 200000 x ''
+long "a variable of 200 kB" "" 'ENV A=' 100000 x ''
+long "a user of 100 kB" "is out of range" 'USER ' 100000 9 '
+RUN true'
+long "a working directory of 100 kB" "File name too long" 'WORKDIR /' 50000 'a\\\/' ''
+long "a file name of 5 kB" "File name too long" 'COPY Long /' 5000 a ''
+long "100,000 ports" "" 'EXPOSE ' 100000 '8 ' ''
+long "a port range of all" "" 'EXPOSE 1-65535' 0 x ''
+long "an id of 2^64" "out of range" 'COPY --chown=18446744073709551616 Long /' 0 x ''
+long "braces in braces" "deep" 'ARG A=' 5000 '${B:-' "$(head -c 5000 /dev/zero | sed 's/\x0/}/g')"
+long "a secret's id of 10 kB" "id" 'RUN --mount=type=secret,required,id=' 10000 x ' true'
+long "10,000 labels" "" 'LABEL' 10000 ' a=1' ''
 no_leaks
 done_testing

@@ -61,6 +61,31 @@ static void test_err(void **state)
 	assert_string_equal(err.msg, "layer 3: open f: Permission denied (do this)");
 }
 
+/* However long the names are, the cause is told, and the message ends in its room. */
+static void test_err_long(void **state)
+{
+	char name[2 * ERR_MSG_MAX];
+	struct err err = { 0 };
+
+	(void)state;
+	memset(name, 'a', sizeof(name));
+	name[sizeof(name) - 1] = 0;
+	errno = ENAMETOOLONG;
+	assert_int_equal(err_sys(&err, "open %s", name), -ENAMETOOLONG);
+	assert_true(str_ends(err.msg, "...: File name too long"));
+	for (int i = 0; i < 5; i++) {
+		assert_int_equal(err_ctx(&err, "%d %s", i, name), -ENAMETOOLONG);
+		assert_true(str_ends(err.msg, "a: File name too long") ||
+			    str_ends(err.msg, "...: File name too long"));
+		assert_true(strlen(err.msg) < ERR_MSG_MAX);
+	}
+	assert_true(str_starts(err.msg, "4 aaa"));
+	err_set(&err, EINVAL, "short");
+	err_ctx(&err, "%s", name);
+	assert_true(str_ends(err.msg, "aaa...: short"));
+	assert_int_equal(strlen(err.msg), ERR_MSG_MAX - 1);
+}
+
 static void test_numbers(void **state)
 {
 	static const char *const bad[] = {
@@ -353,6 +378,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_err),
+		cmocka_unit_test(test_err_long),
 		cmocka_unit_test(test_numbers),
 		cmocka_unit_test(test_strings),
 		cmocka_unit_test(test_path_clean),
