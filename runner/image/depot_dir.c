@@ -197,6 +197,8 @@ static int make_dirs(int fd, const char *path, struct err *err)
 		if (fstat(at, &st) < 0)
 			return err_sys(err, "stat %s", path);
 		is_new = mkdirat(at, parts.v[i], 0755) == 0;
+		if (!is_new && errno != EEXIST)
+			return err_sys(err, "make directory %s", parts.v[i]);
 		sub = openat(at, parts.v[i],
 			     O_RDONLY | O_DIRECTORY | O_CLOEXEC | (is_new ? O_NOFOLLOW : 0));
 		fd_close(&at);
@@ -204,7 +206,7 @@ static int make_dirs(int fd, const char *path, struct err *err)
 		if (at >= 0 && is_new && fchown(at, st.st_uid, st.st_gid) < 0)
 			return err_sys(err, "owner of %s", path);
 	}
-	return at < 0 ? err_sys(err, "%s", path) : fd_take(&at);
+	return at < 0 ? err_sys(err, "open directory %s", path) : fd_take(&at);
 }
 
 static bool is_there(const struct layout *l, const char *name, uint64_t size)
