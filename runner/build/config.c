@@ -159,6 +159,8 @@ static int apply_volume(struct change *x, struct err *err)
 		}
 		if (rc < 0)
 			return rc;
+		if (!words.n)
+			strv_add(&words, "");
 		for (size_t k = 0; k < words.n; k++) {
 			if (!*words.v[k])
 				return err_set(err, EINVAL, "VOLUME names nothing");
@@ -177,8 +179,6 @@ static int apply_one(struct change *x, char **at, struct err *err)
 
 	if (rc < 0)
 		return rc;
-	if (!*v)
-		return err_set(err, EINVAL, "%s: the value is empty", df_kind_name(x->i->kind));
 	str_addf(x->what, " %s", v);
 	set_str(at, take(v));
 	return 0;

@@ -38,8 +38,8 @@ static int copy_words(struct build *b, struct stage_state *st, const struct df_i
 		}
 		h = &i->heredocs[doc++];
 		if (h->expand)
-			rc = expand_text(h->body, b->d->escape, scope_lookup, &st->scope, &body,
-					 err);
+			/* Whatever the escape directive says, as BuildKit has it. */
+			rc = expand_text(h->body, '\\', scope_lookup, &st->scope, &body, err);
 		strv_add(&j->doc_names, h->name);
 		strv_add_take(&j->doc_bodies, body ? body : mem_str(h->body));
 	}

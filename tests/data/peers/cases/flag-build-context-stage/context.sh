@@ -1,0 +1,2 @@
+echo given >../side/in
+touch -d @981173106 ../side/in
