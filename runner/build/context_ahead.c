@@ -109,7 +109,10 @@ static void find_unread(struct context *c, const struct strv *roots, struct ahea
 	for (size_t i = 0; i < n; i++) {
 		if (!is_beneath(files[i].path, roots) || !context_is_unread(c, &files[i]))
 			continue;
-		mem_room(a->todo, a->n, cap);
+		if (a->n == cap) {
+			cap = cap ? 2 * cap : 64;
+			a->todo = mem_grow(a->todo, cap, sizeof(struct context_file *));
+		}
 		a->todo[a->n++] = &files[i];
 	}
 }

@@ -123,10 +123,11 @@ struct sandbox_ctx {
 enum sandbox_msg_kind {
 	SANDBOX_MSG_READY =
 		1, /* all steps done, holding; carries the pty's master when there is a terminal */
-	SANDBOX_MSG_LISTENER, /* carries the filter's listener */
 	SANDBOX_MSG_FAILED,   /* a step failed */
 	SANDBOX_MSG_NO_EXEC,  /* from the stub: the program could not be executed */
+	SANDBOX_MSG_LISTENER, /* carries the filter's listener */
 };
+_Static_assert(SANDBOX_MSG_NO_EXEC == 3, "stub.c says it, too");
 struct sandbox_msg {
 	uint32_t kind;
 	int32_t error;
