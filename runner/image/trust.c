@@ -299,8 +299,10 @@ static int check_signed(const struct check *c, struct err *err)
 	auto_json json_t *doc = NULL;
 	int rc = image_remote_manifest(c->remote, tag, &d, err);
 
-	if (rc == -ENOENT)
-		return err_set(err, EACCES, "it is not signed");
+	if (rc == -ENOENT) {
+		err_set(err, EACCES, "it is not signed");
+		return err_hint(err, "there is no tag sha256-….sig; Sigstore bundles are not read");
+	}
 	if (rc >= 0)
 		rc = json_parse(d.text, d.len, &doc, err);
 	if (rc >= 0)

@@ -98,6 +98,7 @@ refused "a rule without a key" "PREFIX=/KEYFILE"
 
 policy "signed-by = $reg/me=$T/one.pub"
 refused "unsigned" "it is not signed"
+refused "unsigned, and what counts" "Sigstore bundles are not read"
 for k in one:one rsa:rsa ed:ed; do
 	policy "signed-by = $reg/me=$T/${k#*:}.pub"
 	sign "$v1" "$T/${k%:*}.key"
