@@ -254,6 +254,7 @@ struct build_opts {
 	const struct sandbox_limit *limits;
 	size_t n_limits;
 	uint64_t shm_bytes, memory_bytes; /* 0: 64 MiB; no limit */
+	uint64_t cpu_quota_us;            /* of each 100 ms; 0: no limit */
 	bool no_cache;
 	struct strv no_cache_stages; /* names: these run whole */
 	const int64_t *timestamp;    /* of the image and every file that is new in it; NULL: none */

@@ -61,6 +61,7 @@ struct container_spec {
 	int64_t stop_timeout_s; /* 0: CONTAINER_STOP_S */
 	int64_t pids;           /* 0: no limit */
 	uint64_t memory_bytes;  /* 0: no limit */
+	uint64_t cpu_quota_us;  /* of each 100 ms; 0: no limit */
 	uint64_t shm_bytes;
 	bool read_only, privileged, init;
 	bool interactive, tty;
@@ -217,6 +218,8 @@ char *container_age_text(int64_t ns);
 /* Values of options that builds have too: "nofile=1024:2048", and "name:address" or "name=address",
  * a line of a hosts file that the caller owns. -EINVAL. */
 struct sandbox_limit;
+/* "1.5" cores: microseconds of each 100 ms. -EINVAL. */
+int container_cpus_parse(const char *text, uint64_t *ret_quota_us, struct err *err);
 int container_ulimit_parse(const char *text, struct sandbox_limit *ret, struct err *err);
 int container_host_parse(const char *text, char **ret_line, struct err *err);
 

@@ -63,6 +63,7 @@ struct sandbox_cgroup {
 	const char *name;      /* "shale/<id>" beneath each hierarchy; NULL: none is made */
 	uint64_t memory_bytes; /* 0 = no limit */
 	int64_t pids;          /* 0 = no limit */
+	uint64_t cpu_quota_us; /* of each 100 ms, all threads together; 0 = no limit */
 };
 
 struct sandbox_spec {

@@ -84,6 +84,8 @@ int run_spec_make(const struct run_args *a, int argc, char **argv, struct contai
 	ret->interactive = a->interactive;
 	ret->tty = a->tty;
 	ret->auto_remove = a->rm;
+	if (a->cpus && container_cpus_parse(a->cpus, &ret->cpu_quota_us, err) < 0)
+		return -err->code;
 	return add_env(a, ret, err);
 }
 

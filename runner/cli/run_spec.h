@@ -10,7 +10,7 @@
 struct run_args {
 	bool detach, interactive, tty, rm, init, read_only, privileged;
 	const char *name, *entrypoint, *user, *workdir, *hostname, *network, *stop_signal, *cidfile,
-		*pull, *platform;
+		*pull, *platform, *cpus;
 	struct strv env, env_files, labels, volumes, tmpfs, add_hosts, cap_add, cap_drop, security,
 		ulimits;
 	int stop_timeout_ms, pids;
@@ -29,6 +29,7 @@ struct run_args {
 	},                                                                                              \
 		{ 0, "cap-add", OPT_STRV, RUN_AT(cap_add), "CAP", "Add a capability" },                 \
 		{ 0, "cap-drop", OPT_STRV, RUN_AT(cap_drop), "CAP", "Drop a capability" },              \
+		{ 0, "cpus", OPT_STR, RUN_AT(cpus), "N", "CPU time, in cores (0.5)" },                  \
 		{ 0,       "cidfile",                                                                   \
 		  OPT_STR, RUN_AT(cidfile),                                                             \
 		  "FILE",  "Write the container's ID to a file" },                                      \

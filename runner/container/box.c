@@ -258,6 +258,7 @@ static int make_spec(const struct container *c, const int stdio[3], struct parts
 	s->init = spec->init;
 	s->cgroup.memory_bytes = spec->memory_bytes;
 	s->cgroup.pids = spec->pids;
+	s->cgroup.cpu_quota_us = spec->cpu_quota_us;
 	s->shm_bytes = spec->shm_bytes;
 	s->terminal = spec->tty;
 	memcpy(s->stdio, stdio, sizeof(s->stdio));
@@ -290,7 +291,7 @@ int container_box_spawn(struct container *c, const int stdio[3], bool want_cgrou
 	if (rc < 0)
 		return rc;
 	/* On cgroup v1 a group costs more than the rest of the start. */
-	if (want_cgroup || s.cgroup.memory_bytes || s.cgroup.pids)
+	if (want_cgroup || s.cgroup.memory_bytes || s.cgroup.pids || s.cgroup.cpu_quota_us)
 		s.cgroup.name = p->cgroup;
 	rc = sandbox_plan(&s, &plan, err);
 	if (rc >= 0)

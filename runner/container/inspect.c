@@ -145,6 +145,7 @@ static json_t *host_json(const struct container *c)
 	json_object_set_new(o, "Tmpfs", tmpfs_json(s));
 	set_int(o, "ShmSize", (int64_t)(s->shm_bytes ? s->shm_bytes : 64 << 20));
 	set_int(o, "Memory", (int64_t)s->memory_bytes);
+	set_int(o, "NanoCpus", (int64_t)s->cpu_quota_us * 10000);
 	set_int(o, "PidsLimit", s->pids);
 	json_object_set_new(o, "Ulimits", ulimits_json(s));
 	set_bool(o, "Init", s->init);

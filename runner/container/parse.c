@@ -137,6 +137,26 @@ int container_ulimit_parse(const char *text, struct sandbox_limit *ret, struct e
 	return 0;
 }
 
+int container_cpus_parse(const char *text, uint64_t *ret_quota_us, struct err *err)
+{
+	enum { WHOLE_MAX = 4096, CORE_US = 100000, QUOTA_MIN_US = 1000, DIGITS = 5 };
+	const char *dot = strchr(text, '.');
+	auto_free char *whole = mem_strn(text, dot ? (size_t)(dot - text) : strlen(text));
+	char digits[DIGITS + 1] = "00000";
+	uint64_t cores = 0, part = 0;
+	size_t n = dot ? strlen(dot + 1) : 0;
+	int rc = str_to_u64(whole, 10, WHOLE_MAX, &cores);
+
+	memcpy(digits, dot ? dot + 1 : "", n < DIGITS ? n : DIGITS);
+	if (rc == 0)
+		rc = dot && !n ? -EINVAL : str_to_u64(digits, 10, CORE_US, &part);
+	if (rc < 0 || n > DIGITS || cores * CORE_US + part < QUOTA_MIN_US)
+		return err_set(err, EINVAL, "--cpus %.40s: want a number of cores, 0.01 at least",
+			       text);
+	*ret_quota_us = cores * CORE_US + part;
+	return 0;
+}
+
 int container_host_parse(const char *text, char **ret_line, struct err *err)
 {
 	size_t n = strcspn(text, ":=");

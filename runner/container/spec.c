@@ -45,6 +45,7 @@ static const struct field {
 	FIELD(stop_timeout_s, INT),
 	FIELD(pids, INT),
 	FIELD(memory_bytes, INT),
+	FIELD(cpu_quota_us, INT),
 	FIELD(shm_bytes, INT),
 	FIELD(read_only, BOOL),
 	FIELD(privileged, BOOL),

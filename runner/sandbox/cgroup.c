@@ -120,6 +120,14 @@ static bool has(const struct sandbox_cgroup_dirs *d, size_t i, const char *contr
 	return strstr(d->v[i].controllers, with) != NULL;
 }
 
+static bool has_any(const struct sandbox_cgroup_dirs *d, const char *controller)
+{
+	for (size_t i = 0; i < d->n; i++)
+		if (has(d, i, controller))
+			return true;
+	return false;
+}
+
 static bool has_v2(const struct sandbox_cgroup_dirs *d)
 {
 	for (size_t i = 0; i < d->n; i++)
@@ -179,6 +187,17 @@ static int set_limit(int dir_fd, const char *file, uint64_t value, const char *w
 	return rc < 0 ? err_errno(err, -rc, "limit of %s (%s = %s)", what, file, text) : 0;
 }
 
+static int set_cpu(int dir_fd, bool v2, uint64_t quota_us, struct err *err)
+{
+	auto_free char *text = mem_fmt("%llu 100000", (unsigned long long)quota_us);
+	int rc;
+
+	if (!v2)
+		return set_limit(dir_fd, "cpu.cfs_quota_us", quota_us, "cpus", err);
+	rc = write_value(dir_fd, "cpu.max", text);
+	return rc < 0 ? err_errno(err, -rc, "limit of cpus (cpu.max = %s)", text) : 0;
+}
+
 static int set_limits(const struct sandbox_cgroup *c, const struct sandbox_cgroup_dirs *d, size_t i,
 		      int dir_fd, struct err *err)
 {
@@ -192,13 +211,16 @@ static int set_limits(const struct sandbox_cgroup *c, const struct sandbox_cgrou
 			       "memory", err);
 	if (rc == 0 && c->pids > 0 && (v2 || has(d, i, "pids")))
 		rc = set_limit(dir_fd, "pids.max", (uint64_t)c->pids, "pids", err);
+	if (rc == 0 && c->cpu_quota_us && (v2 || has(d, i, "cpu")))
+		rc = set_cpu(dir_fd, v2, c->cpu_quota_us, err);
 	return rc;
 }
 
 static bool wanted(const struct sandbox_cgroup *c, const struct sandbox_cgroup_dirs *d, size_t i)
 {
 	return d->v[i].v2 || (c->memory_bytes && has(d, i, "memory")) ||
-	       (c->pids > 0 && has(d, i, "pids")) || (!has_v2(d) && has(d, i, "freezer"));
+	       (c->pids > 0 && has(d, i, "pids")) || (c->cpu_quota_us && has(d, i, "cpu")) ||
+	       (!has_v2(d) && has(d, i, "freezer"));
 }
 
 /* What the container will see of this group at /sys/fs/cgroup: a read-only bind, detached. */
@@ -251,6 +273,8 @@ int sandbox_cgroup_make(const struct sandbox_cgroup *c, struct sandbox_ctx *ctx,
 		if (d.v[i].v2)
 			*ret_v2_fd = fd_take(&dir);
 	}
+	if (rc == 0 && c->cpu_quota_us && !d.pure_v2 && !has_any(&d, "cpu"))
+		return err_set(err, ENOTSUP, "limit of cpus: this host has no cpu controller");
 	if (rc == 0 && c->memory_bytes && !d.pure_v2 && !ctx->n_cgroup_procs)
 		return err_set(err, ENOTSUP, "limit of memory: this host has no memory controller");
 	return rc;

@@ -347,6 +347,21 @@ if build --memory 1g -f D8 . >/dev/null 2>&1; then
 else
 	skip "no memory controller"
 fi
+code 1 "--cpus 0" build --cpus 0 -f D8 .
+has "is refused" "want a number of cores, 0.01 at least"
+code 125 "run --cpus of words" shale run --rm --cpus 1,5 --network none busybox true
+if [ -e /sys/fs/cgroup/cpu/cpu.cfs_quota_us ] || grep -qs cpu /sys/fs/cgroup/cgroup.controllers; then
+	shale create --name capped --cpus 0.2 --network none busybox true >/dev/null
+	is "--cpus of a container" 200000000 "$(shale inspect --format '{{.HostConfig.NanoCpus}}' capped)"
+	shale rm capped >/dev/null
+	limit=$(shale run --rm --cpus 0.2 --network none busybox sh -c 'cat /sys/fs/cgroup/cpu/cpu.cfs_quota_us /sys/fs/cgroup/cpu.max 2>/dev/null; :')
+	is "--cpus 0.2 is 20 ms of each 100" 20000 "${limit% 100000}"
+	printf 'FROM busybox\nRUN cat /sys/fs/cgroup/cpu/cpu.cfs_quota_us /sys/fs/cgroup/cpu.max 2>/dev/null >/quota; :\n' >D9
+	ok "--cpus of a build" build --cpus 1.5 -t quota -f D9 .
+	is "is that of each RUN" 150000 "$(shale run --rm --network none quota cut -d' ' -f1 /quota)"
+else
+	skip "no cpu controller"
+fi
 
 no_leaks
 done_testing
