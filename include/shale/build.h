@@ -214,6 +214,24 @@ struct build_event {
 };
 typedef void build_event_fn(const struct build_event *e, void *arg);
 
+/* What is said of the image besides, as in-toto predicates; nothing by default. */
+enum build_provenance_mode {
+	BUILD_PROVENANCE_NONE,
+	BUILD_PROVENANCE_MIN,
+	BUILD_PROVENANCE_MAX, /* with build arguments, the Dockerfile and the plan */
+};
+struct build_attest {
+	enum build_provenance_mode provenance;
+	bool sbom;
+	char builder_id[256]; /* "": ours */
+};
+#define BUILD_SLSA "https://slsa.dev/provenance/v1"
+#define BUILD_SPDX "https://spdx.dev/Document"
+/* type "provenance" or "sbom", text "true", "false" or its attributes; type NULL: text begins with
+ * it ("type=provenance,mode=min"). Pure. -EINVAL. */
+int build_attest_parse(const char *type, const char *text, struct build_attest *ret,
+		       struct err *err);
+
 /* What the checks found (BuildKit's rules, FIELD.md a), by line. */
 struct check_warning {
 	const char *rule, *description;
@@ -271,6 +289,8 @@ struct build_opts {
 	/* The target's tree (O_PATH), before the image is written. May be NULL. */
 	int (*on_tree)(int root_fd, void *arg, struct err *err);
 	void *on_tree_arg;
+	struct build_attest attest;
+	const char *tool; /* what predicates call this version, or NULL */
 	build_event_fn *event;
 	void *event_arg;
 	/* Set by a signal handler: the running step is killed and build_run returns -EINTR. May be
@@ -306,7 +326,8 @@ struct build_result {
 		      1]; /* of its record; set on failure too, "" before one was made */
 	size_t steps, cached;
 	struct build_failure failure;
-	bool resumed; /* build_opts.resume was used */
+	bool resumed;              /* build_opts.resume was used */
+	json_t *provenance, *sbom; /* predicates of BUILD_SLSA and BUILD_SPDX, or NULL */
 };
 void build_result_free(struct build_result *r);
 #define auto_build_result cleanup(build_result_free)

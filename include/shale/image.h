@@ -31,6 +31,9 @@ int image_ref_normalize(const char *text, char **ret, struct err *err);
 char *image_ref_familiar(const char *normalized);
 /* The parts of the familiar form: "node", "latest". Caller owns both. */
 void image_ref_split(const char *normalized, char **ret_repo, char **ret_tag);
+/* "pkg:docker/node@latest?platform=linux%2Famd64", as BuildKit calls it; platform may be NULL.
+ * Caller owns it. */
+char *image_ref_purl(const char *normalized, const char *platform);
 
 /* --- configs: the draft that a build changes and the JSON that is stored
  * --------------------------------------- */
@@ -71,6 +74,8 @@ void image_config_cleanup(struct image_config **c);
 #define auto_image_config cleanup(image_config_cleanup)
 struct image_history *image_config_add_history(struct image_config *c, int64_t created_s,
 					       const char *created_by, bool empty_layer);
+/* RFC 3339, UTC; nothing for what is no year of four digits or so. */
+void image_time_set(json_t *obj, const char *key, int64_t seconds);
 /* OCI image config JSON, deterministic (fixed key order). Caller owns. */
 char *image_config_text(const struct image_config *c);
 /* Unknown fields are ignored; limits apply. -EINVAL. */

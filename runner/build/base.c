@@ -3,7 +3,7 @@
 #include <errno.h>
 #include <string.h>
 
-#include "priv.h"
+#include "attest.h"
 
 static void on_transfer(const struct image_transfer_event *e, void *arg)
 {
@@ -107,15 +107,17 @@ int build_find_image(struct build *b, const char *ref, const char *platform, str
 {
 	auto_image struct image *img = NULL;
 	struct named *named = named_find(b, ref);
+	bool is_layout = named && named->kind == NAMED_LAYOUT;
 	int rc;
 
-	if (named && named->kind == NAMED_LAYOUT)
-		return named_layout(b, named, ret, err);
 	if (named && named->kind == NAMED_IMAGE)
 		ref = named->value;
-	rc = find_or_pull(b, ref, platform, &img, err);
-	if (rc >= 0)
+	rc = is_layout ? named_layout(b, named, &img, err)
+		       : find_or_pull(b, ref, platform, &img, err);
+	if (rc >= 0 && !is_layout)
 		rc = image_trust_pinned(b->rt, b->o->access, ref, img, err);
+	if (rc >= 0)
+		rc = material_image(b, ref, img, err);
 	if (rc < 0)
 		return rc;
 	*ret = take(img);

@@ -10,6 +10,7 @@
 #include <shale/base/path.h>
 #include <shale/base/proc.h>
 
+#include "attest.h"
 #include "check.h"
 #include "depot.h"
 #include "fiber.h"
@@ -121,12 +122,18 @@ static int normalize_tags(const struct build_opts *o, struct strv *ret, struct e
 	return 0;
 }
 
-static int show_tree(struct build *b, const struct stage_state *st, struct err *err)
+static int show_tree(struct build *b, const struct stage_state *st, struct build_result *ret,
+		     struct err *err)
 {
 	auto_snap_mount struct snap_mount m = SNAP_MOUNT_INIT;
-	int rc = b->o->on_tree ? snap_mount(b->rt->snap, st->snapshot, SNAP_RDONLY, &m, err) : 0;
+	const struct sbom_opts s = { b->plan->platform.text, b->o->tool, b->now_s };
+	int rc = snap_mount(b->rt->snap, st->snapshot, SNAP_RDONLY, &m, err);
 
-	return rc < 0 || !b->o->on_tree ? rc : b->o->on_tree(m.root_fd, b->o->on_tree_arg, err);
+	if (rc >= 0 && b->o->on_tree)
+		rc = b->o->on_tree(m.root_fd, b->o->on_tree_arg, err);
+	if (rc >= 0 && b->o->attest.sbom)
+		rc = sbom_make(m.root_fd, &s, &ret->sbom, err);
+	return rc;
 }
 
 static int finish(struct build *b, const struct strv *tags, struct build_result *ret,
@@ -136,8 +143,8 @@ static int finish(struct build *b, const struct strv *tags, struct build_result 
 	/* Who gets neither tree nor image has no use for layers that are elsewhere. */
 	int rc = b->o->no_image && !b->o->on_tree ? 0 : stage_whole(b, st, err);
 
-	if (rc >= 0)
-		rc = show_tree(b, st, err);
+	if (rc >= 0 && (b->o->on_tree || b->o->attest.sbom))
+		rc = show_tree(b, st, ret, err);
 	if (rc >= 0 && !b->o->no_image)
 		rc = build_reshape(b, st, err);
 	ret->steps = b->total;
@@ -152,7 +159,9 @@ static int finish(struct build *b, const struct strv *tags, struct build_result 
 	if (rc < 0)
 		return rc;
 	clamp_dates(b, st->config);
-	return image_write(b->rt, st->config, st->snapshot, tags, ret->image_id, err);
+	if (b->o->attest.provenance)
+		rc = build_provenance(b, &ret->provenance, err);
+	return rc < 0 ? rc : image_write(b->rt, st->config, st->snapshot, tags, ret->image_id, err);
 }
 
 static void build_free(struct build *b)
@@ -167,6 +176,8 @@ static void build_free(struct build *b)
 		stage_state_free(&b->stages[i]);
 	free(b->stages);
 	strv_free(&b->build_args);
+	strv_free(&b->materials);
+	free(b->text);
 	build_unmount(b);
 	givens_free(&b->secrets);
 	givens_free(&b->ssh);
@@ -248,7 +259,6 @@ static int front(struct build *b, bool look_only, struct dockerfile **ret_d, str
 				.network = o->network,
 				.platform = o->platform,
 				.look_only = look_only };
-	auto_free char *text = NULL;
 	size_t len = 0;
 	int rc = allow_check(&o->allow, err);
 
@@ -259,12 +269,12 @@ static int front(struct build *b, bool look_only, struct dockerfile **ret_d, str
 		rc = origin_open(b, o->context, &b->origin, err);
 	b->context = b->origin.tree;
 	if (rc >= 0)
-		rc = origin_dockerfile(b, &text, &len, err);
+		rc = origin_dockerfile(b, &b->text, &len, err);
 	if (rc < 0)
 		return rc;
 	po.file_name = b->file_name =
 		o->file && strcmp(o->file, "-") != 0 ? path_base(o->file) : "Dockerfile";
-	rc = dockerfile_parse(b->file_name, text, len, ret_d, err);
+	rc = dockerfile_parse(b->file_name, b->text, len, ret_d, err);
 	if (rc >= 0)
 		rc = plan_make(*ret_d, &po, ret_plan, err);
 	return rc < 0 ? rc : take_epoch(b, &(*ret_plan)->global_args, err);

@@ -64,23 +64,6 @@ static void git_cleanup(struct git *g)
 	str_free(&g->said);
 }
 
-static void base64(struct str *b, const char *s, size_t n)
-{
-	static const char digits[] =
-		"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-	const unsigned char *u = (const unsigned char *)s;
-
-	for (size_t i = 0; i < n; i += 3) {
-		uint32_t v = (uint32_t)u[i] << 16 | (i + 1 < n ? (uint32_t)u[i + 1] << 8 : 0) |
-			     (i + 2 < n ? u[i + 2] : 0);
-
-		str_addc(b, digits[v >> 18]);
-		str_addc(b, digits[v >> 12 & 63]);
-		str_addc(b, (char)(i + 1 < n ? digits[v >> 6 & 63] : '='));
-		str_addc(b, (char)(i + 2 < n ? digits[v & 63] : '='));
-	}
-}
-
 /* A header for that server alone: argv, .git/config and messages never see it. */
 static void add_credentials(struct git *g, size_t n)
 {
@@ -91,7 +74,7 @@ static void add_credentials(struct git *g, size_t n)
 	auto_free char *text = NULL;
 	auto_str struct str b = { 0 };
 
-	base64(&b, pair, strlen(pair));
+	str_add_base64(&b, pair, strlen(pair));
 	text = str_take(&b);
 	strv_addf(&g->env, "GIT_CONFIG_KEY_%zu=http.%.*s/.extraHeader", n, (int)len, u->url);
 	strv_addf(&g->env, "GIT_CONFIG_VALUE_%zu=Authorization: Basic %s", n, text);

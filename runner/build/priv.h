@@ -444,6 +444,8 @@ struct build {
 	const struct plan *plan;
 	const char *file_name;
 	char *target_name;
+	char *text;              /* of the Dockerfile */
+	struct strv materials;   /* attest.h */
 	struct context *context; /* of origin */
 	struct workers *workers;
 	struct stage_state *stages;

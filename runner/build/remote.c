@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* ADD of a URL: asked for with what is known of it, so that an unchanged file is not sent again. */
 #include "remote.h"
+#include "attest.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -202,7 +203,7 @@ static int look_url(struct build *b, struct remote *r, const json_t *known, stru
 	return rc;
 }
 
-int remote_look(struct build *b, struct remote *r, struct err *err)
+static int look(struct build *b, struct remote *r, struct err *err)
 {
 	auto_json json_t *known = NULL;
 	struct digest want;
@@ -213,6 +214,15 @@ int remote_look(struct build *b, struct remote *r, struct err *err)
 		return err_ctx(err, "--checksum");
 	known = memory_read(b, r);
 	return look_url(b, r, known, err);
+}
+
+int remote_look(struct build *b, struct remote *r, struct err *err)
+{
+	int rc = look(b, r, err);
+
+	if (rc >= 0)
+		material_remote(b, r);
+	return rc;
 }
 
 int remote_fetch(struct build *b, struct remote *r, struct err *err)
@@ -239,5 +249,9 @@ int remote_take(struct build *b, struct remote *r, struct err *err)
 {
 	int rc = r->u.is_git ? git_look(b, r, err) : look_url(b, r, NULL, err);
 
-	return rc < 0 ? rc : r->tree ? 0 : remote_fetch(b, r, err);
+	if (rc >= 0 && !r->tree)
+		rc = remote_fetch(b, r, err);
+	if (rc >= 0)
+		material_remote(b, r);
+	return rc < 0 ? rc : 0;
 }

@@ -24,6 +24,9 @@ void build_result_free(struct build_result *r)
 	free(f->text);
 	free(f->user);
 	free(f->workdir);
+	json_decref(r->provenance);
+	json_decref(r->sbom);
+	r->provenance = r->sbom = NULL;
 	*f = (struct build_failure){ 0 };
 }
 

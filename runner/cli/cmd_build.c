@@ -26,10 +26,10 @@
 struct build_args {
 	struct strv platforms, tags, build_args, labels, volumes, secrets, ssh, allow, cap_add,
 		cap_drop, add_hosts, ulimits, outputs, annotations, no_cache_stages, contexts,
-		cache_from, cache_to;
+		cache_from, cache_to, attests;
 	uint64_t jobs, shm, memory;
 	const char *cpus, *file, *target, *network, *iidfile, *progress, *pull, *call;
-	const char *on_error, *metadata, *timestamp, *max_layer, *scope;
+	const char *provenance, *sbom, *on_error, *metadata, *timestamp, *max_layer, *scope;
 	bool squash, fold, resume, no_cache, explain, twice, check, quiet, sync, rm, force_rm, load,
 		push;
 };
@@ -53,6 +53,13 @@ static const struct opt build_opts[] = {
 	{ 0, "annotation", OPT_STRV, AT(annotations), "NAME=VALUE",
 	  "annotation of the manifest that leaves (repeatable)" },
 	{ 0, "metadata-file", OPT_STR, AT(metadata), "FILE", "write digests and names as JSON" },
+	{ 0, "provenance", OPT_STR, AT(provenance), "WHAT",
+	  "attest how the image was made: true, false, mode=min, mode=max",
+	  "true false mode=min mode=max" },
+	{ 0, "sbom", OPT_STR, AT(sbom), "WHAT", "attest what packages it has: true or false",
+	  "true false" },
+	{ 0, "attest", OPT_STRV, AT(attests), "type=...",
+	  "the same: type=provenance[,mode=min|max], type=sbom (repeatable)" },
 	{ 0, "build-arg", OPT_STRV, AT(build_args), "NAME[=VALUE]",
 	  "value of an ARG; without one from the environment" },
 	{ 0, "platform", OPT_STRV, AT(platforms), "OS/ARCH[,...]",
@@ -344,6 +351,25 @@ static int take_sources(struct cli *c, struct build_args *a, struct build_opts *
 	return image_pull_policy(pull, &o->pull_always, &o->pull_never, err);
 }
 
+static int take_attests(const struct build_args *a, struct build_opts *o, struct err *err)
+{
+	struct build_attest *to = &o->attest;
+	int rc = 0;
+
+	for (size_t i = 0; i < a->attests.n && rc >= 0; i++)
+		rc = build_attest_parse(NULL, a->attests.v[i], to, err);
+	if (rc < 0)
+		return err_ctx(err, "--attest");
+	if (a->provenance && build_attest_parse("provenance", a->provenance, to, err) < 0)
+		return err_ctx(err, "--provenance");
+	if (a->sbom && build_attest_parse("sbom", a->sbom, to, err) < 0)
+		return err_ctx(err, "--sbom");
+	if ((to->provenance || to->sbom) && o->no_image)
+		return err_set(err, EINVAL, "attestations are of an image, and -o makes none here");
+	o->tool = shale_version;
+	return 0;
+}
+
 /* Once, twice, or for several platforms. */
 static int build_all(const struct build_args *a, struct deliver *d, const struct build_opts *o,
 		     const struct strv *platforms, struct build_result *r, struct err *err)
@@ -354,7 +380,7 @@ static int build_all(const struct build_args *a, struct deliver *d, const struct
 
 	if (a->twice && is_index)
 		return err_set(err, EINVAL, "--twice compares images, not indexes");
-	for (size_t i = 0; is_index && i < a->cache_to.n; i++)
+	for (size_t i = 0; platforms->n > 1 && i < a->cache_to.n; i++)
 		if (!str_starts(a->cache_to.v[i], "type=inline"))
 			return err_set(err, EINVAL,
 				       "--cache-to %.100s: would be each platform's in turn; build "
@@ -412,6 +438,8 @@ static int build(struct cli *c, struct build_args *a, const char *context, struc
 	deliver.kind = p.kind;
 	if (rc >= 0)
 		rc = take_outputs(a, &deliver, &o, err);
+	if (rc >= 0)
+		rc = take_attests(a, &o, err);
 	if (rc >= 0)
 		rc = box_make(a, &box, &o, err);
 	if (rc >= 0)

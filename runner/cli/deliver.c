@@ -298,6 +298,8 @@ int deliver_metadata(const struct deliver *d, const struct build_result *r, cons
 		str_addf(&names, "%s%s", i ? "," : "", full);
 	}
 	json_set_str(j, "image.name", str_get(&names));
+	if (r->provenance)
+		json_object_set(j, "buildx.build.provenance", r->provenance);
 	text = json_text_indent(j);
 	fd = out_create_file(path, err);
 	if (fd < 0)

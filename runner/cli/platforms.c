@@ -33,8 +33,7 @@ int platforms_parse(const struct strv *given, struct strv *ret, struct err *err)
 
 bool platforms_is_index(const struct build_opts *o, const struct strv *platforms)
 {
-	(void)o;
-	return platforms->n > 1;
+	return platforms->n > 1 || o->attest.provenance || o->attest.sbom;
 }
 
 struct results {
@@ -58,7 +57,7 @@ static int run_one(struct deliver *d, const struct build_opts *o, const char *pr
 
 	if (rc < 0)
 		return rc;
-	if (p.kind == PROGRESS_PLAIN || p.kind == PROGRESS_TTY)
+	if (o->platform && (p.kind == PROGRESS_PLAIN || p.kind == PROGRESS_TTY))
 		fprintf(stderr, "%s\n", o->platform);
 	one.event_arg = &p;
 	/* The names are the index's. */
@@ -68,7 +67,7 @@ static int run_one(struct deliver *d, const struct build_opts *o, const char *pr
 	if (rc >= 0 && p.kind == PROGRESS_QUIET)
 		str_reset(&p.tail);
 	progress_end(&p, rc < 0 || p.kind == PROGRESS_QUIET ? NULL : r);
-	return rc < 0 ? err_ctx(err, "%s", o->platform ? o->platform : "build") : 0;
+	return rc < 0 && o->platform ? err_ctx(err, "%s", o->platform) : rc;
 }
 
 /* Compression and annotations are those of the output that says any: the index has one form. */
@@ -105,9 +104,28 @@ static void drop_image(struct cli *c, const char *id)
 		image_remove(&c->rt, id, IMAGE_NOW, &gone, &ignored);
 }
 
+struct said {
+	struct image_statement v[2];
+};
+
+/* The predicates stay the result's. */
+static void take_statements(const struct build_result *r, struct said *s,
+			    struct image_index_member *m)
+{
+	size_t n = 0;
+
+	if (r->sbom)
+		s->v[n++] = (struct image_statement){ BUILD_SPDX, r->sbom };
+	if (r->provenance)
+		s->v[n++] = (struct image_statement){ BUILD_SLSA, r->provenance };
+	m->statements = s->v;
+	m->n_statements = n;
+}
+
 static int write_index(struct deliver *d, const struct results *l, size_t first, struct err *err)
 {
 	auto_free struct image_index_member *m = mem_array(l->n, sizeof(*m));
+	auto_free struct said *said = mem_array(l->n, sizeof(*said));
 	auto_strv struct strv tags = { 0 };
 	struct image_pack pack = { 0 };
 	const struct image_index_new n = {
@@ -115,8 +133,10 @@ static int write_index(struct deliver *d, const struct results *l, size_t first,
 	};
 	int rc = pack_of(d, &pack, err);
 
-	for (size_t i = 0; i < l->n; i++)
+	for (size_t i = 0; i < l->n; i++) {
 		memcpy(m[i].id, l->v[i].image_id, sizeof(m[i].id));
+		take_statements(&l->v[i], &said[i], &m[i]);
+	}
 	for (size_t i = 0; rc >= 0 && i < d->names.n; i++) {
 		char *full = NULL;
 
@@ -155,7 +175,7 @@ static int check_outputs(const struct deliver *d, const struct build_opts *o,
 		if (d->v[i].docker_types)
 			return err_set(err, EINVAL, "an index is of OCI's media types");
 	}
-	return o->resume || str_eq(o->file, "-") || str_eq(o->context, "-")
+	return platforms->n > 1 && (o->resume || str_eq(o->file, "-") || str_eq(o->context, "-"))
 		       ? err_set(err, EINVAL,
 				 "several platforms: not with --resume, nor from standard input")
 		       : 0;
@@ -166,21 +186,22 @@ int platforms_run(struct deliver *d, const struct build_opts *o, const struct st
 {
 	cleanup(results_free) struct results l = { mem_array(platforms->n + 1, sizeof(*l.v)), 0 };
 	struct build_opts one = *o;
+	size_t count = platforms->n ? platforms->n : 1;
 	auto_free char *here = NULL;
 	size_t first = 0;
 	int rc = image_platform_text(NULL, &here, err);
 
 	if (rc >= 0)
 		rc = check_outputs(d, o, platforms, err);
-	for (size_t i = 0; rc >= 0 && i < platforms->n; i++) {
+	for (size_t i = 0; rc >= 0 && i < count; i++) {
 		auto_free char *dir = platforms->n > 1 ? dir_name(platforms->v[i]) : NULL;
 
 		d->sub = dir;
-		one.platform = platforms->v[i];
+		one.platform = platforms->n ? platforms->v[i] : NULL;
 		l.n = i + 1;
 		rc = run_one(d, &one, progress, &l.v[i], err);
 		d->sub = NULL;
-		if (str_eq(platforms->v[i], here))
+		if (str_eq(one.platform, here))
 			first = i;
 	}
 	if (rc < 0 && l.n)

@@ -126,7 +126,7 @@ struct image_history *image_config_add_history(struct image_config *c, int64_t c
 	return h;
 }
 
-static void set_time(json_t *obj, const char *key, int64_t seconds)
+void image_time_set(json_t *obj, const char *key, int64_t seconds)
 {
 	char buf[64];
 	time_t t = (time_t)seconds;
@@ -256,7 +256,7 @@ static json_t *history(const struct image_config *c)
 		const struct image_history *h = &c->history[i];
 		json_t *o = json_object();
 
-		set_time(o, "created", h->created_s);
+		image_time_set(o, "created", h->created_s);
 		json_set_str(o, "created_by", h->created_by);
 		json_set_str(o, "author", h->author);
 		json_set_str(o, "comment", h->comment);
@@ -271,7 +271,7 @@ char *image_config_text(const struct image_config *c)
 {
 	auto_json json_t *o = json_object();
 
-	set_time(o, "created", c->created_s);
+	image_time_set(o, "created", c->created_s);
 	json_set_str(o, "author", c->author);
 	json_set_str(o, "architecture", c->architecture);
 	json_set_str(o, "variant", c->variant);

@@ -121,31 +121,12 @@ static int add_image(struct index *x, size_t i, struct err *err)
 
 /* --- what is attested of them --- */
 
-static void add_percent(struct str *to, const char *s)
-{
-	for (; *s; s++)
-		if (strchr("/:@?#%", *s))
-			str_addf(to, "%%%02X", (unsigned char)*s);
-		else
-			str_addc(to, *s);
-}
-
-/* "pkg:docker/name@tag?platform=linux%2Famd64", as BuildKit calls it. */
 static char *subject_name(const char *tag, const struct image_config *c)
 {
-	auto_free char *repo = NULL, *version = NULL;
-	auto_str struct str s = { 0 };
+	auto_free char *platform = mem_fmt("%s/%s%s%s", c->os, c->architecture,
+					   c->variant ? "/" : "", c->variant ? c->variant : "");
 
-	image_ref_split(tag, &repo, &version);
-	str_addf(&s, "pkg:docker/%s@%s?platform=", repo, version);
-	add_percent(&s, c->os);
-	str_add(&s, "%2F");
-	add_percent(&s, c->architecture);
-	if (c->variant) {
-		str_add(&s, "%2F");
-		add_percent(&s, c->variant);
-	}
-	return str_take(&s);
+	return image_ref_purl(tag, platform);
 }
 
 static json_t *subjects(const struct index *x, const struct member *m)

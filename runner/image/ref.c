@@ -302,6 +302,32 @@ void image_ref_split(const char *normalized, char **ret_repo, char **ret_tag)
 	*ret_tag = colon ? mem_strn(colon + 1, (size_t)(s + n - colon - 1)) : mem_str("<none>");
 }
 
+char *image_ref_purl(const char *normalized, const char *platform)
+{
+	const char *digest = strchr(normalized, '@');
+	auto_free char *repo = NULL, *tag = NULL;
+	auto_str struct str s = { 0 };
+	char sep = '?';
+
+	image_ref_split(normalized, &repo, &tag);
+	str_addf(&s, "pkg:docker/%s", repo);
+	if (strcmp(tag, "<none>") != 0)
+		str_addf(&s, "@%s", tag);
+	if (digest) {
+		str_addf(&s, "?digest=%s", digest + 1);
+		sep = '&';
+	}
+	if (!platform)
+		return str_take(&s);
+	str_addf(&s, "%cplatform=", sep);
+	for (const char *p = platform; *p; p++)
+		if (strchr("/:@?#%&=", *p))
+			str_addf(&s, "%%%02X", (unsigned char)*p);
+		else
+			str_addc(&s, *p);
+	return str_take(&s);
+}
+
 bool image_ref_is_bare(const char *text)
 {
 	const char *slash = strrchr(text, '/');

@@ -4,10 +4,25 @@
 
 #include <shale/base/str.h>
 
+static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+
+void str_add_base64(struct str *b, const char *s, size_t n)
+{
+	const unsigned char *u = (const unsigned char *)s;
+
+	for (size_t i = 0; i < n; i += 3) {
+		uint32_t v = (uint32_t)u[i] << 16 | (i + 1 < n ? (uint32_t)u[i + 1] << 8 : 0) |
+			     (i + 2 < n ? u[i + 2] : 0);
+
+		str_addc(b, digits[v >> 18]);
+		str_addc(b, digits[v >> 12 & 63]);
+		str_addc(b, (char)(i + 1 < n ? digits[v >> 6 & 63] : '='));
+		str_addc(b, (char)(i + 2 < n ? digits[v & 63] : '='));
+	}
+}
+
 static int digit_of(char c)
 {
-	static const char digits[] =
-		"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 	const char *p = c ? strchr(digits, c) : NULL;
 
 	return p ? (int)(p - digits) : -1;

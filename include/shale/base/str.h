@@ -62,6 +62,7 @@ const char *str_nearest(const char *s, const char *const *list);
 /* Whole string, base 10 (or 8), no sign, no blanks, <= max; 0 or -EINVAL without an err. */
 int str_to_u64(const char *s, unsigned base, uint64_t max, uint64_t *ret);
 
+void str_add_base64(struct str *b, const char *s, size_t n);
 /* The bytes, and a NUL after them; the caller owns them. 0 or -EINVAL. */
 int str_from_base64(const char *s, char **ret, size_t *ret_len);
 

@@ -5,9 +5,9 @@
 
 int main(void)
 {
-	static int (*const groups[])(void) = { test_parse,    test_expand,  test_plan,
-					       test_patterns, test_mounts,  test_check,
-					       test_corpus,   test_outputs, test_depots };
+	static int (*const groups[])(void) = { test_parse,  test_expand, test_plan,   test_patterns,
+					       test_mounts, test_check,  test_corpus, test_outputs,
+					       test_depots, test_attest };
 	int failed = 0;
 
 	for (size_t i = 0; i < ARRAY_LEN(groups); i++)

@@ -21,5 +21,6 @@ int test_check(void);
 int test_corpus(void);
 int test_outputs(void);
 int test_depots(void);
+int test_attest(void);
 
 #endif
