@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* ADD of a URL: asked for with what is known of it, so that an unchanged file is not sent again. */
 #include "remote.h"
-#include "attest.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -16,6 +15,8 @@
 #include <shale/base/hash.h>
 #include <shale/base/json.h>
 #include <shale/base/proc.h>
+
+#include "attest.h"
 
 enum { MEMORY_BYTES_MAX = 16 << 10, CHUNK = 128 << 10, RACY_S = 2 };
 
