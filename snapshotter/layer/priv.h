@@ -182,6 +182,11 @@ int layer_readlink(int dir_fd, const char *name, char *buf, struct err *err);
 bool layer_same_stat(const struct stat *a, const struct stat *b);
 bool layer_same_attrs(const struct layer_attrs *a, const struct layer_attrs *b);
 
+/* --- far.c: the turn of what looks back far; *has: whether it is ours --- */
+void layer_far_take(bool *has);
+void layer_far_give(bool *has);
+bool layer_far_zstd(const uint8_t *p, size_t n); /* a frame that begins at p */
+
 /* --- stream.c: bytes of an archive, decompressed, hashed and counted --- */
 
 struct layer_stream;

@@ -53,6 +53,7 @@ struct layer_stream {
 	void *progress_arg;
 	size_t at, n; /* of in */
 	bool is_last; /* the source has ended */
+	bool is_far;  /* looks back far, and has the turn */
 	bool is_mid;  /* within a gzip member, zstd frame, xz or bzip2 stream */
 	struct inflate_state *gzip;
 	ZSTD_DCtx *zstd;
@@ -196,6 +197,8 @@ static ssize_t zstd_read(struct layer_stream *s, void *p, size_t n, struct err *
 			return have;
 		if (!have && !s->is_mid)
 			return 0;
+		if (!s->is_mid && layer_far_zstd(s->in + s->at, (size_t)have))
+			layer_far_take(&s->is_far);
 		rc = ZSTD_decompressStream(s->zstd, &out, &in);
 		if (ZSTD_isError(rc))
 			return zstd_fail(rc, err);
@@ -214,6 +217,8 @@ static int xz_max(const struct layer_stream *s)
 
 static int xz_open(struct layer_stream *s, struct err *err)
 {
+	if (s->how & LAYER_NARROW)
+		layer_far_take(&s->is_far);
 	s->xz = mem_alloc(sizeof(*s->xz));
 	*s->xz = (lzma_stream)LZMA_STREAM_INIT;
 	if (lzma_stream_decoder(s->xz, (uint64_t)xz_max(s), LZMA_CONCATENATED) != LZMA_OK)
@@ -378,6 +383,7 @@ void layer_stream_free(struct layer_stream **sp)
 	if (s->bzip2)
 		BZ2_bzDecompressEnd(s->bzip2);
 	free(s->bzip2);
+	layer_far_give(&s->is_far);
 	free(s);
 	*sp = NULL;
 	errno = saved;

@@ -43,6 +43,25 @@ sys.exit(rc)' "$T/kib" "$SHALE" load -i "$T/bomb.tar"
 	kib=$(cat "$T/kib")
 	is "load: $kind: in 64 MiB (took $kib KiB)" yes "$([ "$kib" -le 65536 ] && echo yes || echo no)"
 done
+# Four layers whose windows are 32 MiB each: read side by side, but these one at a time.
+mkdir far
+for i in 1 2 3 4; do
+	head -c 36000000 /dev/urandom >far/f
+	tar -C far -cf far.tar f
+	echo "\"sha256:$(sha256sum <far.tar | cut -d' ' -f1)\"" >"far.id$i"
+	cat far.tar | zstd -qc1 --long=25 >"far$i.zst"
+done
+printf '{"architecture":"amd64","os":"linux","config":{},"rootfs":{"type":"layers","diff_ids":[%s]}}' "$(cat far.id* | paste -sd,)" >far.json
+echo '[{"Config":"far.json","RepoTags":["far:latest"],"Layers":["far1.zst","far2.zst","far3.zst","far4.zst"]}]' >manifest.json
+tar -cf "$T/far.tar" manifest.json far.json far?.zst
+rm -r far far.* far?.zst manifest.json
+ok "layers that look far back" python3 -c 'import resource, subprocess, sys
+rc = subprocess.run(sys.argv[2:]).returncode
+open(sys.argv[1], "w").write(str(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss))
+sys.exit(rc)' "$T/kib" "$SHALE" load -i "$T/far.tar"
+kib=$(cat "$T/kib")
+is "take 64 MiB together (took $kib KiB)" yes "$([ "$kib" -le 65536 ] && echo yes || echo no)"
+rm "$T/far.tar"
 # A limit of one's own: what unpacks to more is not taken, what unpacks to less is
 mib() { printf "$1" >"$T/shale.conf"; export SHALE_CONF="$T/shale.conf"; }
 python3 "$top/tests/integration/bombs.py" mib >"$T/mib.tar"

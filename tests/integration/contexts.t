@@ -34,7 +34,7 @@ done
 ok "-f names the Dockerfile in it" stdin c.tar -f sub/Other -t other -
 is "that one is built" deep "$(run other cat /other)"
 code 1 "one that is not there" stdin c.tar -f sub/None -
-has "is told" "Dockerfile sub/None"
+has "is told" "sub/None: "
 code 1 "nor is one outside" stdin c.tar -f ../c/Dockerfile2 -
 printf 'FROM busybox\nRUN echo text >/text\n' >text
 ok "a Dockerfile on standard input" stdin text -t text -
