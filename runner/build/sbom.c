@@ -211,10 +211,19 @@ static bool is_installed(const char *status)
 	return !status || str_ends(status, " installed");
 }
 
-/* Paragraphs of var/lib/dpkg/status, or one of status.d (without a Status). */
-static int read_dpkg(struct sbom *s, char *text, struct err *err)
+/* Paragraphs of fields. */
+struct format {
+	const char *type, *distro; /* distro: where os-release names none */
+	const char *name, *version, *arch, *status;
+};
+/* status.d's have no Status. */
+static const struct format dpkg = { "deb",      "debian",        "Package:",
+				    "Version:", "Architecture:", "Status:" };
+static const struct format apk = { "apk", "alpine", "P:", "V:", "A:", NULL };
+
+static int read_packages(struct sbom *s, const struct format *f, char *text, struct err *err)
 {
-	struct package p = { .type = "deb", .distro = "debian" };
+	struct package p = { .type = f->type, .distro = f->distro };
 	const char *status = NULL;
 	char *at = text, *line;
 	int rc = 0;
@@ -222,36 +231,17 @@ static int read_dpkg(struct sbom *s, char *text, struct err *err)
 	do {
 		line = next_line(&at);
 		if (line && *line) {
-			take_field(&p.name, line, "Package:");
-			take_field(&p.version, line, "Version:");
-			take_field(&p.arch, line, "Architecture:");
-			take_field(&status, line, "Status:");
+			take_field(&p.name, line, f->name);
+			take_field(&p.version, line, f->version);
+			take_field(&p.arch, line, f->arch);
+			if (f->status)
+				take_field(&status, line, f->status);
 			continue;
 		}
 		if (is_installed(status))
 			rc = add_package(s, &p, err);
-		p = (struct package){ .type = "deb", .distro = "debian" };
+		p = (struct package){ .type = f->type, .distro = f->distro };
 		status = NULL;
-	} while (line && rc >= 0);
-	return rc;
-}
-
-static int read_apk(struct sbom *s, char *text, struct err *err)
-{
-	struct package p = { .type = "apk", .distro = "alpine" };
-	char *at = text, *line;
-	int rc = 0;
-
-	do {
-		line = next_line(&at);
-		if (line && *line) {
-			take_field(&p.name, line, "P:");
-			take_field(&p.version, line, "V:");
-			take_field(&p.arch, line, "A:");
-			continue;
-		}
-		rc = add_package(s, &p, err);
-		p = (struct package){ .type = "apk", .distro = "alpine" };
 	} while (line && rc >= 0);
 	return rc;
 }
@@ -277,19 +267,17 @@ static int read_status_d(struct sbom *s, struct err *err)
 			continue;
 		rc = read_text(s, fd, names.v[i], FILE_BYTES_MAX, &text, err);
 		if (rc > 0)
-			rc = read_dpkg(s, text, err);
+			rc = read_packages(s, &dpkg, text, err);
 	}
 	return rc < 0 ? err_ctx(err, "%s", dir) : 0;
 }
 
-typedef int list_fn(struct sbom *s, char *text, struct err *err);
-
-static int read_list(struct sbom *s, const char *name, list_fn *fn, struct err *err)
+static int read_list(struct sbom *s, const struct format *f, const char *name, struct err *err)
 {
 	auto_free char *text = NULL;
 	int rc = read_text(s, s->root_fd, name, FILE_BYTES_MAX, &text, err);
 
-	return rc <= 0 ? rc : fn(s, text, err);
+	return rc <= 0 ? rc : read_packages(s, f, text, err);
 }
 
 static int read_all(struct sbom *s, struct err *err)
@@ -297,11 +285,11 @@ static int read_all(struct sbom *s, struct err *err)
 	int rc = read_os(s, err);
 
 	if (rc >= 0)
-		rc = read_list(s, "var/lib/dpkg/status", read_dpkg, err);
+		rc = read_list(s, &dpkg, "var/lib/dpkg/status", err);
 	if (rc >= 0)
 		rc = read_status_d(s, err);
 	if (rc >= 0)
-		rc = read_list(s, "lib/apk/db/installed", read_apk, err);
+		rc = read_list(s, &apk, "lib/apk/db/installed", err);
 	return rc;
 }
 

@@ -58,12 +58,15 @@ int fd_write_str(int fd, const char *s, struct err *err)
 	return fd_write_all(fd, s, strlen(s), err);
 }
 
-ssize_t fd_read_full(int fd, void *p, size_t n, struct err *err)
+/* at -1: from where the fd stands, which then moves. */
+static ssize_t read_full(int fd, void *p, size_t n, off_t at, struct err *err)
 {
 	size_t got = 0;
 
 	while (got < n) {
-		ssize_t k = read(fd, (char *)p + got, n - got);
+		char *to = (char *)p + got;
+		ssize_t k =
+			at < 0 ? read(fd, to, n - got) : pread(fd, to, n - got, at + (off_t)got);
 
 		if (k < 0 && errno == EINTR)
 			continue;
@@ -76,22 +79,14 @@ ssize_t fd_read_full(int fd, void *p, size_t n, struct err *err)
 	return (ssize_t)got;
 }
 
+ssize_t fd_read_full(int fd, void *p, size_t n, struct err *err)
+{
+	return read_full(fd, p, n, -1, err);
+}
+
 ssize_t fd_pread_full(int fd, void *p, size_t n, off_t at, struct err *err)
 {
-	size_t got = 0;
-
-	while (got < n) {
-		ssize_t k = pread(fd, (char *)p + got, n - got, at + (off_t)got);
-
-		if (k < 0 && errno == EINTR)
-			continue;
-		if (k < 0)
-			return err_sys(err, "read");
-		if (k == 0)
-			break;
-		got += (size_t)k;
-	}
-	return (ssize_t)got;
+	return read_full(fd, p, n, at, err);
 }
 
 int fd_read_all(int fd, size_t limit, char **ret, size_t *ret_len, struct err *err)
