@@ -10,6 +10,7 @@
 #include "priv.h"
 
 enum {
+	DOMAIN_MAX_BYTES = 253 + 6, /* RFC 1035 2.3.4, as text, and a port */
 	PATH_MAX_BYTES = 255,
 	TAG_MAX_BYTES = 128,
 	TEXT_MAX_BYTES = 1024,
@@ -227,6 +228,8 @@ static int check(const char *text, const struct parts *p, struct err *err)
 			   "the repository name has letters, digits and single . _ - between them");
 	if (p->domain && !is_domain(p->domain, strlen(p->domain)))
 		return bad(err, text, "the registry is not a host name with an optional port");
+	if (p->domain && strlen(p->domain) > DOMAIN_MAX_BYTES)
+		return bad(err, text, "the registry's name is longer than 253 bytes");
 	if (p->tag && !is_tag(p->tag))
 		return bad(err, text, "a tag has up to 128 letters, digits, _ . -");
 	if (p->digest && digest_parse(p->digest, &ignored, &why) < 0)
