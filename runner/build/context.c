@@ -34,6 +34,15 @@ int context_open(struct runtime *rt, const char *dir, struct context **ret, stru
 	return 0;
 }
 
+static void forget_files(struct context *c)
+{
+	for (size_t i = 0; i < c->n; i++) {
+		free(c->files[i].path);
+		free(c->files[i].link);
+	}
+	c->n = 0;
+}
+
 void context_close(struct context *c)
 {
 	if (!c)
@@ -42,10 +51,7 @@ void context_close(struct context *c)
 	if (c->learned && !c->is_tree)
 		context_index_write(c);
 	context_index_close(&c->index);
-	for (size_t i = 0; i < c->n; i++) {
-		free(c->files[i].path);
-		free(c->files[i].link);
-	}
+	forget_files(c);
 	free(c->files);
 	ignore_free(c->ignore);
 	free(c->name);
@@ -136,6 +142,7 @@ static struct context_file *add_file(struct context *c, const char *path, const 
 		.gid = st->st_gid,
 		.nlink = (uint32_t)st->st_nlink,
 		.rdev = st->st_rdev,
+		.dev = st->st_dev,
 		.ino = st->st_ino,
 		.size = (uint64_t)st->st_size,
 		.mtime_ns = time_ns(&st->st_mtim),
@@ -294,8 +301,10 @@ int context_files(struct context *c, struct context_file **ret, size_t *ret_n, s
 		if (fd < 0)
 			return err_sys(err, "build context %s", c->name);
 		rc = walk(c, fd, &path, 0, err);
-		if (rc < 0)
+		if (rc < 0) {
+			forget_files(c); /* who looks again begins anew */
 			return err_ctx(err, "build context %s", c->name);
+		}
 		if (c->n)
 			qsort(c->files, c->n, sizeof(*c->files), context_compare);
 		if (c->ignore && ignore_has_negation(c->ignore))

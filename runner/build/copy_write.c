@@ -26,9 +26,11 @@ struct made {
 	int64_t mtime_s;
 };
 
+/* A source with several names, and where it stands now. */
 struct linked {
-	uint64_t ino;
-	char *path;
+	uint64_t dev, ino;
+	uint64_t made; /* its inode here */
+	char *path;    /* NULL: this place of the table is free */
 };
 
 struct writer {
@@ -42,9 +44,18 @@ struct writer {
 	char *dir;
 	struct made *made;
 	size_t n_made, cap_made;
-	struct linked *linked;
+	struct linked *linked; /* a hash table of cap_linked places */
 	size_t n_linked, cap_linked;
 };
+
+static void linked_forget(struct writer *w)
+{
+	for (size_t i = 0; i < w->cap_linked; i++) {
+		free(w->linked[i].path);
+		w->linked[i].path = NULL;
+	}
+	w->n_linked = 0;
+}
 
 static void writer_cleanup(struct writer *w)
 {
@@ -52,8 +63,7 @@ static void writer_cleanup(struct writer *w)
 	free(w->dir);
 	for (size_t i = 0; i < w->n_made; i++)
 		free(w->made[i].path);
-	for (size_t i = 0; i < w->n_linked; i++)
-		free(w->linked[i].path);
+	linked_forget(w);
 	free(w->made);
 	free(w->linked);
 }
@@ -149,9 +159,15 @@ static uint32_t owner(const struct writer *w, uint32_t own, uint32_t source)
 }
 
 /* Makes way for a new entry: a directory is never replaced by something else. */
-static int clear_way(int dir_fd, const char *name, struct err *err)
+static int clear_way(struct writer *w, int dir_fd, const char *name, struct err *err)
 {
-	if (unlinkat(dir_fd, name, 0) == 0 || errno == ENOENT)
+	if (unlinkat(dir_fd, name, 0) == 0) {
+		/* Perhaps what an earlier source wrote, and its inode's number is free again. */
+		if (w->item != w->j->items)
+			linked_forget(w);
+		return 0;
+	}
+	if (errno == ENOENT)
 		return 0;
 	if (errno == EISDIR || errno == EPERM)
 		return err_set(err, EISDIR,
@@ -179,27 +195,65 @@ static int finish_file(struct writer *w, int from_fd, int to_fd, const struct co
 	return 0;
 }
 
-/* Names of one inode stay one inode. 1 when a link was made. */
-static int try_hardlink(struct writer *w, const struct context_file *f, int dir_fd,
+static struct linked *linked_at(struct linked *table, size_t cap, uint64_t dev, uint64_t ino)
+{
+	size_t i = (size_t)((ino ^ dev << 32) * 0x9e3779b97f4a7c15ull) & (cap - 1);
+
+	while (table[i].path && (table[i].ino != ino || table[i].dev != dev))
+		i = (i + 1) & (cap - 1);
+	return &table[i];
+}
+
+static void linked_grow(struct writer *w)
+{
+	size_t cap = w->cap_linked ? 2 * w->cap_linked : 64;
+	struct linked *big = mem_array(cap, sizeof(*big));
+
+	for (size_t i = 0; i < w->cap_linked; i++)
+		if (w->linked[i].path)
+			*linked_at(big, cap, w->linked[i].dev, w->linked[i].ino) = w->linked[i];
+	free(w->linked);
+	w->linked = big;
+	w->cap_linked = cap;
+}
+
+/* f stands at path now; more than HARDLINKS_MAX become files of their own. */
+static void linked_note(struct writer *w, const struct context_file *f, int dir_fd,
 			const char *name, const char *path)
 {
-	if (f->nlink < 2)
-		return 0;
-	for (size_t i = 0; i < w->n_linked; i++) {
-		auto_fd int fd = -1;
-		char self[FD_PATH_MAX];
+	struct linked *l;
+	struct stat st;
 
-		if (w->linked[i].ino != f->ino)
-			continue;
-		fd = path_try_in(w->root_fd, w->linked[i].path, O_PATH | O_NOFOLLOW, 0);
-		return fd >= 0 &&
-		       linkat(AT_FDCWD, fd_path(fd, self), dir_fd, name, AT_SYMLINK_FOLLOW) == 0;
-	}
-	if (w->n_linked < HARDLINKS_MAX) {
-		mem_room(w->linked, w->n_linked, w->cap_linked);
-		w->linked[w->n_linked++] = (struct linked){ f->ino, mem_str(path) };
-	}
-	return 0;
+	if (f->nlink < 2 || fstatat(dir_fd, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+		return;
+	if (2 * w->n_linked >= w->cap_linked)
+		linked_grow(w);
+	l = linked_at(w->linked, w->cap_linked, f->dev, f->ino);
+	if (!l->path && w->n_linked == HARDLINKS_MAX)
+		return;
+	w->n_linked += !l->path;
+	free(l->path);
+	*l = (struct linked){ f->dev, f->ino, st.st_ino, mem_str(path) };
+}
+
+/* Names of one inode stay one inode. 1 when a link was made. */
+static int try_hardlink(struct writer *w, const struct context_file *f, int dir_fd,
+			const char *name)
+{
+	const struct linked *l;
+	auto_fd int fd = -1;
+	char self[FD_PATH_MAX];
+	struct stat st;
+
+	if (f->nlink < 2 || !w->n_linked)
+		return 0;
+	l = linked_at(w->linked, w->cap_linked, f->dev, f->ino);
+	if (!l->path)
+		return 0;
+	fd = path_try_in(w->root_fd, l->path, O_PATH | O_NOFOLLOW, 0);
+	return fd >= 0 && fstat(fd, &st) == 0 && st.st_ino == l->made &&
+	       (uint64_t)st.st_size == f->size &&
+	       linkat(AT_FDCWD, fd_path(fd, self), dir_fd, name, AT_SYMLINK_FOLLOW) == 0;
 }
 
 static int put_file(struct writer *w, const struct context_file *f, int dir_fd, const char *name,
@@ -292,12 +346,14 @@ static int put(struct writer *w, const struct context_file *f, const char *path,
 		return dir_fd;
 	if (S_ISDIR(f->mode))
 		return put_dir(w, f, dir_fd, name, path, err);
-	rc = clear_way(dir_fd, name, err);
-	if (rc < 0 || try_hardlink(w, f, dir_fd, name, path))
+	rc = clear_way(w, dir_fd, name, err);
+	if (rc < 0 || try_hardlink(w, f, dir_fd, name))
 		return rc;
-	if (S_ISREG(f->mode))
-		return put_file(w, f, dir_fd, name, err);
-	return put_special(w, f, dir_fd, name, err);
+	rc = S_ISREG(f->mode) ? put_file(w, f, dir_fd, name, err)
+			      : put_special(w, f, dir_fd, name, err);
+	if (rc >= 0)
+		linked_note(w, f, dir_fd, name, path);
+	return rc;
 }
 
 static int set_times(struct writer *w, struct err *err)
@@ -428,7 +484,7 @@ static int put_doc(struct writer *w, const char *name, const char *body, const c
 	w->mkdirs = chmod_of_dirs(w->j->chmod);
 	rc = enter(w, parent, err);
 	if (rc >= 0)
-		rc = clear_way(w->dir_fd, base, err);
+		rc = clear_way(w, w->dir_fd, base, err);
 	if (rc >= 0)
 		rc = final_mode(w, &f, &mode, err);
 	if (rc < 0)

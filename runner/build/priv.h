@@ -183,7 +183,7 @@ struct context_file {
 	char *path;    /* "src/a.c" */
 	uint32_t mode; /* with type */
 	uint32_t uid, gid, nlink;
-	uint64_t ino, size, rdev;
+	uint64_t dev, ino, size, rdev;
 	int64_t mtime_ns, ctime_ns;
 	char *link; /* symlink target */
 	struct digest digest;

@@ -100,5 +100,15 @@ is "of the context, nor of the image" "./a.txt " "$(tree t /m)"
 # shellcheck disable=SC2016
 code 1 "--from does not expand" of 'ARG X=busybox\nFROM busybox\nCOPY --from=$X /bin/sh /s\n'
 has "and says so" "variables are not expanded here"
+# Names of one file: linked as in the context, but not to what has taken the place of the first.
+rm -rf "$T/links" && mkdir -p "$T/links/1" "$T/links/2" "$T/links/3" && cd "$T/links"
+echo first >1/x
+echo second >2/x
+ln 1/x 3/y
+ln 1/x 3/z
+printf 'FROM busybox\nCOPY 1 2 3 /dst/\n' >Dockerfile
+ok "three directories into one" shale build --network none -t links .
+is "each name has its content" "second first first" "$(shale run --rm --network none links cat /dst/x /dst/y /dst/z | xargs)"
+is "what is one file there is one file here" "1 2 2" "$(shale run --rm --network none links stat -c %h /dst/x /dst/y /dst/z | xargs)"
 no_leaks
 done_testing
