@@ -155,19 +155,13 @@ static json_t *digest_set(const char *digest)
 	return o;
 }
 
-static int by_text(const void *a, const void *b)
-{
-	return strcmp(*(char *const *)a, *(char *const *)b);
-}
-
 static json_t *materials(const struct strv *list)
 {
 	auto_strv struct strv sorted = { 0 };
 	json_t *a = json_array();
 
 	strv_copy(&sorted, list);
-	if (sorted.n > 1)
-		qsort(sorted.v, sorted.n, sizeof(*sorted.v), by_text);
+	strv_sort(&sorted);
 	for (size_t i = 0; i < sorted.n; i++) {
 		char *cut = strrchr(sorted.v[i], '\n');
 		json_t *o = json_object();

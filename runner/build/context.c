@@ -205,11 +205,6 @@ static int walk_entry(struct context *c, int dir_fd, const char *name, struct st
 	return walk(c, fd, path, depth + 1, err);
 }
 
-static int by_name(const void *a, const void *b)
-{
-	return strcmp(*(char *const *)a, *(char *const *)b);
-}
-
 /* Takes fd. */
 static int walk(struct context *c, int fd, struct str *path, int depth, struct err *err)
 {
@@ -226,8 +221,7 @@ static int walk(struct context *c, int fd, struct str *path, int depth, struct e
 	while ((e = readdir(d)))
 		if (strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0)
 			strv_add(&names, e->d_name);
-	if (names.n > 1)
-		qsort(names.v, names.n, sizeof(*names.v), by_name);
+	strv_sort(&names);
 	for (size_t i = 0; i < names.n && rc >= 0; i++) {
 		if (len)
 			str_addc(path, '/');

@@ -25,6 +25,7 @@ struct context {
 	struct context_file *files;
 	size_t n, cap;
 	bool walked, learned, is_tree;
+	bool is_read;        /* nothing is left for the thread below */
 	int64_t walk_ns;     /* when the walk began */
 	struct ahead *ahead; /* the thread that reads what will be copied; NULL: none */
 	struct context_index index;

@@ -5,12 +5,12 @@
  * results only; the main thread takes those over when it has joined it.
  */
 #include <pthread.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 
 #include <shale/base/path.h>
+#include <shale/base/proc.h>
 
 #include "context.h"
 
@@ -119,16 +119,9 @@ static void find_unread(struct context *c, const struct strv *roots, struct ahea
 
 static void begin(struct context *c, struct ahead *a)
 {
-	sigset_t all, old;
-	int rc;
-
 	a->c = c;
 	a->seen = mem_array(a->n, sizeof(*a->seen));
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &old);
-	rc = pthread_create(&a->thread, NULL, read_main, a);
-	pthread_sigmask(SIG_SETMASK, &old, NULL);
-	if (rc)
+	if (proc_thread(&a->thread, read_main, a) < 0)
 		ahead_free(a);
 	else
 		c->ahead = a;
@@ -139,15 +132,15 @@ void context_read_ahead(struct build *b)
 	auto_strv struct strv roots = { 0 };
 	struct ahead *a;
 
-	if (!b->context || b->context->ahead)
+	if (!b->context || b->context->ahead || b->context->is_read)
 		return;
 	for (size_t i = 0; i < b->plan->n; i++)
 		for (size_t n = 0; b->plan->stages[i].needed && n < b->plan->stages[i].n_inst; n++)
 			add_sources(&b->plan->stages[i].inst[n], &roots);
-	if (!roots.n)
-		return;
 	a = mem_alloc(sizeof(*a));
-	find_unread(b->context, &roots, a);
+	if (roots.n)
+		find_unread(b->context, &roots, a);
+	b->context->is_read = !a->n;
 	if (a->n)
 		begin(b->context, a);
 	else

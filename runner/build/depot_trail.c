@@ -102,11 +102,6 @@ static int add_value(const struct build *b, struct hash *h, const char *key, con
 	return json_is_array(value);
 }
 
-static int compare(const void *a, const void *b)
-{
-	return strcmp(*(char *const *)a, *(char *const *)b);
-}
-
 int trail_key(const struct build *b, json_t *ingredients, const char *platform, struct digest *ret)
 {
 	auto_hash struct hash *h = hash_new();
@@ -118,8 +113,7 @@ int trail_key(const struct build *b, json_t *ingredients, const char *platform, 
 	for (void *at = json_object_iter(ingredients); at;
 	     at = json_object_iter_next(ingredients, at))
 		strv_add(&names, json_object_iter_key(at));
-	if (names.n)
-		qsort(names.v, names.n, sizeof(*names.v), compare);
+	strv_sort(&names);
 	hash_field_str(h, "portable 1"); /* raise it when the meaning of a key changes */
 	hash_field_str(h, platform);
 	for (size_t i = 0; i < names.n; i++) {

@@ -548,6 +548,8 @@ int explain_step(struct step_run *r, struct err *err);
 /* reshape.c: --squash, --fold, once the target is built; 0 when there is nothing of it to do. */
 int build_reshape(struct build *b, struct stage_state *st, struct err *err);
 /* What a step of a cache's record costs or gains: made known. */
+/* A record was used: for the least recently used to go first, and with the config it has now. */
+int step_use(const struct build *b, const struct step *s, const char *config, struct err *err);
 void step_announce(struct step_run *r, const struct step *s, bool hit, bool has_layer);
 int step_freeze(struct step_run *r, int64_t id, struct layer_info *ret, struct err *err);
 /* resume.c: is this the step that was repaired; its snapshot, ready to be frozen. */

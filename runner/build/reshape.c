@@ -215,7 +215,7 @@ static int fold_found(struct step_run *r, struct step *s, struct err *err)
 	for (size_t i = 0; i < config->n_history; i++)
 		config->history[i].empty_layer = was->history[i].empty_layer;
 	r->st->snapshot = s->snapshot;
-	rc = cache_touch(r->b->rt, s->id, s->config, err);
+	rc = step_use(r->b, s, s->config, err);
 	return rc < 0 ? rc : 1;
 }
 

@@ -150,6 +150,14 @@ static int use_depot(struct step_run *r, bool has_layer, struct err *err)
 	return 1;
 }
 
+int step_use(const struct build *b, const struct step *s, const char *config, struct err *err)
+{
+	/* At most once an hour, as each is a write. */
+	if (!strcmp(config, s->config) && s->used_s + TOUCH_S >= b->wall_s)
+		return 0;
+	return cache_touch(b->rt, s->id, config, err);
+}
+
 /* 1 when a record serves. */
 static int use_record(struct step_run *r, bool has_layer, struct err *err)
 {
@@ -177,12 +185,9 @@ static int use_record(struct step_run *r, bool has_layer, struct err *err)
 	r->st->is_lazy = r->st->is_lazy && !has_layer;
 	add_history(r, &s, has_layer);
 	config = image_config_text(r->st->config);
-	/* For the least recently used to go first; at most once an hour, as each is a write. */
-	if (strcmp(config, s.config) != 0 || s.used_s + TOUCH_S < r->b->wall_s) {
-		rc = cache_touch(r->b->rt, s.id, config, err);
-		if (rc < 0)
-			return rc;
-	}
+	rc = step_use(r->b, &s, config, err);
+	if (rc < 0)
+		return rc;
 	trail_add(r, &s, has_layer);
 	stand_on(r, &s, has_layer);
 	step_announce(r, &s, true, has_layer);

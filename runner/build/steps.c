@@ -65,17 +65,26 @@ static int has_dir(struct build *b, struct stage_state *st, const char *dir, str
 	return fd >= 0;
 }
 
+static int is_recorded(struct step_run *r, const struct key *key, struct err *err)
+{
+	auto_step struct step found = { 0 };
+
+	return r->st->no_cache ? 0 : cache_find(r->b->rt, key, &found, err);
+}
+
 /* A record of either kind says whether a directory was made; without one, the tree is asked. */
 static int makes_dir(struct step_run *r, const struct key *layer, const struct key *config,
 		     struct err *err)
 {
 	struct stage_state *st = r->st;
-	struct step found = { 0 };
-	int rc = st->no_cache ? 0 : cache_find(r->b->rt, layer, &found, err);
+	int rc = is_recorded(r, layer, err);
 
-	step_free(&found);
-	if (rc == 0)
-		rc = depots_find(r, layer, true, err);
+	if (rc)
+		return rc;
+	rc = is_recorded(r, config, err);
+	if (rc)
+		return rc < 0 ? rc : 0;
+	rc = depots_find(r, layer, true, err);
 	if (rc)
 		return rc;
 	rc = depots_find(r, config, false, err);

@@ -254,15 +254,10 @@ static void *paint(void *arg)
 	return NULL;
 }
 
-/* Signals are the main thread's. Without a painter there is no block, and nothing else is lost. */
+/* Without a painter there is no block, and nothing else is lost. */
 static void begin_painting(struct live *l)
 {
-	sigset_t all, old;
-
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &old);
-	l->painting = pthread_create(&l->painter, NULL, paint, l) == 0;
-	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	l->painting = proc_thread(&l->painter, paint, l) == 0;
 }
 
 struct live *live_new(FILE *to)

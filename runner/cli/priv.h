@@ -292,7 +292,6 @@ int template_call(const char *name, json_t *const *args, size_t n, json_t **ret,
 bool template_has_func(const char *name);
 bool template_is_true(const json_t *v);
 void template_print(const json_t *v, struct str *out);
-void template_sort(struct strv *l);
 
 /* complete_images.c, complete_containers.c: names that begin with prefix, one a line; nothing when
  * the store is not readable. */

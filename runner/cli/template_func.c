@@ -10,17 +10,6 @@
 
 enum { WIDTH_MAX = 1024 };
 
-static int by_name(const void *a, const void *b)
-{
-	return strcmp(*(const char *const *)a, *(const char *const *)b);
-}
-
-void template_sort(struct strv *l)
-{
-	if (l->n)
-		qsort(l->v, l->n, sizeof(*l->v), by_name);
-}
-
 bool template_is_true(const json_t *v)
 {
 	switch (json_typeof(v)) {
@@ -46,7 +35,7 @@ static void print_object(const json_t *v, struct str *out)
 	const char *key;
 
 	json_object_foreach(obj, key, value) strv_add(&keys, key);
-	template_sort(&keys);
+	strv_sort(&keys);
 	str_add(out, "map[");
 	for (size_t i = 0; i < keys.n; i++) {
 		str_addf(out, "%s%s:", i ? " " : "", keys.v[i]);

@@ -250,7 +250,7 @@ static int range_object(struct run *r, const struct template_node *n, json_t *v)
 	int rc = 0;
 
 	json_object_foreach(v, key, value) strv_add(&keys, key);
-	template_sort(&keys);
+	strv_sort(&keys);
 	for (size_t i = 0; rc >= 0 && i < keys.n; i++) {
 		auto_json json_t *name = json_from_str(keys.v[i]);
 

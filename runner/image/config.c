@@ -138,11 +138,6 @@ void image_time_set(json_t *obj, const char *key, int64_t seconds)
 	json_set_str(obj, key, buf);
 }
 
-static int by_text(const void *a, const void *b)
-{
-	return strcmp(*(char *const *)a, *(char *const *)b);
-}
-
 /* A key that comes from an instruction, made UTF-8 as the values are. */
 static void set_member(json_t *obj, const char *key, json_t *value)
 {
@@ -161,7 +156,7 @@ static void set_keys(json_t *obj, const char *key, const struct strv *l)
 	if (!l->n)
 		return;
 	strv_copy(&sorted, l);
-	qsort(sorted.v, sorted.n, sizeof(*sorted.v), by_text);
+	strv_sort(&sorted);
 	o = json_object();
 	for (size_t i = 0; i < sorted.n; i++)
 		set_member(o, sorted.v[i], json_object());
@@ -176,7 +171,7 @@ static void set_labels(json_t *obj, const char *key, const struct strv *l)
 	if (!l->n)
 		return;
 	strv_copy(&sorted, l);
-	qsort(sorted.v, sorted.n, sizeof(*sorted.v), by_text);
+	strv_sort(&sorted);
 	o = json_object();
 	for (size_t i = 0; i < sorted.n; i++) {
 		const char *eq = strchr(sorted.v[i], '=');

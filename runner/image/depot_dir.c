@@ -365,11 +365,6 @@ static bool is_old_tmp(int dir, const char *name)
 	       st.st_mtime + TMP_KEEP_S < time(NULL);
 }
 
-static int compare(const void *a, const void *b)
-{
-	return strcmp(*(char *const *)a, *(char *const *)b);
-}
-
 static void sweep_dir(struct layout *l, const char *path, bool has_blobs)
 {
 	struct err ignored = { 0 };
@@ -385,7 +380,7 @@ static void sweep_dir(struct layout *l, const char *path, bool has_blobs)
 		bool goes = is_old_tmp(dir, name);
 
 		if (has_blobs && digest_parse_hex(name, &d) >= 0)
-			goes = !bsearch(&name, l->named.v, l->named.n, sizeof(name), compare);
+			goes = !strv_sorted_has(&l->named, name);
 		if (goes)
 			unlinkat(dir, name, 0);
 	}
@@ -397,7 +392,7 @@ static void sweep(struct layout *l)
 
 	if (flock(l->fd, LOCK_EX | LOCK_NB) < 0 || mark_all(l, &ignored) < 0)
 		return;
-	qsort(l->named.v, l->named.n, sizeof(*l->named.v), compare);
+	strv_sort(&l->named);
 	fault_point("image.depot.sweep");
 	sweep_dir(l, ".", false);
 	sweep_dir(l, "blobs/sha256", true);

@@ -9,7 +9,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
-#include <signal.h>
 #include <stdio.h>
 #include <sys/eventfd.h>
 #include <sys/file.h>
@@ -20,6 +19,7 @@
 #include <shale/base/fd.h>
 #include <shale/base/fs.h>
 #include <shale/base/hash.h>
+#include <shale/base/proc.h>
 #include <shale/registry.h>
 #include <shale/snap.h>
 #include <shale/store.h>
@@ -227,17 +227,11 @@ static void *pump(void *arg)
 	return NULL;
 }
 
-/* Signals are for the main thread; SIGPIPE stays blocked, the write says EPIPE. */
 static int start_thread(pthread_t *ret, void *(*fn)(void *), void *arg, struct err *err)
 {
-	sigset_t all, before;
-	int rc;
+	int rc = proc_thread(ret, fn, arg);
 
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &before);
-	rc = pthread_create(ret, NULL, fn, arg);
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
-	return rc ? err_errno(err, rc, "start a thread") : 0;
+	return rc < 0 ? err_errno(err, -rc, "start a thread") : 0;
 }
 
 /* What comes from the network is counted there. */

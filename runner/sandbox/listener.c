@@ -7,7 +7,6 @@
 #include <errno.h>
 #include <poll.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -18,6 +17,7 @@
 #include <seccomp.h>
 
 #include <shale/base/fd.h>
+#include <shale/base/proc.h>
 #include <shale/base/sys.h>
 
 #include "priv.h"
@@ -40,6 +40,13 @@ void sandbox_filter_listen(struct sock_filter *f, size_t n)
 	for (size_t i = 0; i < n; i++)
 		if (f[i].code == (BPF_RET | BPF_K) && f[i].k == (SECCOMP_RET_ERRNO | EPERM))
 			f[i].k = SECCOMP_RET_USER_NOTIF;
+}
+
+void sandbox_filter_unlisten(struct sock_filter *f, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		if (f[i].code == (BPF_RET | BPF_K) && f[i].k == SECCOMP_RET_USER_NOTIF)
+			f[i].k = SECCOMP_RET_ERRNO | EPERM;
 }
 
 static void note(struct sandbox_listener *l, const struct seccomp_data *d)
@@ -90,9 +97,6 @@ static void *listen_main(void *arg)
 
 static int begin(struct sandbox_listener *l)
 {
-	sigset_t all, old;
-	int rc;
-
 	if (sys_seccomp(SECCOMP_GET_NOTIF_SIZES, 0, &l->sizes) < 0)
 		return -errno;
 	if (l->sizes.seccomp_notif < sizeof(struct seccomp_notif))
@@ -102,11 +106,7 @@ static int begin(struct sandbox_listener *l)
 	l->stop_fd = eventfd(0, EFD_CLOEXEC);
 	if (l->stop_fd < 0)
 		return -errno;
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &old);
-	rc = pthread_create(&l->thread, NULL, listen_main, l);
-	pthread_sigmask(SIG_SETMASK, &old, NULL);
-	return -rc;
+	return proc_thread(&l->thread, listen_main, l);
 }
 
 int sandbox_listener_new(int fd, struct sandbox_listener **ret, struct err *err)

@@ -166,7 +166,8 @@ enum { SANDBOX_RULES_REVISION = 1, SANDBOX_NEW_FIRST = 451 };
 
 /* listener.c */
 struct sandbox_listener;
-void sandbox_filter_listen(struct sock_filter *f, size_t n); /* EPERM becomes a question */
+void sandbox_filter_listen(struct sock_filter *f, size_t n);   /* EPERM becomes a question */
+void sandbox_filter_unlisten(struct sock_filter *f, size_t n); /* and EPERM again */
 int sandbox_listener_new(int fd, struct sandbox_listener **ret, struct err *err); /* takes fd */
 void sandbox_listener_free(struct sandbox_listener *l);
 void sandbox_listener_names(struct sandbox_listener *l, struct strv *ret); /* and ends it */

@@ -193,11 +193,6 @@ int fs_lock(int dir_fd, const char *name, bool wait, struct err *err)
 	return fd_take(&fd);
 }
 
-static int by_bytes(const void *a, const void *b)
-{
-	return strcmp(*(char *const *)a, *(char *const *)b);
-}
-
 int fs_list(int dir_fd, const char *name, struct strv *ret, struct err *err)
 {
 	int fd = openat(dir_fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
@@ -217,7 +212,6 @@ int fs_list(int dir_fd, const char *name, struct strv *ret, struct err *err)
 		free(list[i]);
 	}
 	free(list);
-	if (ret->n > 1)
-		qsort(ret->v, ret->n, sizeof(*ret->v), by_bytes);
+	strv_sort(ret);
 	return 0;
 }

@@ -141,6 +141,18 @@ int proc_become(uid_t id)
 	return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
 }
 
+int proc_thread(pthread_t *ret, void *(*main)(void *), void *arg)
+{
+	sigset_t all, before;
+	int rc;
+
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &before);
+	rc = pthread_create(ret, NULL, main, arg);
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	return -rc;
+}
+
 void proc_random_hex(char *buf, unsigned n)
 {
 	static const char digits[] = "0123456789abcdef";

@@ -57,6 +57,22 @@ bool strv_has(const struct strv *l, const char *s)
 	return false;
 }
 
+static int by_bytes(const void *a, const void *b)
+{
+	return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+void strv_sort(struct strv *l)
+{
+	if (l->n > 1)
+		qsort(l->v, l->n, sizeof(*l->v), by_bytes);
+}
+
+bool strv_sorted_has(const struct strv *l, const char *s)
+{
+	return l->n && bsearch(&s, l->v, l->n, sizeof(*l->v), by_bytes);
+}
+
 void strv_remove(struct strv *l, size_t i)
 {
 	mem_cleanup(&l->v[i]);

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include <shale/base/fd.h>
+#include <shale/base/proc.h>
 
 #include "priv.h"
 
@@ -166,17 +167,6 @@ void layer_ahead_free(struct layer_ahead **ap)
 	errno = saved;
 }
 
-/* Signals are for the threads that were there before. Without this thread all works as well. */
-static void start(struct layer_ahead *a)
-{
-	sigset_t all, before;
-
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &before);
-	a->has_thread = pthread_create(&a->thread, NULL, go_ahead, a) == 0;
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
-}
-
 void layer_ahead_begin(struct layer_ahead *a, int dir_fd, const struct layer_name *names, size_t n,
 		       bool keep_fd)
 {
@@ -190,7 +180,8 @@ void layer_ahead_begin(struct layer_ahead *a, int dir_fd, const struct layer_nam
 		pthread_cond_signal(&a->more);
 	pthread_mutex_unlock(&a->lock);
 	if (!a->has_thread)
-		start(a);
+		a->has_thread =
+			proc_thread(&a->thread, go_ahead, a) == 0; /* or all works as well */
 }
 
 bool layer_ahead_has(const struct layer_ahead *a)

@@ -15,6 +15,7 @@
 #include <zstd.h>
 
 #include <shale/base/mem.h>
+#include <shale/base/proc.h>
 
 #include "priv.h"
 
@@ -177,18 +178,13 @@ static void *work(void *arg)
 	return NULL;
 }
 
-/* Signals are for the threads that were there before. With fewer threads all works as well. */
+/* With fewer threads all works as well. */
 static void start_threads(struct layer_pack *p)
 {
-	sigset_t all, before;
-
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &before);
 	while (p->n_threads < p->threads_wanted &&
-	       pthread_create(&p->thread[p->n_threads], NULL, work, p) == 0)
+	       proc_thread(&p->thread[p->n_threads], work, p) == 0)
 		p->n_threads++;
 	p->threads_wanted = p->n_threads;
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
 }
 
 static int send_oldest(struct layer_pack *p, struct err *err)

@@ -3,6 +3,7 @@
 #ifndef SHALE_BASE_PROC_H
 #define SHALE_BASE_PROC_H
 
+#include <pthread.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
@@ -37,6 +38,10 @@ pid_t proc_spawn(const char *file, char *const argv[], const int fds[3], bool de
 
 /* In a child, before exec: uid and gid id, no groups, no capability now or ever. -1 and errno. */
 int proc_become(uid_t id);
+
+/* pthread_create with every signal blocked: they are the main thread's, and a write says EPIPE. 0
+ * or -errno. */
+int proc_thread(pthread_t *ret, void *(*main)(void *), void *arg);
 
 /* Random lower-case hex, n characters (n even, <= 64) and a NUL. */
 void proc_random_hex(char *buf, unsigned n);

@@ -42,6 +42,8 @@ void strv_add_take(struct strv *l, char *s);
 void strv_addf(struct strv *l, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 void strv_copy(struct strv *to, const struct strv *from); /* replaces */
 bool strv_has(const struct strv *l, const char *s);
+void strv_sort(struct strv *l);                            /* bytewise */
+bool strv_sorted_has(const struct strv *l, const char *s); /* of a sorted one */
 void strv_remove(struct strv *l, size_t i);
 void strv_split(struct strv *l, const char *s, char sep); /* empty fields are kept, "" gives none */
 char **strv_args(struct strv *l);

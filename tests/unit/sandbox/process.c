@@ -16,9 +16,12 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <linux/seccomp.h>
+
 #include <shale/base/fd.h>
 #include <shale/base/fs.h>
 #include <shale/base/proc.h>
+#include <shale/base/sys.h>
 
 #include "../../../runner/sandbox/priv.h"
 
@@ -556,6 +559,43 @@ static void test_denied(void **state)
 	box_free(&b);
 }
 
+/* Who started us has a listener already, as a container manager may: the kernel gives no second. */
+static int run_listened(void)
+{
+	struct sock_filter allow = { BPF_RET | BPF_K, 0, 0, SECCOMP_RET_ALLOW };
+	struct sock_fprog prog = { 1, &allow };
+	auto_strv struct strv names = { 0 };
+	struct sandbox_spec s;
+	struct sandbox *sb;
+	struct box b;
+	int status = 0;
+
+	box_make(&b);
+	if (sys_seccomp(SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_NEW_LISTENER, &prog) < 0)
+		return 100;
+	s = box_spec(&b, SH("umount /tmp 2>/dev/null || exit 7"));
+	s.tell_denied = true;
+	sb = start(&b, &s);
+	if (sandbox_wait(sb, 20000, &status, &b.err) != 1)
+		return 101;
+	sandbox_denied(sb, &names);
+	sandbox_free(sb);
+	box_free(&b);
+	return names.n ? 102 : proc_exit_code(status);
+}
+
+static void test_listened(void **state)
+{
+	pid_t pid = fork();
+	int status = 0;
+
+	(void)state;
+	if (pid == 0)
+		_exit(run_listened());
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(proc_exit_code(status), 7);
+}
+
 /* A cached filter that was damaged is made anew, and one of another length is refused. */
 static void test_filter_cache(void **state)
 {
@@ -608,6 +648,7 @@ int test_process(void)
 		cmocka_unit_test(test_join_terminal),
 		cmocka_unit_test(test_syscalls),
 		cmocka_unit_test(test_denied),
+		cmocka_unit_test(test_listened),
 		cmocka_unit_test(test_filter_cache),
 	};
 
