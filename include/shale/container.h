@@ -26,6 +26,8 @@
 #include <shale/base/str.h>
 #include <shale/runtime.h>
 
+struct container;
+
 enum container_state { /* stored: numbers stay */
 		       CONTAINER_CREATED = 1,
 		       CONTAINER_RUNNING = 2,
@@ -33,6 +35,8 @@ enum container_state { /* stored: numbers stay */
 		       CONTAINER_REMOVING = 4,
 };
 const char *container_state_name(enum container_state state); /* "created" */
+/* The same, and "paused". */
+const char *container_state_text(const struct container *c);
 /* The state of that name, or -EINVAL. */
 int container_state_find(const char *name);
 bool container_may_become(enum container_state from, enum container_state to);
@@ -125,8 +129,21 @@ int container_start(struct container *c, int *ret_exit, struct err *err);
 /* In the foreground, on this process's stdin, stdout and stderr; signals are passed on. *ret_exit
  * is the program's status, also set on failure. stdin: hand it over although the container was not
  * made interactive. */
-int container_attach(struct container *c, bool with_stdin, int *ret_exit, struct err *err);
-/* container_create and container_attach in as few steps as can be. */
+int container_start_here(struct container *c, bool with_stdin, int *ret_exit, struct err *err);
+/* This process's terminal, or its stdin, stdout and stderr, at one that a monitor keeps. The same
+ * result. detach_keys NULL: ctrl-p,ctrl-q; they leave it running, with a terminal only: 1, and
+ * *ret_exit is 0. -EBUSY: not running, or paused; -ENOTSUP: it has no monitor; -EINTR: a signal
+ * that was not passed on. */
+struct container_attach {
+	bool with_stdin, sig_proxy, redraw;
+	const char *detach_keys;
+};
+int container_attach(struct container *c, const struct container_attach *a, int *ret_exit,
+		     struct err *err);
+/* container_start, and attached from its first byte on. */
+int container_start_attached(struct container *c, const struct container_attach *a, int *ret_exit,
+			     struct err *err);
+/* container_create and container_start_here in as few steps as can be. */
 int container_run(struct runtime *rt, const struct container_spec *s, int *ret_exit,
 		  struct err *err);
 /* The monitor process: keeps container id until its end. status_fd gets one struct
@@ -139,9 +156,23 @@ struct container_started {
 	int exit_code;
 };
 
-/* Its stop signal, after timeout_ms (-1: its own) SIGKILL; returns when the end is recorded. Not
- * running is fine. */
-int container_stop(struct container *c, int timeout_ms, struct err *err);
+/* Stops all its processes where they are, and lets them go on. -EBUSY: not running, or paused (not
+ * paused) already; -ENOTSUP: it has no control group. */
+int container_pause(struct container *c, struct err *err);
+int container_unpause(struct container *c, struct err *err);
+bool container_is_paused(const struct container *c);
+/* Stopped, if it runs, and started under a monitor. signal (NULL: its own) and timeout_ms as
+ * container_stop. */
+int container_restart(struct container *c, const char *signal, int timeout_ms, struct err *err);
+/* -EEXIST, -EINVAL. */
+int container_rename(struct container *c, const char *name, struct err *err);
+
+/* Its processes as the host sees them. -EBUSY: not running. Caller owns *ret. */
+int container_pids(struct container *c, pid_t **ret, size_t *ret_n, struct err *err);
+
+/* The signal (NULL: its own), after timeout_ms (-1: its own) SIGKILL; returns when the end is
+ * recorded. Not running is fine. */
+int container_stop(struct container *c, const char *signal, int timeout_ms, struct err *err);
 /* -EBUSY: not running (as Docker's conflict). */
 int container_kill(struct container *c, int sig, struct err *err);
 /* Until it is not running; its status. */
@@ -189,9 +220,10 @@ struct container_exec {
 	struct strv command;
 	struct strv env;
 	char *user, *workdir;
+	const char *detach_keys; /* as container_attach */
 	bool interactive, tty, detach, privileged;
 };
-/* *ret_exit as container_attach. -EBUSY: not running. */
+/* *ret_exit as container_start_here. -EBUSY: not running. */
 int container_exec(struct container *c, const struct container_exec *x, int *ret_exit,
 		   struct err *err);
 

@@ -157,5 +157,12 @@ int sandbox_join(const struct sandbox_plan *p, pid_t pid, struct sandbox **ret, 
  * empty. */
 int sandbox_cgroup_kill(const char *name, struct err *err);
 int sandbox_cgroup_remove(const char *name, struct err *err);
+/* Stops all processes of the group, or lets them go on; returns when that is so. -ENOENT: there is
+ * no such group. */
+int sandbox_cgroup_freeze(const char *name, bool frozen, struct err *err);
+bool sandbox_cgroup_is_frozen(const char *name);
+/* The processes of the group and of those beneath it, in the order of their numbers. -ENOENT.
+ * Caller owns *ret. */
+int sandbox_cgroup_pids(const char *name, pid_t **ret, size_t *ret_n, struct err *err);
 
 #endif

@@ -222,7 +222,7 @@ static void enter(struct container *ct)
 	for (size_t i = 0; i < ARRAY_LEN(caught); i++)
 		signal(caught[i], SIG_DFL);
 	fprintf(stderr, "shale: a shell where the step failed; the container is %s\n", ct->name);
-	if (container_attach(ct, true, &code, &err) < 0)
+	if (container_start_here(ct, true, &code, &err) < 0)
 		fprintf(stderr, "shale: %s\n", err.msg);
 }
 

@@ -9,13 +9,15 @@ extern const struct command cmd_exec;
 
 struct exec_args {
 	bool interactive, tty, detach, privileged;
-	const char *user, *workdir;
+	const char *user, *workdir, *detach_keys;
 	struct strv env, env_files;
 };
 
 static const struct opt exec_opts[] = {
 	{ 'd', "detach", OPT_BOOL, offsetof(struct exec_args, detach), NULL,
 	  "Do not wait for its end" },
+	{ 0, "detach-keys", OPT_STR, offsetof(struct exec_args, detach_keys), "KEYS",
+	  "Keys that leave its terminal (default ctrl-p,ctrl-q)" },
 	{ 'e', "env", OPT_STRV, offsetof(struct exec_args, env), "NAME[=VALUE]",
 	  "Set an environment variable" },
 	{ 0, "env-file", OPT_STRV, offsetof(struct exec_args, env_files), "FILE",
@@ -45,6 +47,7 @@ static int make_exec(const struct exec_args *a, int argc, char **argv, struct co
 		strv_add(&x->env, a->env.v[i]);
 	x->user = mem_str(a->user);
 	x->workdir = mem_str(a->workdir);
+	x->detach_keys = a->detach_keys;
 	x->interactive = a->interactive;
 	x->tty = a->tty;
 	x->detach = a->detach;

@@ -70,7 +70,7 @@ static bool has_label(const struct container *ct, const char *want)
 
 static bool match_status(const struct container *ct, const char *v)
 {
-	return str_eq(container_state_name(ct->state), v);
+	return str_eq(container_state_text(ct), v);
 }
 
 static bool match_name(const struct container *ct, const char *v)
@@ -213,7 +213,7 @@ static int add_row(struct container *ct, void *arg, struct err *err)
 	out_row_take(row, "RunningFor", mem_fmt("%s ago", age));
 	out_row_take(row, "Status", container_status_text(ct, now));
 	out_row_set(row, "Names", ct->name);
-	out_row_set(row, "State", container_state_name(ct->state));
+	out_row_set(row, "State", container_state_text(ct));
 	out_row_take(row, "CreatedAt", out_time(ct->created_ns / 1000000000));
 	out_row_take(row, "Labels", joined(&ct->spec.labels));
 	out_row_take(row, "Mounts", joined(&ct->spec.volumes));

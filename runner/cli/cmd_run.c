@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <errno.h>
+#include <unistd.h>
 
 #include "run_spec.h"
 
@@ -7,9 +8,15 @@ extern const struct command cmd_run;
 
 static const struct opt run_opts[] = {
 	{ 'd', "detach", OPT_BOOL, RUN_AT(detach), NULL, "Run in the background and print the ID" },
+	{ 0, "detach-keys", OPT_STR, RUN_AT(detach_keys), "KEYS",
+	  "Keys that leave its terminal (default ctrl-p,ctrl-q)" },
+	{ 0, "sig-proxy", OPT_BOOL, RUN_AT(sig_proxy), NULL,
+	  "Pass signals on to it (the default)" },
 	RUN_SPEC_OPTS,
 	{ 0 },
 };
+
+static const struct run_args run_defaults = { .sig_proxy = true };
 
 static int run_detached(struct cli *c, const struct run_args *a, const struct container_spec *s,
 			int *ret_exit, struct err *err)
@@ -28,19 +35,29 @@ static int run_detached(struct cli *c, const struct run_args *a, const struct co
 	return 0;
 }
 
-/* With --cidfile the id is wanted before the program runs, else the shorter way does. */
+/* With --cidfile the id is wanted before the program runs, else the shorter way does. A terminal
+ * may be left: then somebody else must keep the container. */
 static int run_foreground(struct cli *c, const struct run_args *a, const struct container_spec *s,
 			  int *ret_exit, struct err *err)
 {
+	bool leaves = (s->tty && s->interactive) || !a->sig_proxy;
+	struct container_attach at = { .with_stdin = s->interactive,
+				       .sig_proxy = a->sig_proxy,
+				       .detach_keys = a->detach_keys };
 	auto_container struct container *ct = NULL;
 	int rc;
 
-	if (!a->cidfile)
+	if (s->tty && s->interactive && !isatty(STDIN_FILENO))
+		return err_set(err, ENOTTY, "the input device is not a terminal");
+	if (!a->cidfile && !leaves)
 		return container_run(&c->rt, s, ret_exit, err);
 	rc = container_create(&c->rt, s, &ct, err);
 	if (rc >= 0)
 		rc = run_cidfile_write(a, ct->id, err);
-	return rc < 0 ? rc : container_attach(ct, false, ret_exit, err);
+	if (rc < 0)
+		return rc;
+	return leaves ? container_start_attached(ct, &at, ret_exit, err)
+		      : container_start_here(ct, false, ret_exit, err);
 }
 
 static int run_as_asked(struct cli *c, const struct run_args *a, const struct container_spec *s,
@@ -84,4 +101,5 @@ const struct command cmd_run = {
 	.max_args = -1,
 	.flags = CMD_STOP_AT_ARG | CMD_EXIT_125,
 	.complete = complete_images,
+	.defaults = &run_defaults,
 };

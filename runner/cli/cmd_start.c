@@ -8,16 +8,22 @@
 extern const struct command cmd_start;
 
 struct start_args {
-	bool attach, interactive;
+	bool attach, interactive, sig_proxy;
+	const char *detach_keys;
 };
 
 static const struct opt start_opts[] = {
 	{ 'a', "attach", OPT_BOOL, offsetof(struct start_args, attach), NULL,
 	  "In the foreground, with its output" },
+	{ 0, "detach-keys", OPT_STR, offsetof(struct start_args, detach_keys), "KEYS",
+	  "Keys that leave its terminal (default ctrl-p,ctrl-q)" },
 	{ 'i', "interactive", OPT_BOOL, offsetof(struct start_args, interactive), NULL,
 	  "With stdin" },
+	{ 0, "sig-proxy", OPT_BOOL, offsetof(struct start_args, sig_proxy), NULL,
+	  "Pass signals on to it (the default)" },
 	{ 0 },
 };
+static const struct start_args start_defaults = { .sig_proxy = true };
 
 /* One that runs already is fine, as Docker has it. */
 static int start_one(struct cli *c, const char *name, struct err *err)
@@ -34,6 +40,9 @@ static int start_one(struct cli *c, const char *name, struct err *err)
 
 static int start_attached(struct cli *c, const struct start_args *a, int argc, char **argv)
 {
+	struct container_attach at = { .with_stdin = a->interactive,
+				       .sig_proxy = a->sig_proxy,
+				       .detach_keys = a->detach_keys };
 	auto_container struct container *ct = NULL;
 	struct err err = { 0 };
 	int rc, code = CONTAINER_EXIT_SHALE;
@@ -43,8 +52,12 @@ static int start_attached(struct cli *c, const struct start_args *a, int argc, c
 		return cli_usage(c, &err);
 	}
 	rc = container_find(&c->rt, argv[0], &ct, &err);
-	if (rc >= 0)
-		rc = container_attach(ct, a->interactive, &code, &err);
+	if (rc >= 0 && ct->state == CONTAINER_RUNNING)
+		rc = container_attach(ct, &at, &code, &err);
+	else if (rc >= 0 && ((ct->spec.tty && a->interactive) || !a->sig_proxy))
+		rc = container_start_attached(ct, &at, &code, &err);
+	else if (rc >= 0)
+		rc = container_start_here(ct, a->interactive, &code, &err);
 	if (rc < 0)
 		cli_fail(c, &err);
 	return code;
@@ -76,4 +89,5 @@ const struct command cmd_start = {
 	.min_args = 1,
 	.max_args = -1,
 	.complete = complete_containers,
+	.defaults = &start_defaults,
 };

@@ -8,7 +8,7 @@ extern const struct command cmd_builder_prune, cmd_du, cmd_gc, cmd_pin, cmd_prun
 	cmd_create, cmd_diff, cmd_exec, cmd_history, cmd_image_inspect, cmd_image_prune,
 	cmd_image_tree, cmd_images, cmd_info, cmd_inspect, cmd_kill, cmd_logs, cmd_man, cmd_monitor,
 	cmd_ps, cmd_rm, cmd_rmi, cmd_run, cmd_start, cmd_stop, cmd_tag, cmd_tidy, cmd_version,
-	cmd_wait;
+	cmd_wait, cmd_restart, cmd_pause, cmd_unpause, cmd_rename, cmd_top, cmd_port, cmd_attach;
 
 /* shale-build has their options. */
 #define HEAVY_AS(id, word, text, more)                                                             \
@@ -46,6 +46,7 @@ HEAVY(heavy_save, "save", "Save images to an archive");
 HEAVY(heavy_verify, "verify", "Read layers and configs again and name what is damaged");
 
 const struct command *const cli_commands[] = {
+	&cmd_attach,
 	&heavy_bench,
 	&heavy_build,
 	&cmd_builder_prune,
@@ -86,12 +87,16 @@ const struct command *const cli_commands[] = {
 	&heavy_manifest_inspect,
 	&heavy_manifest_push,
 	&heavy_manifest_rm,
+	&cmd_pause,
 	&cmd_pin,
+	&cmd_port,
 	&cmd_prune,
 	&cmd_ps,
 	&heavy_pull,
 	&heavy_push,
 	&heavy_recover,
+	&cmd_rename,
+	&cmd_restart,
 	&cmd_rm,
 	&cmd_rmi,
 	&cmd_run,
@@ -99,8 +104,10 @@ const struct command *const cli_commands[] = {
 	&cmd_start,
 	&cmd_stop,
 	&cmd_tag,
+	&cmd_top,
 	&cmd_trash,
 	&cmd_undo,
+	&cmd_unpause,
 	&cmd_unpin,
 	&heavy_verify,
 	&cmd_version,

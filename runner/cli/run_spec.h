@@ -8,9 +8,9 @@
 #include "priv.h"
 
 struct run_args {
-	bool detach, interactive, tty, rm, init, read_only, privileged;
+	bool detach, interactive, tty, rm, init, read_only, privileged, sig_proxy;
 	const char *name, *entrypoint, *user, *workdir, *hostname, *network, *stop_signal, *cidfile,
-		*pull, *platform, *cpus;
+		*pull, *platform, *cpus, *detach_keys;
 	struct strv env, env_files, labels, volumes, tmpfs, add_hosts, cap_add, cap_drop, security,
 		ulimits;
 	int stop_timeout_ms, pids;

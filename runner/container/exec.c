@@ -4,7 +4,9 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include <shale/base/fd.h>
@@ -18,6 +20,7 @@ struct joined {
 	struct strv argv, env;
 	struct sandbox_user user;
 	char *cwd, *cache_dir;
+	char cgroup[CONTAINER_ID_LEN + 8];
 };
 
 static void joined_free(struct joined *j)
@@ -81,6 +84,9 @@ static int make_plan(struct container *c, const struct container_exec *x, const 
 	s.n_groups = j->user.n_groups;
 	s.net = str_eq(c->spec.network, "none") ? SANDBOX_NET_NONE : SANDBOX_NET_HOST;
 	s.cache_dir = j->cache_dir;
+	/* Its limits, and what stops it, hold for those who come later, too. */
+	container_cgroup_name(c, j->cgroup);
+	s.cgroup.name = j->cgroup;
 	for (int i = 0; i < 3; i++)
 		s.stdio[i] = stdio[i];
 	return sandbox_plan(&s, ret, err);
@@ -109,62 +115,72 @@ static int run(struct container *c, const struct container_exec *x, struct conta
 	return container_relay_run(&r, ret_exit, err);
 }
 
-/* A keeper for a process that nobody waits for. It tells how the start went and then only lives for
- * pdeathsig's sake. */
-static void run_detached(struct container *c, const struct container_exec *x, int status_fd)
+/* The locks and the database that came with the fork: they are the other one's. */
+static void close_others(const struct container_box *box, int sock, int status_fd)
+{
+	for (int fd = 3; fd < 256; fd++)
+		if (fd != sandbox_pidfd(box->sb) && fd != sandbox_terminal_fd(box->sb) &&
+		    fd != sock && fd != status_fd)
+			close(fd);
+}
+
+static int start_kept(struct container *c, const struct container_exec *x, struct joined *j,
+		      struct container_doors *doors, struct container_box *box,
+		      struct container_started *st)
 {
 	auto_sandbox_plan struct sandbox_plan *plan = NULL;
+	int rc = make_plan(c, x, (int[3]){ -1, -1, -1 }, j, &plan, &st->err);
+
+	if (rc >= 0)
+		rc = sandbox_join(plan, c->pid, &box->sb, &st->err);
+	if (rc >= 0)
+		container_doors_prepare(doors, box->sb);
+	return rc < 0 ? rc : container_box_release(box, &st->exit_code, &st->err);
+}
+
+/*
+ * A keeper that is a process of its own: for one that nobody waits for, and for a terminal (sock,
+ * else -1) that may be left. It tells how the start went and then lives for pdeathsig's sake, and
+ * to hand on what goes through the terminal; at last it tells the status.
+ */
+static void keep_apart(struct container *c, const struct container_exec *x, int sock, int status_fd)
+{
 	auto_container_box struct container_box box = CONTAINER_BOX_INIT;
+	struct container_stdio io = CONTAINER_STDIO_INIT;
+	struct container_doors doors;
 	auto_joined struct joined j = { 0 };
 	struct container_started st = { .exit_code = CONTAINER_EXIT_SHALE };
+	struct container_relay r = { .io = &io, .doors = &doors };
 	struct err ignored = { 0 };
-	int rc, status, null = open("/dev/null", O_RDWR | O_CLOEXEC);
+	int rc, code = CONTAINER_EXIT_SHALE, null = open("/dev/null", O_RDWR | O_CLOEXEC);
 
+	container_doors_init(&doors);
+	doors.is_private = true;
+	if (sock >= 0)
+		container_doors_add(&doors, sock);
 	setsid();
 	container_signals_default();
 	if (chdir("/") < 0)
 		_exit(1);
 	for (int i = 0; i < 3; i++)
 		dup2(null, i);
-	rc = make_plan(c, x, (int[3]){ -1, -1, -1 }, &j, &plan, &st.err);
-	if (rc >= 0)
-		rc = sandbox_join(plan, c->pid, &box.sb, &st.err);
-	if (rc >= 0)
-		rc = container_box_release(&box, &st.exit_code, &st.err);
+	rc = start_kept(c, x, &j, &doors, &box, &st);
 	fd_write_all(status_fd, &st, sizeof(st), &ignored);
-	fd_close(&status_fd);
-	/* The locks and the database that came with the fork: they are the other one's. */
-	for (int fd = 3; rc >= 0 && fd < 256; fd++)
-		if (fd != sandbox_pidfd(box.sb) && fd != sandbox_terminal_fd(box.sb))
-			close(fd);
-	if (rc >= 0)
-		sandbox_wait(box.sb, -1, &status, &ignored);
+	if (rc < 0)
+		_exit(0);
+	close_others(&box, sock, sock < 0 ? -1 : status_fd);
+	r.sb = box.sb;
+	signal(SIGPIPE, SIG_IGN);
+	if (container_relay_run(&r, &code, &ignored) >= 0 && sock >= 0)
+		fd_write_all(status_fd, &code, sizeof(code), &ignored);
 	_exit(0);
 }
 
-static int exec_detached(struct container *c, const struct container_exec *x, int *ret_exit,
-			 struct err *err)
+static int read_start(int from, int *ret_exit, struct err *err)
 {
 	struct container_started st = { 0 };
-	auto_fd int from = -1;
-	int fds[2], code;
-	ssize_t n;
-	pid_t pid;
+	ssize_t n = fd_read_full(from, &st, sizeof(st), err);
 
-	if (pipe2(fds, O_CLOEXEC) < 0)
-		return err_sys(err, "pipe");
-	from = fds[0];
-	pid = fork();
-	if (pid == 0) {
-		if (fork() == 0)
-			run_detached(c, x, fds[1]);
-		_exit(0);
-	}
-	close(fds[1]);
-	if (pid < 0)
-		return err_sys(err, "fork");
-	proc_wait(pid, &code, err);
-	n = fd_read_full(from, &st, sizeof(st), err);
 	if (n < 0)
 		return (int)n;
 	if (n != sizeof(st))
@@ -175,6 +191,66 @@ static int exec_detached(struct container *c, const struct container_exec *x, in
 		return -err->code;
 	}
 	*ret_exit = 0;
+	return 0;
+}
+
+/* theirs: of a socket pair, or -1. *ret_from: where the keeper tells. */
+static int fork_keeper(struct container *c, const struct container_exec *x, int theirs,
+		       int *ret_from, struct err *err)
+{
+	int fds[2], code;
+	pid_t pid;
+
+	if (pipe2(fds, O_CLOEXEC) < 0)
+		return err_sys(err, "pipe");
+	pid = fork();
+	if (pid == 0) {
+		if (fork() == 0)
+			keep_apart(c, x, theirs, fds[1]);
+		_exit(0);
+	}
+	close(fds[1]);
+	*ret_from = fds[0];
+	return pid < 0 ? err_sys(err, "fork") : proc_wait(pid, &code, err);
+}
+
+static int exec_detached(struct container *c, const struct container_exec *x, int *ret_exit,
+			 struct err *err)
+{
+	auto_fd int from = -1;
+	int rc = fork_keeper(c, x, -1, &from, err);
+
+	return rc < 0 ? rc : read_start(from, ret_exit, err);
+}
+
+/* At a terminal, which may be left by its keys. */
+static int exec_attached(struct container *c, const struct container_exec *x, int *ret_exit,
+			 struct err *err)
+{
+	struct container_attach a = { .with_stdin = true,
+				      .sig_proxy = true,
+				      .detach_keys = x->detach_keys };
+	auto_fd int from = -1, ours = -1, theirs = -1;
+	int rc, pair[2], code = CONTAINER_EXIT_LOST;
+
+	if (!isatty(STDIN_FILENO))
+		return err_set(err, ENOTTY, "the input device is not a terminal");
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
+		return err_sys(err, "socketpair");
+	ours = pair[0];
+	theirs = pair[1];
+	container_client_tell_size(ours);
+	rc = fork_keeper(c, x, theirs, &from, err);
+	fd_close(&theirs);
+	if (rc >= 0)
+		rc = read_start(from, ret_exit, err);
+	if (rc >= 0)
+		rc = container_client_run(ours, &a, true, err);
+	if (rc != 0)
+		return rc < 0 ? rc : 0;
+	if (fd_read_full(from, &code, sizeof(code), err) < 0)
+		return -err->code;
+	*ret_exit = code;
 	return 0;
 }
 
@@ -194,6 +270,8 @@ int container_exec(struct container *c, const struct container_exec *x, int *ret
 		return err_set(err, EINVAL, "no command specified");
 	if (x->detach)
 		return exec_detached(c, x, ret_exit, err);
+	if (x->tty && x->interactive)
+		return exec_attached(c, x, ret_exit, err);
 	rc = container_stdio_foreground(x->tty, x->interactive, false, &io, err);
 	return rc < 0 ? rc : run(c, x, &io, ret_exit, err);
 }

@@ -60,9 +60,9 @@ static json_t *state_json(const struct container *c)
 	json_t *s = json_object();
 	bool running = c->state == CONTAINER_RUNNING;
 
-	set_str(s, "Status", container_state_name(c->state));
+	set_str(s, "Status", container_state_text(c));
 	set_bool(s, "Running", running);
-	set_bool(s, "Paused", false);
+	set_bool(s, "Paused", container_is_paused(c));
 	set_bool(s, "Restarting", false);
 	set_bool(s, "Dead", false);
 	set_int(s, "Pid", running ? c->pid : 0);
@@ -266,7 +266,7 @@ char *container_status_text(const struct container *c, int64_t now_ns)
 	switch (c->state) {
 	case CONTAINER_RUNNING:
 		age = container_age_text(now_ns - c->started_ns);
-		return mem_fmt("Up %s", age);
+		return mem_fmt("Up %s%s", age, container_is_paused(c) ? " (Paused)" : "");
 	case CONTAINER_EXITED:
 		age = container_age_text(now_ns - c->finished_ns);
 		return mem_fmt("Exited (%d) %s ago", c->exit_code, age);

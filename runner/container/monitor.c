@@ -95,6 +95,28 @@ static int reopen_store(struct runtime *rt, struct err *err)
 	return rc;
 }
 
+/* The socket that whoever started us waits at, in place of stdin. */
+static void let_in_first(struct container_doors *d)
+{
+	struct stat st;
+	int fd = fstat(STDIN_FILENO, &st) == 0 && S_ISSOCK(st.st_mode) ? fd_dup(STDIN_FILENO) : -1;
+	auto_fd int null = fd < 0 ? -1 : open("/dev/null", O_RDWR | O_CLOEXEC);
+
+	if (fd < 0)
+		return;
+	if (null >= 0)
+		dup2(null, STDIN_FILENO);
+	container_doors_add(d, fd);
+}
+
+static int open_doors(struct container_keep *k, struct err *err)
+{
+	auto_fd int dir = -1;
+	int rc = container_dir(k->c, &dir, err);
+
+	return rc < 0 ? rc : container_doors_open(&k->doors, dir, err);
+}
+
 static int start(struct container_keep *k, enum container_state before, int *ret_exit,
 		 struct err *err)
 {
@@ -103,6 +125,8 @@ static int start(struct container_keep *k, enum container_state before, int *ret
 
 	*ret_exit = CONTAINER_EXIT_SHALE;
 	rc = container_keep_open(k, err);
+	if (rc >= 0)
+		rc = open_doors(k, err);
 	if (rc >= 0)
 		rc = container_stdio_monitor(s->tty, s->interactive, &k->io, err);
 	if (rc >= 0)
@@ -122,6 +146,18 @@ static int claim_and_start(struct container_keep *k, int *ret_exit, struct err *
 	return rc < 0 ? rc : start(k, before, ret_exit, err);
 }
 
+/* What may have been changed while it ran: a restart keeps one that is removed at its end. */
+static int read_wishes(struct container *c, struct err *err)
+{
+	int64_t removes = 0;
+	int rc = db_get_int(c->rt->db, "SELECT auto_remove FROM containers WHERE id=?1",
+			    DB_ARGS(DB_T(c->id)), &removes, err);
+
+	if (rc > 0)
+		c->auto_remove = removes != 0;
+	return rc;
+}
+
 static int keep(struct container_keep *k, struct runtime *rt, struct err *err)
 {
 	int rc, code = CONTAINER_EXIT_SHALE;
@@ -134,6 +170,8 @@ static int keep(struct container_keep *k, struct runtime *rt, struct err *err)
 	if (rc < 0)
 		return rc;
 	rc = reopen_store(rt, err);
+	if (rc >= 0)
+		rc = read_wishes(k->c, err);
 	return rc < 0 ? rc : container_finish(k->c, code, err);
 }
 
@@ -151,6 +189,8 @@ int container_monitor(struct runtime *rt, const char *id, int status_fd, struct 
 	auto_container_keep struct container_keep k = CONTAINER_KEEP_INIT;
 	int rc;
 
+	container_doors_init(&k.doors);
+	let_in_first(&k.doors);
 	umask(022);
 	container_signals_default();
 	if (chdir("/") < 0)

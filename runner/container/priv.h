@@ -59,6 +59,8 @@ int container_record_failure(struct container *c, enum container_state before, i
 int container_delete(struct container *c, struct err *err);
 /* For one that is running: until its pid is known. It may not be running any more then. */
 int container_pid_wait(struct container *c, struct err *err);
+/* Frozen processes go on; without a group there are none. */
+int container_thaw(struct container *c, struct err *err);
 /* SIGKILL, until the end is recorded. */
 int container_kill_wait(struct container *c, struct err *err);
 /* A pidfd of this very process; -ESRCH when it is gone. */
@@ -66,6 +68,8 @@ int container_process_open(pid_t pid, uint64_t start_time, int *ret_fd, struct e
 /* Notices that a keeper is gone. -ENOENT: so is the container now. */
 int container_reconcile(struct container *c, struct err *err);
 
+/* The spec of its row, and of what is kept of that, becomes the present one. */
+int container_store_spec(struct container *c, struct err *err);
 int container_create_as(struct runtime *rt, const struct container_spec *s, bool claim,
 			struct container **ret, struct err *err);
 struct image_config;
@@ -162,15 +166,61 @@ int container_stdio_foreground(bool tty, bool with_stdin, bool want_log,
 			       struct container_stdio *ret, struct err *err);
 int container_stdio_monitor(bool tty, bool with_stdin, struct container_stdio *ret,
 			    struct err *err);
+/* For the one that is attached: signals, and its terminal raw. */
+int container_stdio_client(bool raw, struct container_stdio *ret, struct err *err);
+void container_stdio_raw_again(struct container_stdio *io);
 /* For the program: what our own parent had ignored. */
 void container_signals_default(void);
 /* After the spawn: the ends that are the program's are closed here. */
 int container_stdio_spawned(struct container_stdio *io, struct err *err);
 
+/* --- doors (doors.c, attach.c)
+ * --------------------------------------------------------------------------------- */
+
+enum { DOORS_MAX = 16, DOOR_INPUT_MAX = 4096, DOORS_POLL = DOORS_MAX + 1 };
+enum door_message { /* the first byte */
+		    DOOR_INPUT = 'i',
+		    DOOR_SIZE = 'w', /* struct winsize */
+		    DOOR_SIGNAL = 's',
+		    DOOR_LEAVE = 'd', /* the end of this socket is meant */
+		    DOOR_STDOUT = 'o',
+		    DOOR_STDERR = 'e',
+};
+struct door_guest {
+	int fd;
+	bool has_left;
+	struct str queue; /* messages, each with its length before it */
+};
+struct container_doors {
+	int listen_fd;   /* -1: nobody else comes in */
+	bool is_private; /* a guest that is lost takes the program along */
+	struct door_guest guest[DOORS_MAX];
+};
+#define auto_container_doors cleanup(container_doors_close)
+void container_doors_init(struct container_doors *d);
+void container_doors_close(struct container_doors *d);
+int container_doors_open(struct container_doors *d, int dir_fd, struct err *err);
+int container_doors_connect(int dir_fd, struct err *err);   /* the other side: an fd */
+int container_doors_add(struct container_doors *d, int fd); /* takes fd */
+void container_doors_prepare(struct container_doors *d, struct sandbox *sb);
+void container_doors_send(struct container_doors *d, int stream, const char *p, size_t n);
+bool container_doors_are_full(const struct container_doors *d);
+void container_doors_flush(struct container_doors *d);
+struct pollfd;
+size_t container_doors_poll(const struct container_doors *d, bool want_input, struct pollfd *fds);
+void container_doors_run(struct container_doors *d, const struct pollfd *fds, struct sandbox *sb,
+			 char buf[DOOR_INPUT_MAX], size_t *ret_n);
+/* Before the program runs: it finds its terminal as large as ours. */
+void container_client_tell_size(int sock);
+int container_client_run(int sock, const struct container_attach *a, bool tty, struct err *err);
+/* container_start; fd (-1: none) is the first guest. */
+int container_start_at(struct container *c, int guest_fd, int *ret_exit, struct err *err);
+
 struct container_relay {
 	struct sandbox *sb;
 	struct container_stdio *io;
-	struct container_log *log; /* or NULL */
+	struct container_doors *doors; /* or NULL */
+	struct container_log *log;     /* or NULL */
 	/* Called once when the program has lived for settle_ms (0: never): short ones cost no
 	 * transaction. */
 	int settle_ms;
@@ -190,12 +240,13 @@ struct container_keep {
 	int exit_fd;
 	struct container_stdio io;
 	struct container_log log;
+	struct container_doors doors; /* of a monitor */
 	struct container_box box;
 };
 #define CONTAINER_KEEP_INIT                                                                        \
 	{                                                                                          \
 		NULL, false, false, -1, CONTAINER_STDIO_INIT, CONTAINER_LOG_INIT,                  \
-			CONTAINER_BOX_INIT                                                         \
+			{ .listen_fd = -1 }, CONTAINER_BOX_INIT                                    \
 	}
 void container_keep_close(struct container_keep *k);
 #define auto_container_keep cleanup(container_keep_close)

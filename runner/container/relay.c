@@ -27,7 +27,8 @@ struct pump {
 	char buf[BUF_BYTES];
 };
 
-enum { IN, OUT, ERR, N_PUMPS, POLL_PID = N_PUMPS, POLL_SIG, N_POLL };
+enum { IN, OUT, ERR, N_PUMPS, POLL_PID = N_PUMPS, POLL_SIG, POLL_DOORS };
+enum { N_POLL = POLL_DOORS + DOORS_POLL };
 
 struct state {
 	struct container_relay *r;
@@ -130,6 +131,8 @@ static void pump_read(struct state *s, struct pump *p)
 	/* A full disk loses log lines, it does not stop the program. */
 	if (p->log_stream >= 0)
 		container_log_add(s->r->log, p->log_stream, p->buf, (size_t)n, &ignored);
+	if (s->r->doors && p->is_output)
+		container_doors_send(s->r->doors, (int)(p - s->pump) - OUT, p->buf, (size_t)n);
 	p->off = 0;
 	p->len = p->to < 0 ? 0 : (size_t)n;
 }
@@ -158,13 +161,29 @@ static void pump_write(struct state *s, struct pump *p)
 	p->len -= (size_t)n;
 }
 
+/* A guest's input goes the way ours does. */
+static void run_doors(struct state *s, const struct pollfd fds[N_POLL])
+{
+	struct pump *in = &s->pump[IN];
+	size_t n = 0;
+
+	if (!s->r->doors)
+		return;
+	container_doors_run(s->r->doors, fds + POLL_DOORS, s->r->sb, in->buf, &n);
+	in->off = 0;
+	in->len = in->to < 0 ? 0 : n;
+}
+
 static int poll_once(struct state *s, int timeout_ms, struct pollfd fds[N_POLL], struct err *err)
 {
+	bool full = s->r->doors && !s->ended && container_doors_are_full(s->r->doors);
+	nfds_t n = POLL_DOORS;
+
 	for (int i = 0; i < N_PUMPS; i++) {
 		struct pump *p = &s->pump[i];
 
 		fds[i] = (struct pollfd){ p->len ? p->to : p->from, p->len ? POLLOUT : POLLIN, 0 };
-		if (s->ended && !p->is_output)
+		if (p->is_output ? full && !p->len : s->ended)
 			fds[i].fd = -1;
 		/* After the end: what is there is read now, not waited for. */
 		if (s->ended && p->is_output && p->from >= 0 && !p->len)
@@ -172,7 +191,10 @@ static int poll_once(struct state *s, int timeout_ms, struct pollfd fds[N_POLL],
 	}
 	fds[POLL_PID] = (struct pollfd){ s->ended ? -1 : sandbox_pidfd(s->r->sb), POLLIN, 0 };
 	fds[POLL_SIG] = (struct pollfd){ s->r->io->sig_fd, POLLIN, 0 };
-	if (poll(fds, N_POLL, timeout_ms) < 0 && errno != EINTR)
+	if (s->r->doors)
+		n += container_doors_poll(s->r->doors, !s->ended && !s->pump[IN].len,
+					  fds + POLL_DOORS);
+	if (poll(fds, n, timeout_ms) < 0 && errno != EINTR)
 		return err_sys(err, "poll");
 	return 0;
 }
@@ -221,6 +243,8 @@ static int loop(struct state *s, struct err *err)
 		if (fds[POLL_SIG].revents)
 			pass_signals(s);
 		run_pumps(s, fds);
+		if (!s->pump[IN].len)
+			run_doors(s, fds);
 		if (fds[POLL_PID].revents) {
 			rc = sandbox_wait(s->r->sb, -1, &s->wait_status, err);
 			s->ended = true;
@@ -242,6 +266,8 @@ int container_relay_run(struct container_relay *r, int *ret_exit, struct err *er
 	rc = loop(&s, err);
 	if (rc < 0)
 		return rc;
+	if (r->doors)
+		container_doors_flush(r->doors);
 	*ret_exit = proc_exit_code(s.wait_status);
 	return 0;
 }

@@ -21,6 +21,7 @@ void container_keep_close(struct container_keep *k)
 	/* The program ends (if it has not) before its ends of the pipes go. */
 	container_box_close(&k->box);
 	container_stdio_close(&k->io);
+	container_doors_close(&k->doors);
 	container_log_close(&k->log);
 	fd_close(&k->exit_fd);
 }
@@ -61,6 +62,8 @@ int container_keep_spawn(struct container_keep *k, bool want_cgroup, int *ret_ex
 	if (rc >= 0)
 		rc = container_stdio_spawned(&k->io, err);
 	fault_point("container.start.recorded");
+	if (rc >= 0 && !k->is_foreground)
+		container_doors_prepare(&k->doors, k->box.sb);
 	return rc < 0 ? rc : container_box_release(&k->box, ret_exit, err);
 }
 
@@ -81,6 +84,7 @@ int container_keep_relay(struct container_keep *k, int *ret_exit, struct err *er
 	struct container_relay r = {
 		.sb = k->box.sb,
 		.io = &k->io,
+		.doors = k->is_foreground ? NULL : &k->doors,
 		.log = k->log.fd >= 0 ? &k->log : NULL,
 		.settle_ms = k->is_foreground ? SETTLE_MS : 0,
 		.settled = settled,
@@ -131,6 +135,7 @@ static int keep_foreground(struct container *c, enum container_state before, boo
 	auto_container_keep struct container_keep k = CONTAINER_KEEP_INIT;
 	int rc;
 
+	container_doors_init(&k.doors);
 	k.c = c;
 	k.is_foreground = true;
 	k.is_brief = c->auto_remove;
@@ -155,7 +160,7 @@ static int keep_foreground(struct container *c, enum container_state before, boo
 	return container_finish(c, *ret_exit, err);
 }
 
-int container_attach(struct container *c, bool with_stdin, int *ret_exit, struct err *err)
+int container_start_here(struct container *c, bool with_stdin, int *ret_exit, struct err *err)
 {
 	enum container_state before = c->state;
 	int rc;
@@ -198,7 +203,7 @@ static int read_started(int fd, struct container *c, int *ret_exit, struct err *
 	return 0;
 }
 
-int container_start(struct container *c, int *ret_exit, struct err *err)
+int container_start_at(struct container *c, int guest_fd, int *ret_exit, struct err *err)
 {
 	char name[] = "shale", command[] = "monitor";
 	char *argv[] = { name, command, c->id, NULL };
@@ -214,10 +219,15 @@ int container_start(struct container *c, int *ret_exit, struct err *err)
 	from = fds[0];
 	to = fds[1];
 	setenv("SHALE_ROOT", c->rt->root, 1);
-	rc = proc_spawn("/proc/self/exe", argv, (int[3]){ -1, to, -1 }, true, err);
+	rc = proc_spawn("/proc/self/exe", argv, (int[3]){ guest_fd, to, -1 }, true, err);
 	if (rc < 0)
 		return err_ctx(err, "start the monitor");
 	fd_close(&to);
 	rc = read_started(from, c, ret_exit, err);
 	return rc < 0 ? rc : container_reload(c, err);
+}
+
+int container_start(struct container *c, int *ret_exit, struct err *err)
+{
+	return container_start_at(c, -1, ret_exit, err);
 }

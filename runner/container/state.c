@@ -34,8 +34,15 @@ const char *container_state_name(enum container_state state)
 	return state >= CONTAINER_CREATED && state <= CONTAINER_REMOVING ? names[state] : "unknown";
 }
 
+const char *container_state_text(const struct container *c)
+{
+	return container_is_paused(c) ? "paused" : container_state_name(c->state);
+}
+
 int container_state_find(const char *name)
 {
+	if (strcmp(name, "paused") == 0)
+		return CONTAINER_RUNNING;
 	for (int s = CONTAINER_CREATED; s <= CONTAINER_REMOVING; s++)
 		if (strcmp(names[s], name) == 0)
 			return s;
@@ -81,12 +88,13 @@ int container_claim(struct container *c, struct err *err)
 	int64_t now = proc_now_ns();
 	int rc;
 
-	rc = db_run(c->rt->db,
-		    "UPDATE containers SET state=2,monitor=?2,monitor_start=?3,boot=?4,pid=NULL,"
-		    "start_time=NULL,started_ns=?5,error=NULL WHERE id=?1 AND (1<<state)&?6",
-		    DB_ARGS(DB_T(c->id), DB_I(self), DB_I(start), DB_T(proc_boot_id()), DB_I(now),
-			    DB_I(sources(CONTAINER_RUNNING))),
-		    err);
+	rc = db_run(
+		c->rt->db,
+		"UPDATE containers SET state=2,monitor=?2,monitor_start=?3,boot=?4,pid=NULL,"
+		"start_time=NULL,started_ns=?5,error=NULL,exit_code=NULL WHERE id=?1 AND (1<<state)&?6",
+		DB_ARGS(DB_T(c->id), DB_I(self), DB_I(start), DB_T(proc_boot_id()), DB_I(now),
+			DB_I(sources(CONTAINER_RUNNING))),
+		err);
 	if (rc < 0)
 		return rc;
 	if (rc == 0)
@@ -96,6 +104,7 @@ int container_claim(struct container *c, struct err *err)
 	c->keeper_start = start;
 	c->started_ns = now;
 	c->pid = 0;
+	c->exit_code = 0;
 	return 0;
 }
 

@@ -143,6 +143,23 @@ int container_stdio_monitor(bool tty, bool with_stdin, struct container_stdio *r
 	return rc;
 }
 
+int container_stdio_client(bool raw, struct container_stdio *ret, struct err *err)
+{
+	int rc = take_signals(ret, err);
+
+	return rc < 0 || !raw ? rc : raw_mode(ret, err);
+}
+
+void container_stdio_raw_again(struct container_stdio *io)
+{
+	struct termios raw = cooked;
+
+	if (!io->raw)
+		return;
+	cfmakeraw(&raw);
+	tcsetattr(STDIN_FILENO, TCSADRAIN, &raw);
+}
+
 static void close_child(struct container_stdio *io)
 {
 	for (int i = 0; i < 3; i++) {

@@ -66,6 +66,16 @@ static int send_signal(struct container *c, int sig, struct err *err)
 	return 0;
 }
 
+/* A frozen process gets no signal before it goes on, as Docker lets it. */
+static int send_and_wake(struct container *c, int sig, struct err *err)
+{
+	int rc = send_signal(c, sig, err);
+
+	if (rc >= 0 && container_is_paused(c))
+		rc = container_thaw(c, err);
+	return rc;
+}
+
 int container_kill(struct container *c, int sig, struct err *err)
 {
 	int rc = container_pid_wait(c, err);
@@ -74,7 +84,7 @@ int container_kill(struct container *c, int sig, struct err *err)
 		return rc;
 	if (c->state != CONTAINER_RUNNING)
 		return err_set(err, EBUSY, "container %s is not running", c->name);
-	rc = send_signal(c, sig, err);
+	rc = send_and_wake(c, sig, err);
 	return rc == -ESRCH ? err_set(err, EBUSY, "container %s is not running", c->name) : rc;
 }
 
@@ -157,7 +167,7 @@ int container_wait(struct container *c, int *ret_exit, struct err *err)
 /* SIGKILL, to pid 1 and so to its whole namespace. */
 int container_kill_wait(struct container *c, struct err *err)
 {
-	int rc = send_signal(c, SIGKILL, err);
+	int rc = send_and_wake(c, SIGKILL, err);
 
 	if (rc < 0 && rc != -ESRCH)
 		return rc;
@@ -168,10 +178,11 @@ int container_kill_wait(struct container *c, struct err *err)
 	return rc < 0 ? rc : 0;
 }
 
-int container_stop(struct container *c, int timeout_ms, struct err *err)
+int container_stop(struct container *c, const char *signal, int timeout_ms, struct err *err)
 {
 	const struct container_spec *s = &c->spec;
-	int sig = s->stop_signal ? proc_signal_find(s->stop_signal) : SIGTERM;
+	const char *name = signal ? signal : s->stop_signal;
+	int sig = name ? proc_signal_find(name) : SIGTERM;
 	int rc = container_pid_wait(c, err);
 
 	if (rc < 0)
@@ -180,7 +191,7 @@ int container_stop(struct container *c, int timeout_ms, struct err *err)
 		return 0;
 	if (timeout_ms < 0)
 		timeout_ms = (int)(s->stop_timeout_s ? s->stop_timeout_s : CONTAINER_STOP_S) * 1000;
-	rc = send_signal(c, sig > 0 ? sig : SIGTERM, err);
+	rc = send_and_wake(c, sig > 0 ? sig : SIGTERM, err);
 	if (rc == -ESRCH) { /* it is ending by itself */
 		err_clear(err);
 		rc = 0;

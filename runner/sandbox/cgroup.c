@@ -136,7 +136,7 @@ static bool has_v2(const struct sandbox_cgroup_dirs *d)
 	return false;
 }
 
-static int write_value(int dir_fd, const char *file, const char *value)
+int sandbox_cgroup_write(int dir_fd, const char *file, const char *value)
 {
 	auto_fd int fd = openat(dir_fd, file, O_WRONLY | O_CLOEXEC);
 
@@ -150,12 +150,12 @@ static void enable(int dir_fd)
 	static const char *const names[] = { "+memory", "+pids", "+cpu", "+io", "+cpuset" };
 
 	for (size_t i = 0; i < ARRAY_LEN(names); i++)
-		write_value(dir_fd, "cgroup.subtree_control", names[i]);
+		sandbox_cgroup_write(dir_fd, "cgroup.subtree_control", names[i]);
 }
 
 /* The directory of name beneath a hierarchy's root, made when make. Returns an O_PATH-less
  * directory fd. */
-static int open_group(const char *mount, const char *name, bool v2, bool make)
+int sandbox_cgroup_group(const char *mount, const char *name, bool v2, bool make)
 {
 	auto_fd int dir = open(mount, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	auto_free char *copy = mem_str(name);
@@ -183,7 +183,7 @@ static int set_limit(int dir_fd, const char *file, uint64_t value, const char *w
 	int rc;
 
 	snprintf(text, sizeof(text), "%llu", (unsigned long long)value);
-	rc = write_value(dir_fd, file, text);
+	rc = sandbox_cgroup_write(dir_fd, file, text);
 	return rc < 0 ? err_errno(err, -rc, "limit of %s (%s = %s)", what, file, text) : 0;
 }
 
@@ -194,7 +194,7 @@ static int set_cpu(int dir_fd, bool v2, uint64_t quota_us, struct err *err)
 
 	if (!v2)
 		return set_limit(dir_fd, "cpu.cfs_quota_us", quota_us, "cpus", err);
-	rc = write_value(dir_fd, "cpu.max", text);
+	rc = sandbox_cgroup_write(dir_fd, "cpu.max", text);
 	return rc < 0 ? err_errno(err, -rc, "limit of cpus (cpu.max = %s)", text) : 0;
 }
 
@@ -262,7 +262,7 @@ int sandbox_cgroup_make(const struct sandbox_cgroup *c, struct sandbox_ctx *ctx,
 
 		if (!wanted(c, &d, i))
 			continue;
-		dir = open_group(d.v[i].mount, c->name, d.pure_v2, true);
+		dir = sandbox_cgroup_group(d.v[i].mount, c->name, d.pure_v2, true);
 		if (dir < 0)
 			return err_errno(err, -dir, "cgroup %s in %s", c->name, d.v[i].mount);
 		rc = set_limits(c, &d, i, dir, err);
@@ -286,7 +286,7 @@ int sandbox_cgroup_open(const char *name, struct sandbox_ctx *ctx, int *ret_v2_f
 	int rc = sandbox_cgroup_scan(&d, err);
 
 	for (size_t i = 0; i < d.n && rc == 0; i++) {
-		auto_fd int dir = open_group(d.v[i].mount, name, d.v[i].v2, false);
+		auto_fd int dir = sandbox_cgroup_group(d.v[i].mount, name, d.v[i].v2, false);
 
 		if (dir < 0)
 			continue; /* this hierarchy was not needed */
@@ -328,9 +328,9 @@ static void kill_frozen(int dir_fd)
 	for (int i = 0; i < KILL_ROUNDS; i++) {
 		int n;
 
-		write_value(dir_fd, "freezer.state", "FROZEN");
+		sandbox_cgroup_write(dir_fd, "freezer.state", "FROZEN");
 		n = kill_each(dir_fd);
-		write_value(dir_fd, "freezer.state", "THAWED");
+		sandbox_cgroup_write(dir_fd, "freezer.state", "THAWED");
 		if (!n)
 			return;
 		nap();
@@ -345,10 +345,10 @@ int sandbox_cgroup_kill(const char *name, struct err *err)
 	if (rc == 0)
 		rc = sandbox_cgroup_scan(&d, err);
 	for (size_t i = 0; i < d.n && rc == 0; i++) {
-		auto_fd int dir = open_group(d.v[i].mount, name, d.v[i].v2, false);
+		auto_fd int dir = sandbox_cgroup_group(d.v[i].mount, name, d.v[i].v2, false);
 
 		/* cgroup.kill is of 5.14; where it is not, and on v1, one by one. */
-		if (dir >= 0 && !(d.v[i].v2 && write_value(dir, "cgroup.kill", "1") == 0))
+		if (dir >= 0 && !(d.v[i].v2 && sandbox_cgroup_write(dir, "cgroup.kill", "1") == 0))
 			kill_frozen(dir);
 	}
 	return rc;

@@ -189,6 +189,10 @@ struct sandbox_cgroup_dirs {
 int sandbox_cgroup_scan(struct sandbox_cgroup_dirs *ret, struct err *err);
 void sandbox_cgroup_dirs_free(struct sandbox_cgroup_dirs *d);
 int sandbox_cgroup_check_name(const char *name, struct err *err);
+/* The directory of name beneath a hierarchy's root: its fd or -errno. */
+int sandbox_cgroup_group(const char *mount, const char *name, bool v2, bool make);
+/* 0 or -errno. */
+int sandbox_cgroup_write(int dir_fd, const char *file, const char *value);
 /* Makes the groups; fills cgroup_procs and views; *ret_v2_fd (-1: none) is for CLONE_INTO_CGROUP.
  */
 int sandbox_cgroup_make(const struct sandbox_cgroup *c, struct sandbox_ctx *ctx, int *ret_v2_fd,

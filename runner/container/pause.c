@@ -1,0 +1,218 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Stopped where it is, and started again; what it is called; what runs in it. */
+#include <shale/container.h>
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <shale/base/db.h>
+#include <shale/base/fd.h>
+#include <shale/base/str.h>
+
+#include "priv.h"
+
+enum { LINK_MAX_BYTES = 64, PROCESSES_MAX = 1 << 22 };
+
+static int check_running(struct container *c, struct err *err)
+{
+	int rc = container_pid_wait(c, err);
+
+	if (rc < 0)
+		return rc;
+	return c->state == CONTAINER_RUNNING
+		       ? 0
+		       : err_set(err, EBUSY, "container %s is not running", c->name);
+}
+
+/* The kernel is asked each time: what it says is right after any crash. */
+bool container_is_paused(const struct container *c)
+{
+	char group[CONTAINER_ID_LEN + 8];
+
+	if (c->state != CONTAINER_RUNNING)
+		return false;
+	container_cgroup_name(c, group);
+	return sandbox_cgroup_is_frozen(group);
+}
+
+int container_thaw(struct container *c, struct err *err)
+{
+	char group[CONTAINER_ID_LEN + 8];
+	int rc;
+
+	container_cgroup_name(c, group);
+	rc = sandbox_cgroup_freeze(group, false, err);
+	if (rc == -ENOENT) { /* it has ended */
+		err_clear(err);
+		rc = 0;
+	}
+	return rc;
+}
+
+int container_pause(struct container *c, struct err *err)
+{
+	char group[CONTAINER_ID_LEN + 8];
+	int rc = check_running(c, err);
+
+	if (rc < 0)
+		return rc;
+	if (container_is_paused(c))
+		return err_set(err, EBUSY, "container %s is already paused", c->name);
+	container_cgroup_name(c, group);
+	rc = sandbox_cgroup_freeze(group, true, err);
+	if (rc == -ENOENT)
+		return err_set(err, ENOTSUP,
+			       "container %s has no control group, as it runs in the foreground "
+			       "without limits: start it in the background to pause it",
+			       c->name);
+	/* Half a group must not stay behind. */
+	if (rc < 0)
+		sandbox_cgroup_freeze(group, false, &(struct err){ 0 });
+	return rc;
+}
+
+int container_unpause(struct container *c, struct err *err)
+{
+	int rc = check_running(c, err);
+
+	if (rc < 0)
+		return rc;
+	if (!container_is_paused(c))
+		return err_set(err, EBUSY, "container %s is not paused", c->name);
+	return container_thaw(c, err);
+}
+
+/* One that is removed at its end is not, this once. */
+static int keep_row(struct container *c, bool keep, struct err *err)
+{
+	int rc = db_run(c->rt->db, "UPDATE containers SET auto_remove=?2 WHERE id=?1",
+			DB_ARGS(DB_T(c->id), DB_I(!keep)), err);
+
+	return rc < 0 ? rc : 0;
+}
+
+int container_restart(struct container *c, const char *signal, int timeout_ms, struct err *err)
+{
+	bool removes = c->auto_remove && c->state == CONTAINER_RUNNING;
+	int rc = removes ? keep_row(c, true, err) : 0;
+
+	if (rc >= 0 && c->state == CONTAINER_RUNNING)
+		rc = container_stop(c, signal, timeout_ms, err);
+	if (removes && rc >= 0)
+		rc = keep_row(c, false, err);
+	if (rc >= 0 && c->state == CONTAINER_REMOVING)
+		return err_set(err, ENOENT, "container %s was removed at its end", c->name);
+	return rc < 0 ? rc : container_start(c, NULL, err);
+}
+
+int container_store_spec(struct container *c, struct err *err)
+{
+	auto_free char *text = container_spec_text(&c->spec);
+	auto_db_tx struct db *tx = NULL;
+	int rc = db_tx_begin(c->rt->db, DB_FULL, &tx, err);
+
+	if (rc >= 0)
+		rc = db_run(c->rt->db, "UPDATE containers SET spec=?2 WHERE id=?1",
+			    DB_ARGS(DB_T(c->id), DB_T(text)), err);
+	if (rc >= 0)
+		rc = db_tx_commit(&tx, err);
+	if (rc >= 0 && !c->auto_remove)
+		container_record(c);
+	return rc;
+}
+
+int container_rename(struct container *c, const char *name, struct err *err)
+{
+	auto_free char *owner = NULL;
+	auto_db_tx struct db *tx = NULL;
+	int rc;
+
+	if (!container_name_valid(name))
+		return err_set(
+			err, EINVAL,
+			"invalid container name '%s': only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed",
+			name);
+	rc = db_tx_begin(c->rt->db, DB_FULL, &tx, err);
+	if (rc >= 0)
+		rc = db_get_str(c->rt->db, "SELECT id FROM containers WHERE name=?1",
+				DB_ARGS(DB_T(name)), &owner, err);
+	if (rc > 0)
+		return err_set(err, EEXIST,
+			       "the container name '%s' is already in use by container %.12s", name,
+			       owner);
+	if (rc >= 0)
+		rc = db_run(c->rt->db, "UPDATE containers SET name=?2 WHERE id=?1",
+			    DB_ARGS(DB_T(c->id), DB_T(name)), err);
+	if (rc >= 0)
+		rc = db_tx_commit(&tx, err);
+	if (rc < 0)
+		return rc;
+	free(c->name);
+	c->name = mem_str(name);
+	if (!c->auto_remove)
+		container_record(c);
+	return 0;
+}
+
+/* --- processes --- */
+
+static bool same_namespace(int proc_fd, const char *pid, const char *want)
+{
+	auto_free char *path = mem_fmt("%s/ns/pid", pid);
+	char link[LINK_MAX_BYTES];
+	ssize_t n = readlinkat(proc_fd, path, link, sizeof(link) - 1);
+
+	if (n < 0)
+		return false;
+	link[n] = 0;
+	return str_eq(link, want);
+}
+
+/* Without a group: those of its pid namespace. */
+static int pids_of_namespace(const struct container *c, pid_t **ret, size_t *ret_n, struct err *err)
+{
+	auto_free char *path = mem_fmt("/proc/%d/ns/pid", (int)c->pid);
+	char want[LINK_MAX_BYTES];
+	ssize_t len = readlink(path, want, sizeof(want) - 1);
+	DIR *d = opendir("/proc");
+	size_t n = 0, cap = 0;
+	pid_t *v = NULL;
+	struct dirent *e;
+
+	if (!d)
+		return err_sys(err, "open /proc");
+	want[len > 0 ? len : 0] = 0;
+	while (len > 0 && (e = readdir(d)) && n < PROCESSES_MAX) {
+		uint64_t pid;
+
+		if (str_to_u64(e->d_name, 10, PROCESSES_MAX, &pid) < 0 ||
+		    !same_namespace(dirfd(d), e->d_name, want))
+			continue;
+		mem_room(v, n, cap);
+		v[n++] = (pid_t)pid;
+	}
+	closedir(d);
+	*ret = v;
+	*ret_n = n;
+	return 0;
+}
+
+int container_pids(struct container *c, pid_t **ret, size_t *ret_n, struct err *err)
+{
+	char group[CONTAINER_ID_LEN + 8];
+	int rc = check_running(c, err);
+
+	if (rc < 0)
+		return rc;
+	container_cgroup_name(c, group);
+	rc = sandbox_cgroup_pids(group, ret, ret_n, err);
+	if (rc != -ENOENT)
+		return rc;
+	err_clear(err);
+	return pids_of_namespace(c, ret, ret_n, err);
+}

@@ -1,0 +1,163 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What is done to a control group while its processes run: frozen, counted. */
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <shale/base/fd.h>
+
+#include "priv.h"
+
+enum { FREEZE_TRIES = 1000, FREEZE_WAIT_NS = 2 * 1000 * 1000, VALUE_MAX = 4096 };
+enum { PIDS_BYTES_MAX = 16 << 20, GROUPS_MAX = 4096, DEPTH_MAX = 32 };
+
+static bool has_freezer(const struct sandbox_cgroup_dirs *d, size_t i)
+{
+	return strstr(d->v[i].controllers, ",freezer,") != NULL;
+}
+
+/* The group that can be frozen: of the v2 tree, else of v1's freezer. Its fd, or -errno. */
+static int open_freezer(const char *name, bool *ret_v2)
+{
+	auto_cgroup_dirs struct sandbox_cgroup_dirs d = { 0 };
+	struct err ignored;
+	int fd = -ENOENT;
+
+	if (sandbox_cgroup_check_name(name, &ignored) < 0 || sandbox_cgroup_scan(&d, &ignored) < 0)
+		return -ENOENT;
+	for (size_t i = 0; i < d.n && fd < 0; i++) {
+		if (!d.v[i].v2 && !has_freezer(&d, i))
+			continue;
+		fd = sandbox_cgroup_group(d.v[i].mount, name, d.v[i].v2, false);
+		*ret_v2 = d.v[i].v2;
+	}
+	return fd;
+}
+
+static bool says(int dir_fd, const char *file, const char *text)
+{
+	auto_free char *value = NULL;
+	struct err ignored;
+
+	return fd_read_file(dir_fd, file, VALUE_MAX, &value, NULL, &ignored) >= 0 &&
+	       strstr(value, text) != NULL;
+}
+
+/* On v1 a group that forks while it freezes has to be told again. */
+static bool is_settled(int fd, bool v2, bool frozen)
+{
+	if (v2)
+		return says(fd, "cgroup.events", frozen ? "frozen 1" : "frozen 0");
+	if (says(fd, "freezer.state", frozen ? "FROZEN" : "THAWED"))
+		return true;
+	sandbox_cgroup_write(fd, "freezer.state", frozen ? "FROZEN" : "THAWED");
+	return false;
+}
+
+int sandbox_cgroup_freeze(const char *name, bool frozen, struct err *err)
+{
+	bool v2 = false;
+	auto_fd int fd = open_freezer(name, &v2);
+	int rc;
+
+	if (fd < 0)
+		return err_errno(err, -fd, "cgroup %s", name);
+	rc = v2 ? sandbox_cgroup_write(fd, "cgroup.freeze", frozen ? "1" : "0")
+		: sandbox_cgroup_write(fd, "freezer.state", frozen ? "FROZEN" : "THAWED");
+	if (rc < 0)
+		return err_errno(err, -rc, "freezer of cgroup %s", name);
+	for (int i = 0; i < FREEZE_TRIES; i++) {
+		if (is_settled(fd, v2, frozen))
+			return 0;
+		nanosleep(&(struct timespec){ .tv_nsec = FREEZE_WAIT_NS }, NULL);
+	}
+	return err_set(err, ETIMEDOUT, "cgroup %s does not %s", name, frozen ? "freeze" : "thaw");
+}
+
+bool sandbox_cgroup_is_frozen(const char *name)
+{
+	bool v2 = false;
+	auto_fd int fd = open_freezer(name, &v2);
+
+	return fd >= 0 && (v2 ? says(fd, "cgroup.freeze", "1") : says(fd, "freezer.state", "FR"));
+}
+
+/* --- processes --- */
+
+struct pids {
+	pid_t *v;
+	size_t n, cap;
+	int groups_left;
+};
+
+static void add_pids(struct pids *p, int dir_fd)
+{
+	auto_free char *text = NULL;
+	struct err ignored;
+	char *save = NULL;
+
+	/* A threaded group has no list of processes (EOPNOTSUPP): its parent's names them. */
+	if (fd_read_file(dir_fd, "cgroup.procs", PIDS_BYTES_MAX, &text, NULL, &ignored) < 0)
+		return;
+	for (char *t = strtok_r(text, "\n", &save); t; t = strtok_r(NULL, "\n", &save)) {
+		mem_room(p->v, p->n, p->cap);
+		p->v[p->n++] = (pid_t)strtol(t, NULL, 10);
+	}
+}
+
+/* The container may have made groups of its own in its group. */
+static void add_tree(struct pids *p, int dir_fd, int depth)
+{
+	DIR *d = fdopendir(dir_fd);
+	struct dirent *e;
+
+	if (!d) {
+		close(dir_fd);
+		return;
+	}
+	add_pids(p, dir_fd);
+	while ((e = readdir(d)) && p->groups_left > 0 && depth < DEPTH_MAX) {
+		int sub;
+
+		if (e->d_type != DT_DIR || e->d_name[0] == '.')
+			continue;
+		sub = openat(dir_fd, e->d_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+		p->groups_left--;
+		if (sub >= 0)
+			add_tree(p, sub, depth + 1);
+	}
+	closedir(d);
+}
+
+static int by_number(const void *a, const void *b)
+{
+	pid_t x = *(const pid_t *)a, y = *(const pid_t *)b;
+
+	return x < y ? -1 : x > y;
+}
+
+int sandbox_cgroup_pids(const char *name, pid_t **ret, size_t *ret_n, struct err *err)
+{
+	auto_cgroup_dirs struct sandbox_cgroup_dirs d = { 0 };
+	struct pids p = { .groups_left = GROUPS_MAX };
+	int rc = sandbox_cgroup_check_name(name, err), fd = -ENOENT;
+
+	if (rc == 0)
+		rc = sandbox_cgroup_scan(&d, err);
+	if (rc < 0)
+		return rc;
+	for (size_t i = 0; i < d.n && fd < 0; i++)
+		fd = sandbox_cgroup_group(d.v[i].mount, name, d.v[i].v2, false);
+	if (fd < 0)
+		return err_errno(err, -fd, "cgroup %s", name);
+	add_tree(&p, fd, 0);
+	if (p.n)
+		qsort(p.v, p.n, sizeof(*p.v), by_number);
+	*ret = p.v;
+	*ret_n = p.n;
+	return 0;
+}
