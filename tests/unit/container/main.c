@@ -43,7 +43,7 @@ static void test_states(void **state)
 	assert_string_equal(container_state_name(CONTAINER_CREATED), "created");
 	assert_string_equal(container_state_name((enum container_state)9), "unknown");
 	assert_int_equal(container_state_find("exited"), CONTAINER_EXITED);
-	assert_int_equal(container_state_find("paused"), -EINVAL);
+	assert_int_equal(container_state_find("dead"), -EINVAL);
 	assert_true(container_may_become(CONTAINER_CREATED, CONTAINER_RUNNING));
 	assert_true(container_may_become(CONTAINER_RUNNING, CONTAINER_EXITED));
 	assert_true(container_may_become(CONTAINER_EXITED, CONTAINER_RUNNING));
