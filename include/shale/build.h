@@ -301,6 +301,15 @@ struct build_opts {
 enum { BUILD_ID_LEN = 12 };
 
 /* A RUN that failed, as a place to go to. */
+struct snap;
+/* Snapshots that are the failure's owner's. */
+struct build_places {
+	int64_t *v;
+	size_t n, cap;
+};
+void build_places_free(struct build_places *p);
+/* And with them what they are. */
+void build_places_drop(struct build_places *p, struct snap *snap);
 struct build_failure {
 	int64_t snapshot; /* active, with what it wrote: the caller's now. 0: nothing is kept */
 	size_t step;
@@ -309,6 +318,11 @@ struct build_failure {
 	struct strv env, shell, volumes;
 	char *user, *workdir;
 	const char *network; /* "host", "none" */
+	char *hostname;
+	bool is_insecure;           /* it ran with --security=insecure */
+	struct strv mounts;         /* what it had besides volumes, as container_spec has it: */
+	struct build_places places; /* in these */
+	struct strv missing;        /* "the secret x": what could not be kept */
 };
 
 /* A step that was repaired by hand: its snapshot is taken as the result of the RUN with this key.
@@ -316,6 +330,7 @@ struct build_failure {
 struct build_resume {
 	char key[DIGEST_STR_MAX];
 	int64_t snapshot;
+	struct strv targets;                      /* of mounts that were made into it since */
 	int (*taken)(void *arg, struct err *err); /* it is used now: nobody else's any more */
 	void *arg;
 };

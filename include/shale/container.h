@@ -54,9 +54,17 @@ struct container_spec {
 	struct strv env;     /* "K=V", or "K" for the value that K has here */
 	struct strv labels;  /* "k=v" */
 	char *user, *workdir, *hostname;
-	char *network;         /* "host" (default) or "none" */
-	struct strv volumes;   /* "/host:/path[:ro|rw]" */
-	struct strv tmpfs;     /* "/path[:options]" */
+	char *network;       /* "host" (default) or "none" */
+	struct strv volumes; /* "/host:/path[:ro|rw]" */
+	struct strv tmpfs;   /* "/path[:options]" */
+	/*
+	 * What a build step had that this container is made of (container_adopt), as JSON:
+	 * {"type":…,"target":"/path","read_only":true} and, for a tree, "snapshot" (the container's
+	 * from then on) and "source" in it; for a cache, "id", "seed", "sharing", "source", "mode",
+	 * "uid" and "gid"; for a tmpfs, "data"; for a file, "content" and "mode"; a device has its
+	 * target's name.
+	 */
+	struct strv mounts;
 	struct strv add_hosts; /* "name:address" */
 	struct strv cap_add, cap_drop;
 	struct strv security; /* "no-new-privileges[=true|false]", "seccomp=unconfined" */
@@ -72,6 +80,8 @@ struct container_spec {
 	bool auto_remove;
 };
 void container_spec_free(struct container_spec *s);
+/* Where volumes and mounts go inside. */
+void container_spec_targets(const struct container_spec *s, struct strv *ret);
 #define auto_container_spec cleanup(container_spec_free)
 
 struct container {

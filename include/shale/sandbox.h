@@ -45,11 +45,12 @@ struct sandbox_mount {
 	/* bind: source_fd lies in tree_fd, a detached mount, which is used up by this one mount. */
 	bool in_tree;
 	int tree_fd;
-	/* file: one that exists in memory alone, with this content; always nosuid,nodev,noexec. The
-	 * content stays the caller's and is shown by nothing. */
+	/* file: one that exists in memory alone, with this content; always nosuid,nodev and, unless
+	 * may_exec, noexec. The content stays the caller's and is shown by nothing. */
 	const void *content;
 	size_t content_len;
 	uint32_t mode, uid, gid;
+	bool may_exec;
 };
 
 enum sandbox_cap_default { SANDBOX_CAPS_DOCKER, SANDBOX_CAPS_ALL, SANDBOX_CAPS_NONE };

@@ -81,6 +81,8 @@ int snap_commit(struct snap *s, int64_t id, const char *name, unsigned flags, st
  * attributes of the parent's, as snap_prepare would have done. Before snap_commit.
  */
 int snap_rebase(struct snap *s, int64_t id, int64_t parent, bool with_root, struct err *err);
+/* A name of its own: whoever gave it answers for it from then on. -EEXIST, -ENOENT. */
+int snap_rename(struct snap *s, int64_t id, const char *key, struct err *err);
 /*
  * Row first, then the directory goes to trash/. -EBUSY while another snapshot rests on it, naming
  * that one, or a row of another module refers to it. Not inside a transaction of the caller's,

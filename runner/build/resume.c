@@ -21,9 +21,13 @@ void build_result_free(struct build_result *r)
 	strv_free(&f->env);
 	strv_free(&f->shell);
 	strv_free(&f->volumes);
+	strv_free(&f->mounts);
+	strv_free(&f->missing);
+	build_places_free(&f->places);
 	free(f->text);
 	free(f->user);
 	free(f->workdir);
+	free(f->hostname);
 	json_decref(r->provenance);
 	json_decref(r->sbom);
 	r->provenance = r->sbom = NULL;
@@ -35,7 +39,7 @@ static char *key_text(const struct key *k)
 	return mem_str(digest_str(&k->digest));
 }
 
-void run_failed(const struct run *r, const struct step_run *s, struct build_failure *ret)
+void run_failed(struct run *r, const struct step_run *s, struct build_failure *ret)
 {
 	auto_free char *key = key_text(s->key);
 
@@ -52,6 +56,12 @@ void run_failed(const struct run *r, const struct step_run *s, struct build_fail
 	ret->user = mem_str(r->config->user);
 	ret->workdir = mem_str(r->config->workdir);
 	ret->network = r->net_name;
+	ret->hostname = mem_str(run_host_name(r));
+	ret->is_insecure = r->insecure;
+	ret->mounts = r->kept.mounts;
+	ret->missing = r->kept.missing;
+	ret->places = r->kept.places;
+	r->kept = (struct run_kept){ 0 };
 }
 
 bool step_is_resumed(const struct step_run *r)
@@ -107,6 +117,8 @@ static int remove_stubs(struct step_run *r, int64_t snapshot, struct err *err)
 		rc = snap_work_fd(r->b->rt->snap, snapshot, now.root_fd, &work_fd, err);
 	if (rc < 0)
 		return rc;
+	for (size_t i = r->b->o->resume->targets.n; i-- > 0;)
+		remove_stub(before.root_fd, work_fd, r->b->o->resume->targets.v[i]);
 	for (size_t i = 0; i < ARRAY_LEN(targets); i++)
 		remove_stub(before.root_fd, work_fd, targets[i]);
 	return 0;

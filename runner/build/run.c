@@ -25,6 +25,7 @@ void run_free(struct run *r)
 	strv_free(&r->visible);
 	strv_free(&r->targets);
 	strv_free(&r->devices);
+	run_kept_drop(r);
 	mem_cleanup(&r->hosts);
 	for (size_t i = 0; i < r->n_mounts; i++)
 		if (r->mounts[i].source_fd >= 0)
@@ -262,7 +263,7 @@ static void add_secret_env(const struct run *r, struct strv *env)
 
 static const char default_name[] = "buildkitsandbox";
 
-static const char *host_name(const struct run *r)
+const char *run_host_name(const struct run *r)
 {
 	const char *name = strv_env_get(&r->b->build_args, "BUILDKIT_SANDBOX_HOSTNAME");
 
@@ -275,7 +276,7 @@ static int work_in(int root_fd, int64_t snapshot, struct run *r, struct err *err
 	struct sandbox_user user = { 0 };
 	struct run_stubs stubs = { 0 };
 	struct sandbox_spec spec = { .root_fd = root_fd,
-				     .hostname = host_name(r),
+				     .hostname = run_host_name(r),
 				     .stdio = { -1, -1, -1 } };
 	auto_fd int out = -1, in = -1;
 	int fds[2],
@@ -328,6 +329,8 @@ static int work(int root_fd, int64_t snapshot, void *arg, struct err *err)
 	run_mounts_point(r);
 	if (rc >= 0)
 		rc = work_in(root_fd, snapshot, r, err);
+	if (rc == -ECHILD)
+		run_keep(r);
 	for (; r->n_mounts > n_mounts; r->n_mounts--)
 		strv_remove(&r->targets, r->n_mounts - 1);
 	run_sources_close(r);
@@ -362,8 +365,8 @@ static int run_key(struct run *r, struct key *key, bool by_content, bool *ret_di
 	key_add(key, "user", r->config->user);
 	key_add(key, "workdir", r->config->workdir);
 	key_add(key, "network", r->net_name);
-	if (strcmp(host_name(r), default_name) != 0)
-		key_add(key, "hostname", host_name(r));
+	if (strcmp(run_host_name(r), default_name) != 0)
+		key_add(key, "hostname", run_host_name(r));
 	key_addv(key, "volumes", &r->b->o->volumes);
 	if (mounts.n)
 		key_addv(key, "mounts", &mounts);

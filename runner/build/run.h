@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What a RUN needs: the process (run.c), its mounts (run_mounts.c), where those of --mount come
- * from (run_source.c, run_cache.c, run_secret.c, run_ssh.c), and the stubs they leave
- * (run_stubs.c).
+ * from (run_source.c, run_cache.c, run_secret.c, run_ssh.c), the stubs they leave (run_stubs.c),
+ * and what stays of them when it fails (run_kept.c).
  */
 #ifndef SHALE_BUILD_RUN_H
 #define SHALE_BUILD_RUN_H
@@ -50,12 +50,21 @@ struct run {
 	bool insecure;
 	struct strv devices;
 	char cgroup[32];
-	char *hosts;       /* content of /etc/hosts, or NULL */
-	char *script;      /* of a heredoc with a shebang, or NULL */
+	char *hosts;  /* content of /etc/hosts, or NULL */
+	char *script; /* of a heredoc with a shebang, or NULL */
+	struct run_kept {
+		struct strv mounts, missing; /* of build_failure */
+		struct build_places places;
+	} kept;
 	char *script_name; /* its file beneath the store while the step runs */
 };
 /* resume.c: what stays of one whose program failed. */
-void run_failed(const struct run *r, const struct step_run *s, struct build_failure *ret);
+void run_failed(struct run *r, const struct step_run *s, struct build_failure *ret);
+/* Before the sources close: their mounts, for who enters the place. What an earlier attempt had
+ * kept goes. */
+void run_keep(struct run *r);
+void run_kept_drop(struct run *r);
+const char *run_host_name(const struct run *r);
 int run_mounts(struct run *r, const struct df_inst *i, struct err *err);
 /* --security and --device of the instruction, and what the command line gives to every step. */
 int run_rights(struct run *r, const struct df_inst *i, struct err *err);
@@ -82,6 +91,12 @@ int cache_source_open(struct run *r, struct run_source *s, const struct cache_he
 		      struct err *err);
 /* The tree of s->tree as it is, at ret. */
 int source_tree_mount(struct run *r, struct run_source *s, struct snap_mount *ret, struct err *err);
+/* Where in s->mount the source of a bind is. */
+const char *source_path(const struct run_source *s);
+/* What the store calls the cache mount, and what it was filled from (NULL: nothing). Owned by the
+ * caller. */
+char *cache_source_id(const struct run *r, const struct run_source *s);
+char *cache_source_seed(const struct run_source *s);
 /* A job that copies source of the tree (is_tree) or the context; from is set by the caller. */
 void source_copy_job(const struct run_mount *m, struct copy_job *j);
 /* 1 when the build was given it; 0 when it may be left out. */

@@ -95,18 +95,28 @@ static int hold_too(const struct cache_held *have, struct run_source *s, struct 
 	return s->held.data_fd < 0 ? err_sys(err, "open the cache mount") : 0;
 }
 
+char *cache_source_id(const struct run *r, const struct run_source *s)
+{
+	const char *ns = strv_env_get(&r->b->build_args, "BUILDKIT_CACHE_MOUNT_NS");
+	const char *scope = r->b->o->scope;
+	auto_free char *own = ns && *ns ? mem_fmt("%s/%s", ns, s->m.id) : mem_str(s->m.id);
+
+	/* A scope's name has no slash, so no id of a Dockerfile gets out of it. */
+	return scope && *scope ? mem_fmt("scope:%s/%s", scope, own) : take(own);
+}
+
+char *cache_source_seed(const struct run_source *s)
+{
+	return s->m.from ? mem_fmt("%s:%s", s->m.from, s->m.source ? s->m.source : "/") : NULL;
+}
+
 int cache_source_open(struct run *r, struct run_source *s, const struct cache_held *have,
 		      struct err *err)
 {
 	static const enum cache_sharing sharing[] = { [SHARING_SHARED] = CACHE_SHARED,
 						      [SHARING_PRIVATE] = CACHE_PRIVATE,
 						      [SHARING_LOCKED] = CACHE_LOCKED };
-	const char *ns = strv_env_get(&r->b->build_args, "BUILDKIT_CACHE_MOUNT_NS");
-	const char *scope = r->b->o->scope;
-	auto_free char *own = ns && *ns ? mem_fmt("%s/%s", ns, s->m.id) : mem_str(s->m.id);
-	/* A scope's name has no slash, so no id of a Dockerfile gets out of it. */
-	auto_free char *id = scope && *scope ? mem_fmt("scope:%s/%s", scope, own) : mem_str(own);
-	auto_free char *seed = NULL;
+	auto_free char *id = cache_source_id(r, s), *seed = cache_source_seed(s);
 	struct fill f = { r, s };
 	struct cache_want w = { .id = id,
 				.sharing = sharing[s->m.sharing],
@@ -117,8 +127,7 @@ int cache_source_open(struct run *r, struct run_source *s, const struct cache_he
 	const struct path_new sub = { s->m.mode, s->m.uid, s->m.gid };
 	int rc;
 
-	if (s->m.from) {
-		seed = mem_fmt("%s:%s", s->m.from, s->m.source ? s->m.source : "/");
+	if (seed) {
 		w.seed = seed;
 		w.fill = fill;
 		w.arg = &f;

@@ -239,9 +239,15 @@ void build_unmount(struct build *b)
 	free(b->mounted);
 }
 
+const char *source_path(const struct run_source *s)
+{
+	if (s->of_context)
+		return s->copy.items[0].is_dir ? "/" : s->copy.items[0].name;
+	return s->m.source && *s->m.source ? s->m.source : "/";
+}
+
 static int open_bind(struct run *r, struct run_source *s, struct err *err)
 {
-	const char *path = s->m.source && *s->m.source ? s->m.source : "/";
 	int rc = s->of_context ? context_tree(r, s, &s->tree.snapshot, err)
 			       : build_tree_whole(r->b, &s->tree, err);
 
@@ -250,10 +256,8 @@ static int open_bind(struct run *r, struct run_source *s, struct err *err)
 				    : own_snapshot(r, s, s->tree.snapshot, err);
 	if (rc < 0)
 		return rc;
-	if (s->of_context)
-		path = s->copy.items[0].is_dir ? "/" : s->copy.items[0].name;
 	/* As a process chrooted there would see it: a symlink to / is that tree's / (TRAPS T26). */
-	s->fd = path_open_in(s->mount.root_fd, path, O_PATH, 0, err);
+	s->fd = path_open_in(s->mount.root_fd, source_path(s), O_PATH, 0, err);
 	return s->fd < 0 ? s->fd : 0;
 }
 

@@ -226,18 +226,34 @@ static void enter(struct container *ct)
 		fprintf(stderr, "shale: %s\n", err.msg);
 }
 
-/* The step that failed is a failed: how to get there, and back. */
-static void after_failure(struct cli *c, const struct build_result *r, enum on_error what)
+/* What could not be kept is named: a repair that needs it is made some other way. */
+static void tell_missing(const struct strv *missing)
 {
+	for (size_t i = 0; i < missing->n; i++)
+		fprintf(stderr, "%s%s%s", i ? ", " : "  not there: ", missing->v[i],
+			i + 1 < missing->n ? "" : " (it ended with the step)\n");
+}
+
+/* The step that failed is a place: how to get there, and back. */
+static void after_failure(struct cli *c, const struct build_args *a, struct build_result *r,
+			  enum on_error what)
+{
+	struct container_spec rights = { .cap_add = a->cap_add,
+					 .cap_drop = a->cap_drop,
+					 .ulimits = a->ulimits,
+					 .shm_bytes = a->shm,
+					 .memory_bytes = a->memory };
 	auto_container struct container *ct = NULL;
 	struct err err = { 0 };
 
 	if (!r->failure.snapshot)
 		return;
-	if (what == ON_ERROR_REMOVE || failed_keep(c, r, &ct, &err) < 0) {
+	if (a->cpus)
+		container_cpus_parse(a->cpus, &rights.cpu_quota_us, &err);
+	if (what == ON_ERROR_REMOVE || failed_keep(c, r, &rights, &ct, &err) < 0) {
 		if (err.code)
 			fprintf(stderr, "shale: %s\n", err.msg);
-		snap_remove(c->rt.snap, r->failure.snapshot, &err);
+		failed_drop(c, r);
 		return;
 	}
 	if (what == ON_ERROR_SHELL)
@@ -247,6 +263,7 @@ static void after_failure(struct cli *c, const struct build_result *r, enum on_e
 		"  shale build --resume ...            goes on from there, once that is repaired\n"
 		"  shale logs %s %-3zu         what it wrote\n",
 		ct->name, r->build_id, r->failure.step);
+	tell_missing(&r->failure.missing);
 }
 
 /* What RUN steps have besides. */
@@ -484,7 +501,7 @@ static int build_main(struct cli *c, void *args, int argc, char **argv)
 	rc = build(c, a, argv[0], &r, &err);
 	if (rc < 0) {
 		cli_fail(c, &err);
-		after_failure(c, &r, (enum on_error)on_error);
+		after_failure(c, a, &r, (enum on_error)on_error);
 		finish_end(&finish, c, false);
 		return rc == -EINTR && interrupted ? 128 + interrupted : 1;
 	}

@@ -19,10 +19,24 @@ static void add_volumes(struct container_spec *s, const struct strv *volumes)
 											   : ":ro");
 }
 
-static void make_spec(const struct build_result *r, struct container_spec *s)
+enum { MEMORY_MIN = 6 << 20 }; /* of a container */
+
+static void add_rights(struct container_spec *s, const struct container_spec *rights)
+{
+	strv_copy(&s->cap_add, &rights->cap_add);
+	strv_copy(&s->cap_drop, &rights->cap_drop);
+	strv_copy(&s->ulimits, &rights->ulimits);
+	s->shm_bytes = rights->shm_bytes;
+	s->cpu_quota_us = rights->cpu_quota_us;
+	s->memory_bytes = rights->memory_bytes < MEMORY_MIN ? 0 : rights->memory_bytes;
+}
+
+static void make_spec(const struct build_result *r, const struct container_spec *rights,
+		      struct container_spec *s)
 {
 	const struct build_failure *f = &r->failure;
 
+	add_rights(s, rights);
 	s->name = mem_fmt("failed-%s", r->build_id);
 	s->image = mem_fmt("build:%s/%zu", r->build_id, f->step);
 	strv_copy(&s->command, &f->shell);
@@ -33,19 +47,29 @@ static void make_spec(const struct build_result *r, struct container_spec *s)
 		s->user = mem_str(f->user);
 	s->workdir = mem_str(f->workdir && *f->workdir ? f->workdir : "/");
 	s->network = mem_str(f->network);
-	s->hostname = mem_str("buildkitsandbox");
+	s->hostname = mem_str(f->hostname);
+	s->privileged = f->is_insecure;
 	add_volumes(s, &f->volumes);
+	strv_copy(&s->mounts, &f->mounts);
 	s->tty = s->interactive = true;
 }
 
-int failed_keep(struct cli *c, const struct build_result *r, struct container **ret,
-		struct err *err)
+void failed_drop(struct cli *c, struct build_result *r)
+{
+	struct err ignored;
+
+	snap_remove(c->rt.snap, r->failure.snapshot, &ignored);
+	build_places_drop(&r->failure.places, c->rt.snap);
+}
+
+int failed_keep(struct cli *c, const struct build_result *r, const struct container_spec *rights,
+		struct container **ret, struct err *err)
 {
 	auto_container_spec struct container_spec s = { 0 };
 	auto_container struct container *ct = NULL;
 	int rc;
 
-	make_spec(r, &s);
+	make_spec(r, rights, &s);
 	rc = container_adopt(&c->rt, &s, r->failure.snapshot, &ct, err);
 	if (rc >= 0)
 		rc = build_record_keep(&c->rt, r->build_id, ct->id, r->failure.key, err);
@@ -116,6 +140,7 @@ int failed_find(struct cli *c, const char *context, const char *file, struct fai
 		return err_set(err, EBUSY, "container %s is running: leave it first",
 			       ret->ct->name);
 	ret->resume.snapshot = ret->ct->snapshot;
+	container_spec_targets(&ret->ct->spec, &ret->resume.targets);
 	ret->resume.taken = taken;
 	ret->resume.arg = ret;
 	return 0;
@@ -124,6 +149,7 @@ int failed_find(struct cli *c, const char *context, const char *file, struct fai
 void failed_free(struct failed *p)
 {
 	container_free(p->ct);
+	strv_free(&p->resume.targets);
 	*p = (struct failed){ 0 };
 }
 

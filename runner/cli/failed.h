@@ -8,10 +8,12 @@
 
 #include "priv.h"
 
-/* What the RUN that failed left becomes a container with its environment, user, directory and
- * mounts. Caller owns *ret. */
-int failed_keep(struct cli *c, const struct build_result *r, struct container **ret,
-		struct err *err);
+/* What the RUN that failed left becomes a container with its environment, user, directory, mounts
+ * and what else rights says: capabilities and limits. Caller owns *ret. */
+int failed_keep(struct cli *c, const struct build_result *r, const struct container_spec *rights,
+		struct container **ret, struct err *err);
+/* Nobody wants it. */
+void failed_drop(struct cli *c, struct build_result *r);
 
 struct failed {
 	struct container *ct;

@@ -36,6 +36,8 @@ int container_adopt(struct runtime *rt, const struct container_spec *s, int64_t 
 		rc = container_dir_make(c, err);
 	if (rc >= 0)
 		rc = container_insert(c, err);
+	if (rc >= 0)
+		rc = container_kept_take(c, err);
 	fault_point("container.adopt.rows");
 	if (rc >= 0)
 		rc = db_tx_commit(&tx, err);
@@ -47,15 +49,23 @@ int container_adopt(struct runtime *rt, const struct container_spec *s, int64_t 
 
 int container_give_up(struct container *c, int64_t *ret_snapshot, struct err *err)
 {
+	auto_db_tx struct db *tx = NULL;
 	int rc;
 
 	if (c->state == CONTAINER_RUNNING)
 		return err_set(err, EBUSY, "container %s is running: leave it first", c->name);
+	rc = db_tx_begin(c->rt->db, DB_LAZY, &tx, err);
+	if (rc < 0)
+		return rc;
 	rc = db_run(c->rt->db, "DELETE FROM containers WHERE id=?1 AND state<>2",
 		    DB_ARGS(DB_T(c->id)), err);
 	if (rc == 0)
 		return err_set(err, EBUSY, "container %s was started or removed meanwhile",
 			       c->name);
+	if (rc >= 0)
+		rc = container_kept_forget(c, err);
+	if (rc >= 0)
+		rc = db_tx_commit(&tx, err);
 	if (rc < 0)
 		return rc;
 	*ret_snapshot = c->snapshot;

@@ -26,11 +26,20 @@ struct parts {
 	struct strv argv, env;
 	char *cache_dir;
 	char cgroup[CONTAINER_ID_LEN + 8];
+	struct container_kept *kept;
+	size_t n_kept;
 };
 
 static struct parts *parts_new(void)
 {
 	return mem_alloc(sizeof(struct parts));
+}
+
+static void kept_free(struct container_kept *v, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		container_kept_close(&v[i]);
+	free(v);
 }
 
 static void parts_free(struct parts **pp)
@@ -46,6 +55,7 @@ static void parts_free(struct parts **pp)
 	strv_free(&p->env);
 	sandbox_user_free(&p->user);
 	free(p->cache_dir);
+	kept_free(p->kept, p->n_kept);
 	free(p);
 }
 #define auto_parts cleanup(parts_free)
@@ -161,6 +171,24 @@ static int add_etc(const struct container *c, struct parts *p, struct err *err)
 	return rc;
 }
 
+static int add_kept(const struct container *c, struct parts *p, struct err *err)
+{
+	const struct strv *l = &c->spec.mounts;
+	int rc = 0;
+
+	p->kept = mem_array(l->n + 1, sizeof(*p->kept));
+	for (size_t i = 0; i < l->n && rc >= 0; i++) {
+		struct sandbox_mount m;
+
+		rc = container_kept_open(c, l->v[i], &p->kept[p->n_kept++], &m, err);
+		if (rc >= 0)
+			rc = add_mount(p, &m, err);
+		if (rc < 0)
+			fd_close(&m.source_fd);
+	}
+	return rc;
+}
+
 /* The user's volumes come last: one over /etc/hosts wins. */
 static int add_mounts(const struct container *c, struct parts *p, struct err *err)
 {
@@ -171,7 +199,7 @@ static int add_mounts(const struct container *c, struct parts *p, struct err *er
 		rc = add_tmpfs(p, s->tmpfs.v[i], err);
 	for (size_t i = 0; rc >= 0 && i < s->volumes.n; i++)
 		rc = add_volume(p, s->volumes.v[i], err);
-	return rc;
+	return rc < 0 || !s->mounts.n ? rc : add_kept(c, p, err);
 }
 
 static int add_limits(const struct container *c, struct parts *p, struct sandbox_spec *to,
@@ -270,6 +298,9 @@ void container_box_close(struct container_box *b)
 {
 	sandbox_free(take(b->sb));
 	fd_close(&b->lock_fd);
+	kept_free(b->kept, b->n_kept);
+	b->kept = NULL;
+	b->n_kept = 0;
 }
 
 int container_box_spawn(struct container *c, const int stdio[3], bool want_cgroup,
@@ -300,6 +331,9 @@ int container_box_spawn(struct container *c, const int stdio[3], bool want_cgrou
 		return rc;
 	c->pid = sandbox_pid(ret->sb);
 	ret->lock_fd = fd_take(&m.lock_fd);
+	ret->kept = take(p->kept);
+	ret->n_kept = p->n_kept;
+	p->n_kept = 0;
 	return 0;
 }
 

@@ -152,6 +152,22 @@ static json_t *host_json(const struct container *c)
 	return o;
 }
 
+static void add_kept(json_t *a, const char *text)
+{
+	auto_json json_t *j = NULL;
+	struct err ignored = { 0 };
+	json_t *o;
+
+	if (json_parse(text, strlen(text), &j, &ignored) < 0)
+		return;
+	o = json_object();
+	set_str(o, "Type", json_get_str(j, "type"));
+	set_str(o, "Source", json_get_str(j, "id"));
+	set_str(o, "Destination", json_get_str(j, "target"));
+	set_bool(o, "RW", !json_get_bool(j, "read_only"));
+	json_array_append_new(a, o);
+}
+
 static json_t *mounts_json(const struct container *c)
 {
 	json_t *a = json_array();
@@ -172,6 +188,8 @@ static json_t *mounts_json(const struct container *c)
 		set_str(o, "Propagation", "rprivate");
 		json_array_append_new(a, o);
 	}
+	for (size_t i = 0; i < c->spec.mounts.n; i++)
+		add_kept(a, c->spec.mounts.v[i]);
 	return a;
 }
 

@@ -9,6 +9,7 @@
 #include <shale/container.h>
 #include <shale/sandbox.h>
 #include <shale/snap.h>
+#include <shale/store.h>
 
 /* --- words (parse.c, name.c, spec.c): pure
  * ------------------------------------------------------------------- */
@@ -99,13 +100,29 @@ int container_exit_read(int exit_fd, int *ret_code);
 /* --- the box (box.c)
  * ------------------------------------------------------------------------------------------ */
 
+/* kept.c: a mount of the spec's, while the container runs. */
+struct container_kept {
+	json_t *j; /* what m points into */
+	struct snap_mount tree;
+	struct cache_held cache;
+};
+void container_kept_close(struct container_kept *k);
+/* m's source_fd is the caller's. -EBUSY: a cache mount that another one has. */
+int container_kept_open(const struct container *c, const char *text, struct container_kept *k,
+			struct sandbox_mount *m, struct err *err);
+/* The snapshots of the spec's mounts: called after the container; no more. */
+int container_kept_take(const struct container *c, struct err *err);
+int container_kept_forget(const struct container *c, struct err *err);
+
 struct container_box {
 	struct sandbox *sb;
 	int lock_fd; /* of the snapshot */
+	struct container_kept *kept;
+	size_t n_kept;
 };
 #define CONTAINER_BOX_INIT                                                                         \
 	{                                                                                          \
-		NULL, -1                                                                           \
+		.lock_fd = -1                                                                      \
 	}
 void container_box_close(struct container_box *b);
 #define auto_container_box cleanup(container_box_close)

@@ -201,6 +201,8 @@ static int delete_rows(struct container *c, struct err *err)
 		return err_set(err, EBUSY, "container %s was started or removed meanwhile",
 			       c->name);
 	rc = c->snapshot ? snap_forget(c->rt->snap, c->snapshot, err) : 0;
+	if (rc >= 0)
+		rc = container_kept_forget(c, err);
 	fault_point("container.remove.rows");
 	return rc < 0 ? rc : db_tx_commit(&tx, err);
 }

@@ -23,35 +23,21 @@ static const struct field {
 	{                                                                                          \
 #name, FIELD_##kind, offsetof(struct container_spec, name)                         \
 	}
-	FIELD(image, STR),
-	FIELD(name, STR),
-	FIELD(command, STRV),
-	FIELD(entrypoint, STRV),
-	FIELD(entrypoint_set, BOOL),
-	FIELD(env, STRV),
-	FIELD(labels, STRV),
-	FIELD(user, STR),
-	FIELD(workdir, STR),
-	FIELD(hostname, STR),
-	FIELD(network, STR),
-	FIELD(volumes, STRV),
-	FIELD(tmpfs, STRV),
-	FIELD(add_hosts, STRV),
-	FIELD(cap_add, STRV),
-	FIELD(cap_drop, STRV),
-	FIELD(security, STRV),
-	FIELD(ulimits, STRV),
-	FIELD(stop_signal, STR),
-	FIELD(stop_timeout_s, INT),
-	FIELD(pids, INT),
-	FIELD(memory_bytes, INT),
-	FIELD(cpu_quota_us, INT),
-	FIELD(shm_bytes, INT),
-	FIELD(read_only, BOOL),
-	FIELD(privileged, BOOL),
-	FIELD(init, BOOL),
-	FIELD(interactive, BOOL),
-	FIELD(tty, BOOL),
+	FIELD(image, STR),           FIELD(name, STR),
+	FIELD(command, STRV),        FIELD(entrypoint, STRV),
+	FIELD(entrypoint_set, BOOL), FIELD(env, STRV),
+	FIELD(labels, STRV),         FIELD(user, STR),
+	FIELD(workdir, STR),         FIELD(hostname, STR),
+	FIELD(network, STR),         FIELD(volumes, STRV),
+	FIELD(tmpfs, STRV),          FIELD(mounts, STRV),
+	FIELD(add_hosts, STRV),      FIELD(cap_add, STRV),
+	FIELD(cap_drop, STRV),       FIELD(security, STRV),
+	FIELD(ulimits, STRV),        FIELD(stop_signal, STR),
+	FIELD(stop_timeout_s, INT),  FIELD(pids, INT),
+	FIELD(memory_bytes, INT),    FIELD(cpu_quota_us, INT),
+	FIELD(shm_bytes, INT),       FIELD(read_only, BOOL),
+	FIELD(privileged, BOOL),     FIELD(init, BOOL),
+	FIELD(interactive, BOOL),    FIELD(tty, BOOL),
 	FIELD(auto_remove, BOOL),
 #undef FIELD
 };
@@ -140,6 +126,28 @@ int container_spec_parse(const char *text, struct container_spec *ret, struct er
 			*int_at(ret, f) = json_get_int(j, f->key, 0);
 	}
 	return 0;
+}
+
+void container_spec_targets(const struct container_spec *s, struct strv *ret)
+{
+	for (size_t i = 0; i < s->volumes.n; i++) {
+		auto_container_volume struct container_volume v = { 0 };
+		struct err ignored;
+
+		if (container_volume_parse(s->volumes.v[i], &v, &ignored) >= 0)
+			strv_add(ret, v.target);
+	}
+	for (size_t i = 0; i < s->mounts.n; i++) {
+		auto_json json_t *j = NULL;
+		struct err ignored;
+		const char *target;
+
+		if (json_parse(s->mounts.v[i], strlen(s->mounts.v[i]), &j, &ignored) < 0)
+			continue;
+		target = json_get_str(j, "target");
+		if (target)
+			strv_add(ret, target);
+	}
 }
 
 static int check_hostname(const char *name, struct err *err)

@@ -85,16 +85,22 @@ static void owners_free(struct owners *l)
 	     " SELECT s.parent FROM snapshots s JOIN " name                                        \
 	     " r ON s.id=r.id WHERE s.parent NOTNULL)"
 
+/* Theirs, and what they have mounted besides. */
+#define OF_CONTAINERS                                                                              \
+	"(SELECT snapshot FROM containers UNION ALL"                                               \
+	" SELECT id AS snapshot FROM snapshots WHERE key GLOB 'container-*')"
+
 /* In order of id. The first that needs it owns it: image, container, step, trash, nobody. */
 static int load_owners(struct runtime *rt, struct owners *ret, struct err *err)
 {
 	static const char sql[] =
-		"WITH RECURSIVE " REACH("ri", "images") "," REACH("rc", "containers") "," REACH("rs", "steps") "," REACH(
-			"rt",
-			"trash") " SELECT s.id,"
-				 " CASE WHEN s.id IN ri THEN ?1 WHEN s.id IN rc THEN ?2 WHEN s.id IN rs THEN ?3"
-				 " WHEN s.id IN rt THEN ?4 ELSE ?5 END, s.id IN rc, coalesce(l.size,0)"
-				 " FROM snapshots s LEFT JOIN layers l ON l.snapshot=s.id ORDER BY s.id";
+		"WITH RECURSIVE " REACH("ri", "images") "," REACH("rc", OF_CONTAINERS) "," REACH(
+			"rs",
+			"steps") "," REACH("rt",
+					   "trash") " SELECT s.id,"
+						    " CASE WHEN s.id IN ri THEN ?1 WHEN s.id IN rc THEN ?2 WHEN s.id IN rs THEN ?3"
+						    " WHEN s.id IN rt THEN ?4 ELSE ?5 END, s.id IN rc, coalesce(l.size,0)"
+						    " FROM snapshots s LEFT JOIN layers l ON l.snapshot=s.id ORDER BY s.id";
 	auto_db_stmt struct db_stmt *st = NULL;
 	int rc = db_query(rt->db, sql,
 			  DB_ARGS(DB_I(IMAGE_PART_IMAGES), DB_I(IMAGE_PART_CONTAINERS),

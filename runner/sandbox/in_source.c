@@ -107,7 +107,8 @@ static int file_in_memory(struct sandbox_ctx *ctx, const struct sandbox_mount *m
 	static const char *const options[] = { "source", "file", "mode", "0700", NULL };
 	static const char *const never_swapped[] = { "source", "file", "mode", "0700",
 						     "noswap", NULL,   NULL };
-	const unsigned attr = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC;
+	const unsigned attr =
+		MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | (m->may_exec ? 0 : MOUNT_ATTR_NOEXEC);
 	auto_fd int tmpfs = sandbox_new_mount(ctx, "tmpfs", never_swapped, attr);
 	auto_fd int fd = -1;
 	int rc;

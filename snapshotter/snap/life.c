@@ -247,6 +247,19 @@ int snap_rebase(struct snap *s, int64_t id, int64_t parent, bool with_root, stru
 	return db_tx_commit(&tx, err);
 }
 
+int snap_rename(struct snap *s, int64_t id, const char *key, struct err *err)
+{
+	int rc;
+
+	if (!*key || strlen(key) >= sizeof(((struct snap_info *)0)->key))
+		return err_set(err, EINVAL, "snapshot key of %zu bytes", strlen(key));
+	rc = db_run(s->db, "UPDATE snapshots SET key=?2 WHERE id=?1", DB_ARGS(DB_I(id), DB_T(key)),
+		    err);
+	if (rc < 0)
+		return explain_key(s, key, rc, err);
+	return rc ? 0 : err_set(err, ENOENT, "no snapshot %" PRId64, id);
+}
+
 int snap_exchange(struct snap *s, int64_t a, int64_t b, struct err *err)
 {
 	auto_fd int lock_a = lock_quiet(s, a, err), lock_b = -1;
