@@ -21,6 +21,7 @@
 
 #include <jansson.h>
 
+#include <shale/base/digest.h>
 #include <shale/base/err.h>
 #include <shale/base/mem.h>
 #include <shale/base/str.h>
@@ -246,6 +247,41 @@ int container_diff(struct runtime *rt, const char *name, container_diff_fn *fn, 
 /* Its whole file system as a tar stream, without what is mounted into it; it may run. */
 struct sink;
 int container_export(struct runtime *rt, const char *name, struct sink *to, struct err *err);
+
+/*
+ * An image of the container as it is now, its layer a copy. The draft of its config is the image's
+ * with what the container was given; the caller may change it before. pause: its processes stand
+ * still meanwhile. Needs libcrypto.
+ */
+struct image_config;
+struct container_commit {
+	struct image_config *config;
+	const char *tag; /* normalised, or NULL */
+	const char *message, *author;
+	bool pause;
+};
+int container_commit_config(struct container *c, struct image_config **ret, struct err *err);
+int container_commit(struct container *c, const struct container_commit *o,
+		     char ret_id[DIGEST_STR_MAX], struct err *err);
+
+/*
+ * docker cp. from_name, to_name: the container, NULL for the host. from NULL: a tar (compressed or
+ * not) comes from tar_fd, to NULL: one goes there. What is made belongs to uid and gid, with
+ * archive to whom it did. Devices, sockets and setuid bits of a container do not get to the host
+ * (setuid does with archive). -ENOENT, -ENOTDIR, -EISDIR.
+ */
+struct container_cp {
+	const char *from_name, *from, *to_name, *to;
+	int tar_fd;
+	bool archive, follow;
+	uint32_t uid, gid;
+};
+struct container_cp_done {
+	uint64_t bytes;
+	size_t skipped;
+};
+int container_cp(struct runtime *rt, const struct container_cp *o, struct container_cp_done *ret,
+		 struct err *err);
 
 /* As docker inspect prints one. Caller owns it. */
 json_t *container_inspect(struct container *c);

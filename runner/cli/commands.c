@@ -44,6 +44,8 @@ HEAVY(heavy_push, "push", "Send an image to a registry");
 HEAVY(heavy_recover, "recover", "Make a damaged or lost database anew from the rest of the store");
 HEAVY(heavy_save, "save", "Save images to an archive");
 HEAVY(heavy_verify, "verify", "Read layers and configs again and name what is damaged");
+HEAVY(heavy_cp, "cp", "Copy files between a container and the host");
+HEAVY(heavy_commit, "commit", "Make an image of a container");
 
 const struct command *const cli_commands[] = {
 	&cmd_attach,
@@ -58,8 +60,10 @@ const struct command *const cli_commands[] = {
 	&cmd_cache_inspect,
 	&cmd_cache_ls,
 	&cmd_cache_rm,
+	&heavy_commit,
 	&cmd_container_inspect,
 	&cmd_container_prune,
+	&heavy_cp,
 	&cmd_create,
 	&cmd_diff,
 	&cmd_du,

@@ -33,8 +33,7 @@ static void joined_free(struct joined *j)
 }
 #define auto_joined cleanup(joined_free)
 
-/* Its root as its processes see it, for passwd and group. */
-static int open_root(const struct container *c, struct err *err)
+int container_root(const struct container *c, struct err *err)
 {
 	char path[48];
 	int fd;
@@ -53,7 +52,7 @@ static int make_plan(struct container *c, const struct container_exec *x, const 
 {
 	const char *user = x->user ? x->user : c->spec.user;
 	struct sandbox_spec s = { .net_fd = -1, .terminal = x->tty };
-	auto_fd int root = open_root(c, err);
+	auto_fd int root = container_root(c, err);
 	int rc = root;
 
 	if (rc >= 0)

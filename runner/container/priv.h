@@ -79,6 +79,28 @@ int container_resolve(struct container_spec *r, const struct image_config *img, 
 		      struct err *err);
 void container_env_apply(struct strv *env, const struct strv *from);
 
+/* --- trees (copy_tree.c)
+ * -------------------------------------------------------------------------------------- */
+
+struct container_copy {
+	bool archive;      /* owners and attributes as they are */
+	bool keep_special; /* setuid and setgid */
+	bool with_devices;
+	uid_t uid;
+	gid_t gid;
+	uint64_t bytes;
+	size_t skipped;
+	dev_t dev; /* of the directory that is copied, 0 at first */
+	int depth;
+};
+/* from (O_PATH) as name in dir. A directory that is there stays and gets more. */
+int container_copy_entry(struct container_copy *c, int from, int dir, const char *name,
+			 struct err *err);
+/* What is in the directory from. */
+int container_copy_into(struct container_copy *c, int from, int to, struct err *err);
+/* The root of a running one as its processes see it, O_PATH. -EBUSY. */
+int container_root(const struct container *c, struct err *err);
+
 /* --- files (files.c)
  * ----------------------------------------------------------------------------------------- */
 
