@@ -11,7 +11,8 @@
 
 #include "priv.h"
 
-enum { ACCEPTS_MAX = 32, SHORT_MAX = 3 };
+/* libcurl gives 16 KiB at a time: so much is gathered for one write. */
+enum { ACCEPTS_MAX = 32, SHORT_MAX = 3, GATHER_BYTES = 256 << 10 };
 
 struct fetch {
 	const struct call_ops *ops;
@@ -124,8 +125,12 @@ static int flush(struct job *j, struct err *err)
 
 		if (n < 0 && errno == EINTR)
 			continue;
-		if (n < 0 && errno == EAGAIN)
+		if (n < 0 && errno == EAGAIN) {
+			f->out.len -= f->out_at;
+			memmove(f->out.s, f->out.s + f->out_at, f->out.len);
+			f->out_at = 0;
 			return watch_on(j->t, &j->watch, EPOLLOUT, err);
+		}
 		if (n < 0)
 			return err_sys(err, "write what came");
 		f->out_at += (size_t)n;
@@ -139,6 +144,11 @@ static int flush(struct job *j, struct err *err)
 static bool is_flushed(const struct fetch *f)
 {
 	return f->out_at >= f->out.len;
+}
+
+static bool is_full(const struct fetch *f)
+{
+	return f->out.len - f->out_at >= GATHER_BYTES;
 }
 
 static void ready(struct job *j)
@@ -206,29 +216,24 @@ static int blob_data(struct call *c, const void *p, size_t n, struct err *err)
 	struct job *j = c->owner;
 	struct fetch *f = j->own;
 	size_t pass = f->skip < n ? (size_t)f->skip : n;
+	int rc;
 
-	if (!is_flushed(f))
+	if (is_full(f))
 		return 1;
 	if (f->size != SIZE_UNKNOWN && n - pass > f->size - f->at)
 		return err_set(err, EBADMSG, "sends more than %llu bytes",
 			       (unsigned long long)f->size);
 	f->skip -= pass;
 	f->at += n - pass;
-	/* First from libcurl's own buffer: only what the pipe does not take is copied. */
-	for (const char *s = (const char *)p + pass, *end = (const char *)p + n; s < end;) {
-		ssize_t done = write(j->fd, s, (size_t)(end - s));
-
-		if (done < 0 && errno == EINTR)
-			continue;
-		if (done < 0 && errno == EAGAIN) {
-			str_addn(&f->out, s, (size_t)(end - s));
-			return watch_on(j->t, &j->watch, EPOLLOUT, err);
-		}
-		if (done < 0)
-			return err_sys(err, "write what came");
-		s += done;
-	}
-	return 0;
+	str_addn(&f->out, (const char *)p + pass, n - pass);
+	if (is_full(f))
+		return flush(j, err);
+	/* The rest of what libcurl has at hand comes before the loop does. */
+	rc = j->watch.is_on ? 0 : watch_on(j->t, &j->watch, EPOLLOUT, err);
+	if (rc != -EPERM)
+		return rc;
+	err_clear(err);
+	return flush(j, err); /* a regular file, which takes all */
 }
 
 static void blob_done(struct call *c, struct err *err)
