@@ -41,6 +41,7 @@ struct layer_info {
 	uint64_t entries;
 	unsigned flags;     /* enum layer_flag */
 	unsigned seen;      /* layer_apply: enum layer_seen */
+	bool is_same;       /* layer_diff with a memo */
 	struct digest blob; /* layer_apply of a range with_digest: of the bytes as they were read */
 };
 
@@ -55,6 +56,13 @@ struct layer_source {
 	int upper_fd, merged_fd, parent_fd;
 };
 
+/* What layer_apply has read and written, for one layer_diff of what came of it, before anything
+ * else writes there. Of what many layers at once would need, 8 MiB are kept: the rest is read
+ * again. */
+struct layer_memo;
+int layer_memo_new(struct layer_memo **ret, struct err *err);
+void layer_memo_cleanup(struct layer_memo **m);
+
 struct layer_row;
 typedef int layer_row_fn(const struct layer_row *row, void *arg, struct err *err);
 
@@ -65,6 +73,9 @@ struct layer_diff_opts {
 	layer_row_fn *on_row; /* sees each row as it would stand in a file table, or NULL */
 	void *row_arg;
 	bool no_hash; /* only the bytes are wanted: diff_id stays zero */
+	/* Of the layer_apply that made the upper, or NULL. Its files are not read again; diff_id
+	 * stays zero, but is_same tells whether the stream is that archive's. Without `to`. */
+	struct layer_memo *memo;
 };
 
 /* upper -> tar stream -> DiffID, size, file table. -EINVAL for a name that a layer cannot hold
@@ -76,6 +87,10 @@ int layer_diff(const struct layer_source *src, const struct layer_diff_opts *o,
 struct layer_range {
 	uint64_t at, len;
 	bool with_digest; /* of the range's own bytes, compressed as they are */
+	/* Of a file that is being written: waits until it has the bytes up to `upto` or no more
+	 * come, and tells how many it has. May be NULL. */
+	uint64_t (*wait)(uint64_t upto, void *arg);
+	void *wait_arg;
 };
 typedef void layer_progress_fn(uint64_t bytes, void *arg); /* of the archive, read so far */
 struct layer_apply_opts {
@@ -92,6 +107,7 @@ struct layer_apply_opts {
 	int parent_fd; /* the same directory in the parents' merged view, or -1: directories that
 			* the archive goes through without an entry get their attributes from it,
 			* and with rootfs its symlinks on the way are followed */
+	struct layer_memo *memo;     /* is filled anew; may be NULL */
 	layer_progress_fn *progress; /* from the thread that unpacks; may be NULL */
 	void *progress_arg;
 };

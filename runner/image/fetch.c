@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A layer on its way, in one pass. One thread takes the bytes from the network, hashes them, writes
- * them to the partial file tmp/pull/<hex> and hands them on; another inflates, hashes and unpacks.
- * The partial file becomes the blob. What a broken pull leaves of it is where the next one goes on.
+ * A layer on its way, in one pass. One thread takes the bytes from the network, writes them to the
+ * partial file tmp/pull/<hex> and hashes them; another reads them there, inflates, hashes and
+ * unpacks. The partial file becomes the blob. What a broken pull leaves of it is where the next one
+ * goes on.
  */
 #include "remote.h"
 
@@ -141,17 +142,53 @@ void image_fetch_sweep(struct runtime *rt)
 
 /* --- the threads --- */
 
-/* The unpacker may have given up: the bytes are still hashed, since a wrong digest explains why. */
-static int feed(struct image_fetch *f, struct hash *h, const void *p, size_t n, struct err *err)
+void image_fetch_init(struct image_fetch *f, int done_fd)
 {
-	struct err ignored;
+	f->net_fd = f->part_fd = f->fs_fd = -1;
+	f->done_fd = done_fd;
+	pthread_mutex_init(&f->lock, NULL);
+	pthread_cond_init(&f->more, NULL);
+}
 
+void image_fetch_close(struct image_fetch *f)
+{
+	fd_close(&f->net_fd);
+	fd_close(&f->fs_fd);
+	layer_memo_cleanup(&f->memo);
+	pthread_mutex_destroy(&f->lock);
+	pthread_cond_destroy(&f->more);
+}
+
+/* So much of the file is there to be unpacked. */
+static void show(struct image_fetch *f, uint64_t there, bool is_over)
+{
+	pthread_mutex_lock(&f->lock);
+	f->there = there;
+	f->is_over = is_over;
+	pthread_cond_signal(&f->more);
+	pthread_mutex_unlock(&f->lock);
+}
+
+static uint64_t wait_for(uint64_t upto, void *arg)
+{
+	struct image_fetch *f = arg;
+	uint64_t there;
+
+	pthread_mutex_lock(&f->lock);
+	while (f->there < upto && !f->is_over)
+		pthread_cond_wait(&f->more, &f->lock);
+	there = f->there;
+	pthread_mutex_unlock(&f->lock);
+	return there;
+}
+
+/* The unpacker may have given up: the bytes are still hashed, since a wrong digest explains why. */
+static int take_bytes(struct image_fetch *f, struct hash *h, const void *p, size_t n,
+		      struct err *err)
+{
+	f->done_bytes += n;
 	hash_add(h, p, n);
-	if (f->feed_fd >= 0 && fd_write_all(f->feed_fd, p, n, &ignored) < 0)
-		fd_close(&f->feed_fd);
-	if (f->stop)
-		return err_set(err, ECANCELED, "stopped");
-	return 0;
+	return f->stop ? err_set(err, ECANCELED, "stopped") : 0;
 }
 
 static int pump_old(struct image_fetch *f, struct hash *h, char *buf, struct err *err)
@@ -160,14 +197,14 @@ static int pump_old(struct image_fetch *f, struct hash *h, char *buf, struct err
 
 	if (lseek(f->part_fd, 0, SEEK_SET) < 0)
 		return err_sys(err, "partial layer");
+	show(f, f->have, false);
 	for (uint64_t at = 0; rc >= 0 && at < f->have;) {
 		ssize_t n = fd_read_full(f->part_fd, buf, CHUNK, err);
 
 		if (n <= 0)
 			return n < 0 ? (int)n : err_set(err, EIO, "the partial layer shrank");
 		at += (uint64_t)n;
-		f->done_bytes = at;
-		rc = feed(f, h, buf, (size_t)n, err);
+		rc = take_bytes(f, h, buf, (size_t)n, err);
 	}
 	return rc;
 }
@@ -195,8 +232,8 @@ static int pump_new(struct image_fetch *f, struct hash *h, char *buf, struct err
 		if (rc < 0)
 			return err_ctx(err, "write layer");
 		at += (uint64_t)n;
-		f->done_bytes = at;
-		rc = feed(f, h, buf, (size_t)n, err);
+		show(f, at, false);
+		rc = take_bytes(f, h, buf, (size_t)n, err);
 	}
 	if (rc >= 0 && at < size) {
 		f->is_short = true;
@@ -222,7 +259,7 @@ static void *pump(void *arg)
 		f->is_wrong = true;
 		err_set(&f->pump_err, EBADMSG, "its content is %.19s", digest_str(&have));
 	}
-	fd_close(&f->feed_fd);
+	show(f, f->there, true);
 	fd_close(&f->net_fd);
 	return NULL;
 }
@@ -242,16 +279,19 @@ static void on_progress(uint64_t bytes, void *arg)
 	f->done_bytes = bytes;
 }
 
-static int unpack(struct image_fetch *f, int tar_fd, struct err *err)
+static int unpack(struct image_fetch *f, const struct layer_range *range, struct err *err)
 {
 	struct layer_apply_opts o = { .foreign = true,
 				      .max_bytes = f->max_bytes,
 				      .parent_fd = -1,
-				      .range = f->has_range ? &f->range : NULL,
+				      .range = range,
 				      .progress = f->is_local ? on_progress : NULL,
 				      .progress_arg = f };
-	int rc = layer_apply(tar_fd, f->fs_fd, &o, &f->stream, err);
+	int rc = layer_memo_new(&f->memo, err);
 
+	o.memo = f->memo;
+	if (rc >= 0)
+		rc = layer_apply(f->part_fd, f->fs_fd, &o, &f->stream, err);
 	/* With damaged data the digest is what matters; otherwise no more bytes are of use. */
 	if (rc < 0 && rc != -EBADMSG)
 		f->stop = true;
@@ -262,29 +302,23 @@ static int unpack(struct image_fetch *f, int tar_fd, struct err *err)
 
 static int run(struct image_fetch *f, struct err *err)
 {
+	struct layer_range range = { .len = f->desc ? f->desc->size : 0,
+				     .wait = wait_for,
+				     .wait_arg = f };
 	pthread_t pumping;
-	int pipe_fd[2], rc;
-	auto_fd int from = -1;
+	int rc;
 
 	if (f->is_local)
-		return unpack(f, f->part_fd, err);
+		return unpack(f, f->has_range ? &f->range : NULL, err);
 	if (f->fs_fd < 0) {
 		pump(f);
 		*err = f->pump_err;
 		return -err->code;
 	}
-	if (pipe2(pipe_fd, O_CLOEXEC) < 0)
-		return err_sys(err, "pipe");
-	fcntl(pipe_fd[0], F_SETPIPE_SZ, PIPE_BYTES); /* a wish */
-	from = pipe_fd[0];
-	f->feed_fd = pipe_fd[1];
 	rc = start_thread(&pumping, pump, f, err);
-	if (rc < 0) {
-		fd_close(&f->feed_fd);
+	if (rc < 0)
 		return rc;
-	}
-	rc = unpack(f, from, err);
-	fd_close(&from);
+	rc = unpack(f, &range, err);
 	pthread_join(pumping, NULL);
 	/* What was wrong with the bytes comes first: bad bytes unpack badly. */
 	if (f->pump_err.code && f->pump_err.code != ECANCELED) {
@@ -378,6 +412,7 @@ static int unpack_again(struct runtime *rt, struct image_fetch *f, int64_t paren
 	struct layer_apply_opts o = { .foreign = true,
 				      .max_bytes = f->max_bytes,
 				      .parent_fd = -1,
+				      .memo = f->memo,
 				      .range = f->has_range ? &f->range : NULL };
 	struct snap_info info;
 	int64_t old = f->snapshot;
@@ -417,8 +452,10 @@ int image_fetch_put_upon(struct runtime *rt, struct image_fetch *f, int64_t pare
 	if (rc >= 0)
 		rc = snap_commit(rt->snap, f->snapshot, NULL, f->frozen.flags, err);
 	if (rc >= 0)
-		rc = image_layer_diff(rt, f->snapshot,
-				      &(struct image_diff_opts){ .with_table = true }, ret, err);
+		rc = image_layer_diff(
+			rt, f->snapshot,
+			&(struct image_diff_opts){ .with_table = true, .memo = f->memo }, ret, err);
+	layer_memo_cleanup(&f->memo);
 	return rc;
 }
 

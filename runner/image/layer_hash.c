@@ -33,9 +33,9 @@ int image_layer_diff(struct runtime *rt, int64_t snapshot, const struct image_di
 		     struct layer_info *ret, struct err *err)
 {
 	auto_snap_mount struct snap_mount merged = SNAP_MOUNT_INIT, parent = SNAP_MOUNT_INIT;
-	struct layer_diff_opts opts = { .to = o->to,
-					.table_dir_fd = -1,
-					.writeback = o->with_table };
+	struct layer_diff_opts opts = {
+		.to = o->to, .table_dir_fd = -1, .memo = o->memo, .writeback = o->with_table
+	};
 	auto_fd int upper = -1, dir = -1;
 	struct snap_info info;
 	int rc;

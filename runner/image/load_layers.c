@@ -41,7 +41,7 @@ static void landing_free(struct landing *l)
 	for (size_t i = 0; i < l->n; i++) {
 		struct image_fetch *f = &l->fetch[i];
 
-		fd_close(&f->fs_fd);
+		image_fetch_close(f);
 		image_load_file_close(&l->file[i]);
 		if (f->snapshot && !f->is_published)
 			image_release(l->ld->rt, f->snapshot, &ignored);
@@ -73,9 +73,6 @@ static int find_present(struct landing *l, const struct image_config *c, struct 
 
 		if (rc < 0)
 			return rc;
-		f->net_fd = f->part_fd = f->fs_fd = f->feed_fd = -1;
-		f->done_fd = l->done_fd;
-		l->file[i].fd = -1;
 		below = chain;
 		hash_chain(i ? &below : NULL, &f->diff_id, &chain);
 		there = image_layer_find(l->ld->rt, &chain);
@@ -168,7 +165,7 @@ static int keep_if_needed(struct landing *l, size_t i, const struct layer_info *
 	const char *type = NULL;
 	int rc = image_blob_codec(l->file[i].fd, l->file[i].at.at, &type, err);
 
-	*ret = (struct kept){ .is_foreign = !digest_eq(&ours->diff_id, &f->diff_id),
+	*ret = (struct kept){ .is_foreign = !ours->is_same,
 			      .has_type = rc > 0 && type,
 			      .blob = { .digest = f->stream.blob, .size = l->file[i].at.len } };
 	snprintf(ret->blob.media_type, sizeof(ret->blob.media_type), "%s", type ? type : "");
@@ -275,6 +272,10 @@ int image_load_layers(const struct image_load *ld, const struct image_loaded *fr
 	l.file = mem_array(l.n + 1, sizeof(*l.file));
 	if (ld->watch.event)
 		l.done_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	for (size_t i = 0; i < l.n; i++) {
+		image_fetch_init(&l.fetch[i], l.done_fd);
+		l.file[i].fd = -1;
+	}
 	rc = find_present(&l, c, err);
 	if (rc >= 0)
 		rc = land(&l, c, &at, err);

@@ -134,6 +134,7 @@ int image_fs_open(struct runtime *rt, int64_t snapshot, int *ret_fd, struct err 
 struct image_diff_opts {
 	struct sink *to; /* NULL: only the hash */
 	bool with_table; /* write the file table beside fs/ */
+	struct layer_memo *memo;
 };
 /* layer_diff of a snapshot against its parent. */
 int image_layer_diff(struct runtime *rt, int64_t snapshot, const struct image_diff_opts *o,

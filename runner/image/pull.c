@@ -59,7 +59,7 @@ static void pull_free(struct pull *p)
 		fd_close(&f->net_fd);
 		image_fetch_join(f);
 		fd_close(&f->part_fd);
-		fd_close(&f->fs_fd);
+		image_fetch_close(f);
 		if (f->snapshot && !f->is_published)
 			image_release(p->rt, f->snapshot, &ignored);
 	}
@@ -204,8 +204,7 @@ static int find_present(struct pull *p, struct err *err)
 		if (rc < 0)
 			return rc;
 		f->desc = &p->manifest.layers[i];
-		f->net_fd = f->part_fd = f->fs_fd = f->feed_fd = -1;
-		f->done_fd = p->done_fd;
+		image_fetch_init(f, p->done_fd);
 		f->max_bytes = p->rt->max_layer_bytes;
 		p->n = i + 1;
 		hash_chain(i ? &p->chain : NULL, &f->diff_id, &chain);
@@ -280,7 +279,7 @@ static int start_some(struct pull *p, struct err *err)
 static int put_rows(struct pull *p, struct image_fetch *f, const struct layer_info *ours,
 		    struct err *err)
 {
-	bool is_foreign = !digest_eq(&ours->diff_id, &f->diff_id);
+	bool is_foreign = !ours->is_same;
 	/* An uncompressed layer that we can write ourselves is not kept twice. */
 	bool is_kept = is_foreign || !digest_eq(&f->desc->digest, &f->diff_id);
 	struct image_layer_blob b = { .digest = f->desc->digest, .size = f->desc->size };

@@ -44,6 +44,7 @@ static void keep_free(struct keep *k)
 		fd_close(&f->net_fd);
 		image_fetch_join(f);
 		fd_close(&f->part_fd);
+		image_fetch_close(f);
 	}
 	for (size_t i = 0; i < k->n; i++)
 		free(k->desc[i].media_type);
@@ -203,8 +204,7 @@ static int fetch_all(struct keep *k, struct err *err)
 		struct image_fetch *f = &k->fetch[i];
 
 		f->desc = &k->desc[i];
-		f->net_fd = f->part_fd = f->fs_fd = f->feed_fd = -1;
-		f->done_fd = k->done_fd;
+		image_fetch_init(f, k->done_fd);
 	}
 	while ((rc = advance(k, err)) > 0) {
 		uint64_t n;

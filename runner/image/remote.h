@@ -295,17 +295,24 @@ struct image_fetch {
 	int request;        /* to shale-transfer; 0: the blob is here */
 	bool is_started, is_done, is_published, is_local, is_named;
 	/* the threads', while they run; fs_fd -1: it is not unpacked */
-	int net_fd, part_fd, fs_fd, feed_fd, done_fd;
+	int net_fd, part_fd, fs_fd, done_fd;
 	bool has_range; /* is_local: of part_fd it is */
 	struct layer_range range;
 	uint64_t have; /* bytes of part_fd that an earlier pull fetched */
 	pthread_t worker;
+	pthread_mutex_t lock;
+	pthread_cond_t more;
+	uint64_t there; /* of part_fd, for who unpacks it */
+	bool is_over;   /* no more of it comes */
+	struct layer_memo *memo;
 	struct layer_info stream, frozen;
 	struct err err, pump_err;
 	bool is_short, is_wrong; /* the bytes ended too early; have another digest */
 	_Atomic uint64_t done_bytes;
 	_Atomic bool stop, is_finished;
 };
+/* Nothing of it is open; done_fd is written to when its threads end. */
+void image_fetch_init(struct image_fetch *f, int done_fd);
 /* The file that its bytes go to, with what an earlier pull got. */
 int image_fetch_part(struct runtime *rt, struct image_fetch *f, struct err *err);
 /* Takes the partial file's name away (wrong bytes), or gives it the blob's. */
@@ -317,10 +324,10 @@ int image_fetch_ask(struct image_fetch *f, struct image_remote *r, struct err *e
 /* When it is finished: how it went, in the registry's words if it has any. */
 int image_fetch_settle(struct runtime *rt, struct image_fetch *f, struct image_remote *r,
 		       struct err *err);
-int image_fetch_start(struct image_fetch *f,
-		      struct err *err); /* done_fd is written to at the end */
+int image_fetch_start(struct image_fetch *f, struct err *err);
 void image_fetch_join(struct image_fetch *f);
-long image_fetch_at_once(void); /* so many may run */
+void image_fetch_close(struct image_fetch *f); /* what the threads had, but part_fd */
+long image_fetch_at_once(void);                /* so many may run */
 /* Finished without failure: its snapshot comes upon the parent (0: none), is committed and read as
  * we would write it. */
 int image_fetch_put_upon(struct runtime *rt, struct image_fetch *f, int64_t parent,

@@ -40,7 +40,7 @@ void layer_file_reset(struct layer_file *f)
 {
 	fd_close(&f->fd);
 	layer_attrs_reset(&f->attrs);
-	f->has_data = false;
+	f->has_data = f->has_hash = false;
 }
 
 void layer_file_free(struct layer_file *f)
@@ -76,7 +76,8 @@ int layer_file_load(struct layer_file *f, int dir_fd, const char *name, bool kee
 	if (!S_ISREG(f->st.st_mode))
 		return err_set(err, EBADMSG, "changed while it was read");
 	rc = layer_attrs_read(f->fd, &f->attrs, err);
-	if (rc < 0 || f->st.st_size > LAYER_SMALL || f->attrs.is_metacopy ||
+	f->has_hash = f->memo && layer_memo_find(f->memo, &f->st, f->hash);
+	if (rc < 0 || f->has_hash || f->st.st_size > LAYER_SMALL || f->attrs.is_metacopy ||
 	    f->st.st_blocks * 512 < f->st.st_size)
 		return rc;
 	rc = read_small(f, err);
@@ -132,7 +133,7 @@ static void *go_ahead(void *arg)
 	return NULL;
 }
 
-struct layer_ahead *layer_ahead_new(void)
+struct layer_ahead *layer_ahead_new(const struct layer_memo *memo)
 {
 	struct layer_ahead *a = mem_alloc(sizeof(*a));
 
@@ -140,7 +141,7 @@ struct layer_ahead *layer_ahead_new(void)
 	pthread_cond_init(&a->more, NULL);
 	pthread_cond_init(&a->ready, NULL);
 	for (size_t i = 0; i < SLOTS; i++)
-		a->slot[i].file.fd = -1;
+		a->slot[i].file = (struct layer_file){ .fd = -1, .memo = memo };
 	return a;
 }
 

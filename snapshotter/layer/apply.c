@@ -14,8 +14,6 @@
 #include <sys/xattr.h>
 #include <unistd.h>
 
-#include <xxhash.h>
-
 #include <shale/base/fd.h>
 #include <shale/base/fs.h>
 #include <shale/base/path.h>
@@ -35,6 +33,7 @@ static void apply_free(struct layer_apply *a)
 	str_free(&a->target);
 	str_free(&a->dir_path);
 	layer_inodes_free(&a->dropped);
+	XXH3_freeState(a->xxh);
 	fd_close(&a->dir_fd);
 	fd_close(&a->root_fd);
 }
@@ -442,9 +441,17 @@ static int prepare(struct layer_apply *a, int tar_fd, int dir_fd, struct err *er
 	rc = layer_stream_range(tar_fd, a->o->range,
 				a->o->rootfs ? LAYER_HASHED : LAYER_HASHED | LAYER_NARROW,
 				&a->tar.from, err);
-	if (rc >= 0)
-		layer_stream_watch(a->tar.from, a->o->progress, a->o->progress_arg);
-	return rc;
+	if (rc < 0)
+		return rc;
+	layer_stream_watch(a->tar.from, a->o->progress, a->o->progress_arg);
+	if (a->o->memo) {
+		layer_memo_begin(a->o->memo);
+		layer_stream_note(a->tar.from, a->o->memo);
+		a->xxh = XXH3_createState();
+		if (!a->xxh)
+			return err_set(err, ENOMEM, "memo of a layer");
+	}
+	return 0;
 }
 
 int layer_apply(int tar_fd, int dir_fd, const struct layer_apply_opts *o, struct layer_info *ret,
@@ -464,6 +471,8 @@ int layer_apply(int tar_fd, int dir_fd, const struct layer_apply_opts *o, struct
 		rc = layer_times_each(&a.times, set_time, &a, err);
 	if (rc < 0)
 		return err_ctx(err, "unpack");
+	if (o->memo)
+		layer_memo_end(o->memo);
 	a.info.size_bytes = a.bytes;
 	if (ret)
 		*ret = a.info;

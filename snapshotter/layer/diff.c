@@ -15,8 +15,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#include <xxhash.h>
-
 #include <shale/base/fd.h>
 #include <shale/base/fs.h>
 #include <shale/base/path.h>
@@ -154,6 +152,12 @@ static int write_mark(struct diff *d, char kind, struct err *err)
 
 /* --- content --- */
 
+/* For a memo the hash stands for it. */
+static int put_data(struct diff *d, const void *p, size_t n, struct err *err)
+{
+	return d->o->memo ? 0 : layer_tar_data(d->tar, p, n, err);
+}
+
 static int put_bytes(struct diff *d, int fd, uint64_t at, uint64_t end, struct err *err)
 {
 	int rc = 0;
@@ -168,7 +172,7 @@ static int put_bytes(struct diff *d, int fd, uint64_t at, uint64_t end, struct e
 			return err_set(err, EBADMSG, "the file shrank while it was read");
 		if (d->xxh)
 			XXH3_128bits_update(d->xxh, d->buf, (size_t)n);
-		rc = layer_tar_data(d->tar, d->buf, (size_t)n, err);
+		rc = put_data(d, d->buf, (size_t)n, err);
 		at += (uint64_t)n;
 	}
 	return rc;
@@ -184,7 +188,7 @@ static int put_hole(struct diff *d, uint64_t len, struct err *err)
 		XXH3_128bits_update(d->xxh, zeros, n);
 		left -= n;
 	}
-	return layer_tar_zeros(d->tar, len, err);
+	return d->o->memo ? 0 : layer_tar_zeros(d->tar, len, err);
 }
 
 static int put_sparse(struct diff *d, int fd, uint64_t size, struct err *err)
@@ -212,7 +216,8 @@ static int put_sparse(struct diff *d, int fd, uint64_t size, struct err *err)
 
 /* A file's content: small ones are in memory, of metacopies it is in another file. */
 struct content {
-	const char *data; /* or NULL */
+	const char *data;     /* or NULL */
+	const uint64_t *hash; /* or NULL: not known yet */
 	int fd;
 	bool is_sparse, is_elsewhere; /* a layer beneath has it, and its hash */
 };
@@ -222,10 +227,14 @@ static int put_read(struct diff *d, const struct content *c, const struct layer_
 {
 	int rc;
 
+	if (c->hash) {
+		*ret = (XXH128_hash_t){ c->hash[0], c->hash[1] };
+		return 0;
+	}
 	if (c->data) {
 		if (d->xxh)
 			*ret = XXH3_128bits(c->data, row->size);
-		return layer_tar_data(d->tar, c->data, row->size, err);
+		return put_data(d, c->data, row->size, err);
 	}
 	if (d->xxh)
 		XXH3_128bits_reset(d->xxh);
@@ -244,6 +253,8 @@ static int put_content(struct diff *d, const struct content *c, struct layer_row
 	XXH128_hash_t h = { 0 };
 	int rc = put_read(d, c, row, &h, err);
 
+	if (rc >= 0 && d->o->memo)
+		rc = layer_tar_content(d->tar, row->size, (uint64_t[]){ h.low64, h.high64 }, err);
 	if (rc >= 0)
 		rc = layer_tar_pad(d->tar, row->size, err);
 	if (rc < 0)
@@ -371,7 +382,7 @@ static struct layer_file *next_file(struct diff *d, struct level *l, const char 
 		n++;
 	if (n >= RUN_MIN) {
 		if (!d->ahead)
-			d->ahead = layer_ahead_new();
+			d->ahead = layer_ahead_new(d->o->memo);
 		layer_ahead_begin(d->ahead, dir_fd, &l->names.v[l->next - 1], n, keep_fd);
 		return layer_ahead_next(d->ahead);
 	}
@@ -384,6 +395,7 @@ static int visit_file(struct diff *d, struct level *l, const char *name, struct 
 {
 	struct layer_file *f = next_file(d, l, name);
 	struct content c = { .data = f->has_data ? f->data : NULL,
+			     .hash = f->has_hash ? f->hash : NULL,
 			     .fd = f->fd,
 			     .is_sparse = f->st.st_blocks * 512 < f->st.st_size };
 	auto_fd int data = -1;
@@ -731,12 +743,12 @@ static int walk(struct diff *d, struct err *err)
 int layer_diff(const struct layer_source *src, const struct layer_diff_opts *o,
 	       struct layer_info *ret, struct err *err)
 {
-	auto_diff struct diff d = { .src = src, .o = o, .file = { .fd = -1 } };
+	auto_diff struct diff d = { .src = src, .o = o, .file = { .fd = -1, .memo = o->memo } };
 	int rc = 0;
 
-	d.tar = layer_tar_new(o->to, !o->no_hash);
+	d.tar = layer_tar_new(o->to, !o->no_hash, o->memo);
 	d.buf = mem_grow(NULL, LAYER_CHUNK, 1);
-	if (o->table_dir_fd >= 0 || o->on_row)
+	if (o->table_dir_fd >= 0 || o->on_row || o->memo)
 		d.xxh = XXH3_createState();
 	if (o->table_dir_fd >= 0)
 		rc = layer_table_new(o->table_dir_fd, &d.table, err);
@@ -744,6 +756,8 @@ int layer_diff(const struct layer_source *src, const struct layer_diff_opts *o,
 		rc = walk(&d, err);
 	if (rc >= 0)
 		rc = layer_tar_end(d.tar, &d.info, err);
+	if (rc >= 0 && o->memo)
+		d.info.is_same = layer_memo_is_same(o->memo);
 	if (rc >= 0 && d.table)
 		rc = layer_table_commit(d.table, err);
 	if (rc < 0)

@@ -8,6 +8,13 @@
 #include <sys/stat.h>
 #include <sys/types.h>
 
+/* By what the processor has, where the library can tell. */
+#if defined(__x86_64__) && __has_include(<xxh_x86dispatch.h>)
+#include <xxh_x86dispatch.h>
+#else
+#include <xxhash.h>
+#endif
+
 #include <shale/base/err.h>
 #include <shale/base/mem.h>
 #include <shale/base/str.h>
@@ -87,6 +94,9 @@ struct layer_file {
 	struct layer_attrs attrs;
 	char *data; /* LAYER_SMALL bytes */
 	bool has_data;
+	const struct layer_memo *memo; /* what it knows is not read; may be NULL */
+	bool has_hash;
+	uint64_t hash[2];
 	struct err err;
 };
 
@@ -100,7 +110,7 @@ int layer_file_load(struct layer_file *f, int dir_fd, const char *name, bool kee
 
 struct layer_ahead;
 
-struct layer_ahead *layer_ahead_new(void);
+struct layer_ahead *layer_ahead_new(const struct layer_memo *memo);
 void layer_ahead_free(struct layer_ahead **a);
 /* A run of regular files. The one before must be at its end; dir_fd and names stay until this one
  * is. */
@@ -122,15 +132,33 @@ int layer_acl_parse(const char *text, struct str *ret);
 struct layer_tar;
 
 #define auto_layer_tar cleanup(layer_tar_free)
-struct layer_tar *layer_tar_new(struct sink *to, bool with_hash);
+/* memo: takes the bytes instead of hash and sink. May be NULL. */
+struct layer_tar *layer_tar_new(struct sink *to, bool with_hash, struct layer_memo *memo);
 void layer_tar_free(struct layer_tar **t);
 int layer_tar_header(struct layer_tar *t, const struct layer_row *row, struct err *err);
 int layer_tar_data(struct layer_tar *t, const void *p, size_t n, struct err *err);
+/* With a memo: a file's content, by its hash. */
+int layer_tar_content(struct layer_tar *t, uint64_t size, const uint64_t hash[2], struct err *err);
 int layer_tar_zeros(struct layer_tar *t, uint64_t n, struct err *err);
 /* The rest of the last block of size bytes of content. */
 int layer_tar_pad(struct layer_tar *t, uint64_t size, struct err *err);
 /* Two zero blocks; diff_id and tar_bytes. */
 int layer_tar_end(struct layer_tar *t, struct layer_info *ret, struct err *err);
+
+/* --- memo.c --- */
+
+void layer_memo_begin(struct layer_memo *m);
+/* The stream, of an archive or of a tree: bytes that are no content, and what stands for content.
+ */
+void layer_memo_bytes(struct layer_memo *m, const void *p, size_t n);
+void layer_memo_content(struct layer_memo *m, const uint64_t hash[2]);
+/* The archive's is whole; what comes now is the tree's. */
+void layer_memo_end(struct layer_memo *m);
+bool layer_memo_is_same(struct layer_memo *m); /* the tree's is whole */
+/* A file was written; something was removed. */
+void layer_memo_file(struct layer_memo *m, const struct stat *st, const uint64_t hash[2]);
+void layer_memo_void(struct layer_memo *m);
+bool layer_memo_find(const struct layer_memo *m, const struct stat *st, uint64_t ret_hash[2]);
 
 /* --- table.c --- */
 
@@ -205,9 +233,12 @@ bool layer_stream_can_skip(const struct layer_stream *s);
 int layer_stream_skip(struct layer_stream *s, uint64_t n, struct err *err);
 /* fn (may be NULL) hears of what is read from now on. */
 void layer_stream_watch(struct layer_stream *s, layer_progress_fn *fn, void *arg);
+/* All that is read from now on goes into the memo, but what layer_stream_content reads. */
+void layer_stream_note(struct layer_stream *s, struct layer_memo *memo);
 void layer_stream_free(struct layer_stream **s);
 /* Up to n bytes, fewer only at the end: the count. -EBADMSG for damage. */
 ssize_t layer_stream_read(struct layer_stream *s, void *p, size_t n, struct err *err);
+ssize_t layer_stream_content(struct layer_stream *s, void *p, size_t n, struct err *err);
 /* So many have been read. */
 uint64_t layer_stream_bytes(const struct layer_stream *s);
 /* The rest to the end, limit bytes at most; then diff_id and tar_bytes. */
@@ -325,6 +356,7 @@ struct layer_apply {
 	struct layer_times times;    /* of directories, set last */
 	uint64_t limit, bytes;       /* of content, holes and all */
 	uint64_t stored;             /* of content as the archive has it */
+	XXH3_state_t *xxh;           /* for a memo: of the file at hand */
 	uint64_t unasked;            /* of it since the file system was asked what is free */
 	struct layer_info info;
 };

@@ -46,8 +46,11 @@ struct layer_stream {
 	unsigned how;  /* enum layer_how */
 	bool is_range; /* of a file: read by pread from pos to end */
 	uint64_t pos, end;
+	uint64_t (*wait)(uint64_t upto, void *arg); /* of a range; or NULL */
+	void *wait_arg;
 	const struct codec *codec;
 	struct hash *hash, *blob_hash;
+	struct layer_memo *memo;
 	uint64_t bytes, taken; /* taken: of the source */
 	layer_progress_fn *progress;
 	void *progress_arg;
@@ -67,20 +70,30 @@ static int damaged(struct err *err, const char *what)
 	return err_set(err, EBADMSG, "%s", what);
 }
 
+/* Up to n bytes of the range, fewer where it ends or no more of it come. */
+static ssize_t take_range(struct layer_stream *s, void *p, size_t n, struct err *err)
+{
+	uint64_t end = s->end - s->pos < n ? s->end : s->pos + n;
+	ssize_t got;
+
+	if (s->wait) {
+		uint64_t there = s->wait(end, s->wait_arg);
+
+		end = there < end ? there : end;
+	}
+	n = end > s->pos ? (size_t)(end - s->pos) : 0;
+	got = fd_pread_full(s->fd, p, n, (off_t)s->pos, err);
+	if (got >= 0 && (size_t)got < n)
+		return damaged(err, "cut short");
+	s->pos += n;
+	return got;
+}
+
 /* Bytes of the source, fewer than n only at its end. */
 static ssize_t take_in(struct layer_stream *s, void *p, size_t n, struct err *err)
 {
-	ssize_t got;
+	ssize_t got = s->is_range ? take_range(s, p, n, err) : fd_read_full(s->fd, p, n, err);
 
-	if (!s->is_range) {
-		got = fd_read_full(s->fd, p, n, err);
-	} else {
-		n = n < s->end - s->pos ? n : (size_t)(s->end - s->pos);
-		got = fd_pread_full(s->fd, p, n, (off_t)s->pos, err);
-		if (got >= 0 && (size_t)got < n)
-			return damaged(err, "cut short");
-		s->pos += n;
-	}
 	if (s->blob_hash && got > 0)
 		hash_add(s->blob_hash, p, (size_t)got);
 	s->taken += got > 0 ? (uint64_t)got : 0;
@@ -341,6 +354,8 @@ int layer_stream_range(int fd, const struct layer_range *range, unsigned how,
 		s->is_range = true;
 		s->pos = range->at;
 		s->end = range->at + range->len;
+		s->wait = range->wait;
+		s->wait_arg = range->wait_arg;
 	}
 	if (how & LAYER_HASHED)
 		s->hash = hash_new();
@@ -366,6 +381,11 @@ void layer_stream_watch(struct layer_stream *s, layer_progress_fn *fn, void *arg
 	s->progress_arg = arg;
 }
 
+void layer_stream_note(struct layer_stream *s, struct layer_memo *memo)
+{
+	s->memo = memo;
+}
+
 void layer_stream_free(struct layer_stream **sp)
 {
 	struct layer_stream *s = *sp;
@@ -389,7 +409,7 @@ void layer_stream_free(struct layer_stream **sp)
 	errno = saved;
 }
 
-ssize_t layer_stream_read(struct layer_stream *s, void *p, size_t n, struct err *err)
+ssize_t layer_stream_content(struct layer_stream *s, void *p, size_t n, struct err *err)
 {
 	size_t got = 0;
 
@@ -406,6 +426,15 @@ ssize_t layer_stream_read(struct layer_stream *s, void *p, size_t n, struct err 
 		hash_add(s->hash, p, got);
 	s->bytes += got;
 	return (ssize_t)got;
+}
+
+ssize_t layer_stream_read(struct layer_stream *s, void *p, size_t n, struct err *err)
+{
+	ssize_t got = layer_stream_content(s, p, n, err);
+
+	if (s->memo && got > 0)
+		layer_memo_bytes(s->memo, p, (size_t)got);
+	return got;
 }
 
 int layer_stream_skip(struct layer_stream *s, uint64_t n, struct err *err)

@@ -14,7 +14,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#include <xxhash.h>
 #include <zstd.h>
 
 #include <shale/base/fault.h>

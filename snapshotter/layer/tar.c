@@ -26,6 +26,7 @@ _Static_assert(sizeof(struct header) == LAYER_TAR_BLOCK, "a tar block");
 struct layer_tar {
 	struct sink *to;
 	struct hash *hash;
+	struct layer_memo *memo;
 	uint64_t bytes;
 	size_t n;
 	struct str pax, path;
@@ -34,12 +35,13 @@ struct layer_tar {
 
 static const char zeros[BUF_BYTES];
 
-struct layer_tar *layer_tar_new(struct sink *to, bool with_hash)
+struct layer_tar *layer_tar_new(struct sink *to, bool with_hash, struct layer_memo *memo)
 {
 	struct layer_tar *t = mem_alloc(sizeof(*t));
 
 	t->to = to;
-	t->hash = with_hash ? hash_new() : NULL;
+	t->hash = with_hash && !memo ? hash_new() : NULL;
+	t->memo = memo;
 	return t;
 }
 
@@ -56,6 +58,8 @@ void layer_tar_free(struct layer_tar **t)
 
 static int put(struct layer_tar *t, const void *p, size_t n, struct err *err)
 {
+	if (t->memo)
+		layer_memo_bytes(t->memo, p, n);
 	if (t->hash)
 		hash_add(t->hash, p, n);
 	return t->to ? t->to->write(t->to, p, n, err) : 0;
@@ -83,6 +87,15 @@ int layer_tar_data(struct layer_tar *t, const void *p, size_t n, struct err *err
 	memcpy(t->buf + t->n, p, n);
 	t->n += n;
 	return 0;
+}
+
+int layer_tar_content(struct layer_tar *t, uint64_t size, const uint64_t hash[2], struct err *err)
+{
+	int rc = flush(t, err);
+
+	t->bytes += size;
+	layer_memo_content(t->memo, hash);
+	return rc;
 }
 
 int layer_tar_zeros(struct layer_tar *t, uint64_t n, struct err *err)

@@ -342,7 +342,7 @@ ssize_t layer_untar_data(struct layer_untar *u, const void **ret, uint64_t *ret_
 		return damaged(err, "a sparse file's map is longer than its data");
 	if (want > LAYER_CHUNK)
 		want = LAYER_CHUNK;
-	n = layer_stream_read(u->from, u->buf, (size_t)want, err);
+	n = layer_stream_content(u->from, u->buf, (size_t)want, err);
 	if (n < 0)
 		return n;
 	if ((uint64_t)n < want)

@@ -26,6 +26,8 @@ static int clear_way(struct layer_apply *a, const char *name, struct err *err)
 {
 	int rc = fs_remove_tree(a->dir_fd, name, err);
 
+	if (a->o->memo)
+		layer_memo_void(a->o->memo);
 	/* What was removed may have been on the way to the cached directory: look it up anew. */
 	a->is_stale = true;
 	return rc;
@@ -88,7 +90,12 @@ static int replace_xattrs(struct layer_apply *a, int fd, const struct layer_entr
 int layer_write_attrs(struct layer_apply *a, int fd, const struct layer_entry *e, bool is_new,
 		      struct err *err)
 {
-	if (fchown(fd, e->uid, e->gid) < 0)
+	struct stat st;
+	/* Most belong to root, as what is made here does; a chown to the same costs as much. */
+	bool is_theirs =
+		is_new && fstat(fd, &st) == 0 && st.st_uid == e->uid && st.st_gid == e->gid;
+
+	if (!is_theirs && fchown(fd, e->uid, e->gid) < 0)
 		return err_sys(err, "chown");
 	if (fchmod(fd, e->mode) < 0)
 		return err_sys(err, "chmod");
@@ -181,18 +188,42 @@ static int check_room(struct layer_apply *a, int fd, uint64_t n, uint64_t left, 
 	return 0;
 }
 
+/* A sparse file's hash would be that of its holes as well: it is read again. */
+static bool is_whole(const struct layer_entry *e)
+{
+	return e->n_parts == 1 && e->parts[0].at == 0 && e->parts[0].len == e->size;
+}
+
+static int note_file(struct layer_apply *a, int fd, struct err *err)
+{
+	XXH128_hash_t h = XXH3_128bits_digest(a->xxh);
+	uint64_t hash[2] = { h.low64, h.high64 };
+	struct stat st;
+
+	if (fstat(fd, &st) < 0)
+		return err_sys(err, "stat");
+	layer_memo_content(a->o->memo, hash);
+	layer_memo_file(a->o->memo, &st, hash);
+	return 0;
+}
+
 static int write_data(struct layer_apply *a, int fd, struct err *err)
 {
 	uint64_t at = 0, end = 0, size = a->tar.e.size;
 	const void *p;
 	ssize_t n;
+	bool is_noted = a->o->memo && is_whole(&a->tar.e);
 	int rc = check_size(a, err);
 
 	if (rc < 0)
 		return rc;
 	a->bytes += size;
+	if (is_noted)
+		XXH3_128bits_reset(a->xxh);
 	while ((n = layer_untar_data(&a->tar, &p, &at, err)) > 0) {
 		a->stored += (uint64_t)n;
+		if (is_noted)
+			XXH3_128bits_update(a->xxh, p, (size_t)n);
 		rc = write_blocks(fd, p, (size_t)n, at, &end, err);
 		if (rc >= 0)
 			rc = check_room(a, fd, (uint64_t)n, size - at - (uint64_t)n, err);
@@ -203,7 +234,7 @@ static int write_data(struct layer_apply *a, int fd, struct err *err)
 		return (int)n;
 	if (end < size && ftruncate(fd, (off_t)size) < 0)
 		return err_sys(err, "truncate");
-	return 0;
+	return is_noted ? note_file(a, fd, err) : 0;
 }
 
 static int create(struct layer_apply *a, const char *name, struct err *err)

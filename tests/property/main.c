@@ -45,6 +45,8 @@ static int prop_open(struct prop *p, struct err *err)
 	if (p->fd < 0)
 		return err_sys(err, "open %s", p->path);
 	rc = db_open(p->fd, &p->db, err);
+	if (rc >= 0)
+		rc = layer_memo_new(&p->memo, err);
 	return rc < 0 ? rc : snap_open(p->db, p->fd, &p->snap, err);
 }
 
@@ -52,6 +54,7 @@ static void prop_close(struct prop *p)
 {
 	struct err ignored;
 
+	layer_memo_cleanup(&p->memo);
 	snap_close(p->snap);
 	db_close(p->db);
 	fd_close(&p->fd);
@@ -93,12 +96,10 @@ static int sink_write(struct sink *to, const void *p, size_t n, struct err *err)
 	return fd_write_all(((struct file_sink *)to)->fd, p, n, err);
 }
 
-static int diff(struct prop *p, int64_t id, int64_t parent, int tar_fd, struct layer_info *ret,
-		struct err *err)
+static int diff_by(struct prop *p, int64_t id, int64_t parent, struct layer_diff_opts *o,
+		   struct layer_info *ret, struct err *err)
 {
 	auto_snap_mount struct snap_mount merged = SNAP_MOUNT_INIT, below = SNAP_MOUNT_INIT;
-	struct file_sink s = { .sink = { sink_write }, .fd = tar_fd };
-	struct layer_diff_opts o = { .to = tar_fd >= 0 ? &s.sink : NULL, .table_dir_fd = -1 };
 	auto_fd int fs = -1, dir = -1;
 	int rc = snap_fs_fd(p->snap, id, &fs, err);
 
@@ -108,10 +109,49 @@ static int diff(struct prop *p, int64_t id, int64_t parent, int tar_fd, struct l
 		rc = snap_mount(p->snap, id, SNAP_RDONLY, &merged, err);
 	if (rc >= 0 && parent)
 		rc = snap_mount(p->snap, parent, SNAP_RDONLY, &below, err);
-	o.table_dir_fd = dir;
+	o->table_dir_fd = dir;
 	return rc < 0 ? rc
-		      : layer_diff(&(struct layer_source){ fs, merged.root_fd, below.root_fd }, &o,
+		      : layer_diff(&(struct layer_source){ fs, merged.root_fd, below.root_fd }, o,
 				   ret, err);
+}
+
+static int diff(struct prop *p, int64_t id, int64_t parent, int tar_fd, struct layer_info *ret,
+		struct err *err)
+{
+	struct file_sink s = { .sink = { sink_write }, .fd = tar_fd };
+	struct layer_diff_opts o = { .to = tar_fd >= 0 ? &s.sink : NULL };
+
+	return diff_by(p, id, parent, &o, ret, err);
+}
+
+static int read_table(struct prop *p, int64_t id, char **ret, size_t *ret_len, struct err *err)
+{
+	auto_fd int dir = -1;
+	int rc = snap_dir_fd(p->snap, id, &dir, err);
+
+	return rc < 0 ? rc : fd_read_file(dir, "table", 64 << 20, ret, ret_len, err);
+}
+
+/* By what was noted while it was unpacked: the same layer, and the same table as by reading it. */
+static int check_memo(struct prop *p, const struct made *m, int64_t parent, struct layer_info *ret,
+		      struct err *err)
+{
+	struct layer_diff_opts o = { .memo = p->memo };
+	auto_free char *noted = NULL, *read = NULL;
+	size_t n_noted = 0, n_read = 0;
+	int rc = diff_by(p, m->theirs, parent, &o, ret, err);
+
+	if (rc >= 0 && !ret->is_same)
+		return err_set(err, EBADMSG, "by its memo it is another layer");
+	if (rc >= 0)
+		rc = read_table(p, m->theirs, &noted, &n_noted, err);
+	if (rc >= 0)
+		rc = diff(p, m->theirs, parent, -1, ret, err);
+	if (rc >= 0)
+		rc = read_table(p, m->theirs, &read, &n_read, err);
+	if (rc >= 0 && (n_noted != n_read || memcmp(noted, read, n_read) != 0))
+		return err_set(err, EBADMSG, "the memo's file table is another");
+	return rc;
 }
 
 static int prepare(struct prop *p, int64_t parent, int64_t *ret, struct err *err)
@@ -160,7 +200,7 @@ static int make(struct prop *p, struct dice *d, const struct made *below, struct
 static int unpack(struct prop *p, const struct made *below, struct made *m, struct err *err)
 {
 	auto_snap_mount struct snap_mount view = SNAP_MOUNT_INIT;
-	struct layer_apply_opts o = { .foreign = m->ours & 1, .parent_fd = -1 };
+	struct layer_apply_opts o = { .foreign = m->ours & 1, .parent_fd = -1, .memo = p->memo };
 	auto_fd int fs = -1, dir = -1;
 	struct layer_info info = { 0 };
 	int rc = prepare(p, below ? below->theirs : 0, &m->theirs, err);
@@ -230,7 +270,7 @@ static int check(struct prop *p, const struct made *below, struct made *m, struc
 	if (rc >= 0)
 		rc = prop_same(want.s, str_get(&got), "unpacked", err);
 	if (rc >= 0)
-		rc = diff(p, m->theirs, below ? below->theirs : 0, -1, &again, err);
+		rc = check_memo(p, m, below ? below->theirs : 0, &again, err);
 	if (rc >= 0 && !digest_eq(&again.diff_id, &m->info.diff_id))
 		return err_set(err, EBADMSG, "unpacked and read again it is another layer");
 	p->layers++;

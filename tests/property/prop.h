@@ -67,6 +67,7 @@ struct prop {
 	int fd;
 	struct db *db;
 	struct snap *snap;
+	struct layer_memo *memo;
 	struct origins origins;
 	uint64_t layers, entries, bytes; /* what was gone through */
 };

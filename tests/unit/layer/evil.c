@@ -228,6 +228,27 @@ static void test_whiteouts_any_order(void **state)
 	}
 }
 
+/* The inode of a file that is gone comes back as that of one without a note: apply() compares. */
+static void test_memo_of_what_is_gone(void **state)
+{
+	struct fix *f = *state;
+	auto_str struct str tar = { 0 }, sparse = { 0 };
+
+	mktar_pax(&sparse, "GNU.sparse.size", "4", 1);
+	mktar_pax(&sparse, "GNU.sparse.map", "1,1,3,1", 7);
+	mktar_pax_end(&sparse);
+	mktar(&sparse, &(struct mk){ .type = '0', .name = "sparse", .data = "ab" });
+	mktar(&tar, &(struct mk){ .type = '0', .name = "a", .data = "full" });
+	mktar(&tar, &(struct mk){ .type = '0', .name = "a", .data = "full" });
+	mktar(&tar, &(struct mk){ .type = '1', .name = "a", .target = "a" });
+	mktar(&tar, &(struct mk){ .type = '0', .name = "b", .data = "x" });
+	mktar(&tar, &(struct mk){ .type = '1', .name = "a", .target = "b" });
+	str_addn(&tar, sparse.s, sparse.len);
+	mktar_end(&tar);
+	mktar_save(f, "t", &tar);
+	ok(f, apply(f, "t", 'o', 0, &(struct layer_apply_opts){ .foreign = true }, NULL));
+}
+
 static void make(struct fix *f, int i, const struct item *v)
 {
 	auto_str struct str tar = { 0 };
@@ -524,6 +545,7 @@ const struct CMUnitTest evil_tests[] = { T(test_attacks),
 					 T(test_inside),
 					 T(test_foreign_marks),
 					 T(test_whiteouts_any_order),
+					 T(test_memo_of_what_is_gone),
 					 T(test_opaque_root),
 					 T(test_links_to_what_is_dropped),
 					 T(test_links_to_lower_files),

@@ -160,23 +160,63 @@ static int sink_write(struct sink *to, const void *p, size_t n, struct err *err)
 	return fd_write_all(((struct file_sink *)to)->fd, p, n, err);
 }
 
-void diff_layer(struct fix *f, char kind, int i, struct layer_info *ret)
+static int diff(struct fix *f, char kind, int i, struct layer_memo *memo, struct layer_info *ret)
 {
 	auto_free char *name = mem_fmt("t/%c%d", kind, i), *dir = mem_fmt("%c%d", kind, i);
 	struct file_sink s = { .sink = { sink_write } };
 	auto_fd int upper = open_layer(f, kind, i), table = -1;
 	int merged = i ? view(f, kind, i + 1, false, "merged") : -1,
 	    parent = view(f, kind, i, false, "parent");
-	struct layer_diff_opts o = { .to = &s.sink, .writeback = true };
+	struct layer_diff_opts o = { .to = memo ? NULL : &s.sink, .writeback = true, .memo = memo };
+	int rc;
 
 	table = openat(f->fd, dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	o.table_dir_fd = table;
-	s.fd = openat(f->fd, name, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-	assert_true(s.fd >= 0);
-	ok(f, layer_diff(&(struct layer_source){ upper, merged, parent }, &o, ret, &f->err));
+	s.fd = memo ? -1 : openat(f->fd, name, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+	assert_true(memo || s.fd >= 0);
+	rc = layer_diff(&(struct layer_source){ upper, merged, parent }, &o, ret, &f->err);
 	fd_close(&s.fd);
 	unview(f, &merged, "merged");
 	unview(f, &parent, "parent");
+	return rc;
+}
+
+void diff_layer(struct fix *f, char kind, int i, struct layer_info *ret)
+{
+	ok(f, diff(f, kind, i, NULL, ret));
+}
+
+static void read_table(struct fix *f, char kind, int i, char **ret, size_t *ret_len)
+{
+	auto_free char *name = mem_fmt("%c%d/table", kind, i);
+
+	ok(f, fd_read_file(f->fd, name, 16 << 20, ret, ret_len, &f->err));
+}
+
+/* What a memo says of a tree is what reading it says, whatever the archive was. */
+static void check_memo(struct fix *f, char kind, int i, struct layer_memo *memo,
+		       const struct layer_info *stream)
+{
+	struct layer_info by_memo = { 0 }, read = { 0 };
+	auto_free char *table = NULL, *again = NULL;
+	size_t len = 0, again_len = 0;
+	int rc = diff(f, kind, i, memo, &by_memo);
+
+	if (rc >= 0)
+		read_table(f, kind, i, &table, &len);
+	err_clear(&f->err);
+	assert_int_equal(diff(f, kind, i, NULL, &read), rc);
+	err_clear(&f->err);
+	if (rc < 0)
+		return;
+	read_table(f, kind, i, &again, &again_len);
+	assert_int_equal(by_memo.is_same,
+			 !memcmp(&read.diff_id, &stream->diff_id, sizeof(read.diff_id)));
+	assert_int_equal(by_memo.tar_bytes, read.tar_bytes);
+	assert_int_equal(by_memo.entries, read.entries);
+	assert_int_equal(by_memo.size_bytes, read.size_bytes);
+	assert_int_equal(len, again_len);
+	assert_memory_equal(table, again, len);
 }
 
 int apply(struct fix *f, const char *tar, char kind, int i, const struct layer_apply_opts *o,
@@ -186,13 +226,22 @@ int apply(struct fix *f, const char *tar, char kind, int i, const struct layer_a
 	auto_fd int fd = openat(f->fd, name, O_RDONLY | O_CLOEXEC), dir = -1;
 	struct layer_apply_opts opts = *o;
 	int parent = view(f, kind, i, false, "below"), rc;
+	cleanup(layer_memo_cleanup) struct layer_memo *memo = NULL;
+	struct layer_info info = { 0 };
 
 	assert_true(fd >= 0);
 	make_layer(f, kind, i);
 	dir = open_layer(f, kind, i);
 	opts.parent_fd = parent;
-	rc = layer_apply(fd, dir, &opts, ret, &f->err);
+	ok(f, layer_memo_new(&memo, &f->err));
+	opts.memo = memo;
+	rc = layer_apply(fd, dir, &opts, &info, &f->err);
 	unview(f, &parent, "below");
+	if (rc < 0)
+		return rc;
+	if (ret)
+		*ret = info;
+	check_memo(f, kind, i, memo, &info);
 	return rc;
 }
 
