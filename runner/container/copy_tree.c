@@ -176,6 +176,7 @@ static int copy_link(struct container_copy *c, int from, const struct stat *st, 
 	char target[PATH_MAX];
 	ssize_t n = readlinkat(from, "", target, sizeof(target) - 1);
 	auto_fd int made = -1;
+	struct stat now;
 
 	if (n < 0)
 		return err_sys(err, "read the link %s", name);
@@ -187,9 +188,10 @@ static int copy_link(struct container_copy *c, int from, const struct stat *st, 
 			return -err->code;
 	}
 	made = openat(dir, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
-	/* Somebody may have put something else there by now. */
-	if (made < 0 || fstatat(made, "", &(struct stat){ 0 }, AT_EMPTY_PATH) < 0)
+	if (made < 0 || fstat(made, &now) < 0)
 		return err_sys(err, "%s", name);
+	if (!S_ISLNK(now.st_mode))
+		return err_set(err, EBUSY, "%s was changed meanwhile", name);
 	return copy_attributes(c, from, made, st, err);
 }
 
