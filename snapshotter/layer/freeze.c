@@ -69,8 +69,8 @@ static int cut(int dir_fd, const char *name, int64_t mtime_s, struct err *err)
 
 static bool may_be_metacopy(const struct stat *st)
 {
-	return st->st_size > 0 &&
-	       (st->st_blocks * 512 < st->st_size || st->st_blocks <= ATTR_BLOCKS);
+	/* Also an empty one: the kernel looks for its data all the same. */
+	return st->st_blocks * 512 < st->st_size || st->st_blocks <= ATTR_BLOCKS;
 }
 
 static int look_for_metacopy(struct freeze *z, int dir_fd, const char *name, struct err *err)

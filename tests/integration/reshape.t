@@ -127,6 +127,10 @@ same "every path, content, owner, mode and time is the same" plain folded
 printf 'FROM busybox\nRUN chmod 700 /bin\n' >"$c/Dockerfile"
 ok "what changes only the base's files" shale build --fold -t one "$c"
 has "says that nothing can be folded" "nothing to fold: the build made one layer"
+printf 'FROM busybox\nRUN touch /empty\nRUN chown 5 /empty\n' >"$c/Dockerfile"
+ok "an empty file that is only chowned" shale build -t plain "$c"
+ok "is squashed" shale build --squash -t one "$c"
+same "and still there" plain one
 code 1 "--squash and --fold exclude each other" shale build --fold --squash "$c"
 no_leaks
 done_testing
