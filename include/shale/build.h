@@ -254,6 +254,7 @@ struct build_opts {
 	struct strv contexts; /* "NAME=DIR|URL|docker-image://REF|oci-layout://DIR[:TAG|@DIGEST]" */
 	const char *target;
 	const char *platform;   /* of image_platform_text; NULL: this machine's, and any base */
+	bool user_ns;           /* RUN steps in a user namespace */
 	const char *network;    /* NULL or "default", "none", "host": for RUN without --network */
 	struct strv tags;       /* as the user gave them */
 	struct strv build_args; /* "k=v"; "k" takes the environment's value */

@@ -25,6 +25,7 @@
 #include <sys/types.h>
 
 #include <shale/base/err.h>
+#include <shale/base/ids.h>
 #include <shale/base/mem.h>
 #include <shale/base/str.h>
 
@@ -42,6 +43,7 @@ struct sandbox_mount {
 	bool read_only;     /* recursive */
 	bool nosuid, nodev, noexec;
 	bool recursive; /* rbind */
+	bool is_mapped; /* bind: owners are those of the spec's user namespace, if it has one */
 	/* bind: source_fd lies in tree_fd, a detached mount, which is used up by this one mount. */
 	bool in_tree;
 	int tree_fd;
@@ -89,8 +91,12 @@ struct sandbox_spec {
 	bool seccomp_unconfined;
 	bool tell_denied; /* what the filter refuses is remembered: sandbox_denied. Programs inside
 			     cannot have a listener of their own */
-	bool privileged;  /* all caps, all devices, no masks, no seccomp */
-	bool init;        /* pid 1 is a reaper that forwards signals, the program is its child */
+	/* The program lives in this user namespace; the box itself (mounts, network, host name)
+	 * stays the host's, so no capability reaches it. root_fd shows files by it, NULL: none. Not
+	 * with privileged, and not for sandbox_join. */
+	const struct ids_range *ids;
+	bool privileged; /* all caps, all devices, no masks, no seccomp */
+	bool init;       /* pid 1 is a reaper that forwards signals, the program is its child */
 	const struct sandbox_limit *limits;
 	size_t n_limits;
 	struct sandbox_cgroup cgroup;

@@ -23,6 +23,7 @@
 
 #include <shale/base/db.h>
 #include <shale/base/err.h>
+#include <shale/base/ids.h>
 #include <shale/base/mem.h>
 #include <shale/base/mount.h>
 
@@ -169,6 +170,10 @@ enum snap_mount_flag {
  * nodev and noexec.
  */
 int snap_mount(struct snap *s, int64_t id, unsigned flags, struct snap_mount *ret, struct err *err);
+/* The same for who sees it from the user namespace of ids (NULL: as above): owners on disk are as
+ * ever. -ENOTSUP where the file system or the driver cannot. */
+int snap_mount_as(struct snap *s, int64_t id, unsigned flags, const struct ids_range *ids,
+		  struct snap_mount *ret, struct err *err);
 /*
  * After a volatile mount went away: clears the kernel's mark, work/work/incompat, if the machine
  * did not crash since. Not needed for another snap_mount, which does the same; only others that

@@ -181,6 +181,7 @@ static void build_free(struct build *b)
 	build_unmount(b);
 	givens_free(&b->secrets);
 	givens_free(&b->ssh);
+	ids_close(&b->ids);
 }
 
 /* The target and the stages that it is built upon. */
@@ -338,6 +339,7 @@ int build_run(struct runtime *rt, const struct build_opts *o, struct build_resul
 	if (lease < 0)
 		return fd_take(&lease);
 	b.lease_fd = lease;
+	b.ids = (struct ids_range)IDS_INIT;
 	b.d = d;
 	b.plan = plan;
 	warn_syntax(&b);

@@ -467,6 +467,7 @@ struct build {
 	const char *epoch_text;
 	char timestamp_text[32];
 	int self_exe, lease_fd;
+	struct ids_range ids; /* --userns: opened by the first RUN that runs */
 };
 /* An image by what a Dockerfile calls it, pulled where that is wanted: its progress is the running
  * step's output. */
@@ -528,6 +529,7 @@ struct step_run {
 	int64_t kept;                /* the snapshot of a program that failed, or 0 */
 	const struct copy_job *copy; /* COPY and ADD: resolved, with its digests */
 	struct depot_hit hit;
+	const struct ids_range *ids; /* whose namespace the work is done from, or NULL */
 };
 /* What --cache-from has for the key of a step with or without a layer: 1, or 0. */
 int depots_find(struct step_run *r, const struct key *k, bool has_layer, struct err *err);

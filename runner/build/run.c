@@ -304,7 +304,9 @@ static int work_in(int root_fd, int64_t snapshot, struct run *r, struct err *err
 	spec.cache_dir = r->cache_dir;
 	spec.tell_denied = true;
 	run_rights_spec(r, &spec);
+	ids_enter(spec.ids);
 	rc = run_stubs_make(&stubs, r, snapshot, root_fd, err);
+	ids_leave(spec.ids);
 	if (rc >= 0)
 		rc = run_box(r, &spec, out, &in, err);
 	/* Also of what is kept for who wants to look into it. */
@@ -422,6 +424,9 @@ int run_step(struct build *b, struct stage_state *st, const struct df_inst *i, s
 	r.text = s.text = str_get(&text);
 	step_begin(&s);
 	rc = run_keys(&r, &s, &content_key, err);
+	if (rc >= 0 && b->o->user_ns && !b->ids.root)
+		rc = ids_open(&b->ids, err);
+	s.ids = &b->ids;
 	if (rc >= 0)
 		rc = step_layer(&s, work, &r, err);
 	if (s.kept)

@@ -144,6 +144,8 @@ int run_rights(struct run *r, const struct df_inst *i, struct err *err)
 		else if (!strcmp(f->name, "device"))
 			rc = add_device(r, f->value ? f->value : "", err);
 	}
+	if (rc >= 0 && r->insecure && r->b->o->user_ns)
+		return err_set(err, EINVAL, "--security=insecure has no use for --userns private");
 	return rc < 0 ? rc : 0;
 }
 
@@ -154,6 +156,8 @@ void run_rights_key(const struct run *r, struct key *key)
 
 	if (r->insecure)
 		key_add(key, "security", "insecure");
+	if (o->user_ns)
+		key_add(key, "userns", "private");
 	if (r->devices.n)
 		key_addv(key, "devices", &r->devices);
 	if (o->cap_add.n)
@@ -183,6 +187,7 @@ void run_rights_spec(struct run *r, struct sandbox_spec *spec)
 	char random[13];
 
 	spec->privileged = r->insecure;
+	spec->ids = o->user_ns ? &r->b->ids : NULL;
 	spec->cap_add = &o->cap_add;
 	spec->cap_drop = &o->cap_drop;
 	spec->shm_bytes = o->shm_bytes;

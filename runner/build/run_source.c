@@ -183,7 +183,7 @@ static int own_snapshot(struct run *r, struct run_source *s, int64_t parent, str
 	if (rc < 0)
 		return rc;
 	s->snapshot = info.id;
-	return snap_mount(r->b->rt->snap, info.id, SNAP_VOLATILE, &s->mount, err);
+	return snap_mount_as(r->b->rt->snap, info.id, SNAP_VOLATILE, &r->b->ids, &s->mount, err);
 }
 
 static int copy_context(struct run *r, struct run_source *s, int64_t id, struct err *err)
@@ -252,7 +252,8 @@ static int open_bind(struct run *r, struct run_source *s, struct err *err)
 			       : build_tree_whole(r->b, &s->tree, err);
 
 	if (rc >= 0)
-		rc = s->m.read_only ? source_tree_mount(r, s, &s->mount, err)
+		rc = s->m.read_only ? snap_mount_as(r->b->rt->snap, s->tree.snapshot, SNAP_RDONLY,
+						    &r->b->ids, &s->mount, err)
 				    : own_snapshot(r, s, s->tree.snapshot, err);
 	if (rc < 0)
 		return rc;
@@ -267,6 +268,7 @@ static void add_mount(struct run *r, struct run_source *s)
 
 	m->read_only = s->m.read_only;
 	m->source_fd = s->fd;
+	m->is_mapped = true;
 	switch (s->m.type) {
 	case MOUNT_BIND:
 		m->in_tree = true;

@@ -271,7 +271,7 @@ int step_freeze(struct step_run *r, int64_t id, struct layer_info *ret, struct e
 static int work_on(struct step_run *r, int64_t id, step_work_fn *work, void *arg, struct err *err)
 {
 	auto_snap_mount struct snap_mount m = SNAP_MOUNT_INIT;
-	int rc = snap_mount(r->b->rt->snap, id, SNAP_VOLATILE, &m, err);
+	int rc = snap_mount_as(r->b->rt->snap, id, SNAP_VOLATILE, r->ids, &m, err);
 
 	return rc < 0 ? rc : work(m.root_fd, id, arg, err);
 }

@@ -28,7 +28,7 @@ struct build_args {
 		cap_drop, add_hosts, ulimits, outputs, annotations, no_cache_stages, contexts,
 		cache_from, cache_to, attests;
 	uint64_t jobs, shm, memory;
-	const char *cpus, *file, *target, *network, *iidfile, *progress, *pull, *call;
+	const char *cpus, *file, *target, *network, *userns, *iidfile, *progress, *pull, *call;
 	const char *provenance, *sbom, *on_error, *metadata, *timestamp, *max_layer, *scope;
 	bool squash, fold, resume, no_cache, explain, twice, check, quiet, sync, rm, force_rm, load,
 		push;
@@ -99,6 +99,8 @@ static const struct opt build_opts[] = {
 	  "line of /etc/hosts for RUN steps" },
 	{ 0, "cap-add", OPT_STRV, AT(cap_add), "CAP", "capability that RUN steps have besides" },
 	{ 0, "cap-drop", OPT_STRV, AT(cap_drop), "CAP", "capability that they have not" },
+	{ 0, "userns", OPT_STR, AT(userns), "MODE",
+	  "users of RUN steps: host (default) or private, a range of their own" },
 	{ 0, "cpus", OPT_STR, AT(cpus), "N", "CPU time of each RUN step, in cores (0.5)" },
 	{ 'm', "memory", OPT_BYTES, AT(memory), "BYTES", "memory limit of each RUN step" },
 	{ 0, "shm-size", OPT_BYTES, AT(shm), "BYTES", "size of their /dev/shm (default 64 MiB)" },
@@ -278,6 +280,19 @@ static void box_free(struct box *b)
 	free(b->limits);
 }
 
+/* buildah's words, too. */
+static int take_userns(const char *text, bool *ret, struct err *err)
+{
+	static const char *const own[] = { "private", "container", "auto" };
+
+	*ret = false;
+	if (!text || str_eq(text, "host"))
+		return 0;
+	for (size_t i = 0; i < ARRAY_LEN(own) && !*ret; i++)
+		*ret = str_eq(text, own[i]);
+	return *ret ? 0 : err_set(err, EINVAL, "--userns %s: want host or private", text);
+}
+
 static int box_make(const struct build_args *a, struct box *b, struct build_opts *o,
 		    struct err *err)
 {
@@ -301,6 +316,8 @@ static int box_make(const struct build_args *a, struct box *b, struct build_opts
 	o->cap_drop = a->cap_drop;
 	o->shm_bytes = a->shm;
 	o->memory_bytes = a->memory;
+	if (rc >= 0)
+		rc = take_userns(a->userns, &o->user_ns, err);
 	if (rc >= 0 && a->cpus)
 		rc = container_cpus_parse(a->cpus, &o->cpu_quota_us, err);
 	return rc;

@@ -124,8 +124,9 @@ int sandbox_in_terminal(struct sandbox_ctx *ctx, const struct sandbox_step *s)
 
 /* A pipe belongs to who uses it, so that the program can open /dev/stdout anew. Files and terminals
  * stay as they are. */
-static int give_pipe(int fd, uid_t uid)
+static int give_pipe(int fd, const struct sandbox_spec *s)
 {
+	uid_t uid = s->uid + (s->ids ? s->ids->root : 0);
 	struct stat st;
 
 	if (!uid || fstat(fd, &st) < 0 || !S_ISFIFO(st.st_mode) || st.st_uid == uid)
@@ -149,7 +150,7 @@ int sandbox_in_stdio(struct sandbox_ctx *ctx, const struct sandbox_step *s)
 			return -errno;
 	}
 	for (int i = 0; i < 3 && rc == 0; i++)
-		rc = dup2(fds[i], i) < 0 ? -errno : give_pipe(i, ctx->plan->spec.uid);
+		rc = dup2(fds[i], i) < 0 ? -errno : give_pipe(i, &ctx->plan->spec);
 	return rc;
 }
 

@@ -83,8 +83,10 @@ static int part_of_tree(struct sandbox_ctx *ctx, const struct sandbox_mount *m)
 	return rc < 0 ? rc : fd_take(&fd);
 }
 
-static int write_file(int dir_fd, const char *name, const struct sandbox_mount *m)
+static int write_file(const struct sandbox_ctx *ctx, int dir_fd, const char *name,
+		      const struct sandbox_mount *m)
 {
+	uint32_t root = ctx->plan->spec.ids ? ctx->plan->spec.ids->root : 0;
 	auto_fd int fd = openat(dir_fd, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
 	const char *p = m->content;
 	size_t left = m->content_len;
@@ -99,7 +101,9 @@ static int write_file(int dir_fd, const char *name, const struct sandbox_mount *
 		p += n;
 		left -= (size_t)n;
 	}
-	return fchown(fd, m->uid, m->gid) < 0 || fchmod(fd, m->mode & 07777) < 0 ? -errno : 0;
+	return fchown(fd, m->uid + root, m->gid + root) < 0 || fchmod(fd, m->mode & 07777) < 0
+		       ? -errno
+		       : 0;
 }
 
 static int file_in_memory(struct sandbox_ctx *ctx, const struct sandbox_mount *m)
@@ -115,7 +119,7 @@ static int file_in_memory(struct sandbox_ctx *ctx, const struct sandbox_mount *m
 
 	if (tmpfs < 0) /* before 6.4 */
 		tmpfs = sandbox_new_mount(ctx, "tmpfs", options, attr);
-	rc = tmpfs < 0 ? tmpfs : write_file(tmpfs, "file", m);
+	rc = tmpfs < 0 ? tmpfs : write_file(ctx, tmpfs, "file", m);
 	if (rc < 0)
 		return rc;
 	fd = clone_part(ctx, tmpfs, tmpfs, "file");

@@ -71,6 +71,18 @@ static int in_join(struct sandbox_ctx *ctx, const struct sandbox_step *s)
 	return ctx->root_fd < 0 ? -errno : 0;
 }
 
+static int in_fs_ids(struct sandbox_ctx *ctx, const struct sandbox_step *s)
+{
+	(void)s;
+	return ids_enter(ctx->plan->spec.ids);
+}
+
+static int in_user_ns(struct sandbox_ctx *ctx, const struct sandbox_step *s)
+{
+	(void)s;
+	return setns(ctx->plan->spec.ids->fd, CLONE_NEWUSER) < 0 ? -errno : 0;
+}
+
 static int in_limit(struct sandbox_ctx *ctx, const struct sandbox_step *s)
 {
 	const struct sandbox_limit *l = (const struct sandbox_limit *)s->value;
@@ -124,6 +136,7 @@ static const step_fn step_fns[OP_N] = {
 	[OP_LOOPBACK] = sandbox_in_loopback,
 	[OP_HOSTNAME] = in_hostname,
 	[OP_PRIVATE] = sandbox_in_private,
+	[OP_FS_IDS] = in_fs_ids,
 	[OP_ROOT] = sandbox_in_root,
 	[OP_PROC] = sandbox_in_proc,
 	[OP_SYS] = sandbox_in_sys,
@@ -147,6 +160,7 @@ static const step_fn step_fns[OP_N] = {
 	[OP_LIMIT] = in_limit,
 	[OP_KEYRING] = in_keyring,
 	[OP_CWD] = sandbox_in_cwd,
+	[OP_USER_NS] = in_user_ns,
 	[OP_BOUNDING] = sandbox_in_bounding,
 	[OP_GROUPS] = sandbox_in_groups,
 	[OP_SECCOMP] = sandbox_in_seccomp,

@@ -234,6 +234,8 @@ void sandbox_plan_mounts(struct sandbox_plan *p)
 	const struct sandbox_spec *s = &p->spec;
 
 	sandbox_step_add(p, OP_PRIVATE);
+	if (s->ids)
+		sandbox_step_add(p, OP_FS_IDS);
 	sandbox_step_add(p, OP_ROOT)->a = s->privileged ? 0 : 1;
 	sandbox_step_add(p, OP_PROC);
 	sandbox_step_add(p, OP_SYS)->a = s->privileged ? 0 : 1;

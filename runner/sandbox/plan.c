@@ -172,6 +172,7 @@ static void plan_limits(struct sandbox_plan *p,
  *  1 terminal and stdio while root may still open and chown them;
  *  2 limits while we may raise them; the keyring before the filter forbids keyctl;
  *  3 the working directory as root, then checked by getcwd (CVE-2024-21626, TRAPS T14);
+ *    and with it all that only the host's root may; then the user namespace, in which
  *  4 the bounding set while CAP_SETPCAP is held, groups while CAP_SETGID is;
  *  5 without no_new_privs the filter needs CAP_SYS_ADMIN, so it comes before the ids; what follows
  * it is allowed by every filter: setresgid, setresuid, capset, prctl, read, write, execve; 6 ids
@@ -190,6 +191,8 @@ static void plan_process(struct sandbox_plan *p,
 	plan_limits(p, more);
 	more(p, OP_KEYRING);
 	more(p, OP_CWD)->name = p->cwd;
+	if (s->ids)
+		more(p, OP_USER_NS);
 	more(p, OP_BOUNDING)->a = p->caps;
 	more(p, OP_GROUPS);
 	if (p->n_filter && !s->no_new_privs)
@@ -253,6 +256,8 @@ static int check_spec(const struct sandbox_spec *spec, struct err *err)
 		return err_set(err, EINVAL, "user or group id out of range");
 	if (spec->hostname && strlen(spec->hostname) > 64)
 		return err_set(err, EINVAL, "host name longer than 64 characters");
+	if (spec->ids && spec->privileged)
+		return err_set(err, EINVAL, "a user namespace has not all rights");
 	for (size_t i = 0; i < spec->n_limits; i++)
 		if (spec->limits[i].resource < 0 || spec->limits[i].resource >= RLIM_NLIMITS ||
 		    spec->limits[i].soft > spec->limits[i].hard)

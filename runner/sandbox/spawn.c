@@ -89,6 +89,8 @@ static int open_bind(const struct sandbox_plan *p, const struct sandbox_mount *m
 		return err_sys(err, "bind to %s", m->target);
 	if (sys_mount_setattr(*ret_fd, "", flags, &attr, sizeof(attr)) < 0)
 		return err_sys(err, "bind to %s: flags", m->target);
+	if (m->is_mapped && p->spec.ids && ids_map(p->spec.ids, *ret_fd) < 0)
+		return err_sys(err, "bind to %s: owners by a user namespace", m->target);
 	return 0;
 }
 

@@ -2,7 +2,9 @@
 /*
  * For kernels before 6.7, which take layers only as one mount(2) option of at most a page. A child
  * in a mount namespace of its own stands in snap/, so that a layer is "12/fs" and some 450 fit,
- * mounts there, and hands back a detached clone. Its namespace goes with it.
+ * mounts there, and hands back a detached clone. Its namespace goes with it. And for mounts by the
+ * ids of a user namespace: layers of those are found beneath a clone of snap/ that shows files by
+ * them, which kernels before 6.15 take only where it is mounted somewhere.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -22,9 +24,9 @@
 
 enum { OPTION_PAGE = 4096 };
 
-enum step { STEP_CHDIR, STEP_UNSHARE, STEP_PRIVATE, STEP_MOUNT, STEP_CLONE, STEP_SEND };
+enum step { STEP_CHDIR, STEP_UNSHARE, STEP_PRIVATE, STEP_MAP, STEP_MOUNT, STEP_CLONE, STEP_SEND };
 static const char *const step_names[] = {
-	"chdir to snap", "unshare mounts", "make mounts private",
+	"chdir to snap", "unshare mounts", "make mounts private", "owners by a user namespace",
 	"mount overlay", "open_tree",      "hand over",
 };
 
@@ -57,13 +59,30 @@ static void send_answer(int sock, const struct answer *a, int fd)
 		;
 }
 
+/* Into snap/ as the namespace's root owns it. The overlay's maker, who makes its whiteouts, has to
+ * be somebody there. */
+static int go_mapped(const struct ids_range *ids)
+{
+	int fd = sys_open_tree(AT_FDCWD, ".", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
+	int rc = fd < 0 ? -errno : ids_map(ids, fd);
+
+	if (rc == 0 && (sys_move_mount(fd, "", AT_FDCWD, "../empty", MOVE_MOUNT_F_EMPTY_PATH) < 0 ||
+			fchdir(fd) < 0))
+		rc = -errno;
+	if (rc == 0)
+		rc = ids_enter(ids);
+	errno = -rc;
+	return rc;
+}
+
 /* After fork, of a process that may have threads: system calls only. */
-static int child_mount(int snap_fd, unsigned long flags, const char *options, int *ret_step)
+static int child_mount(const struct snap *s, unsigned long flags, const char *options,
+		       int *ret_step)
 {
 	/* Before unshare, which carries the working directory over: overlayfs refuses directories
 	 * of another namespace. */
 	*ret_step = STEP_CHDIR;
-	if (fchdir(snap_fd) < 0)
+	if (fchdir(s->snap_fd) < 0)
 		return -1;
 	*ret_step = STEP_UNSHARE;
 	if (unshare(CLONE_NEWNS) < 0)
@@ -72,6 +91,9 @@ static int child_mount(int snap_fd, unsigned long flags, const char *options, in
 	*ret_step = STEP_PRIVATE;
 	if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
 		return -1;
+	*ret_step = STEP_MAP;
+	if (s->ids && go_mapped(s->ids) < 0)
+		return -1;
 	*ret_step = STEP_MOUNT;
 	if (mount("shale", "../empty", "overlay", flags, options) < 0)
 		return -1;
@@ -79,10 +101,10 @@ static int child_mount(int snap_fd, unsigned long flags, const char *options, in
 	return sys_open_tree(AT_FDCWD, "../empty", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
 }
 
-static void child_main(int snap_fd, unsigned long flags, const char *options, int sock)
+static void child_main(const struct snap *s, unsigned long flags, const char *options, int sock)
 {
 	struct answer a = { 0, 0 };
-	int fd = child_mount(snap_fd, flags, options, &a.step);
+	int fd = child_mount(s, flags, options, &a.step);
 
 	if (fd < 0)
 		a.error = errno ? errno : EIO;
@@ -157,7 +179,7 @@ int snap_overlay_helper(struct snap *s, const struct snap_plan *p, int *ret_fd, 
 	if (pid < 0)
 		return err_sys(err, "fork the mount helper");
 	if (pid == 0)
-		child_main(s->snap_fd, p->rdonly ? MS_RDONLY : 0, str_get(&options), theirs);
+		child_main(s, p->rdonly ? MS_RDONLY : 0, str_get(&options), theirs);
 	fd_close(&theirs); /* so that its end is seen */
 	rc = receive(ours, &fd, err);
 	proc_wait(pid, &code, &ignored);

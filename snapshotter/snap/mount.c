@@ -196,6 +196,16 @@ static int settle(struct snap *s, int64_t id, int dir_fd, bool this_boot, struct
 	return rc < 0 ? err_ctx(err, "snapshot %" PRId64, id) : 0;
 }
 
+static int bind_mapped(struct snap *s, int dir_fd, const char *name, bool rdonly, int *ret_fd,
+		       struct err *err)
+{
+	int rc = snap_bind(dir_fd, name, rdonly, ret_fd, err);
+
+	if (rc >= 0 && s->ids && ids_map(s->ids, *ret_fd) < 0)
+		return err_sys(err, "owners by a user namespace");
+	return rc;
+}
+
 static int mount_layers(struct snap *s, const struct snap_chain *c, unsigned flags,
 			struct snap_mount *m, struct err *err)
 {
@@ -205,8 +215,11 @@ static int mount_layers(struct snap *s, const struct snap_chain *c, unsigned fla
 	if (rc < 0)
 		return rc;
 	if (p.kind == SNAP_PLAN_BIND)
-		return snap_bind(s->snap_fd, SNAP_NAME(p.upper, "fs"), p.rdonly, &m->root_fd, err);
+		return bind_mapped(s, s->snap_fd, SNAP_NAME(p.upper, "fs"), p.rdonly, &m->root_fd,
+				   err);
 	m->is_volatile = p.is_volatile;
+	if (s->ids)
+		return snap_overlay_helper(s, &p, &m->root_fd, err);
 	return s->driver == SNAP_FUSE ? snap_fuse(s, c, &p, &m->root_fd, err)
 				      : snap_overlay(s, &p, &m->root_fd, err);
 }
@@ -234,6 +247,8 @@ static int mount_chain(struct snap *s, int64_t id, unsigned flags, struct snap_m
 		rc = open_upper(s, &c, m, err);
 	if (rc < 0)
 		return rc;
+	if (s->ids && s->driver != SNAP_OVERLAY)
+		return err_set(err, ENOTSUP, "the driver knows no user namespaces");
 	if (c.n > 1 && (s->driver == SNAP_COPY || (c.kind == SNAP_ACTIVE && snap_has_copy(s, id))))
 		return snap_mount_plain(s, &c, flags, m, err);
 	if (c.kind == SNAP_ACTIVE && !writable)
@@ -249,13 +264,24 @@ int snap_mount(struct snap *s, int64_t id, unsigned flags, struct snap_mount *re
 	if (id == 0)
 		rc = fs_mkdir(s->store_fd, "empty", 0755, err);
 	if (id == 0 && rc >= 0)
-		rc = snap_bind(s->store_fd, "empty", true, &m.root_fd, err);
+		rc = bind_mapped(s, s->store_fd, "empty", true, &m.root_fd, err);
 	if (id)
 		rc = mount_chain(s, id, flags, &m, err);
 	if (rc < 0)
 		return err_ctx(err, "mount snapshot %" PRId64, id);
 	*ret = (struct snap_mount){ fd_take(&m.root_fd), fd_take(&m.lock_fd), id, m.is_volatile };
 	return 0;
+}
+
+int snap_mount_as(struct snap *s, int64_t id, unsigned flags, const struct ids_range *ids,
+		  struct snap_mount *ret, struct err *err)
+{
+	int rc;
+
+	s->ids = ids && ids->root ? ids : NULL;
+	rc = snap_mount(s, id, flags, ret, err);
+	s->ids = NULL;
+	return rc;
 }
 
 int snap_unmounted(struct snap *s, int64_t id, struct err *err)

@@ -25,7 +25,8 @@ struct snap {
 	enum snap_how how;
 	bool how_known;
 	enum snap_driver driver;
-	int busy_wait_ms; /* for the superblock of an earlier mount to go */
+	const struct ids_range *ids; /* of the mount that is being made, or NULL */
+	int busy_wait_ms;            /* for the superblock of an earlier mount to go */
 };
 
 /* Of the kernel: OVL_MAX_STACK. What is beyond is merged in steps of SNAP_MERGE_STEP layers, so

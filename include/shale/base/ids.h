@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * ids: a user namespace whose users are a range of the host's that nobody else has, and mounts that
+ * show files by it: what root owns on disk is root's inside, and the other way round.
+ */
+#ifndef SHALE_BASE_IDS_H
+#define SHALE_BASE_IDS_H
+
+#include <stdint.h>
+
+#include <shale/base/err.h>
+
+/* The range: beyond those that systemd-nspawn gives out, below what 32-bit programs take for
+ * negative. */
+enum { IDS_ROOT = 0x70000000, IDS_COUNT = 0x0fff0000 };
+
+struct ids_range {
+	int fd;        /* the namespace */
+	uint32_t root; /* what its 0 is here; 0: there is none */
+};
+#define IDS_INIT                                                                                   \
+	{                                                                                          \
+		-1, 0                                                                              \
+	}
+int ids_open(struct ids_range *ret, struct err *err);
+void ids_close(struct ids_range *i);
+
+/* From here on what this thread makes in files is the namespace's root's, with all rights as
+ * before; through a mount of ids_map it cannot make anything else. NULL or none: nothing happens.
+ * 0 or -errno; system calls only. */
+int ids_enter(const struct ids_range *i);
+void ids_leave(const struct ids_range *i);
+/* A detached mount that nobody has used yet. 0 or -errno; system calls only. */
+int ids_map(const struct ids_range *i, int mount_fd);
+
+#endif
