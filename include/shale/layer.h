@@ -141,7 +141,7 @@ int layer_is_tar(int fd, struct err *err);
 enum layer_codec { LAYER_PLAIN, LAYER_GZIP, LAYER_ZSTD };
 const char *layer_codec_name(enum layer_codec c); /* "none", "gzip", "zstd" */
 int layer_codec_find(const char *name, enum layer_codec *ret, struct err *err); /* -EINVAL */
-/* 0 becomes the codec's default (gzip 6 of 12, zstd 3 of 19). -EINVAL. */
+/* 0 becomes the codec's default (gzip 7 of 12, zstd 3 of 19). -EINVAL. */
 int layer_codec_level(enum layer_codec c, int *level, struct err *err);
 
 struct layer_pack_opts {

@@ -28,7 +28,7 @@ static const struct opt push_opts[] = {
 	{ 0, "compression", OPT_STR, OFF(compression), "CODEC",
 	  "none, gzip or zstd (default: as layers came, else gzip)" },
 	{ 0, "compression-format", OPT_STR, OFF(compression), "CODEC", NULL },
-	{ 0, "compression-level", OPT_INT, OFF(level), "N", "gzip 1 to 12 (6), zstd 1 to 19 (3)" },
+	{ 0, "compression-level", OPT_INT, OFF(level), "N", "gzip 1 to 12 (7), zstd 1 to 19 (3)" },
 	{ 0, "tls-verify", OPT_BOOL, OFF(tls_verify), NULL,
 	  "check the registry's certificate (default true)" },
 	{ 0, "disable-content-trust", OPT_BOOL, OFF(no_trust), NULL, NULL },

@@ -35,7 +35,7 @@ static const struct opt save_opts[] = {
 	PROGRESS_ASIDE_OPT(OFF(progress)),
 	{ 0, "compression", OPT_STR, OFF(compression), "CODEC",
 	  "none, gzip or zstd (default: as layers came, else none)" },
-	{ 0, "compression-level", OPT_INT, OFF(level), "N", "gzip 1 to 12 (6), zstd 1 to 19 (3)" },
+	{ 0, "compression-level", OPT_INT, OFF(level), "N", "gzip 1 to 12 (7), zstd 1 to 19 (3)" },
 	{ 0 },
 };
 

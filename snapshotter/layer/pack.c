@@ -20,7 +20,7 @@
 #include "priv.h"
 
 /* A gzip window is 32 KiB, zstd's as large as the frame at most: what smaller blocks would cost. */
-enum { GZIP_BLOCK = 1 << 20, ZSTD_BLOCK = 2 << 20, THREADS_MAX = 6, SLOTS_MAX = THREADS_MAX + 1 };
+enum { GZIP_BLOCK = 2 << 20, ZSTD_BLOCK = 2 << 20, THREADS_MAX = 6, SLOTS_MAX = THREADS_MAX + 1 };
 
 struct codec {
 	const char *name;
@@ -35,14 +35,56 @@ struct codec {
 
 /* --- codecs --- */
 
-static void *gzip_open(int level)
-{
-	return libdeflate_alloc_compressor(level);
-}
+/* What is compressed already takes as long as text and gains nothing: a block of which no probe
+ * shrinks is only wrapped. Up to the levels that are asked for whatever they cost. */
+enum {
+	GZIP_PROBE = 8 << 10,
+	GZIP_PROBE_EACH = 64 << 10,
+	GZIP_PROBE_LEVEL = 1,
+	GZIP_PROBED_MAX = 9
+};
+
+struct gzip {
+	struct libdeflate_compressor *full, *probe, *wrap; /* probe, wrap: NULL above that level */
+};
 
 static void gzip_close(void *c)
 {
-	libdeflate_free_compressor(c);
+	struct gzip *g = c;
+
+	if (!g)
+		return;
+	libdeflate_free_compressor(g->full);
+	libdeflate_free_compressor(g->probe);
+	libdeflate_free_compressor(g->wrap);
+	free(g);
+}
+
+static void *gzip_open(int level)
+{
+	struct gzip *g = mem_alloc(sizeof(*g));
+	bool is_probed = level <= GZIP_PROBED_MAX;
+
+	g->full = libdeflate_alloc_compressor(level);
+	g->probe = is_probed ? libdeflate_alloc_compressor(GZIP_PROBE_LEVEL) : NULL;
+	g->wrap = is_probed ? libdeflate_alloc_compressor(0) : NULL;
+	if (g->full && (!is_probed || (g->probe && g->wrap)))
+		return g;
+	gzip_close(g);
+	return NULL;
+}
+
+static bool is_dense(const struct gzip *g, const char *in, size_t n)
+{
+	char out[GZIP_PROBE];
+
+	if (!g->probe || n < GZIP_PROBE_EACH)
+		return false;
+	for (size_t at = 0; at + GZIP_PROBE <= n; at += GZIP_PROBE_EACH)
+		if (libdeflate_deflate_compress(g->probe, in + at, GZIP_PROBE, out,
+						GZIP_PROBE - GZIP_PROBE / 64))
+			return false;
+	return true;
 }
 
 static size_t gzip_bound(size_t n)
@@ -52,7 +94,9 @@ static size_t gzip_bound(size_t n)
 
 static size_t gzip_compress(void *c, const void *in, size_t n, void *out, size_t room)
 {
-	return libdeflate_gzip_compress(c, in, n, out, room);
+	const struct gzip *g = c;
+
+	return libdeflate_gzip_compress(is_dense(g, in, n) ? g->wrap : g->full, in, n, out, room);
 }
 
 static void *zstd_open(int level)
@@ -85,7 +129,7 @@ static size_t zstd_compress(void *c, const void *in, size_t n, void *out, size_t
 }
 
 static const struct codec codecs[] = {
-	[LAYER_GZIP] = { "gzip", 6, 12, GZIP_BLOCK, gzip_open, gzip_close, gzip_bound,
+	[LAYER_GZIP] = { "gzip", 7, 12, GZIP_BLOCK, gzip_open, gzip_close, gzip_bound,
 			 gzip_compress },
 	[LAYER_ZSTD] = { "zstd", 3, 19, ZSTD_BLOCK, zstd_open, zstd_close, zstd_bound,
 			 zstd_compress },
