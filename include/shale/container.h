@@ -62,8 +62,8 @@ struct container_spec {
 	 * What a build step had that this container is made of (container_adopt), as JSON:
 	 * {"type":…,"target":"/path","read_only":true} and, for a tree, "snapshot" (the container's
 	 * from then on) and "source" in it; for a cache, "id", "seed", "sharing", "source", "mode",
-	 * "uid" and "gid"; for a tmpfs, "data"; for a file, "content" and "mode"; a device has its
-	 * target's name.
+	 * "uid" and "gid"; for a tmpfs, "data"; for a file, "content" and "mode"; a device,
+	 * "source" (the target when it is not there).
 	 */
 	struct strv mounts;
 	struct strv add_hosts; /* "name:address" */

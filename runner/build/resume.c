@@ -48,7 +48,10 @@ void run_failed(struct run *r, const struct step_run *s, struct build_failure *r
 	ret->text = mem_str(s->text);
 	snprintf(ret->key, sizeof(ret->key), "%s", key);
 	strv_copy(&ret->env, &r->env);
+	run_cdi_env(r, &ret->env);
 	strv_copy(&ret->volumes, &r->b->o->volumes);
+	for (size_t i = 0; i < r->cdi_volumes.n; i++)
+		strv_add(&ret->volumes, r->cdi_volumes.v[i]);
 	if (r->config->shell.n)
 		strv_add(&ret->shell, r->config->shell.v[0]);
 	else

@@ -25,6 +25,10 @@ void run_free(struct run *r)
 	strv_free(&r->visible);
 	strv_free(&r->targets);
 	strv_free(&r->devices);
+	strv_free(&r->device_sources);
+	strv_free(&r->cdi);
+	strv_free(&r->cdi_env);
+	strv_free(&r->cdi_volumes);
 	run_kept_drop(r);
 	mem_cleanup(&r->hosts);
 	for (size_t i = 0; i < r->n_mounts; i++)
@@ -249,10 +253,21 @@ static void set_home(struct run *r, const struct sandbox_user *u)
 		strv_env_set(&r->env, "HOME", u->home && *u->home ? u->home : "/");
 }
 
+void run_cdi_env(const struct run *r, struct strv *env)
+{
+	for (size_t i = 0; i < r->cdi_env.n; i++) {
+		const char *pair = r->cdi_env.v[i];
+		auto_free char *name = mem_strn(pair, strcspn(pair, "="));
+
+		strv_env_set(env, name, pair[strlen(name)] ? pair + strlen(name) + 1 : "");
+	}
+}
+
 /* The environment that the process gets: the step's own, and what is for it alone. */
 static void add_secret_env(const struct run *r, struct strv *env)
 {
 	strv_copy(env, &r->env);
+	run_cdi_env(r, env);
 	for (size_t i = 0; i < r->secret_env.n; i++) {
 		const char *pair = r->secret_env.v[i], *eq = strchr(pair, '=');
 		auto_free char *name = mem_strn(pair, (size_t)(eq - pair));

@@ -48,7 +48,10 @@ struct run {
 	enum sandbox_net net;
 	const char *net_name, *cache_dir;
 	bool insecure;
-	struct strv devices;
+	struct strv devices;        /* paths inside */
+	struct strv device_sources; /* of the host's, one for each */
+	/* Of CDI: what was asked for as its files say it; what of it is environment and binds. */
+	struct strv cdi, cdi_env, cdi_volumes;
 	char cgroup[32];
 	char *hosts;  /* content of /etc/hosts, or NULL */
 	char *script; /* of a heredoc with a shebang, or NULL */
@@ -64,10 +67,16 @@ void run_failed(struct run *r, const struct step_run *s, struct build_failure *r
  * kept goes. */
 void run_keep(struct run *r);
 void run_kept_drop(struct run *r);
+void run_cdi_env(const struct run *r, struct strv *env);
 const char *run_host_name(const struct run *r);
 int run_mounts(struct run *r, const struct df_inst *i, struct err *err);
 /* --security and --device of the instruction, and what the command line gives to every step. */
 int run_rights(struct run *r, const struct df_inst *i, struct err *err);
+/* A device of the host's. Missing is fine unless required. */
+int run_device_add(struct run *r, const char *source, const char *target, bool required,
+		   struct err *err);
+/* cdi.c */
+int cdi_add(struct run *r, const char *name, bool required, struct err *err);
 void run_rights_key(const struct run *r, struct key *key);
 void run_rights_spec(struct run *r, struct sandbox_spec *spec);
 void run_free(struct run *r);

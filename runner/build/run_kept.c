@@ -148,6 +148,7 @@ void run_keep(struct run *r)
 	for (size_t i = 0; i < r->devices.n; i++) {
 		auto_json json_t *j = entry("device", r->devices.v[i], false);
 
+		json_set_str(j, "source", r->device_sources.v[i]);
 		add(r, j);
 	}
 	for (size_t i = 0; i < r->n_sources; i++)

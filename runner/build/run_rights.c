@@ -21,11 +21,12 @@ int allow_check(const struct strv *allow, struct err *err)
 		const char *a = allow->v[i];
 
 		if (!strcmp(a, rights[0]) || !strcmp(a, rights[1]) || !strcmp(a, rights[2]) ||
-		    str_starts(a, "device=/dev/"))
+		    str_starts(a, "device=/dev/") ||
+		    (str_starts(a, "device=") && cdi_is_name(a + strlen("device="))))
 			continue;
 		return err_set(
 			err, EINVAL,
-			"--allow %.60s: not network.host, security.insecure, device or device=/dev/NAME",
+			"--allow %.60s: not network.host, security.insecure, device or device=NAME",
 			a);
 	}
 	return 0;
@@ -60,10 +61,11 @@ static int device_parse(const char *text, char **ret_path, bool *ret_required, s
 	}
 	if (rc < 0)
 		return rc;
-	if (!path || !str_starts(path, "/dev/"))
+	if (!path || (!str_starts(path, "/dev/") && !cdi_is_name(path)))
 		return err_set(
-			err, ENOTSUP,
-			"--device=%.60s: only devices of the host, /dev/NAME; CDI names are not known",
+			err, EINVAL,
+			"--device=%.60s: neither a device of the host, /dev/NAME, nor a CDI name, "
+			"VENDOR/CLASS=NAME",
 			text);
 	*ret_path = take(path);
 	return 0;
@@ -71,14 +73,15 @@ static int device_parse(const char *text, char **ret_path, bool *ret_required, s
 
 static int device_allowed(const struct strv *allow, const char *text, struct err *err)
 {
-	auto_free char *path = NULL, *right = NULL;
+	auto_free char *path = NULL, *right = NULL, *kind = NULL;
 	bool required;
 	int rc = device_parse(text, &path, &required, err);
 
-	if (rc < 0)
+	if (rc < 0 || !path)
 		return rc;
 	right = mem_fmt("device=%s", path);
-	if (has(allow, "device") || has(allow, right))
+	kind = mem_strn(right, strlen("device=") + strcspn(path, "="));
+	if (has(allow, "device") || has(allow, right) || (*path != '/' && has(allow, kind)))
 		return 0;
 	return err_set(err, EPERM, "--device=%.60s needs --allow %s", text, right);
 }
@@ -109,26 +112,34 @@ int allow_inst(const struct strv *allow, const char *network, const struct df_in
 	return rc;
 }
 
-static int add_device(struct run *r, const char *text, struct err *err)
+int run_device_add(struct run *r, const char *source, const char *target, bool required,
+		   struct err *err)
 {
-	auto_free char *path = NULL;
-	auto_fd int fd = -1;
+	auto_fd int fd = open(source, O_PATH | O_CLOEXEC);
 	struct stat st;
-	bool required;
-	int rc = device_parse(text, &path, &required, err);
 
-	if (rc < 0 || !path)
-		return rc;
-	fd = open(path, O_PATH | O_CLOEXEC);
 	if (fd < 0 && errno == ENOENT && !required)
 		return 0;
 	if (fd < 0 || fstat(fd, &st) < 0)
-		return err_sys(err, "--device=%s", path);
+		return err_sys(err, "--device=%s", source);
 	if (!S_ISCHR(st.st_mode) && !S_ISBLK(st.st_mode))
-		return err_set(err, ENODEV, "--device=%s: no device", path);
-	run_mount_add(r, path)->source_fd = fd_take(&fd);
-	strv_add(&r->devices, path);
+		return err_set(err, ENODEV, "--device=%s: no device", source);
+	run_mount_add(r, target)->source_fd = fd_take(&fd);
+	strv_add(&r->devices, target);
+	strv_add(&r->device_sources, source);
 	return 0;
+}
+
+static int add_device(struct run *r, const char *text, struct err *err)
+{
+	auto_free char *name = NULL;
+	bool required;
+	int rc = device_parse(text, &name, &required, err);
+
+	if (rc < 0 || !name)
+		return rc;
+	return *name == '/' ? run_device_add(r, name, name, required, err)
+			    : cdi_add(r, name, required, err);
 }
 
 /* Triggers of a base image are seen here for the first time. */
@@ -160,6 +171,8 @@ void run_rights_key(const struct run *r, struct key *key)
 		key_add(key, "userns", "private");
 	if (r->devices.n)
 		key_addv(key, "devices", &r->devices);
+	if (r->cdi.n)
+		key_addv(key, "cdi", &r->cdi);
 	if (o->cap_add.n)
 		key_addv(key, "cap_add", &o->cap_add);
 	if (o->cap_drop.n)

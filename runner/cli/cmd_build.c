@@ -94,7 +94,7 @@ static const struct opt build_opts[] = {
 	{ 0, "ssh", OPT_STRV, AT(ssh), "default|ID=SOCKET",
 	  "agent for RUN --mount=type=ssh (default: that of SSH_AUTH_SOCK)" },
 	{ 0, "allow", OPT_STRV, AT(allow), "RIGHT",
-	  "let RUN have security.insecure, device[=/dev/NAME], network.host" },
+	  "let RUN have security.insecure, device[=NAME], network.host" },
 	{ 0, "add-host", OPT_STRV, AT(add_hosts), "NAME:ADDRESS",
 	  "line of /etc/hosts for RUN steps" },
 	{ 0, "cap-add", OPT_STRV, AT(cap_add), "CAP", "capability that RUN steps have besides" },

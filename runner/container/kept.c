@@ -101,14 +101,15 @@ static int open_file(const struct container *c, struct container_kept *k, struct
 static int open_device(const struct container *c, struct container_kept *k, struct sandbox_mount *m,
 		       struct err *err)
 {
+	const char *given = json_get_str(k->j, "source"), *source = given ? given : m->target;
 	struct stat st;
 
-	(void)c, (void)k;
-	m->source_fd = open(m->target, O_PATH | O_CLOEXEC);
+	(void)c;
+	m->source_fd = open(source, O_PATH | O_CLOEXEC);
 	if (m->source_fd < 0 || fstat(m->source_fd, &st) < 0)
-		return err_sys(err, "device %s", m->target);
+		return err_sys(err, "device %s", source);
 	if (!S_ISCHR(st.st_mode) && !S_ISBLK(st.st_mode))
-		return err_set(err, ENODEV, "%s is no device", m->target);
+		return err_set(err, ENODEV, "%s is no device", source);
 	return 0;
 }
 

@@ -325,6 +325,51 @@ fi
 printf 'FROM busybox\nRUN --device=/dev/nonexistent true\nRUN --device=name=/dev/nonexistent,required true\n' >D8
 code 1 "a device that is required and is not there" build --allow device -f D8 .
 has "is named; one that is not required may be missing" "D8:3: RUN --device=name=/dev/nonexistent,required"
+
+# --- devices by their CDI names
+mkdir "$T/cdi1" "$T/cdi2" "$T/lib"
+echo library >"$T/lib/so"
+cat >"$T/cdi1/vendor.json" <<D
+{"cdiVersion": "0.6.0", "kind": "vendor.example/gpu", "containerEdits": {"env": ["ALL=common"]}, "devices": [
+ {"name": "0", "containerEdits": {"env": ["WHICH=zero"], "deviceNodes": [{"path": "/dev/vendor0", "hostPath": "/dev/zero"}],
+  "mounts": [{"hostPath": "$T/lib", "containerPath": "/opt/lib", "options": ["ro", "nosuid", "rbind"]}]}},
+ {"name": "1", "containerEdits": {"deviceNodes": [{"path": "/dev/full"}]}},
+ {"name": "hooked", "containerEdits": {"hooks": [{"hookName": "createContainer", "path": "/bin/true"}]}}]}
+D
+SHALE_CDI_DIRS=$T/cdi1:$T/cdi2
+export SHALE_CDI_DIRS
+printf 'FROM busybox\nRUN --device=vendor.example/gpu=0 head -c 3 /dev/vendor0 | od -An -tx1 >/got; echo $ALL $WHICH >>/got; cat /opt/lib/so >>/got; ! touch /opt/lib/x; false\n' >D8
+code 1 "a CDI name without --allow" build -f D8 .
+has "is told the right" "needs --allow device=vendor.example/gpu=0"
+code 1 "with another's" build --allow device=vendor.example/net -f D8 .
+code 1 "a step that fails" build --allow device=vendor.example/gpu -f D8 .
+is "has left what it saw" " 00 00 00
+common zero
+library" "$(shale cp "failed-$(shale builds ls -q | head -n 1):/got" - | tar -xO)"
+sed -i 's/; false//' D8
+ok "one that does not, with its own right" build --allow device=vendor.example/gpu=0 -t cdi -f D8 .
+is "nothing of the device is in the image" "" "$(run cdi sh -c 'ls -d /opt /dev/vendor0 2>/dev/null; env | grep -e ALL -e WHICH')"
+ok "again" build --allow device -f D8 .
+is "is found" "1 of 2" "$(cached)"
+printf '{"cdiVersion": "0.6.0", "kind": "vendor.example/gpu", "devices": [{"name": "0", "containerEdits": {"env": ["WHICH=other"]}}]}' >"$T/cdi2/a.json"
+printf 'FROM busybox\nRUN --device=vendor.example/gpu=0 test "$WHICH$ALL" = other\nRUN --device=vendor.example/gpu=9 true\n' >D8
+ok "a later directory counts more, one that is not required may be missing" build --allow device -f D8 .
+cp "$T/cdi2/a.json" "$T/cdi2/b.json"
+code 1 "two files with one device" build --allow device --no-cache -f D8 .
+has "are named" "a.json and b.json both have it"
+rm "$T/cdi2/b.json" "$T/cdi2/a.json"
+: >"$T/cdi2/c.yaml"
+printf 'FROM busybox\nRUN --device=vendor.example/gpu=9,required true\n' >D8
+code 1 "one that is required and is not there" build --allow device -f D8 .
+has "is named" "--device=vendor.example/gpu=9: no such device"
+has "and what was not read" "files in YAML are not read"
+printf 'FROM busybox\nRUN --device=vendor.example/gpu=hooked true\n' >D8
+code 1 "hooks" build --allow device -f D8 .
+has "are refused by name" "hooks is not done for builds"
+printf 'FROM busybox\nRUN --device=vendor.example/gpu=* true\n' >D8
+code 1 "all of a kind" build --allow device -f D8 .
+has "are all of it" "hooks is not done for builds"
+unset SHALE_CDI_DIRS
 cat >D9 <<'EOF'
 FROM busybox
 RUN df -k /dev/shm | tail -n 1 | awk '{print $2}' >/shm; ulimit -n >/n; grep CapBnd /proc/self/status >/caps; cat /etc/hosts >/names || true
