@@ -21,6 +21,7 @@
 #define SHALE_SANDBOX_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
 
@@ -28,6 +29,8 @@
 #include <shale/base/ids.h>
 #include <shale/base/mem.h>
 #include <shale/base/str.h>
+
+struct sandbox_layout;
 
 enum sandbox_net { SANDBOX_NET_NONE, SANDBOX_NET_HOST, SANDBOX_NET_FD };
 
@@ -107,6 +110,8 @@ struct sandbox_spec {
 	const char
 		*cache_dir; /* directory for compiled seccomp filters (root-owned 0700), or NULL */
 	int oom_score_adj;
+	/* Says what the box is instead of the above (below), or NULL. */
+	const struct sandbox_layout *layout;
 };
 
 struct sandbox_plan;
@@ -171,5 +176,223 @@ bool sandbox_cgroup_is_frozen(const char *name);
 /* The processes of the group and of those beneath it, in the order of their numbers. -ENOENT.
  * Caller owns *ret. */
 int sandbox_cgroup_pids(const char *name, pid_t **ret, size_t *ret_n, struct err *err);
+
+/*
+ * A layout: a box laid out by its owner, where the above is Docker's.
+ *
+ * A struct sandbox_spec with a layout has the namespaces, mounts, devices, masks and attributes
+ * that the layout says and no others. Its process outlives who spawned it: sandbox_hold leaves it
+ * waiting on a fifo, and whoever writes to that one lets it exec. Of the spec itself argv, envp,
+ * cwd, ids, groups, no_new_privs, limits, cgroup.name, terminal, stdio, hostname and root_fd count.
+ *
+ * All that a layout points to stays the caller's and outlives the plan. Paths of the container are
+ * resolved beneath its root by openat2; nothing of an image leads out of it (TRAPS T1, T5 to T7).
+ */
+struct sock_filter;
+
+struct sandbox_ns {
+	int type; /* CLONE_NEW* */
+	int fd;   /* of one that is there; -1: a new one */
+};
+
+struct sandbox_id_map {
+	uint32_t inside, outside, count;
+};
+struct sandbox_id_maps {
+	const struct sandbox_id_map *uids, *gids;
+	size_t n_uids, n_gids;
+};
+
+struct sandbox_pair {
+	const char *key, *value; /* value NULL: a flag */
+};
+
+enum sandbox_part_kind {
+	SANDBOX_PART_BIND,    /* of source_fd */
+	SANDBOX_PART_FS,      /* a new file system */
+	SANDBOX_PART_CGROUP,  /* the container's own groups */
+	SANDBOX_PART_REMOUNT, /* of what is mounted there: attributes only */
+};
+
+struct sandbox_part {
+	enum sandbox_part_kind kind;
+	const char *target;
+	const char *fs;
+	const struct sandbox_pair *options; /* fs: what fsconfig is told */
+	size_t n_options;
+	int source_fd;
+	bool recursive;                  /* bind: with what is mounted beneath */
+	uint64_t set, clear;             /* MOUNT_ATTR_* of the mount itself */
+	uint64_t set_below, clear_below; /* and of all beneath it */
+	uint64_t propagation;            /* MS_SHARED, MS_SLAVE, MS_PRIVATE, MS_UNBINDABLE */
+	bool propagation_below;
+	bool copy_up; /* tmpfs: begins with what the root has there */
+	int idmap_fd; /* user namespace whose mapping the mount has; -1: none */
+	bool idmap_below;
+};
+
+struct sandbox_node {
+	const char *path;
+	mode_t mode; /* with S_IFCHR, S_IFBLK or S_IFIFO */
+	dev_t dev;
+	uint32_t uid, gid;
+};
+
+struct sandbox_hook {
+	const char *path;
+	char *const *argv, *const *envp;
+	int timeout_ms; /* 0: none */
+};
+
+struct sandbox_sched {
+	bool set;
+	uint32_t policy;
+	uint64_t flags, runtime_ns, deadline_ns, period_ns;
+	int32_t nice;
+	uint32_t priority;
+};
+
+enum sandbox_stage {
+	SANDBOX_STAGE_RUNTIME, /* namespaces and mounts are there, the root is not yet "/" */
+	SANDBOX_STAGE_LISTENER /* fd: the filter's listener, the callee's to close */
+};
+
+struct sandbox_cgroup_write {
+	const char *controller; /* v1's; on v2 the file is in the one group */
+	const char *file, *value;
+	bool v2;
+};
+
+/* Who may do what with which devices: the last rule that fits decides. */
+struct sandbox_device_rule {
+	bool allow;
+	char type;            /* 'b', 'c'; 'a': both */
+	int64_t major, minor; /* -1: any */
+	unsigned access;      /* SANDBOX_MKNOD | _READ | _WRITE */
+};
+enum { SANDBOX_MKNOD = 1, SANDBOX_READ = 2, SANDBOX_WRITE = 4 };
+
+struct sandbox_layout {
+	const struct sandbox_ns *ns;
+	size_t n_ns;
+	struct sandbox_id_maps maps; /* of a new user namespace */
+	const char *root_path;       /* where the root is put until it is "/" */
+	uint64_t root_propagation;   /* 0: private */
+	bool root_propagation_below, root_read_only;
+	const char *domainname;
+	const char *time_offsets; /* lines of timens_offsets, or NULL */
+	const struct sandbox_part *parts;
+	size_t n_parts;
+	const struct sandbox_node *nodes;
+	size_t n_nodes;
+	const char *const *masked; /* NULL-terminated, as the next */
+	const char *const *read_only;
+	const struct sandbox_pair *sysctls; /* key "net/ipv4/ip_forward" */
+	size_t n_sysctls;
+	/* The process */
+	uint64_t bounding, permitted, effective, inheritable, ambient; /* capabilities */
+	bool umask_set, personality_set, ioprio_set, oom_set, new_keyring;
+	mode_t umask;
+	unsigned long personality;
+	int ioprio;
+	struct sandbox_sched sched;
+	const char *cpu_initial, *cpu_final; /* cpu lists, of an exec */
+	const char *apparmor, *selinux;
+	int mempolicy_mode; /* -1: none */
+	uint64_t mempolicy_flags, mempolicy_nodes;
+	uint16_t window_rows, window_columns;
+	/* The filter, compiled; NULL: none */
+	const struct sock_filter *filter;
+	size_t n_filter;
+	unsigned filter_flags; /* SECCOMP_FILTER_FLAG_* */
+	/* Groups: every hierarchy is joined; what is written before the process is in */
+	const struct sandbox_cgroup_write *writes;
+	size_t n_writes;
+	/* On v2 the rules are a program of the kernel's; v1 has files for them */
+	const struct sandbox_device_rule *device_rules;
+	size_t n_device_rules;
+	/* Hooks that the container's process runs, with state_fd's text (shared memory) on stdin */
+	const struct sandbox_hook *create_hooks, *start_hooks;
+	size_t n_create_hooks, n_start_hooks;
+	int state_fd;
+	int go_fd;         /* fifo that lets it exec; -1: sandbox_hold does */
+	int status_fd;     /* fifo that takes why it could not */
+	unsigned keep_fds; /* 3 … 3 + keep_fds - 1 stay open in the program */
+	bool wants_runtime_stage;
+	/* In the parent, while the child waits. */
+	int (*stage)(void *arg, enum sandbox_stage stage, pid_t pid, int fd, struct err *err);
+	void *arg;
+};
+
+/* Until the child has done all and waits: what failed in the setup, also that there is no such
+ * program (-ENOENT, -EACCES). Serves the stages. */
+int sandbox_await(struct sandbox *sb, const struct sandbox_layout *l, struct err *err);
+/* Lets go of it: it waits for its fifo (or, joining and without one, execs), and neither
+ * sandbox_free nor our end kills it. */
+int sandbox_let_go(struct sandbox *sb, struct err *err);
+
+/* A seccomp profile. Actions are SECCOMP_RET_* with their data, operators of enum sandbox_compare.
+ * Names of calls and architectures that libseccomp does not know are passed over and an error. */
+enum sandbox_compare {
+	SANDBOX_NE = 1,
+	SANDBOX_LT,
+	SANDBOX_LE,
+	SANDBOX_EQ,
+	SANDBOX_GE,
+	SANDBOX_GT,
+	SANDBOX_MASKED_EQ, /* (argument & value) == other */
+};
+struct sandbox_call_arg {
+	unsigned index;
+	enum sandbox_compare op;
+	uint64_t value, other;
+};
+struct sandbox_call_rule {
+	const char *const *names; /* NULL-terminated */
+	uint32_t action;
+	const struct sandbox_call_arg *args; /* those of one index are alternatives */
+	size_t n_args;
+};
+struct sandbox_profile {
+	uint32_t action;
+	const char *const *archs; /* "x86_64", NULL-terminated; the own one is always in it */
+	const struct sandbox_call_rule *rules;
+	size_t n_rules;
+	const char *cache_dir; /* or NULL */
+	const char *key;       /* text that tells this profile from others, for the cache */
+};
+int sandbox_profile_compile(const struct sandbox_profile *p, struct sock_filter **ret,
+			    size_t *ret_n, struct err *err);
+
+/* "CAP_NET_ADMIN": its number, or -1. What this process may give away, as bits. */
+int sandbox_cap_find(const char *name);
+uint64_t sandbox_caps_held(void);
+char *sandbox_cap_name(int n); /* NULL: the kernel has none; the caller owns it */
+
+/* Groups of a layout: name is beneath every hierarchy. Only the last part of the name is ever
+ * removed, with what the container made in it. */
+int sandbox_cgroup_apply(const char *name, const struct sandbox_cgroup_write *w, size_t n,
+			 struct err *err);
+int sandbox_cgroup_delete(const char *name, struct err *err);
+/* A file of the group that has the controller (v1) or that is v2's. -ENOENT. Caller owns *ret. */
+int sandbox_cgroup_read(const char *name, const char *controller, const char *file, char **ret,
+			struct err *err);
+bool sandbox_cgroup_is_v2(void); /* nothing but v2 */
+
+/* Runs it with state_fd (read from its begin) on stdin: 0, -ENOENT (it could not be run), -ECHILD
+ * (it failed: *ret_status), -ETIMEDOUT. */
+int sandbox_hook_run(const struct sandbox_hook *h, int state_fd, int *ret_status);
+
+/* What the process writes to its status fifo when it cannot be executed after all. 1 and *ret, or 0
+ * at the end: it was executed (or killed). */
+struct sandbox_failure {
+	int error;
+	bool step; /* in a step of the setup; else it is the program that could not be executed */
+	char text[256];
+};
+int sandbox_failure_read(int fd, struct sandbox_failure *ret, struct err *err);
+
+/* A user namespace with these maps, by a process that is gone when this returns. Returns its fd. */
+int sandbox_userns_make(const struct sandbox_id_maps *maps, struct err *err);
 
 #endif

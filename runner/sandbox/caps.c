@@ -24,7 +24,7 @@ static uint64_t bit(int cap)
 }
 
 /* What this process may give away at all. */
-static uint64_t held(void)
+uint64_t sandbox_caps_held(void)
 {
 	cap_t mine = cap_get_proc();
 	uint64_t set = 0;
@@ -64,6 +64,27 @@ static int parse(const char *name, uint64_t *ret, struct err *err)
 	return 0;
 }
 
+int sandbox_cap_find(const char *name)
+{
+	struct err ignored;
+	uint64_t one;
+
+	if (!name || strncmp(name, "CAP_", 4) != 0 || parse(name, &one, &ignored) < 0)
+		return -1;
+	return __builtin_ctzll(one);
+}
+
+char *sandbox_cap_name(int n)
+{
+	char *name = n <= cap_max_bits() - 1 ? cap_to_name(n) : NULL;
+	char *ret = name ? mem_str(name) : NULL;
+
+	for (char *p = ret; p && *p; p++)
+		*p = (char)toupper((unsigned char)*p);
+	cap_free(name);
+	return ret;
+}
+
 /* Docker's rule: ALL added, then drops, then single adds; a drop of ALL leaves the single adds. */
 static int apply(const struct sandbox_spec *spec, uint64_t *set, uint64_t mine, struct err *err)
 {
@@ -95,7 +116,7 @@ static int apply(const struct sandbox_spec *spec, uint64_t *set, uint64_t mine, 
 
 int sandbox_caps_find(const struct sandbox_spec *spec, uint64_t *ret, struct err *err)
 {
-	uint64_t mine = held(), set = 0;
+	uint64_t mine = sandbox_caps_held(), set = 0;
 	int rc;
 
 	if (spec->privileged || spec->caps == SANDBOX_CAPS_ALL)

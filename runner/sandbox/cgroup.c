@@ -113,7 +113,7 @@ int sandbox_cgroup_scan(struct sandbox_cgroup_dirs *ret, struct err *err)
 	return ret->n ? 0 : err_set(err, ENOTSUP, "no cgroup file system at " CGROUP_ROOT);
 }
 
-static bool has(const struct sandbox_cgroup_dirs *d, size_t i, const char *controller)
+bool sandbox_group_has(const struct sandbox_cgroup_dirs *d, size_t i, const char *controller)
 {
 	auto_free char *with = mem_fmt(",%s,", controller);
 
@@ -123,7 +123,7 @@ static bool has(const struct sandbox_cgroup_dirs *d, size_t i, const char *contr
 static bool has_any(const struct sandbox_cgroup_dirs *d, const char *controller)
 {
 	for (size_t i = 0; i < d->n; i++)
-		if (has(d, i, controller))
+		if (sandbox_group_has(d, i, controller))
 			return true;
 	return false;
 }
@@ -206,28 +206,30 @@ static int set_limits(const struct sandbox_cgroup *c, const struct sandbox_cgrou
 
 	if (v2 && !d->pure_v2)
 		return 0;
-	if (c->memory_bytes && (v2 || has(d, i, "memory")))
+	if (c->memory_bytes && (v2 || sandbox_group_has(d, i, "memory")))
 		rc = set_limit(dir_fd, v2 ? "memory.max" : "memory.limit_in_bytes", c->memory_bytes,
 			       "memory", err);
-	if (rc == 0 && c->pids > 0 && (v2 || has(d, i, "pids")))
+	if (rc == 0 && c->pids > 0 && (v2 || sandbox_group_has(d, i, "pids")))
 		rc = set_limit(dir_fd, "pids.max", (uint64_t)c->pids, "pids", err);
-	if (rc == 0 && c->cpu_quota_us && (v2 || has(d, i, "cpu")))
+	if (rc == 0 && c->cpu_quota_us && (v2 || sandbox_group_has(d, i, "cpu")))
 		rc = set_cpu(dir_fd, v2, c->cpu_quota_us, err);
 	return rc;
 }
 
 static bool wanted(const struct sandbox_cgroup *c, const struct sandbox_cgroup_dirs *d, size_t i)
 {
-	return d->v[i].v2 || (c->memory_bytes && has(d, i, "memory")) ||
-	       (c->pids > 0 && has(d, i, "pids")) || (c->cpu_quota_us && has(d, i, "cpu")) ||
-	       (!has_v2(d) && has(d, i, "freezer"));
+	return d->v[i].v2 || (c->memory_bytes && sandbox_group_has(d, i, "memory")) ||
+	       (c->pids > 0 && sandbox_group_has(d, i, "pids")) ||
+	       (c->cpu_quota_us && sandbox_group_has(d, i, "cpu")) ||
+	       (!has_v2(d) && sandbox_group_has(d, i, "freezer"));
 }
 
-/* What the container will see of this group at /sys/fs/cgroup: a read-only bind, detached. */
-static int add_view(struct sandbox_ctx *ctx, const char *mount, int dir_fd, struct err *err)
+/* What the container will see of this group at /sys/fs/cgroup: a bind, detached. */
+int sandbox_group_view(struct sandbox_ctx *ctx, const char *mount, int dir_fd, uint64_t set,
+		       struct err *err)
 {
-	struct mount_attr attr = { .attr_set = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID |
-					       MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC,
+	struct mount_attr attr = { .attr_set = set | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV |
+					       MOUNT_ATTR_NOEXEC,
 				   .propagation = 1 << 18 /* MS_PRIVATE */ };
 	struct sandbox_cgroup_view *v = &ctx->views[ctx->n_views];
 
@@ -237,11 +239,11 @@ static int add_view(struct sandbox_ctx *ctx, const char *mount, int dir_fd, stru
 	snprintf(v->name, sizeof(v->name), "%s", strrchr(mount, '/') + 1);
 	ctx->n_views++;
 	if (sys_mount_setattr(v->fd, "", AT_EMPTY_PATH, &attr, sizeof(attr)) < 0)
-		return err_sys(err, "read-only bind of the cgroup in %s", mount);
+		return err_sys(err, "flags of the cgroup in %s", mount);
 	return 0;
 }
 
-static int add_procs(struct sandbox_ctx *ctx, int dir_fd, const char *mount, struct err *err)
+int sandbox_group_procs(struct sandbox_ctx *ctx, int dir_fd, const char *mount, struct err *err)
 {
 	int fd = openat(dir_fd, "cgroup.procs", O_WRONLY | O_CLOEXEC);
 
@@ -267,9 +269,9 @@ int sandbox_cgroup_make(const struct sandbox_cgroup *c, struct sandbox_ctx *ctx,
 			return err_errno(err, -dir, "cgroup %s in %s", c->name, d.v[i].mount);
 		rc = set_limits(c, &d, i, dir, err);
 		if (rc == 0 && !d.pure_v2)
-			rc = add_view(ctx, d.v[i].mount, dir, err);
+			rc = sandbox_group_view(ctx, d.v[i].mount, dir, MOUNT_ATTR_RDONLY, err);
 		if (rc == 0 && !d.v[i].v2)
-			rc = add_procs(ctx, dir, d.v[i].mount, err);
+			rc = sandbox_group_procs(ctx, dir, d.v[i].mount, err);
 		if (d.v[i].v2)
 			*ret_v2_fd = fd_take(&dir);
 	}
@@ -293,7 +295,7 @@ int sandbox_cgroup_open(const char *name, struct sandbox_ctx *ctx, int *ret_v2_f
 		if (d.v[i].v2)
 			*ret_v2_fd = fd_take(&dir);
 		else
-			rc = add_procs(ctx, dir, d.v[i].mount, err);
+			rc = sandbox_group_procs(ctx, dir, d.v[i].mount, err);
 	}
 	return rc;
 }

@@ -47,7 +47,7 @@ int sandbox_new_mount(struct sandbox_ctx *ctx, const char *fs, const char *const
 	return fd < 0 ? fs_failed(ctx, fs_fd) : fd;
 }
 
-static int attach(int mount_fd, int target_fd)
+int sandbox_attach(int mount_fd, int target_fd)
 {
 	return sys_move_mount(mount_fd, "", target_fd, "",
 			      MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH) < 0
@@ -80,7 +80,7 @@ static int attach_top(struct sandbox_ctx *ctx, int mount_fd, const char *name)
 {
 	auto_fd int top = open_top(ctx, name);
 
-	return top < 0 ? top : attach(mount_fd, top);
+	return top < 0 ? top : sandbox_attach(mount_fd, top);
 }
 
 int sandbox_attach_at(int mount_fd, int dir_fd, const char *name)
@@ -94,7 +94,7 @@ int sandbox_attach_at(int mount_fd, int dir_fd, const char *name)
  * namespace stands in it. So it is climbed to here, the way every chroot is left: with a working
  * directory outside of a new one.
  */
-static int leave_chroot(void)
+int sandbox_leave_chroot(void)
 {
 	auto_fd int fd = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
 	struct stat at, before;
@@ -111,7 +111,7 @@ static int leave_chroot(void)
 
 int sandbox_in_private(struct sandbox_ctx *ctx, const struct sandbox_step *s)
 {
-	int rc = leave_chroot();
+	int rc = sandbox_leave_chroot();
 
 	(void)ctx, (void)s;
 	if (rc < 0)
@@ -285,7 +285,7 @@ int sandbox_in_mount(struct sandbox_ctx *ctx, const struct sandbox_step *s)
 		return -errno;
 	if (fs.f_type == PROC_MAGIC && strncmp(s->name, "/proc/", 6) != 0)
 		return -EPERM;
-	return attach(fd, target);
+	return sandbox_attach(fd, target);
 }
 
 /* The part of a listed path that lies in our own proc or sysfs, and the fd of that mount. */
@@ -338,7 +338,7 @@ int sandbox_in_mask(struct sandbox_ctx *ctx, const struct sandbox_step *s)
 	if (rc == 0 && is_dir)
 		rc = sandbox_set_attr(fd, MOUNT_ATTR_RDONLY | ATTR_QUIET);
 	if (rc == 0)
-		rc = attach(fd, target);
+		rc = sandbox_attach(fd, target);
 	if (is_dir && unlinkat(ctx->dev_fd, from, AT_REMOVEDIR) < 0)
 		return -errno;
 	return rc;

@@ -77,7 +77,7 @@ static int bind_console(struct sandbox_ctx *ctx, int slave)
 	return 0;
 }
 
-static int send_fd(int sock, enum sandbox_msg_kind kind, int fd)
+int sandbox_send_fd(int sock, enum sandbox_msg_kind kind, int fd)
 {
 	struct sandbox_msg m = { .kind = kind };
 	struct iovec iov = { &m, sizeof(m) };
@@ -119,7 +119,7 @@ int sandbox_in_terminal(struct sandbox_ctx *ctx, const struct sandbox_step *s)
 	for (int i = 0; i < 3; i++)
 		if (dup2(slave, i) < 0)
 			return -errno;
-	return send_fd(ctx->sock, SANDBOX_MSG_READY, master);
+	return sandbox_send_fd(ctx->sock, SANDBOX_MSG_READY, master);
 }
 
 /* A pipe belongs to who uses it, so that the program can open /dev/stdout anew. Files and terminals
@@ -197,8 +197,13 @@ int sandbox_in_groups(struct sandbox_ctx *ctx, const struct sandbox_step *s)
 
 int sandbox_in_seccomp(struct sandbox_ctx *ctx, const struct sandbox_step *s)
 {
-	struct sock_fprog prog = { (unsigned short)ctx->plan->n_filter, ctx->plan->filter };
-	unsigned flags = ctx->plan->spec.tell_denied ? SECCOMP_FILTER_FLAG_NEW_LISTENER : 0;
+	const struct sandbox_layout *l = ctx->plan->layout;
+	struct sock_fprog prog = { (unsigned short)(l ? l->n_filter : ctx->plan->n_filter),
+				   l ? (struct sock_filter *)(uintptr_t)l->filter
+				     : ctx->plan->filter };
+	unsigned flags = l                             ? l->filter_flags
+			 : ctx->plan->spec.tell_denied ? SECCOMP_FILTER_FLAG_NEW_LISTENER
+						       : 0;
 	auto_fd int listener = -1;
 	int rc = sys_seccomp(SECCOMP_SET_MODE_FILTER, flags, &prog);
 
@@ -212,10 +217,10 @@ int sandbox_in_seccomp(struct sandbox_ctx *ctx, const struct sandbox_step *s)
 	}
 	if (rc < 0)
 		return -errno;
-	if (!flags)
+	if (!(flags & SECCOMP_FILTER_FLAG_NEW_LISTENER))
 		return 0;
 	listener = rc;
-	return send_fd(ctx->sock, SANDBOX_MSG_LISTENER, listener);
+	return sandbox_send_fd(ctx->sock, SANDBOX_MSG_LISTENER, listener);
 }
 
 int sandbox_in_user(struct sandbox_ctx *ctx, const struct sandbox_step *s)

@@ -60,12 +60,31 @@ static int in_hostname(struct sandbox_ctx *ctx, const struct sandbox_step *s)
 	return sethostname(s->name, strlen(s->name)) < 0 ? -errno : 0;
 }
 
+static int in_domainname(struct sandbox_ctx *ctx, const struct sandbox_step *s)
+{
+	(void)ctx;
+	return setdomainname(s->name, strlen(s->name)) < 0 ? -errno : 0;
+}
+
+static int in_umask(struct sandbox_ctx *ctx, const struct sandbox_step *s)
+{
+	(void)ctx;
+	umask((mode_t)s->a);
+	return 0;
+}
+
 /* The pid namespace came with the clone; the rest of the container by its pidfd. */
 static int in_join(struct sandbox_ctx *ctx, const struct sandbox_step *s)
 {
+	int types = CLONE_NEWNS | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWNET | CLONE_NEWCGROUP;
+
 	(void)s;
-	if (setns(ctx->join_pidfd,
-		  CLONE_NEWNS | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWNET | CLONE_NEWCGROUP) < 0)
+	if (ctx->plan->layout)
+		types |= ctx->join_types;
+	if (setns(ctx->join_pidfd, types) < 0)
+		return -errno;
+	if (types & CLONE_NEWUSER && (sys_setresgid(0) < 0 || sys_setresuid(0) < 0 ||
+				      prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0))
 		return -errno;
 	ctx->root_fd = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
 	return ctx->root_fd < 0 ? -errno : 0;
@@ -168,14 +187,46 @@ static const step_fn step_fns[OP_N] = {
 	[OP_USER] = sandbox_in_user,
 	[OP_CAPS] = sandbox_in_caps,
 	[OP_HOLD] = in_hold,
+	[OP_MAPPED] = sandbox_in_mapped,
+	[OP_NS] = sandbox_in_ns,
+	[OP_DOMAINNAME] = in_domainname,
+	[OP_ROOT_AT] = sandbox_in_root_at,
+	[OP_PART] = sandbox_in_part,
+	[OP_PROC_VIEW] = sandbox_in_proc_view,
+	[OP_DEVICE] = sandbox_in_device,
+	[OP_DEV_LINK] = sandbox_in_dev_link,
+	[OP_CONSOLE] = sandbox_in_console,
+	[OP_SYSCTL] = sandbox_in_sysctl,
+	[OP_STAGE] = sandbox_in_stage,
+	[OP_HOOKS] = sandbox_in_hooks,
+	[OP_PIVOT] = sandbox_in_pivot,
+	[OP_MASK_PATH] = sandbox_in_mask_path,
+	[OP_READ_ONLY_PATH] = sandbox_in_read_only_path,
+	[OP_ROOT_ATTR] = sandbox_in_root_attr,
+	[OP_LABEL] = sandbox_in_label,
+	[OP_UMASK] = in_umask,
+	[OP_SCHEDULER] = sandbox_in_scheduler,
+	[OP_IOPRIO] = sandbox_in_ioprio,
+	[OP_PERSONALITY] = sandbox_in_personality,
+	[OP_MEMPOLICY] = sandbox_in_mempolicy,
+	[OP_AFFINITY] = sandbox_in_affinity,
+	[OP_LAYOUT_CAPS] = sandbox_in_layout_caps,
+	[OP_FIND] = sandbox_in_find,
+	[OP_HELD] = sandbox_in_held,
 };
 
 static void failed(struct sandbox_ctx *ctx, enum sandbox_msg_kind kind, int error, size_t step)
 {
 	struct sandbox_msg m = { .kind = kind, .error = error, .step = (uint32_t)step };
 
+	ssize_t ignored;
+
 	memcpy(m.text, ctx->text, sizeof(m.text));
-	send(ctx->sock, &m, sizeof(m), MSG_NOSIGNAL);
+	if (ctx->sock >= 0)
+		ignored = send(ctx->sock, &m, sizeof(m), MSG_NOSIGNAL);
+	else
+		ignored = write(ctx->exec_fd, &m, sizeof(m));
+	(void)ignored;
 	_exit(FAILED);
 }
 
@@ -197,11 +248,13 @@ static void number_text(char buf[12], int n)
 static void exec_stub(struct sandbox_ctx *ctx)
 {
 	const struct sandbox_plan *p = ctx->plan;
+	unsigned first = 3 + (p->layout ? p->layout->keep_fds : 0);
+	int fd = ctx->exec_fd >= 0 ? ctx->exec_fd : ctx->sock;
 	char sync[12];
 
-	number_text(sync, ctx->sock);
+	number_text(sync, fd);
 	p->stub_argv[1] = sync;
-	if (sys_close_range(3, ~0u, CLOSE_RANGE_CLOEXEC) < 0 || fcntl(ctx->sock, F_SETFD, 0) < 0)
+	if (sys_close_range(first, ~0u, CLOSE_RANGE_CLOEXEC) < 0 || fcntl(fd, F_SETFD, 0) < 0)
 		return;
 	sys_execveat(ctx->stub_fd, "", p->stub_argv, p->envp.v ? p->envp.v : (char *[]){ NULL },
 		     AT_EMPTY_PATH);
@@ -214,7 +267,9 @@ void sandbox_child(struct sandbox_ctx *ctx, const struct sandbox_step *steps, si
 		int rc = step_fns[steps[i].op](ctx, &steps[i]);
 
 		if (rc < 0)
-			failed(ctx, SANDBOX_MSG_FAILED, -rc, i);
+			failed(ctx,
+			       steps[i].op == OP_FIND ? SANDBOX_MSG_NO_EXEC : SANDBOX_MSG_FAILED,
+			       -rc, i);
 	}
 	exec_stub(ctx);
 	failed(ctx, SANDBOX_MSG_NO_EXEC, errno, n);

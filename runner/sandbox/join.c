@@ -3,6 +3,8 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <sched.h>
+#include <stdlib.h>
+#include <sys/stat.h>
 
 #include <shale/base/fd.h>
 #include <shale/base/sys.h>
@@ -34,6 +36,26 @@ static int start_inside(const struct sandbox_plan *p, struct sandbox_ctx *ctx, i
 	return rc;
 }
 
+/* Of a layout: its user namespace, if that is not ours, and its time. */
+static int types_of(pid_t pid)
+{
+	static const struct {
+		int type;
+		const char *name;
+	} kinds[] = { { CLONE_NEWUSER, "user" }, { CLONE_NEWTIME, "time" } };
+	int types = 0;
+
+	for (size_t i = 0; i < ARRAY_LEN(kinds); i++) {
+		auto_free char *theirs = mem_fmt("/proc/%d/ns/%s", (int)pid, kinds[i].name);
+		auto_free char *ours = mem_fmt("/proc/self/ns/%s", kinds[i].name);
+		struct stat a, b;
+
+		if (stat(theirs, &a) == 0 && stat(ours, &b) == 0 && a.st_ino != b.st_ino)
+			types |= kinds[i].type;
+	}
+	return types;
+}
+
 int sandbox_join(const struct sandbox_plan *p, pid_t pid, struct sandbox **ret, struct err *err)
 {
 	auto_ctx struct sandbox_ctx ctx;
@@ -45,6 +67,8 @@ int sandbox_join(const struct sandbox_plan *p, pid_t pid, struct sandbox **ret, 
 	ctx.join_pidfd = sys_pidfd_open(pid, 0);
 	if (ctx.join_pidfd < 0)
 		return err_sys(err, "process %d of the container", (int)pid);
+	if (p->layout)
+		ctx.join_types = types_of(pid);
 	if (p->cgroup_name)
 		rc = sandbox_cgroup_open(p->cgroup_name, &ctx, &cgroup_fd, err);
 	return rc < 0 ? rc : start_inside(p, &ctx, cgroup_fd, ret, err);

@@ -71,7 +71,7 @@ static bool is_beneath(const char *path, const char *dir)
 	return !strncmp(path, dir, n) && (path[n] == '/' || !path[n]);
 }
 
-static bool is_proc_allowed(const char *target)
+bool sandbox_is_proc_allowed(const char *target)
 {
 	for (size_t i = 0; i < ARRAY_LEN(proc_allowed); i++)
 		if (!strcmp(target, proc_allowed[i]))
@@ -101,7 +101,7 @@ int sandbox_check_mounts(const struct sandbox_spec *spec, struct err *err)
 		clean = path_clean(t);
 		if (!strcmp(clean, "/"))
 			return err_set(err, EINVAL, "mount target is the root");
-		if (is_beneath(clean, "/proc") && !is_proc_allowed(clean))
+		if (is_beneath(clean, "/proc") && !sandbox_is_proc_allowed(clean))
 			return err_set(err, EINVAL, "mount target %s lies in /proc", t);
 	}
 	return 0;

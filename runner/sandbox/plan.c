@@ -21,7 +21,7 @@ struct sandbox_step *sandbox_step_add(struct sandbox_plan *p, enum sandbox_op op
 	return add(&p->steps, &p->n_steps, &p->cap_steps, op);
 }
 
-static struct sandbox_step *join_add(struct sandbox_plan *p, enum sandbox_op op)
+struct sandbox_step *sandbox_join_add(struct sandbox_plan *p, enum sandbox_op op)
 {
 	return add(&p->join_steps, &p->n_join_steps, &p->cap_join_steps, op);
 }
@@ -87,6 +87,7 @@ static int copy_spec(struct sandbox_plan *p, const struct sandbox_spec *spec, st
 	if (spec->n_groups > SANDBOX_GROUPS_MAX)
 		return err_set(err, EINVAL, "more than %d groups", SANDBOX_GROUPS_MAX);
 	p->spec = *spec;
+	p->layout = spec->layout;
 	p->hostname = mem_str(spec->hostname);
 	p->cwd = path_clean(spec->cwd && *spec->cwd ? spec->cwd : "/");
 	p->cgroup_name = mem_str(spec->cgroup.name);
@@ -153,8 +154,7 @@ static const char *limit_name(int resource)
 	return "unknown";
 }
 
-static void plan_limits(struct sandbox_plan *p,
-			struct sandbox_step *(*more)(struct sandbox_plan *, enum sandbox_op))
+void sandbox_plan_limits(struct sandbox_plan *p, sandbox_more_fn *more)
 {
 	for (size_t i = 0; i < p->spec.n_limits; i++) {
 		const struct sandbox_limit *l = &p->limits[i];
@@ -180,15 +180,14 @@ static void plan_limits(struct sandbox_plan *p,
  * last: nothing of the setup needs to pass it; 8 hold: pdeathsig (cleared by the changes of ids
  * before) and the wait for the parent's go.
  */
-static void plan_process(struct sandbox_plan *p,
-			 struct sandbox_step *(*more)(struct sandbox_plan *, enum sandbox_op))
+static void plan_process(struct sandbox_plan *p, sandbox_more_fn *more)
 {
 	const struct sandbox_spec *s = &p->spec;
 
 	if (s->terminal)
 		more(p, OP_TERMINAL);
 	more(p, OP_STDIO);
-	plan_limits(p, more);
+	sandbox_plan_limits(p, more);
 	more(p, OP_KEYRING);
 	more(p, OP_CWD)->name = p->cwd;
 	if (s->ids)
@@ -238,12 +237,12 @@ static void plan_spawn(struct sandbox_plan *p)
 
 static void plan_join(struct sandbox_plan *p)
 {
-	join_add(p, OP_DUMPABLE);
-	join_add(p, OP_SESSION);
+	sandbox_join_add(p, OP_DUMPABLE);
+	sandbox_join_add(p, OP_SESSION);
 	if (p->cgroup_name)
-		join_add(p, OP_CGROUP_ENTER)->name = p->cgroup_name;
-	join_add(p, OP_JOIN);
-	plan_process(p, join_add);
+		sandbox_join_add(p, OP_CGROUP_ENTER)->name = p->cgroup_name;
+	sandbox_join_add(p, OP_JOIN);
+	plan_process(p, sandbox_join_add);
 }
 
 static int check_spec(const struct sandbox_spec *spec, struct err *err)
@@ -265,7 +264,25 @@ static int check_spec(const struct sandbox_spec *spec, struct err *err)
 				       "limit %s: soft limit above the hard one, or no such limit",
 				       limit_name(spec->limits[i].resource));
 	rc = spec->cgroup.name ? sandbox_cgroup_check_name(spec->cgroup.name, err) : 0;
+	if (rc == 0 && spec->layout)
+		return sandbox_check_layout(spec, err);
 	return rc < 0 ? rc : sandbox_check_mounts(spec, err);
+}
+
+/* Capabilities, filter and steps of Docker's box. */
+static int plan_docker(struct sandbox_plan *p, const struct sandbox_spec *spec, struct err *err)
+{
+	int rc = sandbox_caps_find(spec, &p->caps, err);
+
+	if (rc == 0 && !spec->seccomp_unconfined && !spec->privileged)
+		rc = sandbox_filter_make(p->caps, spec->cache_dir, &p->filter, &p->n_filter, err);
+	if (rc >= 0 && spec->tell_denied)
+		sandbox_filter_listen(p->filter, p->n_filter);
+	if (rc < 0)
+		return rc;
+	plan_spawn(p);
+	plan_join(p);
+	return 0;
 }
 
 int sandbox_plan(const struct sandbox_spec *spec, struct sandbox_plan **ret, struct err *err)
@@ -279,17 +296,15 @@ int sandbox_plan(const struct sandbox_spec *spec, struct sandbox_plan **ret, str
 	rc = copy_spec(p, spec, err);
 	if (rc == 0)
 		rc = find_candidates(p, err);
-	if (rc == 0)
-		rc = sandbox_caps_find(spec, &p->caps, err);
-	if (rc == 0 && !spec->seccomp_unconfined && !spec->privileged)
-		rc = sandbox_filter_make(p->caps, spec->cache_dir, &p->filter, &p->n_filter, err);
-	if (rc >= 0 && spec->tell_denied)
-		sandbox_filter_listen(p->filter, p->n_filter);
+	if (rc < 0)
+		return rc;
+	if (p->layout)
+		sandbox_plan_layout(p);
+	else
+		rc = plan_docker(p, spec, err);
 	if (rc < 0)
 		return rc;
 	make_stub_argv(p);
-	plan_spawn(p);
-	plan_join(p);
 	*ret = take(p);
 	return 0;
 }

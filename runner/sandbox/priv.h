@@ -67,6 +67,33 @@ enum sandbox_op {
 	OP_USER,
 	OP_CAPS,
 	OP_HOLD,
+	/* A layout's (sandbox.h). */
+	OP_MAPPED,
+	OP_NS,
+	OP_DOMAINNAME,
+	OP_ROOT_AT,
+	OP_PART,
+	OP_PROC_VIEW,
+	OP_DEVICE,
+	OP_DEV_LINK,
+	OP_CONSOLE,
+	OP_SYSCTL,
+	OP_STAGE,
+	OP_HOOKS,
+	OP_PIVOT,
+	OP_MASK_PATH,
+	OP_READ_ONLY_PATH,
+	OP_ROOT_ATTR,
+	OP_LABEL,
+	OP_UMASK,
+	OP_SCHEDULER,
+	OP_IOPRIO,
+	OP_PERSONALITY,
+	OP_MEMPOLICY,
+	OP_AFFINITY,
+	OP_LAYOUT_CAPS,
+	OP_FIND,
+	OP_HELD,
 	OP_N
 };
 
@@ -76,10 +103,12 @@ struct sandbox_step {
 	const char *value; /* target of a link, options of a tmpfs */
 	uint64_t a, b;     /* what the op says: device and mode, soft and hard limit … */
 	const struct sandbox_mount *mount;
+	const void *of; /* the part, node, hooks … of a layout */
 };
 
 struct sandbox_plan {
-	struct sandbox_spec spec; /* deep copy; fds are the caller's numbers */
+	struct sandbox_spec spec;            /* deep copy; fds are the caller's numbers */
+	const struct sandbox_layout *layout; /* or NULL */
 	char *hostname, *cwd, *cgroup_name;
 	struct strv argv, envp;
 	char **stub_argv; /* what the stub is executed with */
@@ -104,7 +133,7 @@ struct sandbox_ctx {
 	int sock;                    /* the child's end */
 	int parent_sock;             /* the parent's end, closed first thing */
 	int stub_fd;
-	int join_pidfd;
+	int join_pidfd, join_types;
 	int root_fd; /* detached clone, or the spec's */
 	int null_fd;
 	int *mount_fds; /* detached clones of bind sources, one a mount */
@@ -116,8 +145,14 @@ struct sandbox_ctx {
 		int fd; /* detached read-only bind */
 	} views[SANDBOX_HIERARCHIES_MAX];
 	size_t n_views;
+	/* Of a layout: clones of binds, one a part; of the host's /dev/null; and, with a user
+	 * namespace, of the nodes. */
+	int *part_fds, *node_fds;
+	int mask_null_fd;
 	/* Made by the child's own steps. */
-	int proc_fd, sys_fd, dev_fd, pts_fd;
+	int proc_fd, sys_fd, dev_fd, pts_fd, mask_dir_fd;
+	bool mask_null_attached;
+	int exec_fd; /* who is told why the program could not be executed */
 };
 
 /* Child to parent: one struct a message. No message but EOF: the exec succeeded. Parent to child:
@@ -128,6 +163,9 @@ enum sandbox_msg_kind {
 	SANDBOX_MSG_FAILED,   /* a step failed */
 	SANDBOX_MSG_NO_EXEC,  /* from the stub: the program could not be executed */
 	SANDBOX_MSG_LISTENER, /* carries the filter's listener */
+	SANDBOX_MSG_MAP,      /* waits for the maps of its user namespace */
+	SANDBOX_MSG_STAGE,    /* waits while the owner of the layout acts */
+	SANDBOX_MSG_HELD,     /* all done */
 };
 _Static_assert(SANDBOX_MSG_NO_EXEC == 3, "stub.c says it, too");
 struct sandbox_msg {
@@ -141,6 +179,13 @@ struct sandbox_msg {
 struct sandbox_step *sandbox_step_add(struct sandbox_plan *p, enum sandbox_op op);
 const char *sandbox_keep(struct sandbox_plan *p, const char *s);
 void sandbox_plan_mounts(struct sandbox_plan *p);
+/* layout.c: both lists of steps of a plan with a layout. */
+int sandbox_check_layout(const struct sandbox_spec *spec, struct err *err);
+void sandbox_plan_layout(struct sandbox_plan *p);
+struct sandbox_step *sandbox_join_add(struct sandbox_plan *p, enum sandbox_op op);
+typedef struct sandbox_step *sandbox_more_fn(struct sandbox_plan *p, enum sandbox_op op);
+void sandbox_plan_limits(struct sandbox_plan *p, sandbox_more_fn *more);
+bool sandbox_is_proc_allowed(const char *target);
 int sandbox_check_mounts(const struct sandbox_spec *spec, struct err *err);
 void sandbox_step_text(const struct sandbox_plan *p, const struct sandbox_step *s, struct str *out);
 
@@ -199,6 +244,16 @@ int sandbox_cgroup_write(int dir_fd, const char *file, const char *value);
  */
 int sandbox_cgroup_make(const struct sandbox_cgroup *c, struct sandbox_ctx *ctx, int *ret_v2_fd,
 			struct err *err);
+/* devices.c: the rules, attached to a v2 group. */
+int sandbox_devices_attach(int group_fd, const struct sandbox_device_rule *r, size_t n,
+			   struct err *err);
+/* cgroup_layout.c: the groups of a layout. */
+int sandbox_cgroup_make_all(const struct sandbox_plan *p, struct sandbox_ctx *ctx, int *ret_v2_fd,
+			    struct err *err);
+bool sandbox_group_has(const struct sandbox_cgroup_dirs *d, size_t i, const char *controller);
+int sandbox_group_view(struct sandbox_ctx *ctx, const char *mount, int dir_fd, uint64_t set,
+		       struct err *err);
+int sandbox_group_procs(struct sandbox_ctx *ctx, int dir_fd, const char *mount, struct err *err);
 /* For a process that joins: the same groups, which must exist. */
 int sandbox_cgroup_open(const char *name, struct sandbox_ctx *ctx, int *ret_v2_fd, struct err *err);
 
@@ -245,12 +300,55 @@ int sandbox_source_make(struct sandbox_ctx *ctx, const struct sandbox_mount *m);
  * chrooted there sees them. */
 int sandbox_make_path(int root_fd, const char *path, bool is_dir);
 
+/* in_layout.c, in_nodes.c, in_attr.c: the steps of a layout. */
+int sandbox_in_mapped(struct sandbox_ctx *ctx, const struct sandbox_step *s);
+int sandbox_in_ns(struct sandbox_ctx *ctx, const struct sandbox_step *s);
+int sandbox_in_root_at(struct sandbox_ctx *ctx, const struct sandbox_step *s);
+int sandbox_in_part(struct sandbox_ctx *ctx, const struct sandbox_step *s);
+int sandbox_in_proc_view(struct sandbox_ctx *ctx, const struct sandbox_step *s);
+int sandbox_in_device(struct sandbox_ctx *ctx, const struct sandbox_step *s);
+int sandbox_in_dev_link(struct sandbox_ctx *ctx, const struct sandbox_step *s);
+int sandbox_in_console(struct sandbox_ctx *ctx, const struct sandbox_step *s);
+int sandbox_in_sysctl(struct sandbox_ctx *ctx, const struct sandbox_step *s);
+int sandbox_in_stage(struct sandbox_ctx *ctx, const struct sandbox_step *s);
+int sandbox_in_hooks(struct sandbox_ctx *ctx, const struct sandbox_step *s);
+int sandbox_in_pivot(struct sandbox_ctx *ctx, const struct sandbox_step *s);
+int sandbox_in_mask_path(struct sandbox_ctx *ctx, const struct sandbox_step *s);
+int sandbox_in_read_only_path(struct sandbox_ctx *ctx, const struct sandbox_step *s);
+int sandbox_in_root_attr(struct sandbox_ctx *ctx, const struct sandbox_step *s);
+int sandbox_in_label(struct sandbox_ctx *ctx, const struct sandbox_step *s);
+int sandbox_in_scheduler(struct sandbox_ctx *ctx, const struct sandbox_step *s);
+int sandbox_in_ioprio(struct sandbox_ctx *ctx, const struct sandbox_step *s);
+int sandbox_in_personality(struct sandbox_ctx *ctx, const struct sandbox_step *s);
+int sandbox_in_mempolicy(struct sandbox_ctx *ctx, const struct sandbox_step *s);
+int sandbox_in_affinity(struct sandbox_ctx *ctx, const struct sandbox_step *s);
+int sandbox_in_layout_caps(struct sandbox_ctx *ctx, const struct sandbox_step *s);
+int sandbox_in_find(struct sandbox_ctx *ctx, const struct sandbox_step *s);
+int sandbox_in_held(struct sandbox_ctx *ctx, const struct sandbox_step *s);
+/* in_mount.c */
+int sandbox_attach(int mount_fd, int target_fd);
+int sandbox_leave_chroot(void);
+/* in_process.c */
+int sandbox_send_fd(int sock, enum sandbox_msg_kind kind, int fd);
+/* layout_spawn.c: what the child of a layout uses. */
+int sandbox_layout_open(struct sandbox_ctx *ctx, struct err *err);
+void sandbox_layout_close(struct sandbox_ctx *ctx);
+uint64_t sandbox_layout_flags(const struct sandbox_layout *l);
+int sandbox_layout_start(const struct sandbox_plan *p, struct sandbox_ctx *ctx, uint64_t flags,
+			 int cgroup_fd, struct sandbox **ret, struct err *err);
+int sandbox_new_fs(struct sandbox_ctx *ctx, const struct sandbox_part *part);
+/* copy_up.c: a tmpfs with what the root has at its target. */
+int sandbox_copy_up(struct sandbox_ctx *ctx, const struct sandbox_part *part, int *ret_fd,
+		    struct err *err);
+int sandbox_private_clone(int fd, bool recursive, uint64_t propagation);
+
 /* spawn.c, join.c */
 struct sandbox {
 	pid_t pid;
 	int pidfd, sock, terminal_fd;
 	bool joined; /* not pid 1 of its own pid namespace */
 	bool released, ended;
+	bool let_go; /* it outlives us */
 	int status;
 	char *cgroup_name;
 	struct sandbox_listener *listener;
@@ -261,5 +359,11 @@ int sandbox_start(const struct sandbox_plan *p, struct sandbox_ctx *ctx, uint64_
 		  int cgroup_fd, struct sandbox **ret, struct err *err);
 void sandbox_ctx_close(struct sandbox_ctx *ctx);
 void sandbox_ctx_init(struct sandbox_ctx *ctx, const struct sandbox_plan *p);
+/* One message: 1 and *ret, or 0 at the end of the socket. *ret_fd: what comes with it, or -1. */
+int sandbox_receive(struct sandbox *sb, struct sandbox_msg *ret, int *ret_fd, struct err *err);
+/* What went wrong, from a message; 0 for one that tells of nothing wrong. */
+int sandbox_msg_error(const struct sandbox *sb, const struct sandbox_msg *m, struct err *err);
+int sandbox_died_early(struct sandbox *sb, struct err *err);
+int sandbox_above_stdio(int *fd);
 
 #endif

@@ -26,10 +26,13 @@ void sandbox_ctx_init(struct sandbox_ctx *ctx, const struct sandbox_plan *p)
 	ctx->sock = ctx->parent_sock = ctx->stub_fd = ctx->join_pidfd = ctx->root_fd =
 		ctx->null_fd = -1;
 	ctx->proc_fd = ctx->sys_fd = ctx->dev_fd = ctx->pts_fd = -1;
+	ctx->mask_null_fd = ctx->mask_dir_fd = ctx->exec_fd = -1;
 }
 
 void sandbox_ctx_close(struct sandbox_ctx *ctx)
 {
+	if (ctx->plan->layout)
+		sandbox_layout_close(ctx);
 	fd_close(&ctx->sock);
 	fd_close(&ctx->parent_sock);
 	fd_close(&ctx->stub_fd);
@@ -109,7 +112,7 @@ static int open_mounts(struct sandbox_ctx *ctx, struct err *err)
 }
 
 /* The child puts stdio on 0 to 2, so what it needs lies above. */
-static int above_stdio(int *fd)
+int sandbox_above_stdio(int *fd)
 {
 	int up;
 
@@ -133,19 +136,21 @@ static int open_common(struct sandbox_ctx *ctx, struct err *err)
 	if (ctx->stub_fd < 0)
 		return ctx->stub_fd;
 	ctx->null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
-	if (above_stdio(&ctx->sock) < 0 || above_stdio(&ctx->parent_sock) < 0 ||
-	    above_stdio(&ctx->stub_fd) < 0 || above_stdio(&ctx->null_fd) < 0)
+	if (sandbox_above_stdio(&ctx->sock) < 0 || sandbox_above_stdio(&ctx->parent_sock) < 0 ||
+	    sandbox_above_stdio(&ctx->stub_fd) < 0 || sandbox_above_stdio(&ctx->null_fd) < 0)
 		return err_sys(err, "/dev/null");
 	return 0;
 }
 
-static int set_oom_score(pid_t pid, int score, struct err *err)
+static int set_oom_score(pid_t pid, const struct sandbox_plan *p, struct err *err)
 {
+	const int score = p->spec.oom_score_adj;
+	const bool wanted = score || (p->layout && p->layout->oom_set);
 	auto_free char *path = mem_fmt("/proc/%d/oom_score_adj", (int)pid);
 	auto_free char *text = mem_fmt("%d", score);
-	auto_fd int fd = score ? open(path, O_WRONLY | O_CLOEXEC) : -1;
+	auto_fd int fd = wanted ? open(path, O_WRONLY | O_CLOEXEC) : -1;
 
-	if (!score)
+	if (!wanted)
 		return 0;
 	if (fd < 0 || write(fd, text, strlen(text)) < 0)
 		return err_sys(err, "oom_score_adj %d", score);
@@ -171,10 +176,9 @@ static struct sandbox *new_sandbox(const struct sandbox_plan *p, const struct sa
 	return sb;
 }
 
-/* What went wrong, from a message; 0 for MSG_READY. */
-static int msg_error(const struct sandbox *sb, const struct sandbox_msg *m, struct err *err)
+int sandbox_msg_error(const struct sandbox *sb, const struct sandbox_msg *m, struct err *err)
 {
-	if (m->kind == SANDBOX_MSG_READY)
+	if (m->kind == SANDBOX_MSG_READY || m->kind == SANDBOX_MSG_HELD)
 		return 0;
 	if (m->kind == SANDBOX_MSG_NO_EXEC)
 		return err_errno(err, m->error, "exec %s", sb->program);
@@ -186,8 +190,7 @@ static int msg_error(const struct sandbox *sb, const struct sandbox_msg *m, stru
 	return err_set(err, EPROTO, "sandbox: odd message from the child");
 }
 
-/* One message: 1 and *ret, or 0 at the end of the socket. *ret_fd: what comes with it, or -1. */
-static int receive(struct sandbox *sb, struct sandbox_msg *ret, int *ret_fd, struct err *err)
+int sandbox_receive(struct sandbox *sb, struct sandbox_msg *ret, int *ret_fd, struct err *err)
 {
 	struct iovec iov = { ret, sizeof(*ret) };
 	union {
@@ -217,7 +220,7 @@ static int receive(struct sandbox *sb, struct sandbox_msg *ret, int *ret_fd, str
 	return n == sizeof(*ret) ? 1 : err_set(err, EPROTO, "sandbox: message of %zd bytes", n);
 }
 
-static int died_early(struct sandbox *sb, struct err *err)
+int sandbox_died_early(struct sandbox *sb, struct err *err)
 {
 	int status = 0;
 
@@ -232,11 +235,11 @@ static int died_early(struct sandbox *sb, struct err *err)
 static int wait_terminal(struct sandbox *sb, struct err *err)
 {
 	struct sandbox_msg m;
-	int rc = receive(sb, &m, &sb->terminal_fd, err);
+	int rc = sandbox_receive(sb, &m, &sb->terminal_fd, err);
 
 	if (rc == 0)
-		return died_early(sb, err);
-	return rc < 0 ? rc : msg_error(sb, &m, err);
+		return sandbox_died_early(sb, err);
+	return rc < 0 ? rc : sandbox_msg_error(sb, &m, err);
 }
 
 int sandbox_start(const struct sandbox_plan *p, struct sandbox_ctx *ctx, uint64_t clone_flags,
@@ -268,8 +271,8 @@ int sandbox_start(const struct sandbox_plan *p, struct sandbox_ctx *ctx, uint64_
 	sb->pidfd = pidfd;
 	fd_close(&ctx->sock);
 	sb->sock = fd_take(&ctx->parent_sock);
-	rc = set_oom_score(pid, p->spec.oom_score_adj, err);
-	if (rc == 0 && p->spec.terminal)
+	rc = set_oom_score(pid, p, err);
+	if (rc == 0 && p->spec.terminal && !p->layout)
 		rc = wait_terminal(sb, err);
 	if (rc < 0)
 		return rc;
@@ -290,17 +293,27 @@ int sandbox_spawn(const struct sandbox_plan *p, struct sandbox **ret, struct err
 
 	sandbox_ctx_init(&ctx, p);
 	ctx.cgroup_v2 = statfs("/sys/fs/cgroup", &fs) == 0 && fs.f_type == CGROUP2_MAGIC;
-	rc = open_root(&ctx, err);
-	if (rc == 0)
-		rc = open_mounts(&ctx, err);
-	if (rc == 0 && p->cgroup_name)
+	if (p->layout) {
+		rc = sandbox_layout_open(&ctx, err);
+		flags = sandbox_layout_flags(p->layout);
+	} else {
+		rc = open_root(&ctx, err);
+		if (rc == 0)
+			rc = open_mounts(&ctx, err);
+	}
+	if (rc == 0 && p->cgroup_name && p->layout)
+		rc = sandbox_cgroup_make_all(p, &ctx, &cgroup_fd, err);
+	else if (rc == 0 && p->cgroup_name)
 		rc = sandbox_cgroup_make(&p->spec.cgroup, &ctx, &cgroup_fd, err);
-	if (p->spec.net == SANDBOX_NET_NONE)
+	if (p->spec.net == SANDBOX_NET_NONE && !p->layout)
 		flags |= CLONE_NEWNET;
 	if (rc == 0)
-		rc = sandbox_start(p, &ctx, flags, cgroup_fd, ret, err);
+		rc = p->layout ? sandbox_layout_start(p, &ctx, flags, cgroup_fd, ret, err)
+			       : sandbox_start(p, &ctx, flags, cgroup_fd, ret, err);
 	if (rc == 0)
 		(*ret)->cgroup_name = mem_str(p->cgroup_name);
+	else if (p->cgroup_name && p->layout)
+		sandbox_cgroup_delete(p->cgroup_name, &ignored);
 	else if (p->cgroup_name)
 		sandbox_cgroup_remove(p->cgroup_name, &ignored);
 	return rc;
@@ -317,11 +330,11 @@ int sandbox_release(struct sandbox *sb, struct err *err)
 	/* When the child has failed already its message is there to be read. */
 	if (send(sb->sock, "g", 1, MSG_NOSIGNAL) < 0 && errno != EPIPE && errno != ECONNRESET)
 		return err_sys(err, "sandbox: release");
-	rc = receive(sb, &m, &fd, err);
+	rc = sandbox_receive(sb, &m, &fd, err);
 	if (rc > 0 && m.kind == SANDBOX_MSG_LISTENER) {
 		rc = sandbox_listener_new(fd_take(&fd), &sb->listener, err);
 		if (rc >= 0)
-			rc = receive(sb, &m, &fd, err);
+			rc = sandbox_receive(sb, &m, &fd, err);
 	}
 	if (rc == 0) {
 		/* The exec closed it. A child that was killed in its setup looks the same; its
@@ -332,7 +345,7 @@ int sandbox_release(struct sandbox *sb, struct err *err)
 	}
 	if (rc < 0)
 		return rc;
-	rc = msg_error(sb, &m, err);
+	rc = sandbox_msg_error(sb, &m, err);
 	if (rc == 0)
 		return err_set(err, EPROTO, "sandbox: odd message from the child");
 	/* It leaves by itself; nothing of it stays. */
@@ -422,9 +435,9 @@ void sandbox_free(struct sandbox *sb)
 
 	if (!sb)
 		return;
-	if (sb->pid > 0)
+	if (sb->pid > 0 && !sb->let_go)
 		sandbox_kill(sb, &ignored);
-	if (sb->cgroup_name && !sb->joined)
+	if (sb->cgroup_name && !sb->joined && !sb->let_go)
 		sandbox_cgroup_remove(sb->cgroup_name, &ignored);
 	fd_close(&sb->sock);
 	fd_close(&sb->pidfd);

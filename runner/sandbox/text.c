@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A step as a line of text: what tests compare and what a failure names. */
+#include <sched.h>
 #include <sys/sysmacros.h>
+
+#include <linux/mount.h>
 
 #include "priv.h"
 
@@ -45,6 +48,32 @@ static const char *const op_names[OP_N] = {
 	[OP_USER] = "user",
 	[OP_CAPS] = "caps",
 	[OP_HOLD] = "hold",
+	[OP_MAPPED] = "user-namespace",
+	[OP_NS] = "namespace",
+	[OP_DOMAINNAME] = "domainname",
+	[OP_ROOT_AT] = "root-at",
+	[OP_PART] = "mount",
+	[OP_PROC_VIEW] = "own-proc",
+	[OP_DEVICE] = "device",
+	[OP_DEV_LINK] = "link",
+	[OP_CONSOLE] = "console",
+	[OP_SYSCTL] = "sysctl",
+	[OP_STAGE] = "runtime-hooks",
+	[OP_HOOKS] = "hooks",
+	[OP_PIVOT] = "pivot",
+	[OP_MASK_PATH] = "mask",
+	[OP_READ_ONLY_PATH] = "read-only",
+	[OP_ROOT_ATTR] = "root-attributes",
+	[OP_LABEL] = "label",
+	[OP_UMASK] = "umask",
+	[OP_SCHEDULER] = "scheduler",
+	[OP_IOPRIO] = "io-priority",
+	[OP_PERSONALITY] = "personality",
+	[OP_MEMPOLICY] = "memory-policy",
+	[OP_AFFINITY] = "cpu-affinity",
+	[OP_LAYOUT_CAPS] = "caps",
+	[OP_FIND] = "find",
+	[OP_HELD] = "held",
 };
 
 static void mount_text(const struct sandbox_mount *m, struct str *out)
@@ -59,6 +88,35 @@ static void mount_text(const struct sandbox_mount *m, struct str *out)
 	str_add(out, m->nodev ? " nodev" : "");
 	str_add(out, m->noexec ? " noexec" : "");
 	str_add(out, m->recursive ? " recursive" : "");
+}
+
+static void part_text(const struct sandbox_part *part, struct str *out)
+{
+	static const char *const kinds[] = { [SANDBOX_PART_BIND] = " bind",
+					     [SANDBOX_PART_FS] = " ",
+					     [SANDBOX_PART_CGROUP] = " cgroup",
+					     [SANDBOX_PART_REMOUNT] = " remount" };
+
+	str_add(out, kinds[part->kind]);
+	str_add(out, part->kind == SANDBOX_PART_FS ? part->fs : "");
+	str_add(out, part->set & MOUNT_ATTR_RDONLY ? " ro" : "");
+}
+
+static void ns_text(const struct sandbox_ns *ns, struct str *out)
+{
+	static const struct {
+		int type;
+		const char *name;
+	} names[] = {
+		{ CLONE_NEWUSER, "user" },   { CLONE_NEWNS, "mount" },
+		{ CLONE_NEWNET, "network" }, { CLONE_NEWIPC, "ipc" },
+		{ CLONE_NEWUTS, "uts" },     { CLONE_NEWPID, "pid" },
+		{ CLONE_NEWTIME, "time" },   { CLONE_NEWCGROUP, "cgroup" },
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(names); i++)
+		if (names[i].type == ns->type)
+			str_addf(out, " %s", names[i].name);
 }
 
 void sandbox_step_text(const struct sandbox_plan *p, const struct sandbox_step *s, struct str *out)
@@ -78,6 +136,12 @@ void sandbox_step_text(const struct sandbox_plan *p, const struct sandbox_step *
 		str_addf(out, " %u:%u", spec->uid, spec->gid);
 	else if (s->op == OP_SYS || s->op == OP_CGROUP_FS)
 		str_add(out, s->a ? " ro" : " rw");
+	else if (s->op == OP_PART)
+		part_text(s->of, out);
+	else if (s->op == OP_NS)
+		ns_text(s->of, out);
+	else if (s->op == OP_LAYOUT_CAPS)
+		sandbox_caps_text(p->layout->permitted, out);
 	else if (s->op == OP_MOUNT)
 		mount_text(s->mount, out);
 	if (s->op == OP_GROUPS)

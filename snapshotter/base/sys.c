@@ -110,6 +110,27 @@ long sys_keyctl_join(const char *name)
 	return syscall(SYS_keyctl, KEYCTL_JOIN, name, 0, 0, 0);
 }
 
+pid_t sys_fork(void)
+{
+	return (pid_t)syscall(SYS_clone, SIGCHLD, 0, 0, 0, 0);
+}
+
+int sys_sched_setattr(struct sys_sched_attr *attr)
+{
+	attr->size = sizeof(*attr);
+	return (int)syscall(SYS_sched_setattr, 0, attr, 0);
+}
+
+int sys_set_mempolicy(int mode, const unsigned long *nodes, unsigned long max_node)
+{
+	return (int)syscall(SYS_set_mempolicy, mode, nodes, max_node);
+}
+
+int sys_bpf(int cmd, void *attr, unsigned size)
+{
+	return (int)syscall(SYS_bpf, cmd, attr, size);
+}
+
 int sys_setgroups(size_t n, const gid_t *groups)
 {
 	return (int)syscall(SYS_setgroups, n, groups);

@@ -34,6 +34,19 @@ int sys_memfd_create(const char *name, unsigned flags);
 enum { IOPRIO_WHO_PROCESS = 1, IOPRIO_IDLE = 3 << 13 };
 int sys_ioprio_set(int which, int who, int ioprio);
 long sys_keyctl_join(const char *name);
+/* fork without libc's handlers, for where clone3 is filtered. */
+pid_t sys_fork(void);
+/* struct sched_attr of sched_setattr(2), which libc headers lack or have twice. */
+struct sys_sched_attr {
+	uint32_t size, policy;
+	uint64_t flags;
+	int32_t nice;
+	uint32_t priority;
+	uint64_t runtime_ns, deadline_ns, period_ns;
+};
+int sys_sched_setattr(struct sys_sched_attr *attr);
+int sys_set_mempolicy(int mode, const unsigned long *nodes, unsigned long max_node);
+int sys_bpf(int cmd, void *attr, unsigned size);
 /* The bare calls, for a child of clone3: libc's tell all threads it remembers, of which there are
  * none. */
 int sys_setgroups(size_t n, const gid_t *groups);
