@@ -12,7 +12,7 @@ AR      ?= ar
 PKG_CONFIG ?= pkg-config
 
 # --- the architecture ------------------------------------------------------------------------------------------
-MODULES := base layer snap store sandbox image registry container build bench cli
+MODULES := base layer snap store sandbox image registry container oci build bench cli
 
 DIR_base      := snapshotter/base
 DIR_layer     := snapshotter/layer
@@ -22,6 +22,7 @@ DIR_sandbox   := runner/sandbox
 DIR_image     := runner/image
 DIR_registry  := runner/registry
 DIR_container := runner/container
+DIR_oci       := runner/oci
 DIR_build     := runner/build
 DIR_bench     := runner/bench
 DIR_cli       := runner/cli
@@ -34,9 +35,10 @@ NEED_sandbox   := base
 NEED_image     := store layer snap base
 NEED_registry  := base
 NEED_container := image snap sandbox layer store base
+NEED_oci       := sandbox base
 NEED_build     := image layer store snap sandbox base
 NEED_bench     := snap layer base
-NEED_cli       := bench build container image layer store snap sandbox base
+NEED_cli       := bench build container oci image layer store snap sandbox base
 
 # Headers of constants only, from which nothing is linked: what two programs say to each other.
 SEES_image := registry
@@ -53,8 +55,8 @@ PROGRAMS         := shale shale-build shale-transfer
 MAIN_shale       := runner/cli/main_shale.c
 MAIN_shale-build := runner/cli/main_build.c
 MAIN_shale-transfer := runner/registry/main_transfer.c
-USE_shale        := cli build container image snap sandbox layer store base
-USE_shale-build  := cli bench build container image layer store snap sandbox base
+USE_shale        := cli build container oci image snap sandbox layer store base
+USE_shale-build  := cli bench build container oci image layer store snap sandbox base
 USE_shale-transfer := registry base
 # What is started most is linked statically: loading four libraries costs more than the program's own work.
 STATIC           := shale
@@ -103,7 +105,11 @@ archives = $(foreach m,$(1),$(B)/lib$(m).a)
 
 .DELETE_ON_ERROR:
 .SECONDARY:
-all: $(PROGRAMS:%=$(B)/%) $(B)/shale.1
+all: $(PROGRAMS:%=$(B)/%) $(B)/shale-runtime $(B)/shale.1
+
+# The same program by another name, under which it is an OCI runtime.
+$(B)/shale-runtime: $(B)/shale
+	@ln -sf shale $@
 
 # The manual comes from the tables of both programs.
 MAN_DATE := $(shell git log -1 --format=%cd --date=format:'%B %-d, %Y' 2>/dev/null || date '+%B %-d, %Y')
@@ -254,6 +260,7 @@ bench: all
 install: all
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(LIBEXEC)
 	install -m 755 $(B)/shale $(DESTDIR)$(PREFIX)/bin/shale
+	ln -sf shale $(DESTDIR)$(PREFIX)/bin/shale-runtime
 	install -m 755 $(B)/shale-build $(DESTDIR)$(LIBEXEC)/shale-build
 	install -m 755 $(B)/shale-transfer $(DESTDIR)$(LIBEXEC)/shale-transfer
 	install -d $(DESTDIR)$(PREFIX)/lib/systemd/system $(DESTDIR)$(PREFIX)/share/doc/shale

@@ -7,8 +7,9 @@ extern const struct command cmd_builder_prune, cmd_du, cmd_gc, cmd_pin, cmd_prun
 	cmd_cache_ls, cmd_cache_rm, cmd_complete, cmd_container_inspect, cmd_container_prune,
 	cmd_create, cmd_diff, cmd_exec, cmd_history, cmd_image_inspect, cmd_image_prune,
 	cmd_image_tree, cmd_images, cmd_info, cmd_inspect, cmd_kill, cmd_logs, cmd_man, cmd_monitor,
-	cmd_ps, cmd_rm, cmd_rmi, cmd_run, cmd_start, cmd_stop, cmd_tag, cmd_tidy, cmd_version,
-	cmd_wait, cmd_restart, cmd_pause, cmd_unpause, cmd_rename, cmd_top, cmd_port, cmd_attach;
+	cmd_ps, cmd_rm, cmd_rmi, cmd_run, cmd_runtime, cmd_start, cmd_stop, cmd_tag, cmd_tidy,
+	cmd_version, cmd_wait, cmd_restart, cmd_pause, cmd_unpause, cmd_rename, cmd_top, cmd_port,
+	cmd_attach;
 
 /* shale-build has their options. */
 #define HEAVY_AS(id, word, text, more)                                                             \
@@ -104,6 +105,7 @@ const struct command *const cli_commands[] = {
 	&cmd_rm,
 	&cmd_rmi,
 	&cmd_run,
+	&cmd_runtime,
 	&heavy_save,
 	&cmd_start,
 	&cmd_stop,
