@@ -70,26 +70,40 @@ static int run_one(struct deliver *d, const struct build_opts *o, const char *pr
 	return rc < 0 && o->platform ? err_ctx(err, "%s", o->platform) : rc;
 }
 
-/* Compression and annotations are those of the output that says any: the index has one form. */
+static bool is_same(const struct strv *a, const struct strv *b)
+{
+	for (size_t i = 0; i < a->n && a->n == b->n; i++)
+		if (strcmp(a->v[i], b->v[i]) != 0)
+			return false;
+	return a->n == b->n;
+}
+
+/* Compression and annotations are those of the outputs that say any: the index has one form. */
 static int pack_of(const struct deliver *d, struct image_pack *ret, struct err *err)
 {
-	const struct build_output *from = NULL;
+	const struct build_output *codec = NULL;
+	const struct strv *annotations = NULL;
 	int rc = 0;
 
 	for (size_t i = 0; i < d->n; i++) {
 		const struct build_output *o = &d->v[i];
 
-		if (!o->codec && !o->level && !o->annotations.n)
-			continue;
-		if (from && (!str_eq(from->codec, o->codec) || from->level != o->level))
+		if (codec && (o->codec || o->level) &&
+		    (!str_eq(codec->codec, o->codec) || codec->level != o->level))
 			return err_set(err, EINVAL,
 				       "outputs of one index are compressed in the same way");
-		from = o;
+		if (annotations && o->annotations.n && !is_same(annotations, &o->annotations))
+			return err_set(err, EINVAL,
+				       "outputs of one index have the same annotations");
+		if (o->codec || o->level)
+			codec = o;
+		if (o->annotations.n)
+			annotations = &o->annotations;
 	}
-	if (from)
-		rc = image_pack_parse(from->codec, from->level, ret, err);
-	if (from && rc >= 0)
-		ret->annotations = &from->annotations;
+	if (codec)
+		rc = image_pack_parse(codec->codec, codec->level, ret, err);
+	if (rc >= 0)
+		ret->annotations = annotations;
 	return rc;
 }
 

@@ -60,6 +60,11 @@ E
 is "with two whole images" "amd64 amd64 1 arm64 arm64 1" "$(python3 "$T/walk.py" "$T/oci" | xargs)"
 ok "and -o type=oci gives the same" shale build --platform linux/amd64,linux/arm64 -t multi -o "type=oci,tar=false,dest=$T/oci2" "$c"
 is "byte for byte" "" "$(diff -r "$T/oci/blobs" "$T/oci2/blobs" 2>&1)"
+both() { shale build --platform linux/amd64,linux/arm64 -o "type=oci,tar=false,dest=$T/o1,$1" -o "type=oci,tar=false,dest=$T/o2,$2" "$c"; }
+ok "what one output says of compression holds beside what another says of annotations" both compression=zstd annotation.k=v
+is "for both" "2 2" "$(for o in o1 o2; do grep -l '"k":"v"' "$T/$o/blobs/sha256/"* | xargs grep -l 'tar+zstd' | wc -l; done | xargs)"
+code 1 "two annotations" both annotation.k=v annotation.k=w
+has "are one too many" "outputs of one index have the same annotations"
 ok "skopeo reads the one for arm64" skopeo inspect --override-arch arm64 "oci:$T/oci:latest"
 printf 'FROM multi\nCOPY Dockerfile /f\n' >"$c/Dockerfile.multi"
 ok "FROM an index" shale build --platform arm64 -t chosen -f "$c/Dockerfile.multi" "$c"
