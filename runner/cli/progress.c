@@ -44,8 +44,6 @@ int progress_begin(struct progress *p, const char *name, struct err *err)
 	int rc = progress_parse(name, STDERR_FILENO, &p->kind, err);
 
 	p->start_ns = proc_mono_ns();
-	if (rc >= 0 && p->kind == PROGRESS_TTY)
-		p->live = live_new(stderr);
 	return rc;
 }
 
@@ -195,6 +193,8 @@ static void show_live(struct progress *p, const struct build_event *e)
 {
 	const struct live_step *s;
 
+	if (!p->live)
+		p->live = live_new(stderr);
 	live_event(p->live, e);
 	if (e->kind == BUILD_STEP || e->kind == BUILD_OUTPUT || e->kind == BUILD_TRANSFER)
 		return;
@@ -284,7 +284,7 @@ void progress_event(const struct build_event *e, void *progress)
 		show_json(e);
 	else if (p->kind == PROGRESS_QUIET)
 		keep_tail(p, e);
-	else if (p->live)
+	else if (p->kind == PROGRESS_TTY)
 		show_live(p, e);
 	else
 		show(p, e);

@@ -24,7 +24,7 @@ int progress_parse(const char *name, int fd, enum progress_kind *ret, struct err
 struct live;
 struct progress {
 	enum progress_kind kind;
-	struct live *live; /* on a terminal */
+	struct live *live; /* on a terminal, from the first event on */
 	int64_t start_ns;
 	struct progress_part *parts; /* output of the running steps: lines without their ends yet */
 	size_t n, cap;
