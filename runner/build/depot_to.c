@@ -216,7 +216,9 @@ int depots_inline(struct build *b, struct stage_state *st, struct err *err)
 		is_asked |= b->depots->to[i].is_inline;
 	if (!is_asked)
 		return 0;
-	rc = settle_all(b, err);
+	rc = fetch_all(b, false, err);
+	if (rc >= 0)
+		rc = settle_all(b, err);
 	if (rc >= 0)
 		rc = draft_make(b, false, &d, err);
 	if (rc >= 0)
