@@ -12,22 +12,10 @@
 
 #include <shale/base/proc.h>
 
+#include "mount.h"
 #include "remote.h"
 
 /* --- what is asked for --- */
-
-static int parse_bool(const char *text, bool *ret)
-{
-	uint64_t n;
-
-	if (!strcmp(text, "true") || !strcmp(text, "false"))
-		*ret = *text == 't';
-	else if (str_to_u64(text, 10, 1, &n) >= 0)
-		*ret = n;
-	else
-		return -EINVAL;
-	return 0;
-}
 
 static int parse_provenance(const char *name, const char *v, struct build_attest *a,
 			    struct err *err)
@@ -54,7 +42,7 @@ static int parse_word(bool is_sbom, char *word, struct build_attest *a, struct e
 	if (eq)
 		*eq = 0;
 	if (!eq || !strcmp(word, "disabled")) {
-		if (parse_bool(eq ? eq + 1 : word, &on) < 0)
+		if (bool_parse(eq ? eq + 1 : word, &on) < 0)
 			return err_set(err, EINVAL, "%.100s: want true or false", word);
 		on = on != !!eq;
 		if (is_sbom)

@@ -7,6 +7,7 @@
 #include <strings.h>
 
 #include "check.h"
+#include "mount.h"
 
 enum { WARNINGS_MAX = 1000 };
 
@@ -39,19 +40,6 @@ static void add_names(const char *value, struct strv *ret, bool *ret_all)
 }
 
 /* Go's strconv.ParseBool. */
-static int parse_bool(const char *s, bool *ret)
-{
-	static const char *const no[] = { "0", "f", "F", "false", "FALSE", "False" };
-	static const char *const yes[] = { "1", "t", "T", "true", "TRUE", "True" };
-
-	for (size_t i = 0; i < ARRAY_LEN(yes); i++)
-		if (!strcmp(s, yes[i]) || !strcmp(s, no[i])) {
-			*ret = !strcmp(s, yes[i]);
-			return 0;
-		}
-	return -EINVAL;
-}
-
 static int parse_option(char *part, struct check_config *ret, struct err *err)
 {
 	char *eq = strchr(part, '='), *name = part, *value;
@@ -69,7 +57,7 @@ static int parse_option(char *part, struct check_config *ret, struct err *err)
 		add_names(value, &ret->experimental, &ret->experimental_all);
 	else if (strcmp(name, "error") != 0)
 		return err_set(err, EINVAL, "unknown check option %.60s", name);
-	else if (parse_bool(value, &ret->error) < 0)
+	else if (bool_parse(value, &ret->error) < 0)
 		return err_set(err, EINVAL, "check option error=%.60s: want true or false", value);
 	return 0;
 }

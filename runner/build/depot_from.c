@@ -54,10 +54,7 @@ void depots_free(struct build *b)
 /* --build-arg BUILDKIT_INLINE_CACHE=1 is how docker build was asked for type=inline. */
 static bool is_inline_asked(const struct build *b)
 {
-	const char *arg = strv_env_get(&b->build_args, "BUILDKIT_INLINE_CACHE");
-	bool is_asked = false;
-
-	return arg && bool_parse(arg, &is_asked) >= 0 && is_asked;
+	return bool_is_true(strv_env_get(&b->build_args, "BUILDKIT_INLINE_CACHE"));
 }
 
 int depots_parse(struct build *b, struct err *err)

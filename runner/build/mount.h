@@ -41,5 +41,6 @@ int allow_inst(const struct strv *allow, const char *network, const struct df_in
 	       struct err *err);
 /* Go's ParseBool: 1, t, true, 0, f, false in the cases that it knows. -EINVAL. */
 int bool_parse(const char *text, bool *ret);
+bool bool_is_true(const char *text); /* NULL and what is no word of these is not */
 
 #endif

@@ -42,6 +42,13 @@ int bool_parse(const char *text, bool *ret)
 	return -EINVAL;
 }
 
+bool bool_is_true(const char *text)
+{
+	bool yes = false;
+
+	return text && bool_parse(text, &yes) >= 0 && yes;
+}
+
 static int set_type(struct run_mount *m, const char *v)
 {
 	(void)m; /* taken before the others */

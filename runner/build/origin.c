@@ -17,6 +17,7 @@
 #include <shale/base/fd.h>
 #include <shale/base/path.h>
 
+#include "mount.h"
 #include "remote.h"
 
 enum { CHUNK = 128 << 10, POLL_MS = 200 };
@@ -122,18 +123,13 @@ static int take_bytes(struct build *b, struct origin *o, int fd, struct err *err
 	return context_open_tree(b->rt, o->dir.fd, &o->tree, err);
 }
 
-static bool is_true(const char *s)
-{
-	return s && (!strcmp(s, "1") || !strcasecmp(s, "t") || !strcasecmp(s, "true"));
-}
-
 static int take_remote(struct build *b, struct origin *o, struct err *err)
 {
 	struct remote *r = o->remote;
 	auto_fd int fd = -1;
 	int rc;
 
-	if (is_true(strv_env_get(&b->build_args, "BUILDKIT_CONTEXT_KEEP_GIT_DIR")))
+	if (bool_is_true(strv_env_get(&b->build_args, "BUILDKIT_CONTEXT_KEEP_GIT_DIR")))
 		r->keep_git = true;
 	rc = remote_take(b, r, err);
 	if (rc < 0)

@@ -39,14 +39,6 @@ static int set_type(struct build_output *o, const char *v, struct err *err)
 		       "type=%s: want local, tar, oci, docker, image, registry or cacheonly", v);
 }
 
-static int to_bool(const char *v, bool *ret)
-{
-	if (strcmp(v, "true") != 0 && strcmp(v, "false") != 0)
-		return -EINVAL;
-	*ret = *v == 't';
-	return 0;
-}
-
 static int set_dest(struct build_output *o, const char *v, struct err *err)
 {
 	if (!*v)
@@ -65,15 +57,15 @@ static int set_name(struct build_output *o, const char *v, struct err *err)
 
 static int set_push(struct build_output *o, const char *v, struct err *err)
 {
-	return to_bool(v, &o->push) < 0 ? err_set(err, EINVAL, "push=%s: want true or false", v)
-					: 0;
+	return bool_parse(v, &o->push) < 0 ? err_set(err, EINVAL, "push=%s: want true or false", v)
+					   : 0;
 }
 
 static int set_tar(struct build_output *o, const char *v, struct err *err)
 {
 	bool is_tar = true;
 
-	if (to_bool(v, &is_tar) < 0)
+	if (bool_parse(v, &is_tar) < 0)
 		return err_set(err, EINVAL, "tar=%s: want true or false", v);
 	o->is_dir = !is_tar;
 	return 0;
@@ -83,7 +75,7 @@ static int set_types(struct build_output *o, const char *v, struct err *err)
 {
 	bool is_oci = true;
 
-	if (to_bool(v, &is_oci) < 0)
+	if (bool_parse(v, &is_oci) < 0)
 		return err_set(err, EINVAL, "oci-mediatypes=%s: want true or false", v);
 	o->docker_types = !is_oci;
 	return 0;

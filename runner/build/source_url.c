@@ -7,6 +7,7 @@
 
 #include <shale/base/path.h>
 
+#include "mount.h"
 #include "remote.h"
 
 enum { URL_BYTES_MAX = 16 << 10 };
@@ -115,11 +116,6 @@ static bool is_git(const char *s)
 	return is_http(s) && n > 4 && !strncmp(s + n - 4, ".git", 4);
 }
 
-static bool is_true(const char *s)
-{
-	return !*s || !strcmp(s, "1") || !strcasecmp(s, "true");
-}
-
 static void set(char **at, const char *value)
 {
 	mem_cleanup(at);
@@ -144,9 +140,9 @@ static int take_query(struct source_url *u, const char *query, struct err *err)
 		else if (!strcmp(name, "checksum") || !strcmp(name, "commit"))
 			set(&u->checksum, value);
 		else if (!strcmp(name, "keep-git-dir"))
-			u->keep_git = is_true(value);
+			u->keep_git = !*value || bool_is_true(value);
 		else if (!strcmp(name, "submodules"))
-			u->no_submodules = !is_true(value);
+			u->no_submodules = *value && !bool_is_true(value);
 		else
 			return err_set(err, EINVAL, "%.60s: not known in the query of a git URL",
 				       name);
