@@ -265,6 +265,10 @@ static int front(struct build *b, bool look_only, struct dockerfile **ret_d, str
 
 	take_build_args(b);
 	if (rc >= 0)
+		rc = givens_secrets(&o->secrets, &b->secrets, err);
+	if (rc >= 0)
+		rc = givens_ssh(&o->ssh, &b->ssh, err);
+	if (rc >= 0)
 		rc = nameds_parse(&o->contexts, &b->contexts, err);
 	if (rc >= 0)
 		rc = origin_open(b, o->context, &b->origin, err);
@@ -326,10 +330,6 @@ int build_run(struct runtime *rt, const struct build_opts *o, struct build_resul
 		return err_set(err, EINVAL, "--squash and --fold exclude each other");
 	if (rc >= 0)
 		rc = front(&b, false, &d, &plan, err);
-	if (rc >= 0)
-		rc = givens_secrets(&o->secrets, &b.secrets, err);
-	if (rc >= 0)
-		rc = givens_ssh(&o->ssh, &b.ssh, err);
 	if (rc >= 0)
 		rc = depots_parse(&b, err);
 	if (rc < 0)

@@ -64,25 +64,83 @@ static void git_cleanup(struct git *g)
 	str_free(&g->said);
 }
 
-/* A header for that server alone: argv, .git/config and messages never see it. */
-static void add_credentials(struct git *g, size_t n)
+/* Of an http URL: "https://host:1", and where the host begins in it; 0 for another. */
+static size_t origin_length(const char *url, size_t *ret_host)
 {
-	const struct source_url *u = &g->r->u;
-	const char *host = strstr(u->url, "://");
-	size_t len = host ? 3 + (size_t)(host - u->url) + strcspn(host + 3, "/") : 0;
-	auto_free char *pair = mem_fmt("%s:%s", u->user, u->password);
-	auto_free char *text = NULL;
+	const char *host = strstr(url, "://");
+
+	if (!host || strncmp(url, "http", 4) != 0)
+		return 0;
+	*ret_host = 3 + (size_t)(host - url);
+	return *ret_host + strcspn(url + *ret_host, "/");
+}
+
+/* A header for that server alone: argv, .git/config and messages never see it. */
+static void add_header(struct git *g, size_t n, const char *value)
+{
+	size_t host, len = origin_length(g->r->u.url, &host);
+
+	strv_addf(&g->env, "GIT_CONFIG_KEY_%zu=http.%.*s/.extraHeader", n, (int)len, g->r->u.url);
+	strv_addf(&g->env, "GIT_CONFIG_VALUE_%zu=Authorization: %s", n, value);
+}
+
+static void add_basic(struct git *g, size_t n, const char *user, const char *password)
+{
+	auto_free char *pair = mem_fmt("%s:%s", user, password), *text = NULL;
 	auto_str struct str b = { 0 };
 
+	str_add(&b, "Basic ");
 	str_add_base64(&b, pair, strlen(pair));
 	text = str_take(&b);
-	strv_addf(&g->env, "GIT_CONFIG_KEY_%zu=http.%.*s/.extraHeader", n, (int)len, u->url);
-	strv_addf(&g->env, "GIT_CONFIG_VALUE_%zu=Authorization: Basic %s", n, text);
+	add_header(g, n, text);
 	explicit_bzero(pair, strlen(pair));
 	explicit_bzero(text, strlen(text));
 }
 
-static void make_env(struct git *g)
+static int add_secret(struct git *g, size_t n, const struct given *secret, bool is_token,
+		      struct err *err)
+{
+	auto_free char *text = NULL;
+	size_t len = 0;
+	int rc = given_read(secret, &text, &len, err);
+
+	if (rc < 0)
+		return err_ctx(err, "secret %s", secret->id);
+	str_trim(text);
+	for (size_t i = 0; i < strlen(text) && rc >= 0; i++)
+		if ((unsigned char)text[i] < ' ' || text[i] == 0x7f)
+			rc = err_set(err, EINVAL, "secret %s: no header can hold it", secret->id);
+	if (rc >= 0 && is_token)
+		add_basic(g, n, "x-access-token", text);
+	else if (rc >= 0)
+		add_header(g, n, text);
+	explicit_bzero(text, len);
+	return rc;
+}
+
+/* BuildKit's names: that of one server before that of all. 1 when there is one. */
+static int add_secrets(struct git *g, size_t n, struct err *err)
+{
+	static const char *const names[] = { "GIT_AUTH_HEADER", "GIT_AUTH_TOKEN" };
+	const char *url = g->r->u.url;
+	size_t host = 0, len = origin_length(url, &host);
+
+	for (size_t i = 0; len && i < ARRAY_LEN(names); i++) {
+		auto_free char *own = mem_fmt("%s.%.*s", names[i], (int)(len - host), url + host);
+		const struct given *s = givens_find(&g->b->secrets, own);
+		int rc;
+
+		if (!s)
+			s = givens_find(&g->b->secrets, names[i]);
+		if (!s)
+			continue;
+		rc = add_secret(g, n, s, i == 1, err);
+		return rc < 0 ? rc : 1;
+	}
+	return 0;
+}
+
+static int make_env(struct git *g, struct err *err)
 {
 	static const char *const fixed[] = {
 		"PATH=/usr/local/bin:/usr/bin:/bin",
@@ -101,6 +159,7 @@ static void make_env(struct git *g)
 	static const char *const kept[] = { "http_proxy", "https_proxy", "no_proxy", "HTTPS_PROXY",
 					    "NO_PROXY",   "ALL_PROXY",   "all_proxy" };
 	size_t n = ARRAY_LEN(settings);
+	int rc = 0;
 
 	for (size_t i = 0; i < ARRAY_LEN(fixed); i++)
 		strv_add(&g->env, fixed[i]);
@@ -112,8 +171,13 @@ static void make_env(struct git *g)
 		strv_addf(&g->env, "GIT_CONFIG_VALUE_%zu=%s", i, settings[i].value);
 	}
 	if (g->r->u.user)
-		add_credentials(g, n++);
+		add_basic(g, n++, g->r->u.user, g->r->u.password);
+	else
+		rc = add_secrets(g, n, err);
+	if (rc > 0)
+		n++;
 	strv_addf(&g->env, "GIT_CONFIG_COUNT=%zu", n);
+	return rc < 0 ? rc : 0;
 }
 
 /* --- the process --- */
@@ -346,10 +410,10 @@ static int ask(struct build *b, struct remote *r, struct err *err)
 	cleanup(git_cleanup) struct git g = { .b = b, .r = r, .dir_fd = r->dir.fd };
 	const char *ref = r->u.ref ? r->u.ref : "HEAD";
 	auto_free char *peeled = mem_fmt("%s^{}", ref);
-	int rc;
+	int rc = make_env(&g, err);
 
-	make_env(&g);
-	rc = git(&g, err, "ls-remote", "-q", "--", r->u.url, ref, peeled, NULL);
+	if (rc >= 0)
+		rc = git(&g, err, "ls-remote", "-q", "--", r->u.url, ref, peeled, NULL);
 	if (rc >= 0 && !pick(str_get(&g.out), ref, r->id, sizeof(r->id)))
 		rc = err_set(err, ENOENT, "no branch, tag or commit %s", ref);
 	return rc;
@@ -430,8 +494,9 @@ int git_fetch(struct build *b, struct remote *r, int *ret_fd, struct err *err)
 	if (rc < 0)
 		return rc;
 	g.dir_fd = r->dir.fd;
-	make_env(&g);
-	rc = check_out(&g, err);
+	rc = make_env(&g, err);
+	if (rc >= 0)
+		rc = check_out(&g, err);
 	if (rc < 0)
 		return rc;
 	src = path_open_beneath(r->dir.fd, "src", O_RDONLY | O_DIRECTORY | O_NOFOLLOW, 0, err);

@@ -12,26 +12,26 @@
 
 enum { SECRET_MAX = 500 * 1024 }; /* BuildKit's */
 
-static int read_secret(const struct given *g, struct run_source *s, struct err *err)
+int given_read(const struct given *g, char **ret, size_t *ret_len, struct err *err)
 {
 	auto_fd int fd = -1;
+	const char *v;
 	int rc;
 
 	if (g->env) {
-		const char *v = getenv(g->env);
-
+		v = getenv(g->env);
 		if (!v)
 			return err_set(err, ENOENT, "the environment has no %s", g->env);
-		s->content = mem_str(v);
-		s->content_len = strlen(v);
-		return s->content_len > SECRET_MAX
-			       ? err_set(err, EFBIG, "more than %d bytes", SECRET_MAX)
-			       : 0;
+		if (strlen(v) > SECRET_MAX)
+			return err_set(err, EFBIG, "more than %d bytes", SECRET_MAX);
+		*ret = mem_str(v);
+		*ret_len = strlen(v);
+		return 0;
 	}
 	fd = open(g->path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
 	if (fd < 0)
 		return err_sys(err, "%s", g->path);
-	rc = fd_read_all(fd, SECRET_MAX, &s->content, &s->content_len, err);
+	rc = fd_read_all(fd, SECRET_MAX, ret, ret_len, err);
 	return rc < 0 ? err_ctx(err, "%s", g->path) : 0;
 }
 
@@ -45,7 +45,7 @@ int secret_source_open(struct run *r, struct run_source *s, struct err *err)
 					       "no secret %s: give it with --secret id=%s,src=FILE",
 					       s->m.id, s->m.id)
 				     : 0;
-	rc = read_secret(g, s, err);
+	rc = given_read(g, &s->content, &s->content_len, err);
 	if (rc < 0)
 		return err_ctx(err, "secret %s", s->m.id);
 	if (s->m.env && memchr(s->content, 0, s->content_len))

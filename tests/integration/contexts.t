@@ -107,7 +107,8 @@ class H(http.server.SimpleHTTPRequestHandler):
                 self.wfile.write(b"FROM x\n"); self.wfile.flush()
             time.sleep(20); return
         if self.path.startswith("/secret/"):
-            if self.headers.get("Authorization") != "Basic " + base64.b64encode(b"user:pass word").decode():
+            ok = ["Basic " + base64.b64encode(p).decode() for p in (b"user:pass word", b"x-access-token:pass word")] + ["Bearer pass word"]
+            if self.headers.get("Authorization") not in ok:
                 self.send_response(401); self.send_header("WWW-Authenticate", "Basic realm=x"); self.end_headers(); return
             self.path = self.path[len("/secret"):]
         super().do_GET()
@@ -158,10 +159,22 @@ hasnt "T25: says none" pass
 code 1 "T25: another failure" build "$secret/none"
 hasnt "T25: says none" pass
 ok "T25: an archive" build "$secret/c.tgz"
+printf 'pass word\n' >token
+code 1 "T25: a repository without a password" build "$url/secret/repo.git#main"
+ok "T25: with the secret GIT_AUTH_TOKEN" build --secret id=GIT_AUTH_TOKEN,src=token "$url/secret/repo.git#main"
+hasnt "T25: says none" pass
+ok "T25: that of the server before that of all" env HEADER="Bearer pass word" "$SHALE" build --network none \
+	--secret "id=GIT_AUTH_HEADER.$host,env=HEADER" --secret id=GIT_AUTH_HEADER,src=server.py "$url/secret/repo.git#main"
+code 1 "T25: that of another server" build --secret id=GIT_AUTH_TOKEN.example.org,src=token "$url/secret/repo.git#main"
+printf 'FROM busybox\nADD %s /r\n' "$url/secret/repo.git#main" >AddSecret
+mkdir addctx
+ok "T25: ADD" shale build --no-cache --network none --secret id=GIT_AUTH_TOKEN,src=token -f AddSecret addctx
+code 1 "T25: one of two lines" build --secret id=GIT_AUTH_HEADER,src=server.py "$url/secret/repo.git#main"
+has "T25: is no header" "no header can hold it"
 code 1 "T25: a step fails" build -f sub/Fail "$secret/repo.git"
 ok "T25: the records" shale builds inspect @last
 hasnt "T25: say none" pass
-code 1 "T25: no credential is in the store" grep -rqa "pass%20word\|pass word\|dXNlcjpwYXNzIHdvcmQ" "$SHALE_ROOT"
+code 1 "T25: no credential is in the store" grep -rqa "pass%20word\|pass word\|dXNlcjpwYXNzIHdvcmQ\|eC1hY2Nlc3MtdG9rZW46cGFzcyB3b3Jk" "$SHALE_ROOT"
 
 # named contexts
 mkdir -p more/d more2
