@@ -194,6 +194,7 @@ FUZZ_base     := json
 FUZZ_layer    := tar gzip zstd
 FUZZ_image    := reference manifest config auth registries signature
 FUZZ_registry := registry
+FUZZ_oci      := bundle
 FUZZ_build    := dockerfile ignore depot
 # What a target must not reach is replaced: files and programs of the host.
 FUZZ_WRAP_auth       := -Wl,--wrap=fd_read_file,--wrap=fork

@@ -226,6 +226,24 @@ static int make_process(struct making *m, struct sandbox **ret, struct err *err)
 	return 0;
 }
 
+/* In the words that callers look for to tell 127 and 126 from 125. */
+int oci_exec_words(const struct oci_config *c, struct err *err)
+{
+	const char *program = c->spec.argv && c->spec.argv[0] ? c->spec.argv[0] : "";
+	int code = err->code;
+
+	if (!str_starts(err->msg, "exec "))
+		return -code;
+	if (code == ENOENT && !strchr(program, '/'))
+		return err_set(err, code, "exec: \"%s\": executable file not found in $PATH",
+			       program);
+	if (code == ENOENT)
+		return err_set(err, code, "exec: \"%s\": no such file or directory", program);
+	if (code == EACCES)
+		return err_set(err, code, "exec: \"%s\": permission denied", program);
+	return -code;
+}
+
 static int create(const struct oci_runtime *r, const char *id, const struct oci_io *io,
 		  bool attached, struct sandbox **ret, struct err *err)
 {
@@ -242,6 +260,7 @@ static int create(const struct oci_runtime *r, const char *id, const struct oci_
 	if (rc == 0)
 		rc = make_process(&m, ret, err);
 	if (rc < 0) {
+		oci_exec_words(&config, err);
 		if (state.cgroup)
 			sandbox_cgroup_delete(state.cgroup, &ignored);
 		oci_state_remove(r, id, &ignored);
@@ -262,7 +281,8 @@ static int exec_failed(const struct oci_config *c, const struct sandbox_failure 
 {
 	if (f->step)
 		return err_errno(err, f->error, "hooks.startContainer: %s", f->text);
-	return err_errno(err, f->error, "exec %s", c->spec.argv ? c->spec.argv[0] : "");
+	err_errno(err, f->error, "exec %s", c->spec.argv ? c->spec.argv[0] : "");
+	return oci_exec_words(c, err);
 }
 
 /* Both ends of both fifos are the container's process's: opening does not wait, and the end of the
@@ -278,7 +298,8 @@ static int let_exec(const struct oci_state *s, const struct oci_config *c, struc
 		return err_set(err, ESRCH, "container %s has ended", s->id);
 	fcntl(status, F_SETFL, 0);
 	/* From here on it is no longer "created", whoever asks. */
-	unlinkat(s->dir_fd, OCI_GO, 0);
+	if (unlinkat(s->dir_fd, OCI_GO, 0) < 0)
+		return err_set(err, EINVAL, "container %s is started already", s->id);
 	if (write(go, "g", 1) != 1)
 		return err_sys(err, "start of %s", s->id);
 	fd_close(&go);

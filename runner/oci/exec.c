@@ -214,7 +214,7 @@ int oci_exec(const struct oci_runtime *r, const char *id, const struct oci_exec 
 	if (rc == 0)
 		rc = join(&s, &c, io, &sb, err);
 	if (rc < 0)
-		return rc;
+		return oci_exec_words(&c, err);
 	*ret_code = 0;
 	if (io->detach)
 		return 0;

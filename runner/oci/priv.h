@@ -134,6 +134,7 @@ int oci_state_config(const struct oci_state *s, const struct oci_runtime *r, str
 #define OCI_STATUS "status.fifo"
 
 /* create.c */
+int oci_exec_words(const struct oci_config *c, struct err *err);
 int oci_write_pid(const char *path, pid_t pid, struct err *err);
 /* Pid file, console and pidfd to who wants them. */
 int oci_hand_out(const struct oci_io *io, struct sandbox *sb, struct err *err);

@@ -116,6 +116,17 @@ static void kill_whole(const struct oci_state *s)
 		await_end(s);
 }
 
+/* Without a pid namespace the end of the first process is not that of the others. */
+static void kill_left(const struct oci_state *s)
+{
+	auto_free pid_t *pids = NULL;
+	struct err ignored;
+	size_t n = 0;
+
+	if (s->cgroup && sandbox_cgroup_pids(s->cgroup, &pids, &n, &ignored) == 0 && n)
+		sandbox_cgroup_kill(s->cgroup, &ignored);
+}
+
 int oci_delete(const struct oci_runtime *r, const char *id, bool force, struct err *err)
 {
 	auto_oci_state struct oci_state s = { .dir_fd = -1 };
@@ -136,6 +147,8 @@ int oci_delete(const struct oci_runtime *r, const char *id, bool force, struct e
 				       "cannot delete container %s that is not stopped: %s", id,
 				       oci_state_status(&s));
 		kill_whole(&s);
+	} else {
+		kill_left(&s);
 	}
 	if (s.cgroup)
 		rc = sandbox_cgroup_delete(s.cgroup, err);
@@ -184,6 +197,25 @@ int oci_pause(const struct oci_runtime *r, const char *id, bool paused, struct e
 	return sandbox_cgroup_freeze(s.cgroup, paused, err);
 }
 
+/* memory.checkBeforeUpdate: a limit below what is in use would kill. */
+static int check_usage(const struct oci_state *s, const json_t *memory, struct err *err)
+{
+	int64_t limit = json_get_int(memory, "limit", 0);
+	bool v2 = sandbox_cgroup_is_v2();
+	auto_free char *text = NULL;
+	int rc;
+
+	if (!json_get_bool(memory, "checkBeforeUpdate") || limit <= 0)
+		return 0;
+	rc = sandbox_cgroup_read(s->cgroup, v2 ? NULL : "memory",
+				 v2 ? "memory.current" : "memory.usage_in_bytes", &text, err);
+	if (rc == 0 && strtoll(text, NULL, 10) > limit)
+		return err_set(err, EBUSY,
+			       "linux.resources.memory.limit %lld is below what is in use: %s",
+			       (long long)limit, str_trim(text));
+	return rc;
+}
+
 int oci_update(const struct oci_runtime *r, const char *id, const json_t *resources,
 	       struct err *err)
 {
@@ -199,6 +231,8 @@ int oci_update(const struct oci_runtime *r, const char *id, const json_t *resour
 	if (rc == 0)
 		rc = oci_resources_make(&c, oci_at(&c, "linux", "resources"),
 					sandbox_cgroup_is_v2(), err);
+	if (rc == 0)
+		rc = check_usage(&s, json_object_get(resources, "memory"), err);
 	if (rc == 0)
 		rc = sandbox_cgroup_apply(s.cgroup, c.writes, c.layout.n_writes, err);
 	return rc;

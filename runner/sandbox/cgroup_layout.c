@@ -104,7 +104,7 @@ int sandbox_cgroup_make_all(const struct sandbox_plan *p, struct sandbox_ctx *ct
 		rc = check_applied(&d, &l->writes[i], err);
 	for (size_t i = 0; i < d.n && rc == 0; i++) {
 		auto_fd int dir =
-			sandbox_cgroup_group(d.v[i].mount, p->cgroup_name, d.v[i].v2, true);
+			sandbox_cgroup_group(d.v[i].mount, p->cgroup_name, d.pure_v2, true);
 
 		if (dir < 0)
 			return err_errno(err, -dir, "cgroup %s in %s", p->cgroup_name,
@@ -124,6 +124,23 @@ int sandbox_cgroup_make_all(const struct sandbox_plan *p, struct sandbox_ctx *ct
 	return rc;
 }
 
+/* Memory and memory with swap bound each other, so which goes first depends on what they were: what
+ * fails is tried again after the others. */
+static int apply_twice(const struct sandbox_cgroup_dirs *d, size_t i, int dir_fd,
+		       const struct sandbox_cgroup_write *w, size_t n, struct err *err)
+{
+	auto_free bool *again = mem_array(n + 1, sizeof(*again));
+	struct err first;
+	int rc = 0;
+
+	for (size_t k = 0; k < n; k++)
+		again[k] = apply(d, i, dir_fd, &w[k], &first) < 0;
+	for (size_t k = 0; k < n && rc >= 0; k++)
+		if (again[k])
+			rc = apply(d, i, dir_fd, &w[k], err);
+	return rc < 0 ? rc : 0;
+}
+
 int sandbox_cgroup_apply(const char *name, const struct sandbox_cgroup_write *w, size_t n,
 			 struct err *err)
 {
@@ -136,7 +153,7 @@ int sandbox_cgroup_apply(const char *name, const struct sandbox_cgroup_write *w,
 		auto_fd int dir = sandbox_cgroup_group(d.v[i].mount, name, d.v[i].v2, false);
 
 		if (dir >= 0)
-			rc = apply_all(&d, i, dir, w, n, err);
+			rc = apply_twice(&d, i, dir, w, n, err);
 	}
 	return rc;
 }

@@ -36,6 +36,8 @@ ok "resume" rt resume c1
 ok "update" rt update --pids-limit 33 --memory 32m c1
 is "is written" 33 "$(rt exec c1 cat /sys/fs/cgroup/pids/pids.max 2>/dev/null || rt exec c1 cat /sys/fs/cgroup/pids.max)"
 ok "update from JSON" sh -c "echo '{\"pids\":{\"limit\":44}}' | $RUNTIME --root $T/rt update --resources=- c1"
+code 1 "update below what is in use, if it is to look" sh -c "echo '{\"memory\":{\"limit\":4096,\"checkBeforeUpdate\":true}}' | $RUNTIME --root $T/rt update -r - c1"
+has "is told" "is below what is in use"
 code 1 "update refuses what is no field of its type" sh -c "echo '{\"pids\":{\"limit\":\"x\"}}' | $RUNTIME --root $T/rt update -r - c1"
 has "by name" "linux.resources.pids.limit is not a whole number"
 ok "events --stats" rt events --stats c1
@@ -109,8 +111,8 @@ gives "personality" "i686" 'busybox uname -m' "l['personality'] = {'domain': 'LI
 refused "personality: unknown" "linux.personality.domain" "l['personality'] = {'domain': 'X'}"
 refused "no program" "process.args is missing" "p['args'] = []"
 refused "cwd is absolute" "process.cwd" "p['cwd'] = 'tmp'"
-refused "a program that is not there" "exec nosuch: No such file" "p['args'] = ['nosuch']"
-refused "one that is none" "exec /etc: Permission denied" "p['args'] = ['/etc']"
+refused "a program that is not there" 'exec: "nosuch": executable file not found in $PATH' "p['args'] = ['nosuch']"
+refused "one that is none" 'exec: "/etc": permission denied' "p['args'] = ['/etc']"
 refused "AppArmor where the kernel has none, else its profile" "pparmor" "p['apparmorProfile'] = 'nosuch'"
 
 # --- names, root, mounts
@@ -167,6 +169,8 @@ kill "$holder"
 gives "one left out is the runtime's" "$(readlink /proc/self/ns/ipc)" 'readlink /proc/self/ns/ipc' "l['namespaces'] = [n for n in l['namespaces'] if n['type'] != 'ipc']"
 refused "without a mount namespace" "without a mount namespace" "l['namespaces'] = [n for n in l['namespaces'] if n['type'] != 'mount']"
 refused "hostname without uts" "hostname" "l['namespaces'] = [n for n in l['namespaces'] if n['type'] != 'uts']"
+gives "what outlives the first process without a pid namespace" "ran" 'sleep 89 >/dev/null 2>&1 & echo ran' "l['namespaces'] = [n for n in l['namespaces'] if n['type'] != 'pid']; c['mounts'] = [m for m in c['mounts'] if m['type'] != 'proc']; l['maskedPaths'] = l['readonlyPaths'] = []"
+is "goes with it" "" "$(pgrep -f 'sleep 89' || true)"
 gives "a time namespace has its offsets" "yes" 'test "$(sed "s/\..*//" /proc/uptime)" -gt 100000000 && echo yes' "l['namespaces'] += [{'type': 'time'}]; l['timeOffsets'] = {'boottime': {'secs': 200000000, 'nanosecs': 5}}"
 refused "offsets without one" "linux.timeOffsets" "l['timeOffsets'] = {'boottime': {'secs': 5}}"
 

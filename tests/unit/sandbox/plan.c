@@ -2,9 +2,12 @@
 #include "tests.h"
 
 #include <errno.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+
+#include <linux/filter.h>
 
 static char *true_argv[] = { (char *)(uintptr_t) "true", NULL };
 
@@ -49,6 +52,79 @@ static void expect_order(const char *text, const char *const *names)
 			fail_msg("%s is missing or too early in:\n%s", *names, text);
 		at = found;
 	}
+}
+
+/* What keeps a layout in: its own proc before kernel values, hooks before the root is "/", masks
+ * after all mounts, the program looked for before ids and filter. */
+static void test_layout_order(void **state)
+{
+	static const char *const order[] = { "not-dumpable\n",
+					     "cgroup shale/x\n",
+					     "user-namespace\n",
+					     "cgroup-namespace\n",
+					     "private-mounts\n",
+					     "root-at /r\n",
+					     "mount /a tmpfs ro",
+					     "device /dev/x",
+					     "own-proc\n",
+					     "sysctl k",
+					     "runtime-hooks\n",
+					     "hooks createContainer",
+					     "pivot\n",
+					     "mask /m\n",
+					     "read-only /o\n",
+					     "root-attributes\n",
+					     "stdio\n",
+					     "cwd /\n",
+					     "find true\n",
+					     "bounding",
+					     "groups",
+					     "user 4:5\n",
+					     "caps",
+					     "no-new-privs\n",
+					     "seccomp\n",
+					     "held\n",
+					     "hooks startContainer",
+					     NULL };
+	static const struct sandbox_ns ns[] = { { CLONE_NEWUSER, -1 }, { CLONE_NEWCGROUP, -1 } };
+	static const struct sandbox_part part = {
+		.kind = SANDBOX_PART_FS, .target = "/a", .fs = "tmpfs", .set = 1
+	};
+	static const struct sandbox_node node = { .path = "/dev/x" };
+	static const struct sandbox_pair sysctl = { "k", "v" };
+	static const char *const masked[] = { "/m", NULL }, *const read_only[] = { "/o", NULL };
+	static const struct sandbox_hook hook = { .path = "/h" };
+	static const struct sock_filter filter[1];
+	struct sandbox_layout l = { .ns = ns,
+				    .n_ns = 2,
+				    .root_path = "/r",
+				    .parts = &part,
+				    .n_parts = 1,
+				    .nodes = &node,
+				    .n_nodes = 1,
+				    .masked = masked,
+				    .read_only = read_only,
+				    .sysctls = &sysctl,
+				    .n_sysctls = 1,
+				    .filter = filter,
+				    .n_filter = 1,
+				    .mempolicy_mode = -1,
+				    .create_hooks = &hook,
+				    .n_create_hooks = 1,
+				    .start_hooks = &hook,
+				    .n_start_hooks = 1,
+				    .wants_runtime_stage = true };
+	struct sandbox_spec s = plain();
+	auto_free char *text = NULL;
+
+	(void)state;
+	s.layout = &l;
+	s.uid = 4;
+	s.gid = 5;
+	s.no_new_privs = true;
+	s.cgroup.name = "shale/x";
+	text = text_of(&s);
+	expect_order(text, order);
 }
 
 static void test_order(void **state)
@@ -179,9 +255,8 @@ static void test_caps(void **state)
 int test_plan(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_order),
-		cmocka_unit_test(test_privileged),
-		cmocka_unit_test(test_refusals),
+		cmocka_unit_test(test_order),      cmocka_unit_test(test_layout_order),
+		cmocka_unit_test(test_privileged), cmocka_unit_test(test_refusals),
 		cmocka_unit_test(test_caps),
 	};
 
