@@ -73,26 +73,29 @@ int context_fd(const struct context *c)
 	return c->fd;
 }
 
-int context_read(int dir_fd, const char *name, size_t limit, char **ret, size_t *ret_len,
-		 struct err *err)
+int context_read_fd(int at_fd, size_t limit, char **ret, size_t *ret_len, struct err *err)
 {
-	auto_fd int at = -1, fd = -1;
+	auto_fd int fd = -1;
 	char path[FD_PATH_MAX];
 	struct stat st;
 
 	/* A device may do something when it is opened, and a fifo waits. */
-	at = dir_fd == AT_FDCWD ? open(name, O_PATH | O_CLOEXEC)
-				: path_open_beneath(dir_fd, name, O_PATH, 0, err);
-	if (at < 0)
-		return dir_fd == AT_FDCWD ? err_sys(err, "open") : fd_take(&at);
-	if (fstat(at, &st) < 0)
+	if (fstat(at_fd, &st) < 0)
 		return err_sys(err, "stat");
 	if (!S_ISREG(st.st_mode))
 		return err_set(err, EINVAL, "no regular file");
-	fd = open(fd_path(at, path), O_RDONLY | O_CLOEXEC);
+	fd = open(fd_path(at_fd, path), O_RDONLY | O_CLOEXEC);
 	if (fd < 0)
 		return err_sys(err, "open");
 	return fd_read_all(fd, limit, ret, ret_len, err);
+}
+
+int context_read(int dir_fd, const char *name, size_t limit, char **ret, size_t *ret_len,
+		 struct err *err)
+{
+	auto_fd int at = path_open_beneath(dir_fd, name, O_PATH, 0, err);
+
+	return at < 0 ? fd_take(&at) : context_read_fd(at, limit, ret, ret_len, err);
 }
 
 /* 1 when the file was there. */

@@ -227,7 +227,6 @@ static int find_place(struct build *b, const char *file, struct place *ret, stru
 static int read_place(const struct place *p, char **ret, size_t *ret_len, struct err *err)
 {
 	auto_fd int fd = -1;
-	char path[FD_PATH_MAX];
 
 	if (p->own_fd < 0)
 		return context_read(p->root_fd, p->name, DF_BYTES_MAX, ret, ret_len, err);
@@ -235,7 +234,7 @@ static int read_place(const struct place *p, char **ret, size_t *ret_len, struct
 	fd = openat(p->own_fd, p->name, O_PATH | O_CLOEXEC);
 	if (fd < 0)
 		return err_sys(err, "open");
-	return context_read(AT_FDCWD, fd_path(fd, path), DF_BYTES_MAX, ret, ret_len, err);
+	return context_read_fd(fd, DF_BYTES_MAX, ret, ret_len, err);
 }
 
 static int read_stdin(struct build *b, char **ret, size_t *ret_len, struct err *err)

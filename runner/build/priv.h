@@ -205,6 +205,8 @@ int context_ignore(struct context *c, int dir_fd, const char *dockerfile, struct
 /* The whole of a regular file beneath dir_fd, which nobody need have been kind to. -ENOENT. */
 int context_read(int dir_fd, const char *name, size_t limit, char **ret, size_t *ret_len,
 		 struct err *err);
+/* The same of an O_PATH fd. */
+int context_read_fd(int at_fd, size_t limit, char **ret, size_t *ret_len, struct err *err);
 const struct ignore *context_rules(const struct context *c); /* NULL: none */
 /* Makes sure that each of the n files has its digest: from the index, else read, by two threads. */
 int context_digest(struct context *c, struct context_file *files, size_t n, struct err *err);
