@@ -193,7 +193,8 @@ static int prepare(struct making *m, bool attached, struct err *err)
 	m->state->root_path = mem_str(c->root_path);
 	m->state->cgroup = mem_str(c->cgroup);
 	m->state->annotations = json_incref(oci_at(c, "annotations", NULL));
-	return 0;
+	/* As "creating": whoever removes what a kill left finds the group. */
+	return oci_state_write(m->state, err);
 }
 
 /* State first, then what others wait for: whoever reads the pid file may call us at once. */

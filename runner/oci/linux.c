@@ -435,8 +435,9 @@ static int make_names(struct oci_config *c, struct err *err)
 	const char *host = json_get_str(c->json, "hostname");
 	const char *domain = json_get_str(c->json, "domainname");
 
-	if (label && *label)
+	if (label && *label && !oci_has_selinux())
 		return err_set(err, ENOTSUP, "linux.mountLabel: this kernel runs no SELinux");
+	c->mount_label = label && *label ? label : NULL;
 	if (domain && strlen(domain) > 64)
 		return err_set(err, EINVAL, "domainname is longer than 64 bytes");
 	c->spec.hostname = host && *host ? host : NULL;

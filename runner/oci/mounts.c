@@ -82,6 +82,9 @@ json_t *oci_mount_words(void)
 	return list;
 }
 
+/* The kernel labels what is in them itself. */
+static const char *const unlabelled[] = { "proc", "sysfs", "mqueue", NULL };
+
 static bool has(const json_t *options, const char *name)
 {
 	const json_t *one;
@@ -177,6 +180,8 @@ static int take_options(struct oci_config *c, json_t *m, size_t at, struct sandb
 			return err_set(err, EINVAL, "mounts[%zu].options: unknown option %.64s", at,
 				       o);
 	}
+	if (c->mount_label && p->kind == SANDBOX_PART_FS && !is_in(unlabelled, p->fs))
+		pairs[p->n_options++] = (struct sandbox_pair){ "context", c->mount_label };
 	p->options = pairs;
 	p->copy_up = has(options, "tmpcopyup");
 	if (p->copy_up && !str_eq(p->fs, "tmpfs"))

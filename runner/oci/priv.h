@@ -66,6 +66,7 @@ struct oci_config {
 	char *cgroup;
 	struct sock_filter *filter;
 	bool dev_is_bound;
+	const char *mount_label; /* or NULL */
 };
 #define auto_oci_config cleanup(oci_config_cleanup)
 void oci_config_cleanup(struct oci_config *c);
@@ -85,6 +86,7 @@ void oci_warn(const struct oci_config *c, const char *fmt, ...)
 
 /* process.c: process, of the config or of an exec, into spec and layout. */
 int oci_process_make(struct oci_config *c, json_t *process, struct err *err);
+bool oci_has_selinux(void);
 /* mounts.c */
 int oci_mounts_make(struct oci_config *c, struct err *err);
 json_t *oci_mount_words(void);                               /* every option that is known */

@@ -185,6 +185,11 @@ static int cpu_list(const json_t *obj, const char *key, const char **ret, struct
 	return 0;
 }
 
+bool oci_has_selinux(void)
+{
+	return access("/sys/fs/selinux/enforce", F_OK) == 0;
+}
+
 /* The security modules that this kernel runs. Without one its labels would mean nothing. */
 static int make_labels(struct oci_config *c, json_t *process, struct err *err)
 {
@@ -199,7 +204,7 @@ static int make_labels(struct oci_config *c, json_t *process, struct err *err)
 		c->layout.apparmor = oci_keep(c, mem_fmt("exec %s", apparmor));
 	}
 	if (selinux && *selinux) {
-		if (access("/sys/fs/selinux/enforce", F_OK) < 0)
+		if (!oci_has_selinux())
 			return err_set(err, ENOTSUP,
 				       "process.selinuxLabel: this kernel runs no SELinux");
 		c->layout.selinux = selinux;

@@ -125,9 +125,9 @@ head -c 5000000 /dev/zero >"$T/evil/config.json"
 code 1 "a config of size" evil
 # T32, kill -9 of the runtime at any time: delete --force clears up
 cfg "p['args'] = ['sleep', '94']"
-for ms in 0 1 2 3 5 8 12 20; do
+for ms in 0 1 2 3 5 8 12 20 30 40; do
 	i=$((i + 1))
-	rt create -b "$B" "k$i" </dev/null >/dev/null 2>&1 &
+	"$RUNTIME" --root "$T/rt" create -b "$B" "k$i" </dev/null >/dev/null 2>&1 &
 	one=$!
 	sleep "0.0$(printf %02d "$ms")"
 	kill -9 "$one" 2>/dev/null || true
@@ -135,6 +135,7 @@ for ms in 0 1 2 3 5 8 12 20; do
 	rt delete -f "k$i" >/dev/null 2>&1 || true
 done
 ok "delete" rt delete -f cw
-is "killed at any time nothing stays" "" "$(rt list -q; pgrep -f 'sleep 94' || true)"
+is "killed at any time nothing stays" "" "$(rt list -q)"
+is "no group either" "" "$(find /sys/fs/cgroup -path '*shale/k[0-9]*' -type d)"
 no_leaks
 done_testing
