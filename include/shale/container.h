@@ -55,11 +55,14 @@ struct container_spec {
 	struct strv env;     /* "K=V", or "K" for the value that K has here */
 	struct strv labels;  /* "k=v" */
 	char *user, *workdir, *hostname;
-	char *network;       /* "host" (default) or "none" */
-	struct strv volumes; /* "/host:/path[:ro|rw]" */
-	struct strv tmpfs;   /* "/path[:options]" */
+	char *network; /* "host" (default) or "none" */
+	struct strv
+		volumes; /* "[NAME|/HOST:]/PATH[:OPTIONS]"; resolved: binds of the host's only */
+	struct strv volumes_from; /* "CONTAINER[:ro]" */
+	struct strv tmpfs;        /* "/path[:options]" */
 	/*
-	 * What a build step had that this container is made of (container_adopt), as JSON:
+	 * Other mounts, of container_mount_parse and of build steps that failed
+	 * (container_adopt), as JSON:
 	 * {"type":…,"target":"/path","read_only":true} and, for a tree, "snapshot" (the container's
 	 * from then on) and "source" in it; for a cache, "id", "seed", "sharing", "source", "mode",
 	 * "uid" and "gid"; for a tmpfs, "data"; for a file, "content" and "mode"; a device,
@@ -99,6 +102,7 @@ struct container {
 	int exit_code;
 	int64_t created_ns, started_ns, finished_ns; /* 0: not yet */
 	bool auto_remove;
+	bool drop_volumes;          /* its removal takes its anonymous volumes along */
 	struct container_spec spec; /* resolved */
 };
 void container_free(struct container *c);
@@ -198,9 +202,37 @@ struct container_prune_opts {
 int container_prune(struct runtime *rt, const struct container_prune_opts *o, struct strv *ret_ids,
 		    uint64_t *ret_bytes, struct err *err);
 
+/*
+ * Volumes: directories that outlive containers. create: one that is there stays as it is; name
+ * NULL: one is made up, and it is anonymous. -EBUSY: used by a container.
+ */
+struct container_volume_info {
+	char *name;
+	struct strv labels;
+	int64_t created_ns;
+	bool anonymous, is_used;
+};
+void container_volume_info_free(struct container_volume_info *v);
+#define auto_volume_info cleanup(container_volume_info_free)
+int container_volume_create(struct runtime *rt, const char *name, const struct strv *labels,
+			    char **ret_name, struct err *err);
+int container_volume_find(struct runtime *rt, const char *name, struct container_volume_info *ret,
+			  struct err *err);
+/* By name. fn may remove the one that it is shown. */
+typedef int container_volume_fn(const struct container_volume_info *v, void *arg, struct err *err);
+int container_volume_walk(struct runtime *rt, container_volume_fn *fn, void *arg, struct err *err);
+int container_volume_remove(struct runtime *rt, const char *name, struct err *err);
+int container_volume_usage(struct runtime *rt, const char *name, uint64_t *ret_bytes,
+			   struct err *err);
+char *container_volume_path(struct runtime *rt, const char *name); /* caller owns it */
+/* "type=bind,source=/x,target=/y,readonly": what spec.mounts holds. Caller owns it. */
+int container_mount_parse(const char *text, char **ret, struct err *err);
+
 /* Shortens the database's log when it has become long. For the process that container_remove leaves
  * behind. */
 int container_tidy(struct runtime *rt, struct err *err);
+/* That, after the prompt. */
+void container_tidy_later(const struct runtime *rt);
 
 /*
  * For a database that was lost, and into a new one that has snapshots and images (image_recover):

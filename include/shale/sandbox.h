@@ -47,6 +47,7 @@ struct sandbox_mount {
 	bool nosuid, nodev, noexec;
 	bool recursive; /* rbind */
 	bool is_mapped; /* bind: owners are those of the spec's user namespace, if it has one */
+	uint64_t propagation; /* bind: MS_SLAVE, MS_SHARED; 0: MS_PRIVATE */
 	/* bind: source_fd lies in tree_fd, a detached mount, which is used up by this one mount. */
 	bool in_tree;
 	int tree_fd;

@@ -75,5 +75,12 @@ const struct alias cli_aliases[] = {
 	{ "system", "df", "du" },
 	{ "system", "prune", "prune" },
 	{ "buildx", "du", "du" },
+	{ "volume", "create", "volume-create" },
+	{ "volume", "inspect", "volume-inspect" },
+	{ "volume", "ls", "volume-ls" },
+	{ "volume", "list", "volume-ls" },
+	{ "volume", "prune", "volume-prune" },
+	{ "volume", "rm", "volume-rm" },
+	{ "volume", "remove", "volume-rm" },
 	{ 0 },
 };

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* du (system df) */
+#include <shale/container.h>
 #include <shale/image.h>
 
 #include "priv.h"
@@ -38,7 +39,7 @@ static const struct {
 } rows[] = {
 	{ IMAGE_PART_IMAGES, "Images", true, true },
 	{ IMAGE_PART_CONTAINERS, "Containers", true, false },
-	{ IMAGE_PART_VOLUMES, "Local Volumes", false, false },
+	{ IMAGE_PART_VOLUMES, "Local Volumes", true, false },
 	{ IMAGE_PART_CACHE, "Build Cache", true, true },
 	{ IMAGE_PART_MOUNTS, "Cache Mounts", true, false },
 	{ IMAGE_PART_LOGS, "Build Logs", false, false },
@@ -167,6 +168,23 @@ static int print_verbose(struct cli *c, const struct image_audit *a, struct err 
 	return rc;
 }
 
+struct volumes {
+	struct cli *c;
+	struct image_audit_part *part;
+};
+
+static int add_volume(const struct container_volume_info *v, void *arg, struct err *err)
+{
+	struct volumes *l = arg;
+	uint64_t bytes = 0;
+	int rc = v->is_used ? 0 : container_volume_usage(&l->c->rt, v->name, &bytes, err);
+
+	l->part->count++;
+	l->part->active += v->is_used;
+	l->part->reclaimable_bytes += bytes;
+	return rc;
+}
+
 static int du_main(struct cli *c, void *args, int argc, char **argv)
 {
 	auto_image_audit struct image_audit audit = { 0 };
@@ -174,10 +192,14 @@ static int du_main(struct cli *c, void *args, int argc, char **argv)
 	struct err err = { 0 };
 	int rc = cli_open(c, &err);
 
+	struct volumes volumes = { c, &audit.part[IMAGE_PART_VOLUMES] };
+
 	(void)argc;
 	(void)argv;
 	if (rc >= 0)
 		rc = image_audit(&c->rt, &audit, &err);
+	if (rc >= 0)
+		rc = container_volume_walk(&c->rt, add_volume, &volumes, &err);
 	if (rc >= 0)
 		rc = print_parts(&audit, a->format, &err);
 	if (rc >= 0 && a->verbose && !a->format)

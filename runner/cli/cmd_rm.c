@@ -14,8 +14,8 @@ struct rm_args {
 static const struct opt rm_opts[] = {
 	{ 'f', "force", OPT_BOOL, offsetof(struct rm_args, force), NULL,
 	  "Kill them when they run" },
-	/* There are no anonymous volumes that could go along. */
-	{ 'v', "volumes", OPT_BOOL, offsetof(struct rm_args, volumes), NULL, NULL },
+	{ 'v', "volumes", OPT_BOOL, offsetof(struct rm_args, volumes), NULL,
+	  "Remove their volumes without a name, too" },
 	{ 0 },
 };
 
@@ -27,8 +27,10 @@ static int rm_one(struct cli *c, const struct rm_args *a, const char *name, stru
 
 	if (rc == -ENOENT && a->force)
 		return 0;
-	if (rc >= 0)
+	if (rc >= 0) {
+		ct->drop_volumes = a->volumes;
 		rc = container_remove(ct, a->force, err);
+	}
 	if (rc >= 0)
 		puts(name);
 	return rc;

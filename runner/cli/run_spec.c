@@ -68,6 +68,7 @@ int run_spec_make(const struct run_args *a, int argc, char **argv, struct contai
 	ret->stop_signal = mem_str(a->stop_signal);
 	strv_copy(&ret->labels, &a->labels);
 	strv_copy(&ret->volumes, &a->volumes);
+	strv_copy(&ret->volumes_from, &a->volumes_from);
 	strv_copy(&ret->tmpfs, &a->tmpfs);
 	strv_copy(&ret->add_hosts, &a->add_hosts);
 	strv_copy(&ret->cap_add, &a->cap_add);
@@ -86,6 +87,13 @@ int run_spec_make(const struct run_args *a, int argc, char **argv, struct contai
 	ret->auto_remove = a->rm;
 	if (a->cpus && container_cpus_parse(a->cpus, &ret->cpu_quota_us, err) < 0)
 		return -err->code;
+	for (size_t i = 0; i < a->mounts.n; i++) {
+		char *mount = NULL;
+
+		if (container_mount_parse(a->mounts.v[i], &mount, err) < 0)
+			return -err->code;
+		strv_add_take(&ret->mounts, mount);
+	}
 	return add_env(a, ret, err);
 }
 

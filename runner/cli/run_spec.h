@@ -11,6 +11,7 @@ struct run_args {
 	bool detach, interactive, tty, rm, init, read_only, privileged, sig_proxy;
 	const char *name, *entrypoint, *user, *workdir, *hostname, *network, *stop_signal, *cidfile,
 		*pull, *platform, *cpus, *detach_keys;
+	struct strv mounts, volumes_from;
 	struct strv env, env_files, labels, volumes, tmpfs, add_hosts, cap_add, cap_drop, security,
 		ulimits;
 	int stop_timeout_ms, pids;
@@ -45,6 +46,12 @@ struct run_args {
 		{ 'i', "interactive", OPT_BOOL, RUN_AT(interactive), NULL, "Keep stdin open" },         \
 		{ 'l', "label", OPT_STRV, RUN_AT(labels), "KEY=VALUE", "Set a label" },                 \
 		{ 'm', "memory", OPT_BYTES, RUN_AT(memory), "BYTES", "Memory limit" },                  \
+		{ 0,                                                                                    \
+		  "mount",                                                                              \
+		  OPT_STRV,                                                                             \
+		  RUN_AT(mounts),                                                                       \
+		  "type=T,target=PATH,...",                                                             \
+		  "Mount a bind, volume, tmpfs, image or cache" },                                      \
 		{ 0, "name", OPT_STR, RUN_AT(name), "NAME", "Name of the container" },                  \
 		{ 0, "network", OPT_STR, RUN_AT(network), "host|none", "Network (default host)" },      \
 		{ 0, "net", OPT_STR, RUN_AT(network), "host|none", NULL },                              \
@@ -81,8 +88,14 @@ struct run_args {
 		  "volume",                                                                             \
 		  OPT_STRV,                                                                             \
 		  RUN_AT(volumes),                                                                      \
-		  "HOST:PATH[:ro]",                                                                     \
-		  "Bind a file or directory of the host" },                                             \
+		  "[NAME|HOST:]PATH[:OPTIONS]",                                                         \
+		  "Mount a volume, or a path of the host (ro, rw, nocopy, [r]slave, ...)" },            \
+		{ 0,                                                                                    \
+		  "volumes-from",                                                                       \
+		  OPT_STRV,                                                                             \
+		  RUN_AT(volumes_from),                                                                 \
+		  "CONTAINER[:ro]",                                                                     \
+		  "Mount what another container has mounted" },                                         \
 	{                                                                                               \
 		'w', "workdir", OPT_STR, RUN_AT(workdir), "DIR", "Working directory inside"             \
 	}

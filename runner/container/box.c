@@ -107,6 +107,7 @@ static int add_volume(struct parts *p, const char *text, struct err *err)
 		return err_ctx(err, "volume %s", text);
 	m.target = keep_word(p, v.target);
 	m.read_only = v.read_only;
+	m.propagation = v.propagation;
 	rc = add_mount(p, &m, err);
 	if (rc < 0)
 		fd_close(&m.source_fd);
@@ -171,7 +172,7 @@ static int add_etc(const struct container *c, struct parts *p, struct err *err)
 	return rc;
 }
 
-static int add_kept(const struct container *c, struct parts *p, struct err *err)
+static int add_kept(const struct container *c, struct parts *p, int root_fd, struct err *err)
 {
 	const struct strv *l = &c->spec.mounts;
 	int rc = 0;
@@ -180,7 +181,7 @@ static int add_kept(const struct container *c, struct parts *p, struct err *err)
 	for (size_t i = 0; i < l->n && rc >= 0; i++) {
 		struct sandbox_mount m;
 
-		rc = container_kept_open(c, l->v[i], &p->kept[p->n_kept++], &m, err);
+		rc = container_kept_open(c, l->v[i], root_fd, &p->kept[p->n_kept++], &m, err);
 		if (rc >= 0)
 			rc = add_mount(p, &m, err);
 		if (rc < 0)
@@ -190,7 +191,7 @@ static int add_kept(const struct container *c, struct parts *p, struct err *err)
 }
 
 /* The user's volumes come last: one over /etc/hosts wins. */
-static int add_mounts(const struct container *c, struct parts *p, struct err *err)
+static int add_mounts(const struct container *c, struct parts *p, int root_fd, struct err *err)
 {
 	const struct container_spec *s = &c->spec;
 	int rc = add_etc(c, p, err);
@@ -199,7 +200,7 @@ static int add_mounts(const struct container *c, struct parts *p, struct err *er
 		rc = add_tmpfs(p, s->tmpfs.v[i], err);
 	for (size_t i = 0; rc >= 0 && i < s->volumes.n; i++)
 		rc = add_volume(p, s->volumes.v[i], err);
-	return rc < 0 || !s->mounts.n ? rc : add_kept(c, p, err);
+	return rc < 0 || !s->mounts.n ? rc : add_kept(c, p, root_fd, err);
 }
 
 static int add_limits(const struct container *c, struct parts *p, struct sandbox_spec *to,
@@ -256,7 +257,7 @@ static int make_spec(const struct container *c, const int stdio[3], struct parts
 
 	rc = sandbox_user_find(s->root_fd, spec->user ? spec->user : "", &p->user, err);
 	if (rc >= 0)
-		rc = add_mounts(c, p, err);
+		rc = add_mounts(c, p, s->root_fd, err);
 	if (rc >= 0)
 		rc = add_limits(c, p, s, err);
 	if (rc >= 0)

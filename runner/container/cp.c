@@ -16,6 +16,7 @@
 
 #include <shale/base/fd.h>
 #include <shale/base/fs.h>
+#include <shale/base/json.h>
 #include <shale/base/path.h>
 #include <shale/base/scratch.h>
 #include <shale/layer.h>
@@ -66,30 +67,68 @@ static int host_side(const char *path, struct side *s, struct err *err)
 	return 0;
 }
 
+struct nearest {
+	const char *path; /* clean */
+	char *source;
+	size_t len;
+};
+
+/* Is what is mounted at target the nearest above the path so far? */
+static bool is_nearer(const struct nearest *n, const char *target)
+{
+	size_t len = target ? strlen(target) : 0;
+
+	return len >= n->len && len && strncmp(n->path, target, len) == 0 &&
+	       (!n->path[len] || n->path[len] == '/');
+}
+
+static void consider(struct nearest *n, const char *target, char *source)
+{
+	if (is_nearer(n, target)) {
+		n->len = strlen(target);
+		free(n->source);
+		n->source = source;
+	} else {
+		free(source);
+	}
+}
+
+static void consider_mount(struct nearest *n, const struct container *c, const char *text)
+{
+	auto_json json_t *j = NULL;
+	struct err ignored;
+	const char *type, *name;
+
+	if (json_parse(text, strlen(text), &j, &ignored) < 0)
+		return;
+	type = json_get_str(j, "type");
+	name = json_get_str(j, "name");
+	if (str_eq(type, "volume") && name && !json_get_str(j, "subpath"))
+		consider(n, json_get_str(j, "target"), container_volume_path(c->rt, name));
+	else if (str_eq(type, "bind"))
+		consider(n, json_get_str(j, "target"), mem_str(json_get_str(j, "source")));
+}
+
 /* Of what is mounted at or above path the nearest, if any; *rest: where in it. */
 static int open_volume(const struct container *c, const char *path, int *ret_fd, char **rest,
 		       struct err *err)
 {
-	auto_free char *clean = path_clean(path), *source = NULL;
-	size_t best = 0;
+	auto_free char *clean = path_join("/", path), *source = NULL;
+	struct nearest n = { .path = clean };
 
 	for (size_t i = 0; i < c->spec.volumes.n; i++) {
 		auto_container_volume struct container_volume v = { 0 };
 		struct err ignored;
-		size_t n;
 
-		if (container_volume_parse(c->spec.volumes.v[i], &v, &ignored) < 0)
-			continue;
-		n = strlen(v.target);
-		if (n < best || strncmp(clean, v.target, n) != 0 || (clean[n] && clean[n] != '/'))
-			continue;
-		best = n;
-		free(source);
-		source = take(v.source);
+		if (container_volume_parse(c->spec.volumes.v[i], &v, &ignored) >= 0)
+			consider(&n, v.target, take(v.source));
 	}
+	for (size_t i = 0; i < c->spec.mounts.n; i++)
+		consider_mount(&n, c, c->spec.mounts.v[i]);
+	source = n.source;
 	if (!source)
 		return 0;
-	*rest = mem_fmt("/%s%s", clean + best, is_contents(path) ? "/." : "");
+	*rest = mem_fmt("/%s%s", clean + n.len, is_contents(path) ? "/." : "");
 	*ret_fd = open(source, O_PATH | O_CLOEXEC);
 	return *ret_fd < 0 ? err_sys(err, "volume %s", source) : 0;
 }

@@ -12,6 +12,7 @@
 #include <shale/base/db.h>
 #include <shale/base/fault.h>
 #include <shale/base/fd.h>
+#include <shale/base/json.h>
 #include <shale/base/path.h>
 #include <shale/base/proc.h>
 #include <shale/image.h>
@@ -112,19 +113,51 @@ static void replace(char **to, char *value)
 }
 
 /* The host's directory of a relative volume is meant from where the user stands now. */
-static void resolve_volumes(struct container_spec *r)
+static void resolve_relative(char **text)
 {
 	auto_free char *here = getcwd(NULL, 0);
+	char *colon = strchr(*text, ':');
+	auto_free char *source = mem_strn(*text, colon ? (size_t)(colon - *text) : strlen(*text));
+	auto_free char *full = path_join(here ? here : "/", source);
 
-	for (size_t i = 0; i < r->volumes.n; i++) {
-		char *v = r->volumes.v[i], *colon = strchr(v, ':');
-		auto_free char *source = mem_strn(v, colon ? (size_t)(colon - v) : strlen(v));
+	replace(text, mem_fmt("%s%s", full, colon ? colon : ""));
+}
 
-		if (*source == '.') {
-			auto_free char *full = path_join(here ? here : "/", source);
+/* What has a name, or none, is a volume and no bind. */
+static int resolve_volumes(struct container_spec *r, struct err *err)
+{
+	int rc = 0;
 
-			replace(&r->volumes.v[i], mem_fmt("%s%s", full, colon ? colon : ""));
+	for (size_t i = 0; rc >= 0 && i < r->volumes.n;) {
+		auto_container_volume struct container_volume v = { 0 };
+
+		rc = container_volume_parse(r->volumes.v[i], &v, err);
+		if (rc >= 0 && v.is_named) {
+			strv_add_take(&r->mounts, container_volume_mount(&v));
+			strv_remove(&r->volumes, i);
+			continue;
 		}
+		if (*r->volumes.v[i] == '.')
+			resolve_relative(&r->volumes.v[i]);
+		i++;
+	}
+	return rc;
+}
+
+/* An image's VOLUMEs, where nothing else is mounted. */
+static void resolve_image_volumes(struct container_spec *r, const struct image_config *img)
+{
+	auto_strv struct strv targets = { 0 };
+
+	container_spec_targets(r, &targets);
+	for (size_t i = 0; i < img->volumes.n; i++) {
+		struct container_volume v = { .is_named = true };
+		auto_free char *target = path_join("/", img->volumes.v[i]);
+
+		if (strv_has(&targets, target) || str_eq(target, "/"))
+			continue;
+		v.target = target;
+		strv_add_take(&r->mounts, container_volume_mount(&v));
 	}
 }
 
@@ -140,7 +173,10 @@ int container_resolve(struct container_spec *r, const struct image_config *img, 
 	resolve_hostname(r, id);
 	resolve_env(r, img);
 	resolve_labels(r, img);
-	resolve_volumes(r);
+	rc = resolve_volumes(r, err);
+	if (rc < 0)
+		return rc;
+	resolve_image_volumes(r, img);
 	if (!r->user && img->user && *img->user)
 		r->user = mem_str(img->user);
 	replace(&r->workdir, path_join("/", r->workdir     ? r->workdir
@@ -201,6 +237,62 @@ static int sync_layer(const struct container *c, struct err *err)
 	return 0;
 }
 
+/* An image that is mounted: a view of it, which keeps it from going. */
+static int make_view(struct container *c, size_t i, json_t *j, struct err *err)
+{
+	auto_free char *key = mem_fmt("container-%s.%zu", c->id, i);
+	struct snap_new n = { .key = key, .kind = SNAP_VIEW };
+	auto_image struct image *img = NULL;
+	struct snap_info info;
+	const char *name = json_get_str(j, "image");
+	int rc = image_find(c->rt, name ? name : "", &img, err);
+
+	if (rc < 0)
+		return err_ctx(err, "mount of an image");
+	n.parent = img->snapshot;
+	rc = snap_prepare(c->rt->snap, &n, &info, err);
+	if (rc < 0)
+		return rc;
+	json_set_str(j, "type", "tree");
+	json_object_set_new(j, "snapshot", json_integer(info.id));
+	json_object_set_new(j, "read_only", json_true());
+	replace(&c->spec.mounts.v[i], json_text(j));
+	return 0;
+}
+
+static int make_views(struct container *c, struct err *err)
+{
+	int rc = 0;
+
+	for (size_t i = 0; rc >= 0 && i < c->spec.mounts.n; i++) {
+		auto_json json_t *j = NULL;
+
+		rc = json_parse(c->spec.mounts.v[i], strlen(c->spec.mounts.v[i]), &j, err);
+		if (rc >= 0 && str_eq(json_get_str(j, "type"), "image"))
+			rc = make_view(c, i, j, err);
+	}
+	return rc;
+}
+
+/* "CONTAINER[:ro]": what it has mounted, where nothing else is. */
+static int volumes_from(struct runtime *rt, struct container_spec *r, const char *text,
+			struct err *err)
+{
+	const char *colon = strrchr(text, ':');
+	bool read_only = str_eq(colon, ":ro");
+	auto_free char *name = read_only || str_eq(colon, ":rw")
+				       ? mem_strn(text, (size_t)(colon - text))
+				       : mem_str(text);
+	auto_container struct container *from = NULL;
+	auto_strv struct strv targets = { 0 };
+	int rc = container_find(rt, name, &from, err);
+
+	if (rc < 0)
+		return err_ctx(err, "--volumes-from");
+	container_spec_targets(r, &targets);
+	return container_mounts_take(&from->spec, &targets, read_only, r, err);
+}
+
 static int store(struct container *c, int64_t parent, struct err *err)
 {
 	auto_free char *key = mem_fmt("container-%s", c->id);
@@ -222,6 +314,10 @@ static int store(struct container *c, int64_t parent, struct err *err)
 	fault_point("container.create.directory");
 	if (rc >= 0 && !c->auto_remove)
 		rc = sync_layer(c, err);
+	if (rc >= 0 && c->spec.mounts.n)
+		rc = container_volumes_make(c, err);
+	if (rc >= 0 && c->spec.mounts.n)
+		rc = make_views(c, err);
 	if (rc >= 0)
 		rc = container_insert(c, err);
 	if (rc >= 0 && !c->auto_remove)
@@ -248,7 +344,10 @@ int container_create_as(struct runtime *rt, const struct container_spec *s, bool
 	c->rt = rt;
 	proc_random_hex(c->id, CONTAINER_ID_LEN);
 	container_spec_copy(&c->spec, s);
-	rc = container_resolve(&c->spec, cfg, c->id, err);
+	for (size_t i = 0; rc >= 0 && i < s->volumes_from.n; i++)
+		rc = volumes_from(rt, &c->spec, s->volumes_from.v[i], err);
+	if (rc >= 0)
+		rc = container_resolve(&c->spec, cfg, c->id, err);
 	if (rc < 0)
 		return rc;
 	c->image_id = img->id[0] ? mem_str(img->id) : NULL;

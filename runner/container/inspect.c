@@ -134,6 +134,7 @@ static json_t *host_json(const struct container *c)
 	json_t *o = json_object();
 
 	set_list(o, "Binds", &s->volumes);
+	set_list(o, "VolumesFrom", &s->volumes_from);
 	set_str(o, "NetworkMode", s->network);
 	set_bool(o, "AutoRemove", c->auto_remove);
 	set_list(o, "CapAdd", &s->cap_add);
@@ -152,7 +153,16 @@ static json_t *host_json(const struct container *c)
 	return o;
 }
 
-static void add_kept(json_t *a, const char *text)
+static void set_volume(json_t *to, const struct container *c, const char *name)
+{
+	auto_free char *path = container_volume_path(c->rt, name);
+
+	set_str(to, "Name", name);
+	set_str(to, "Source", path);
+	set_str(to, "Driver", "local");
+}
+
+static void add_kept(json_t *a, const struct container *c, const char *text)
 {
 	auto_json json_t *j = NULL;
 	struct err ignored = { 0 };
@@ -161,8 +171,13 @@ static void add_kept(json_t *a, const char *text)
 	if (json_parse(text, strlen(text), &j, &ignored) < 0)
 		return;
 	o = json_object();
-	set_str(o, "Type", json_get_str(j, "type"));
-	set_str(o, "Source", json_get_str(j, "id"));
+	set_str(o, "Type", json_get_str(j, "image") ? "image" : json_get_str(j, "type"));
+	if (str_eq(json_get_str(j, "type"), "volume"))
+		set_volume(o, c, json_get_str(j, "name"));
+	else if (json_get_str(j, "image"))
+		set_str(o, "Source", json_get_str(j, "image"));
+	else
+		set_str(o, "Source", json_get_str(j, json_get_str(j, "id") ? "id" : "source"));
 	set_str(o, "Destination", json_get_str(j, "target"));
 	set_bool(o, "RW", !json_get_bool(j, "read_only"));
 	json_array_append_new(a, o);
@@ -189,7 +204,7 @@ static json_t *mounts_json(const struct container *c)
 		json_array_append_new(a, o);
 	}
 	for (size_t i = 0; i < c->spec.mounts.n; i++)
-		add_kept(a, c->spec.mounts.v[i]);
+		add_kept(a, c, c->spec.mounts.v[i]);
 	return a;
 }
 

@@ -84,6 +84,37 @@ static int open_tmpfs(const struct container *c, struct container_kept *k, struc
 	return 0;
 }
 
+static int open_volume(const struct container *c, struct container_kept *k, struct sandbox_mount *m,
+		       struct err *err)
+{
+	const char *name = json_get_str(k->j, "name"), *sub = json_get_str(k->j, "subpath");
+	int root = json_get_bool(k->j, "no_copy") ? -1 : k->root_fd;
+	auto_fd int data = -1;
+
+	if (!name)
+		return err_set(err, EINVAL, "a volume without a name");
+	data = container_volume_open(c, name, m->target, sub ? -1 : root, err);
+	if (data < 0)
+		return data;
+	m->recursive = true;
+	m->source_fd = sub ? path_open_in(data, sub, O_PATH, 0, err) : fd_take(&data);
+	return m->source_fd < 0 ? m->source_fd : 0;
+}
+
+static int open_bind(const struct container *c, struct container_kept *k, struct sandbox_mount *m,
+		     struct err *err)
+{
+	const char *source = json_get_str(k->j, "source"),
+		   *propagation = json_get_str(k->j, "propagation");
+
+	(void)c;
+	m->recursive = !json_get_bool(k->j, "flat");
+	if (propagation && container_propagation_find(propagation, &m->propagation) < 0)
+		return err_set(err, EINVAL, "propagation %s", propagation);
+	m->source_fd = open(source ? source : "", O_PATH | O_CLOEXEC);
+	return m->source_fd < 0 ? err_sys(err, "open %s", source ? source : "") : 0;
+}
+
 static int open_file(const struct container *c, struct container_kept *k, struct sandbox_mount *m,
 		     struct err *err)
 {
@@ -117,18 +148,16 @@ static const struct {
 	const char *type;
 	int (*open)(const struct container *c, struct container_kept *k, struct sandbox_mount *m,
 		    struct err *err);
-} kinds[] = { { "tree", open_tree },
-	      { "cache", open_cache },
-	      { "tmpfs", open_tmpfs },
-	      { "file", open_file },
+} kinds[] = { { "tree", open_tree },     { "cache", open_cache }, { "tmpfs", open_tmpfs },
+	      { "volume", open_volume }, { "bind", open_bind },   { "file", open_file },
 	      { "device", open_device } };
 
-int container_kept_open(const struct container *c, const char *text, struct container_kept *k,
-			struct sandbox_mount *m, struct err *err)
+int container_kept_open(const struct container *c, const char *text, int root_fd,
+			struct container_kept *k, struct sandbox_mount *m, struct err *err)
 {
 	int rc;
 
-	*k = (struct container_kept){ NULL, SNAP_MOUNT_INIT, CACHE_HELD_INIT };
+	*k = (struct container_kept){ NULL, SNAP_MOUNT_INIT, CACHE_HELD_INIT, root_fd };
 	*m = (struct sandbox_mount){ .source_fd = -1 };
 	rc = json_parse(text, strlen(text), &k->j, err);
 	if (rc < 0)

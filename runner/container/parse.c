@@ -5,6 +5,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <string.h>
+#include <sys/mount.h>
 #include <sys/resource.h>
 
 #include <shale/base/path.h>
@@ -18,6 +19,24 @@ void container_volume_free(struct container_volume *v)
 	*v = (struct container_volume){ 0 };
 }
 
+int container_propagation_find(const char *word, uint64_t *ret)
+{
+	static const struct {
+		const char *name;
+		uint64_t flag;
+	} kinds[] = {
+		{ "private", 0 },       { "rprivate", 0 },       { "slave", MS_SLAVE },
+		{ "rslave", MS_SLAVE }, { "shared", MS_SHARED }, { "rshared", MS_SHARED },
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(kinds); i++)
+		if (str_eq(kinds[i].name, word)) {
+			*ret = kinds[i].flag;
+			return 0;
+		}
+	return -EINVAL;
+}
+
 static int volume_mode(const char *mode, struct container_volume *v, const char *text,
 		       struct err *err)
 {
@@ -27,14 +46,32 @@ static int volume_mode(const char *mode, struct container_volume *v, const char 
 	for (size_t i = 0; i < words.n; i++) {
 		const char *w = words.v[i];
 
-		if (str_eq(w, "ro"))
+		/* Read-only is recursive in any case. */
+		if (str_eq(w, "ro") || str_eq(w, "rro") || str_eq(w, "readonly"))
 			v->read_only = true;
-		/* Labels of SELinux and the propagation that is used anyway: nothing to do. */
+		else if (str_eq(w, "nocopy"))
+			v->no_copy = true;
+		/* Labels of SELinux: nothing to do. */
 		else if (!str_eq(w, "rw") && !str_eq(w, "z") && !str_eq(w, "Z") &&
-			 !str_eq(w, "rprivate"))
-			return err_set(err, ENOTSUP, "volume %s: mode '%s' is not supported", text,
-				       w);
+			 container_propagation_find(w, &v->propagation) < 0)
+			return err_set(err, EINVAL,
+				       "volume %s: mode '%s' is none of ro, rw, nocopy, z, Z, "
+				       "[r]private, [r]slave, [r]shared",
+				       text, w);
 	}
+	return 0;
+}
+
+static int volume_source(const char *source, struct container_volume *v, const char *text,
+			 struct err *err)
+{
+	v->is_named = *source != '/' && *source != '.';
+	v->source = mem_str(source);
+	if (v->is_named && !container_name_valid(source))
+		return err_set(err, EINVAL,
+			       "volume %s: '%s' is neither a host's path with a leading / or ./ "
+			       "nor a name of [a-zA-Z0-9][a-zA-Z0-9_.-]",
+			       text, source);
 	return 0;
 }
 
@@ -42,29 +79,23 @@ int container_volume_parse(const char *text, struct container_volume *ret, struc
 {
 	auto_container_volume struct container_volume v = { 0 };
 	auto_strv struct strv parts = { 0 };
+	const char *target;
 	int rc = 0;
 
 	strv_split(&parts, text, ':');
-	if (parts.n == 1)
-		return err_set(
-			err, ENOTSUP,
-			"volume %s: anonymous volumes are not supported, write HOST:CONTAINER",
-			text);
-	if (parts.n < 2 || parts.n > 3 || !*parts.v[0] || !*parts.v[1])
-		return err_set(err, EINVAL, "volume '%s' is not HOST:CONTAINER[:ro|rw]", text);
-	if (parts.v[0][0] != '/' && parts.v[0][0] != '.')
-		return err_set(
-			err, ENOTSUP,
-			"volume %s: named volumes are not supported, write the host's path with a leading / or ./",
-			text);
-	if (parts.v[1][0] != '/')
-		return err_set(err, EINVAL, "volume %s: '%s' is not absolute", text, parts.v[1]);
-	v.source = mem_str(parts.v[0]);
-	v.target = path_clean(parts.v[1]);
+	if (!parts.n || parts.n > 3 || !*parts.v[0] || (parts.n > 1 && !*parts.v[1]))
+		return err_set(err, EINVAL, "volume '%s' is not [NAME|HOST:]PATH[:OPTIONS]", text);
+	target = parts.v[parts.n > 1];
+	if (*target != '/')
+		return err_set(err, EINVAL, "volume %s: '%s' is not absolute", text, target);
+	v.target = path_clean(target);
 	if (str_eq(v.target, "/"))
 		return err_set(err, EINVAL, "volume %s: the container's root cannot be replaced",
 			       text);
-	if (parts.n == 3)
+	v.is_named = parts.n == 1;
+	if (parts.n > 1)
+		rc = volume_source(parts.v[0], &v, text, err);
+	if (rc >= 0 && parts.n == 3)
 		rc = volume_mode(parts.v[2], &v, text, err);
 	if (rc < 0)
 		return rc;

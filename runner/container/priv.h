@@ -14,13 +14,17 @@
 /* --- words (parse.c, name.c, spec.c): pure
  * ------------------------------------------------------------------- */
 
+/* -v: what of it is no bind of the host's becomes a mount (container_spec.mounts). */
 struct container_volume {
-	char *source, *target;
-	bool read_only;
+	char *source, *target; /* source NULL: a volume without a name */
+	bool read_only, is_named, no_copy;
+	uint64_t propagation; /* MS_*, 0: private */
 };
 void container_volume_free(struct container_volume *v);
 #define auto_container_volume cleanup(container_volume_free)
 int container_volume_parse(const char *text, struct container_volume *ret, struct err *err);
+/* "rslave" -> MS_SLAVE: 0, or -EINVAL. */
+int container_propagation_find(const char *word, uint64_t *ret);
 /* "/path:options" -> target and options (NULL without); caller owns both. */
 int container_tmpfs_parse(const char *text, char **ret_target, char **ret_data, struct err *err);
 
@@ -79,6 +83,25 @@ int container_resolve(struct container_spec *r, const struct image_config *img, 
 		      struct err *err);
 void container_env_apply(struct strv *env, const struct strv *from);
 
+/* --- volumes (volume.c): volumes/<name>/ with _data, meta and, when it has got its first content,
+ * filled
+ * ------- */
+
+/* Of a mount of type volume in spec.mounts, else NULL. */
+char *container_volume_of(const char *mount, bool *ret_anonymous);
+char *container_volume_mount(const struct container_volume *v); /* such a mount; caller owns it */
+/* Volumes and binds of another container's, where targets has nothing. */
+int container_mounts_take(const struct container_spec *from, const struct strv *targets,
+			  bool read_only, struct container_spec *to, struct err *err);
+/* Those of c are there; inside the transaction that inserts its row. */
+int container_volumes_make(struct container *c, struct err *err);
+/* Those of c without a name that nobody else uses go to trash/; inside the one that deletes it: how
+ * many. */
+int container_volumes_drop(struct container *c, struct err *err);
+/* Its directory, O_PATH; a new one gets what is at target beneath root_fd (-1: nothing). */
+int container_volume_open(const struct container *c, const char *name, const char *target,
+			  int root_fd, struct err *err);
+
 /* --- trees (copy_tree.c)
  * -------------------------------------------------------------------------------------- */
 
@@ -127,11 +150,12 @@ struct container_kept {
 	json_t *j; /* what m points into */
 	struct snap_mount tree;
 	struct cache_held cache;
+	int root_fd; /* the container's, borrowed */
 };
 void container_kept_close(struct container_kept *k);
 /* m's source_fd is the caller's. -EBUSY: a cache mount that another one has. */
-int container_kept_open(const struct container *c, const char *text, struct container_kept *k,
-			struct sandbox_mount *m, struct err *err);
+int container_kept_open(const struct container *c, const char *text, int root_fd,
+			struct container_kept *k, struct sandbox_mount *m, struct err *err);
 /* The snapshots of the spec's mounts: called after the container; no more. */
 int container_kept_take(const struct container *c, struct err *err);
 int container_kept_forget(const struct container *c, struct err *err);

@@ -93,6 +93,7 @@ int container_reload(struct container *c, struct err *err)
 		return rc;
 	assert(fresh);
 	*c = *fresh;
+	c->drop_volumes = old.drop_volumes;
 	*fresh = old; /* which is freed */
 	return 0;
 }

@@ -80,7 +80,7 @@ static bool is_log_long(int root_fd)
 
 /* After the prompt, by a fresh process: no database handle crosses a fork. Should it not start, a
  * later one does its work. */
-static void spawn_tidy(const struct runtime *rt)
+void container_tidy_later(const struct runtime *rt)
 {
 	char name[] = "shale", command[] = "tidy", *argv[] = { name, command, NULL };
 	struct err ignored = { 0 };
@@ -101,7 +101,7 @@ static void free_disk(const struct container *c)
 	bool all;
 
 	if (!c->auto_remove) {
-		spawn_tidy(c->rt);
+		container_tidy_later(c->rt);
 		return;
 	}
 	snprintf(snap, sizeof(snap), "snap/%" PRId64, c->snapshot);
@@ -111,8 +111,8 @@ static void free_disk(const struct container *c)
 	fault_point("container.remove.directory");
 	if (c->snapshot)
 		all &= remove_few(root_fd, snap, 0, &left);
-	if (!all || is_log_long(root_fd))
-		spawn_tidy(c->rt);
+	if (!all || c->drop_volumes || is_log_long(root_fd))
+		container_tidy_later(c->rt);
 }
 
 /* The directories in containers/ that no row names. */
@@ -203,6 +203,10 @@ static int delete_rows(struct container *c, struct err *err)
 	rc = c->snapshot ? snap_forget(c->rt->snap, c->snapshot, err) : 0;
 	if (rc >= 0)
 		rc = container_kept_forget(c, err);
+	if (rc >= 0 && c->spec.mounts.n && (c->auto_remove || c->drop_volumes))
+		rc = container_volumes_drop(c, err);
+	if (rc > 0)
+		c->drop_volumes = true;
 	fault_point("container.remove.rows");
 	return rc < 0 ? rc : db_tx_commit(&tx, err);
 }

@@ -73,7 +73,7 @@ static int open_bind(const struct sandbox_plan *p, const struct sandbox_mount *m
 		.attr_set = (m->read_only ? MOUNT_ATTR_RDONLY : 0) |
 			    (m->nosuid ? MOUNT_ATTR_NOSUID : 0) |
 			    (m->nodev ? MOUNT_ATTR_NODEV : 0) | (m->noexec ? MOUNT_ATTR_NOEXEC : 0),
-		.propagation = PROPAGATION_PRIVATE,
+		.propagation = m->propagation ? m->propagation : PROPAGATION_PRIVATE,
 	};
 	unsigned flags = AT_EMPTY_PATH | (m->recursive ? AT_RECURSIVE : 0);
 	struct stat st;
