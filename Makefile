@@ -266,6 +266,7 @@ install: all
 	install -m 755 $(B)/shale-transfer $(DESTDIR)$(LIBEXEC)/shale-transfer
 	install -d $(DESTDIR)$(PREFIX)/lib/systemd/system $(DESTDIR)$(PREFIX)/share/doc/shale
 	sed 's|@PREFIX@|$(PREFIX)|' scripts/systemd/shale-gc.service >$(DESTDIR)$(PREFIX)/lib/systemd/system/shale-gc.service
+	sed 's|@PREFIX@|$(PREFIX)|' scripts/systemd/shale.service >$(DESTDIR)$(PREFIX)/lib/systemd/system/shale.service
 	install -m 644 scripts/systemd/shale-gc.timer $(DESTDIR)$(PREFIX)/lib/systemd/system/shale-gc.timer
 	install -m 644 scripts/shale.conf $(DESTDIR)$(PREFIX)/share/doc/shale/shale.conf
 	install -D -m 644 $(B)/shale.1 $(DESTDIR)$(PREFIX)/share/man/man1/shale.1

@@ -73,6 +73,10 @@ struct container_spec {
 	struct strv cap_add, cap_drop;
 	struct strv security; /* "no-new-privileges[=true|false]", "seccomp=unconfined" */
 	struct strv ulimits;  /* "nofile=1024[:2048]" */
+	char *restart;        /* "no", "on-failure[:N]", "always", "unless-stopped"; NULL: "no" */
+	struct strv health;   /* "CMD", … or "CMD-SHELL", TEXT; "NONE"; empty: the image's */
+	int64_t health_interval_ns, health_timeout_ns, health_start_ns; /* 0: the image's, or */
+	int64_t health_retries;                                         /* Docker's */
 	char *stop_signal;
 	int64_t stop_timeout_s; /* 0: CONTAINER_STOP_S */
 	int64_t pids;           /* 0: no limit */
@@ -161,6 +165,17 @@ int container_start_attached(struct container *c, const struct container_attach 
 /* container_create and container_start_here in as few steps as can be. */
 int container_run(struct runtime *rt, const struct container_spec *s, int *ret_exit,
 		  struct err *err);
+/* Those that run on after a reboot by their restart policy are started: what failed goes to fn. */
+typedef void container_started_fn(const struct container *c, const struct err *failed, void *arg);
+int container_start_all(struct runtime *rt, container_started_fn *fn, void *arg, struct err *err);
+/* One round of a container's health check, for the process that its monitor starts for that. */
+int container_health_check(struct runtime *rt, const char *id, struct err *err);
+/* "healthy", "unhealthy", "starting", or NULL: it has no check, or does not run. Caller owns it. */
+char *container_health_status(const struct container *c);
+/* It has ended and waits to be started again by its monitor. */
+bool container_is_restarting(const struct container *c);
+/* -EINVAL. */
+int container_restart_parse(const char *text, int64_t *ret_max, struct err *err);
 /* The monitor process: keeps container id until its end. status_fd gets one struct
  * container_started, or nothing. */
 int container_monitor(struct runtime *rt, const char *id, int status_fd, struct err *err);

@@ -74,6 +74,7 @@ const struct alias cli_aliases[] = {
 	{ "system", "info", "info" },
 	{ "system", "df", "du" },
 	{ "system", "prune", "prune" },
+	{ "system", "start", "system-start" },
 	{ "buildx", "du", "du" },
 	{ "volume", "create", "volume-create" },
 	{ "volume", "inspect", "volume-inspect" },

@@ -19,7 +19,7 @@ struct ps_args {
 static const struct opt ps_opts[] = {
 	{ 'a', "all", OPT_BOOL, offsetof(struct ps_args, all), NULL, "Also those that do not run" },
 	{ 'f', "filter", OPT_STRV, offsetof(struct ps_args, filters), "KEY=VALUE",
-	  "Only those with this status, name, id, label, ancestor or exited" },
+	  "Only those with this status, name, id, label, ancestor, exited or health" },
 	{ 0, "format", OPT_STR, offsetof(struct ps_args, format), "FORMAT",
 	  "table, json or a Go template" },
 	{ 'n', "last", OPT_INT, offsetof(struct ps_args, last), "N",
@@ -96,12 +96,20 @@ static bool match_exited(const struct container *ct, const char *v)
 	       (int)code == ct->exit_code;
 }
 
+static bool match_health(const struct container *ct, const char *v)
+{
+	auto_free char *health = container_health_status(ct);
+
+	return str_eq(health ? health : "none", v);
+}
+
 static const struct {
 	const char *key;
 	bool (*match)(const struct container *ct, const char *v);
 } filters[] = {
 	{ "status", match_status }, { "name", match_name },         { "id", match_id },
 	{ "label", has_label },     { "ancestor", match_ancestor }, { "exited", match_exited },
+	{ "health", match_health },
 };
 
 static int check_filters(const struct strv *l, bool *ret_all, struct err *err)

@@ -40,7 +40,8 @@ static int run_detached(struct cli *c, const struct run_args *a, const struct co
 static int run_foreground(struct cli *c, const struct run_args *a, const struct container_spec *s,
 			  int *ret_exit, struct err *err)
 {
-	bool leaves = (s->tty && s->interactive) || !a->sig_proxy;
+	bool leaves = (s->tty && s->interactive) || !a->sig_proxy || s->health.n ||
+		      (s->restart && !str_eq(s->restart, "no"));
 	struct container_attach at = { .with_stdin = s->interactive,
 				       .sig_proxy = a->sig_proxy,
 				       .detach_keys = a->detach_keys };

@@ -56,6 +56,26 @@ static void add_words(const struct run_args *a, int argc, char **argv, struct co
 		strv_add(&s->entrypoint, a->entrypoint);
 }
 
+static int add_health(const struct run_args *a, struct container_spec *s, struct err *err)
+{
+	if (a->no_healthcheck && a->health_cmd)
+		return err_set(err, EINVAL, "--no-healthcheck and --health-cmd exclude each other");
+	if (a->no_healthcheck)
+		strv_add(&s->health, "NONE");
+	if (a->health_cmd && *a->health_cmd) {
+		strv_add(&s->health, "CMD-SHELL");
+		strv_add(&s->health, a->health_cmd);
+	}
+	if (a->health_interval < 0 || a->health_timeout < 0 || a->health_start < 0 ||
+	    a->health_retries < 0)
+		return err_set(err, EINVAL, "--health-*: want no negative values");
+	s->health_interval_ns = a->health_interval;
+	s->health_timeout_ns = a->health_timeout;
+	s->health_start_ns = a->health_start;
+	s->health_retries = a->health_retries;
+	return 0;
+}
+
 int run_spec_make(const struct run_args *a, int argc, char **argv, struct container_spec *ret,
 		  struct err *err)
 {
@@ -68,6 +88,9 @@ int run_spec_make(const struct run_args *a, int argc, char **argv, struct contai
 	ret->stop_signal = mem_str(a->stop_signal);
 	strv_copy(&ret->labels, &a->labels);
 	strv_copy(&ret->volumes, &a->volumes);
+	ret->restart = mem_str(a->restart);
+	if (add_health(a, ret, err) < 0)
+		return -err->code;
 	strv_copy(&ret->volumes_from, &a->volumes_from);
 	strv_copy(&ret->tmpfs, &a->tmpfs);
 	strv_copy(&ret->add_hosts, &a->add_hosts);

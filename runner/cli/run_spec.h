@@ -12,6 +12,10 @@ struct run_args {
 	const char *name, *entrypoint, *user, *workdir, *hostname, *network, *stop_signal, *cidfile,
 		*pull, *platform, *cpus, *detach_keys;
 	struct strv mounts, volumes_from;
+	const char *restart, *health_cmd;
+	int64_t health_interval, health_timeout, health_start;
+	int health_retries;
+	bool no_healthcheck;
 	struct strv env, env_files, labels, volumes, tmpfs, add_hosts, cap_add, cap_drop, security,
 		ulimits;
 	int stop_timeout_ms, pids;
@@ -41,6 +45,30 @@ struct run_args {
 		{ 0,        "env-file",                                                                 \
 		  OPT_STRV, RUN_AT(env_files),                                                          \
 		  "FILE",   "Read environment variables from a file" },                                 \
+		{ 0,         "health-cmd",                                                              \
+		  OPT_STR,   RUN_AT(health_cmd),                                                        \
+		  "COMMAND", "Check its health with a shell command" },                                 \
+		{ 0,                                                                                    \
+		  "health-interval",                                                                    \
+		  OPT_DURATION,                                                                         \
+		  RUN_AT(health_interval),                                                              \
+		  "DURATION",                                                                           \
+		  "Time between checks (default 30s)" },                                                \
+		{ 0,       "health-retries",                                                            \
+		  OPT_INT, RUN_AT(health_retries),                                                      \
+		  "N",     "Failures in a row that make it unhealthy (default 3)" },                    \
+		{ 0,                                                                                    \
+		  "health-start-period",                                                                \
+		  OPT_DURATION,                                                                         \
+		  RUN_AT(health_start),                                                                 \
+		  "DURATION",                                                                           \
+		  "Failures do not count for so long" },                                                \
+		{ 0,                                                                                    \
+		  "health-timeout",                                                                     \
+		  OPT_DURATION,                                                                         \
+		  RUN_AT(health_timeout),                                                               \
+		  "DURATION",                                                                           \
+		  "A check that takes longer has failed (default 30s)" },                               \
 		{ 'h', "hostname", OPT_STR, RUN_AT(hostname), "NAME", "Host name inside" },             \
 		{ 0, "init", OPT_BOOL, RUN_AT(init), NULL, "Run a reaper as process 1" },               \
 		{ 'i', "interactive", OPT_BOOL, RUN_AT(interactive), NULL, "Keep stdin open" },         \
@@ -55,6 +83,9 @@ struct run_args {
 		{ 0, "name", OPT_STR, RUN_AT(name), "NAME", "Name of the container" },                  \
 		{ 0, "network", OPT_STR, RUN_AT(network), "host|none", "Network (default host)" },      \
 		{ 0, "net", OPT_STR, RUN_AT(network), "host|none", NULL },                              \
+		{ 0,        "no-healthcheck",                                                           \
+		  OPT_BOOL, RUN_AT(no_healthcheck),                                                     \
+		  NULL,     "No health check, whatever the image says" },                               \
 		{ 0,        "pull",                                                                     \
 		  OPT_STR,  RUN_AT(pull),                                                               \
 		  "POLICY", "Fetch the image: always, missing (default), never" },                      \
@@ -69,6 +100,9 @@ struct run_args {
 		  OPT_BOOL, RUN_AT(privileged),                                                         \
 		  NULL,     "All capabilities and devices, no seccomp" },                               \
 		{ 0, "read-only", OPT_BOOL, RUN_AT(read_only), NULL, "Root file system read-only" },    \
+		{ 0,        "restart",                                                                  \
+		  OPT_STR,  RUN_AT(restart),                                                            \
+		  "POLICY", "no, on-failure[:N], always or unless-stopped" },                           \
 		{ 0, "rm", OPT_BOOL, RUN_AT(rm), NULL, "Remove the container when it ends" },           \
 		{ 0,        "security-opt",                                                             \
 		  OPT_STRV, RUN_AT(security),                                                           \

@@ -182,6 +182,7 @@ int container_resolve(struct container_spec *r, const struct image_config *img, 
 	replace(&r->workdir, path_join("/", r->workdir     ? r->workdir
 					    : img->workdir ? img->workdir
 							   : "/"));
+	container_health_resolve(r, img);
 	if (!r->stop_signal && img->stop_signal)
 		r->stop_signal = mem_str(img->stop_signal);
 	return 0;

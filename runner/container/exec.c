@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <sys/socket.h>
@@ -15,6 +16,8 @@
 #include <shale/base/sys.h>
 
 #include "priv.h"
+
+enum { CAPTURE_BYTES = 4096 };
 
 struct joined {
 	struct strv argv, env;
@@ -112,6 +115,59 @@ static int run(struct container *c, const struct container_exec *x, struct conta
 		return rc;
 	r.sb = box.sb;
 	return container_relay_run(&r, ret_exit, err);
+}
+
+/* What comes until the end or the time is over; more than enough of it is read and dropped. */
+static void capture(int from, int64_t until_ns, struct str *ret)
+{
+	char buf[CAPTURE_BYTES];
+
+	for (;;) {
+		int64_t left_ms = (until_ns - proc_mono_ns()) / 1000000;
+		struct pollfd p = { from, POLLIN, 0 };
+		ssize_t n;
+
+		if (left_ms <= 0 || poll(&p, 1, (int)left_ms) == 0)
+			return;
+		n = read(from, buf, sizeof(buf));
+		if (n <= 0 && errno != EINTR)
+			return;
+		if (n > 0 && ret->len < CAPTURE_BYTES)
+			str_addn(ret, buf,
+				 (size_t)n > CAPTURE_BYTES - ret->len ? CAPTURE_BYTES - ret->len
+								      : (size_t)n);
+	}
+}
+
+int container_exec_captured(struct container *c, const struct container_exec *x, int64_t timeout_ns,
+			    struct str *ret_output, int *ret_exit, struct err *err)
+{
+	auto_sandbox_plan struct sandbox_plan *plan = NULL;
+	auto_container_box struct container_box box = CONTAINER_BOX_INIT;
+	int64_t until_ns = proc_mono_ns() + timeout_ns;
+	auto_joined struct joined j = { 0 };
+	auto_fd int from = -1, to = -1;
+	int fds[2], rc, status = 0;
+
+	if (pipe2(fds, O_CLOEXEC) < 0)
+		return err_sys(err, "pipe");
+	from = fds[0];
+	to = fds[1];
+	rc = make_plan(c, x, (int[3]){ -1, to, to }, &j, &plan, err);
+	if (rc >= 0)
+		rc = sandbox_join(plan, c->pid, &box.sb, err);
+	if (rc >= 0)
+		rc = container_box_release(&box, ret_exit, err);
+	fd_close(&to);
+	if (rc < 0)
+		return rc;
+	capture(from, until_ns, ret_output);
+	rc = sandbox_wait(box.sb,
+			  until_ns > proc_mono_ns() ? (int)((until_ns - proc_mono_ns()) / 1000000)
+						    : 0,
+			  &status, err);
+	*ret_exit = rc > 0 ? proc_exit_code(status) : -1;
+	return rc < 0 ? rc : 0;
 }
 
 /* The locks and the database that came with the fork: they are the other one's. */

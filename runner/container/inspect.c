@@ -59,17 +59,20 @@ static json_t *state_json(const struct container *c)
 {
 	json_t *s = json_object();
 	bool running = c->state == CONTAINER_RUNNING;
+	json_t *health = container_health_json(c);
 
 	set_str(s, "Status", container_state_text(c));
 	set_bool(s, "Running", running);
 	set_bool(s, "Paused", container_is_paused(c));
-	set_bool(s, "Restarting", false);
+	set_bool(s, "Restarting", container_is_restarting(c));
 	set_bool(s, "Dead", false);
 	set_int(s, "Pid", running ? c->pid : 0);
 	set_int(s, "ExitCode", c->exit_code);
 	set_str(s, "Error", c->error);
 	set_time(s, "StartedAt", c->started_ns);
 	set_time(s, "FinishedAt", c->finished_ns);
+	if (health)
+		json_object_set_new(s, "Health", health);
 	return s;
 }
 
@@ -128,6 +131,20 @@ static json_t *ulimits_json(const struct container_spec *s)
 	return a;
 }
 
+static json_t *restart_json(const struct container_spec *s)
+{
+	const char *policy = s->restart ? s->restart : "no";
+	auto_free char *name = mem_strn(policy, strcspn(policy, ":"));
+	json_t *o = json_object();
+	struct err ignored;
+	int64_t max = 0;
+
+	container_restart_parse(policy, &max, &ignored);
+	set_str(o, "Name", name);
+	set_int(o, "MaximumRetryCount", max);
+	return o;
+}
+
 static json_t *host_json(const struct container *c)
 {
 	const struct container_spec *s = &c->spec;
@@ -137,6 +154,7 @@ static json_t *host_json(const struct container *c)
 	set_list(o, "VolumesFrom", &s->volumes_from);
 	set_str(o, "NetworkMode", s->network);
 	set_bool(o, "AutoRemove", c->auto_remove);
+	json_object_set_new(o, "RestartPolicy", restart_json(s));
 	set_list(o, "CapAdd", &s->cap_add);
 	set_list(o, "CapDrop", &s->cap_drop);
 	set_list(o, "ExtraHosts", &s->add_hosts);
@@ -236,6 +254,7 @@ json_t *container_inspect(struct container *c)
 	set_str(o, "Image", c->image_id);
 	set_str(o, "Name", name);
 	set_str(o, "LogPath", log);
+	set_int(o, "RestartCount", container_restart_count(c));
 	set_str(o, "Driver", "overlayfs");
 	set_str(o, "Platform", "linux");
 	json_object_set_new(o, "HostConfig", host_json(c));
@@ -294,12 +313,22 @@ char *container_age_text(int64_t ns)
 
 char *container_status_text(const struct container *c, int64_t now_ns)
 {
-	auto_free char *age = NULL;
+	auto_free char *age = NULL, *health = NULL;
 
 	switch (c->state) {
 	case CONTAINER_RUNNING:
+		if (container_is_restarting(c)) {
+			age = container_age_text(now_ns - c->finished_ns);
+			return mem_fmt("Restarting (%d) %s ago", c->exit_code, age);
+		}
+		health = container_health_status(c);
 		age = container_age_text(now_ns - c->started_ns);
-		return mem_fmt("Up %s%s", age, container_is_paused(c) ? " (Paused)" : "");
+		if (container_is_paused(c))
+			return mem_fmt("Up %s (Paused)", age);
+		if (health)
+			return mem_fmt("Up %s (%s%s)", age,
+				       str_eq(health, "starting") ? "health: " : "", health);
+		return mem_fmt("Up %s", age);
 	case CONTAINER_EXITED:
 		age = container_age_text(now_ns - c->finished_ns);
 		return mem_fmt("Exited (%d) %s ago", c->exit_code, age);

@@ -10,13 +10,17 @@
 #include <fcntl.h>
 #include <malloc.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <shale/base/db.h>
+#include <shale/base/fault.h>
 #include <shale/base/fd.h>
 #include <shale/base/fs.h>
+#include <shale/base/proc.h>
 #include <shale/store.h>
 
 #include "priv.h"
@@ -117,6 +121,9 @@ static int open_doors(struct container_keep *k, struct err *err)
 	return rc < 0 ? rc : container_doors_open(&k->doors, dir, err);
 }
 
+enum { BACK_OFF_MS = 100, BACK_OFF_MAX_MS = 60000, BACK_OFF_STEP_MS = 50 };
+#define BACK_OFF_RESET_NS (INT64_C(10) * 1000000000)
+
 static int start(struct container_keep *k, enum container_state before, int *ret_exit,
 		 struct err *err)
 {
@@ -143,36 +150,104 @@ static int claim_and_start(struct container_keep *k, int *ret_exit, struct err *
 	enum container_state before = k->c->state;
 	int rc = container_claim(k->c, err);
 
+	if (rc >= 0) {
+		container_mark_stopped(k->c, false);
+		container_restart_count_write(k->c, 0);
+	}
 	return rc < 0 ? rc : start(k, before, ret_exit, err);
 }
 
 /* What may have been changed while it ran: a restart keeps one that is removed at its end. */
 static int read_wishes(struct container *c, struct err *err)
 {
+	auto_container_spec struct container_spec spec = { 0 };
+	auto_free char *text = NULL, *restart = NULL;
 	int64_t removes = 0;
 	int rc = db_get_int(c->rt->db, "SELECT auto_remove FROM containers WHERE id=?1",
 			    DB_ARGS(DB_T(c->id)), &removes, err);
 
 	if (rc > 0)
-		c->auto_remove = removes != 0;
-	return rc;
+		rc = db_get_str(c->rt->db, "SELECT spec FROM containers WHERE id=?1",
+				DB_ARGS(DB_T(c->id)), &text, err);
+	if (rc > 0)
+		rc = container_spec_parse(text, &spec, err);
+	if (rc < 0 || !text)
+		return rc;
+	c->auto_remove = removes != 0;
+	restart = take(c->spec.restart);
+	c->spec.restart = take(spec.restart);
+	return 0;
 }
 
-static int keep(struct container_keep *k, struct runtime *rt, struct err *err)
+/* Waits longer each time, unless it ran for a while: false when a user has stopped it meanwhile. */
+static bool back_off(const struct container *c, int64_t *wait_ms, int64_t ran_ns)
 {
-	int rc, code = CONTAINER_EXIT_SHALE;
+	if (ran_ns >= BACK_OFF_RESET_NS)
+		*wait_ms = BACK_OFF_MS;
+	for (int64_t waited = 0; waited < *wait_ms; waited += BACK_OFF_STEP_MS) {
+		if (container_was_stopped(c))
+			return false;
+		nanosleep(&(struct timespec){ .tv_nsec = BACK_OFF_STEP_MS * 1000000L }, NULL);
+	}
+	*wait_ms = *wait_ms * 2 > BACK_OFF_MAX_MS ? BACK_OFF_MAX_MS : *wait_ms * 2;
+	return !container_was_stopped(c);
+}
 
+/* Until it has ended; the store is open then. */
+static int keep(struct container_keep *k, struct runtime *rt, int *ret_code, struct err *err)
+{
+	struct container_health health;
+	int rc;
+
+	if (container_has_health(k->c)) {
+		container_health_begin(&health, k->c);
+		k->health = &health;
+	}
 	close_store(rt);
-	rc = container_keep_relay(k, &code, err);
+	rc = container_keep_relay(k, ret_code, err);
+	if (k->health)
+		container_health_end(k->health);
+	k->health = NULL;
 	/* The cgroup is removed, the pipes and the layer's lock go, before anyone sees it as ended.
 	 */
 	container_keep_close(k);
 	if (rc < 0)
 		return rc;
 	rc = reopen_store(rt, err);
-	if (rc >= 0)
-		rc = read_wishes(k->c, err);
-	return rc < 0 ? rc : container_finish(k->c, code, err);
+	return rc < 0 ? rc : read_wishes(k->c, err);
+}
+
+static int start_again(struct container_keep *k, struct err *err)
+{
+	int ignored, rc = container_claim_again(k->c, err);
+
+	return rc < 0 ? rc : start(k, CONTAINER_EXITED, &ignored, err);
+}
+
+/* As often as its policy says. */
+static int keep_on(struct container_keep *k, struct runtime *rt, struct err *err)
+{
+	int64_t n = 0, wait_ms = BACK_OFF_MS;
+
+	for (;;) {
+		int64_t begin_ns = proc_mono_ns();
+		int code = CONTAINER_EXIT_SHALE, rc = keep(k, rt, &code, err);
+
+		if (rc < 0)
+			return rc;
+		if (container_was_stopped(k->c) || !container_wants_restart(k->c, code, n))
+			return container_finish(k->c, code, err);
+		rc = container_record_restarting(k->c, code, err);
+		if (rc < 0)
+			return rc;
+		fault_point("container.restart.recorded");
+		if (!back_off(k->c, &wait_ms, proc_mono_ns() - begin_ns))
+			return container_finish(k->c, code, err);
+		container_restart_count_write(k->c, ++n);
+		rc = start_again(k, err);
+		if (rc < 0)
+			return rc;
+	}
 }
 
 void container_monitor_failed(int status_fd, const struct err *err)
@@ -207,7 +282,7 @@ int container_monitor(struct runtime *rt, const char *id, int status_fd, struct 
 	fd_write_all(status_fd, &started, sizeof(started), &(struct err){ 0 });
 	fd_close(&status_fd);
 	if (rc >= 0)
-		rc = keep(&k, rt, err);
+		rc = keep_on(&k, rt, err);
 	leave_own_groups();
 	return rc;
 }

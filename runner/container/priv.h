@@ -11,6 +11,8 @@
 #include <shale/snap.h>
 #include <shale/store.h>
 
+struct image_config;
+
 /* --- words (parse.c, name.c, spec.c): pure
  * ------------------------------------------------------------------- */
 
@@ -55,6 +57,9 @@ void container_record(const struct container *c);
 int container_move(struct container *c, enum container_state to, struct err *err);
 /* This process becomes the keeper of a created or exited container. -EBUSY when it runs. */
 int container_claim(struct container *c, struct err *err);
+/* The keeper's own container runs once more; or has ended and will. */
+int container_claim_again(struct container *c, struct err *err);
+int container_record_restarting(struct container *c, int exit_code, struct err *err);
 int container_record_pid(struct container *c, struct err *err);
 int container_record_exit(struct container *c, int exit_code, const char *error, struct err *err);
 /* Back to what it was before the claim. */
@@ -77,7 +82,6 @@ int container_reconcile(struct container *c, struct err *err);
 int container_store_spec(struct container *c, struct err *err);
 int container_create_as(struct runtime *rt, const struct container_spec *s, bool claim,
 			struct container **ret, struct err *err);
-struct image_config;
 /* Pure but for "K" in env, the host's name and the directory we stand in. */
 int container_resolve(struct container_spec *r, const struct image_config *img, const char *id,
 		      struct err *err);
@@ -184,6 +188,35 @@ char *container_cache_dir(struct runtime *rt); /* of compiled seccomp filters; c
 int container_box_release(struct container_box *b, int *ret_exit, struct err *err);
 void container_cgroup_name(const struct container *c, char buf[CONTAINER_ID_LEN + 8]);
 
+/* --- policies (policy.c, health.c)
+ * ---------------------------------------------------------------------------- */
+
+/* A user stopped it: no policy starts it again. */
+void container_mark_stopped(const struct container *c, bool stopped);
+bool container_was_stopped(const struct container *c);
+/* Should its policy start it after this end, the n-th time? */
+bool container_wants_restart(const struct container *c, int exit_code, int64_t n);
+int64_t container_restart_count(const struct container *c);
+void container_restart_count_write(const struct container *c, int64_t n);
+
+/* Its output (4 KiB of it at most) and status; -1: it took longer and was killed. */
+struct container_exec;
+int container_exec_captured(struct container *c, const struct container_exec *x, int64_t timeout_ns,
+			    struct str *ret_output, int *ret_exit, struct err *err);
+
+struct container_health {
+	const struct container *c;
+	int64_t next_ns; /* of CLOCK_MONOTONIC */
+	pid_t checker;
+};
+bool container_has_health(const struct container *c);
+void container_health_begin(struct container_health *h, const struct container *c);
+void container_health_end(struct container_health *h);
+/* Starts a check when it is due: milliseconds until it has to be called again. */
+int container_health_tick(struct container_health *h);
+json_t *container_health_json(const struct container *c); /* NULL: none */
+void container_health_resolve(struct container_spec *r, const struct image_config *img);
+
 /* --- the log (log.c)
  * ------------------------------------------------------------------------------------------ */
 
@@ -282,8 +315,9 @@ int container_start_at(struct container *c, int guest_fd, int *ret_exit, struct 
 struct container_relay {
 	struct sandbox *sb;
 	struct container_stdio *io;
-	struct container_doors *doors; /* or NULL */
-	struct container_log *log;     /* or NULL */
+	struct container_doors *doors;   /* or NULL */
+	struct container_log *log;       /* or NULL */
+	struct container_health *health; /* or NULL */
 	/* Called once when the program has lived for settle_ms (0: never): short ones cost no
 	 * transaction. */
 	int settle_ms;
@@ -304,12 +338,13 @@ struct container_keep {
 	struct container_stdio io;
 	struct container_log log;
 	struct container_doors doors; /* of a monitor */
+	struct container_health *health;
 	struct container_box box;
 };
 #define CONTAINER_KEEP_INIT                                                                        \
 	{                                                                                          \
 		NULL, false, false, -1, CONTAINER_STDIO_INIT, CONTAINER_LOG_INIT,                  \
-			{ .listen_fd = -1 }, CONTAINER_BOX_INIT                                    \
+			{ .listen_fd = -1 }, NULL, CONTAINER_BOX_INIT                              \
 	}
 void container_keep_close(struct container_keep *k);
 #define auto_container_keep cleanup(container_keep_close)

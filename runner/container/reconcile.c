@@ -45,6 +45,8 @@ static int left_status(const struct container *c, int *ret_code)
 
 static int take_over(struct container *c, int code, const char *error, struct err *err)
 {
+	bool same_boot = str_eq(c->boot, proc_boot_id());
+	struct err ignored = { 0 };
 	int rc;
 
 	if (c->auto_remove || c->state == CONTAINER_REMOVING) {
@@ -52,8 +54,14 @@ static int take_over(struct container *c, int code, const char *error, struct er
 		return rc < 0 ? rc : err_set(err, ENOENT, "no such container: %s", c->name);
 	}
 	rc = container_record_exit(c, code, error, err);
+	if (rc < 0)
+		return rc;
+	/* Its policy holds for a monitor that was lost, too; what a reboot ended is for "system
+	 * start". A failure is in the row. */
+	if (rc > 0 && same_boot && !container_was_stopped(c) && container_wants_restart(c, code, 0))
+		container_start(c, NULL, &ignored);
 	/* Else another one was faster. */
-	return rc < 0 ? rc : container_reload(c, err);
+	return container_reload(c, err);
 }
 
 int container_reconcile(struct container *c, struct err *err)

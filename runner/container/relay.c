@@ -229,6 +229,14 @@ static int settle(struct state *s, int64_t begin_ns, bool *settled, struct err *
 	return r->settled(r->arg, err);
 }
 
+/* How long to wait: until the program counts as settled, or its health is to be looked at. */
+static int timeout_of(struct state *s, bool settled)
+{
+	if (!settled)
+		return s->r->settle_ms;
+	return s->r->health && !s->ended ? container_health_tick(s->r->health) : -1;
+}
+
 static int loop(struct state *s, struct err *err)
 {
 	bool settled = s->r->settle_ms == 0;
@@ -237,7 +245,7 @@ static int loop(struct state *s, struct err *err)
 	int rc = 0;
 
 	while (rc >= 0 && !is_done(s)) {
-		rc = poll_once(s, settled ? -1 : s->r->settle_ms, fds, err);
+		rc = poll_once(s, timeout_of(s, settled), fds, err);
 		if (rc < 0)
 			return rc;
 		if (fds[POLL_SIG].revents)

@@ -230,8 +230,12 @@ int container_remove(struct container *c, bool force, struct err *err)
 				err, EBUSY,
 				"container %s is running: stop it before removal or use force (-f)",
 				c->name);
-		rc = container_pid_wait(c, err);
-		if (rc >= 0)
+		container_mark_stopped(c, true);
+		if (container_is_restarting(c))
+			rc = container_stop(c, NULL, 0, err);
+		else
+			rc = container_pid_wait(c, err);
+		if (rc >= 0 && c->state == CONTAINER_RUNNING)
 			rc = container_kill_wait(c, err);
 		if (rc < 0)
 			return rc;

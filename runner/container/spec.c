@@ -23,21 +23,42 @@ static const struct field {
 	{                                                                                          \
 #name, FIELD_##kind, offsetof(struct container_spec, name)                         \
 	}
-	FIELD(image, STR),           FIELD(name, STR),
-	FIELD(command, STRV),        FIELD(entrypoint, STRV),
-	FIELD(entrypoint_set, BOOL), FIELD(env, STRV),
-	FIELD(labels, STRV),         FIELD(user, STR),
-	FIELD(workdir, STR),         FIELD(hostname, STR),
-	FIELD(network, STR),         FIELD(volumes, STRV),
-	FIELD(tmpfs, STRV),          FIELD(mounts, STRV),
-	FIELD(add_hosts, STRV),      FIELD(cap_add, STRV),
-	FIELD(cap_drop, STRV),       FIELD(security, STRV),
-	FIELD(ulimits, STRV),        FIELD(stop_signal, STR),
-	FIELD(stop_timeout_s, INT),  FIELD(pids, INT),
-	FIELD(memory_bytes, INT),    FIELD(cpu_quota_us, INT),
-	FIELD(shm_bytes, INT),       FIELD(read_only, BOOL),
-	FIELD(privileged, BOOL),     FIELD(init, BOOL),
-	FIELD(interactive, BOOL),    FIELD(tty, BOOL),
+	FIELD(image, STR),
+	FIELD(name, STR),
+	FIELD(command, STRV),
+	FIELD(entrypoint, STRV),
+	FIELD(entrypoint_set, BOOL),
+	FIELD(env, STRV),
+	FIELD(labels, STRV),
+	FIELD(user, STR),
+	FIELD(workdir, STR),
+	FIELD(hostname, STR),
+	FIELD(network, STR),
+	FIELD(volumes, STRV),
+	FIELD(tmpfs, STRV),
+	FIELD(mounts, STRV),
+	FIELD(add_hosts, STRV),
+	FIELD(cap_add, STRV),
+	FIELD(cap_drop, STRV),
+	FIELD(security, STRV),
+	FIELD(ulimits, STRV),
+	FIELD(stop_signal, STR),
+	FIELD(restart, STR),
+	FIELD(health, STRV),
+	FIELD(health_interval_ns, INT),
+	FIELD(health_timeout_ns, INT),
+	FIELD(health_start_ns, INT),
+	FIELD(health_retries, INT),
+	FIELD(stop_timeout_s, INT),
+	FIELD(pids, INT),
+	FIELD(memory_bytes, INT),
+	FIELD(cpu_quota_us, INT),
+	FIELD(shm_bytes, INT),
+	FIELD(read_only, BOOL),
+	FIELD(privileged, BOOL),
+	FIELD(init, BOOL),
+	FIELD(interactive, BOOL),
+	FIELD(tty, BOOL),
 	FIELD(auto_remove, BOOL),
 #undef FIELD
 };
@@ -203,6 +224,10 @@ int container_spec_check(const struct container_spec *s, struct err *err)
 		return err_set(err, EINVAL, "working directory '%s' is not absolute", s->workdir);
 	if (s->stop_signal && proc_signal_find(s->stop_signal) < 0)
 		return err_set(err, EINVAL, "invalid signal: %s", s->stop_signal);
+	if (s->restart && container_restart_parse(s->restart, NULL, err) < 0)
+		return -err->code;
+	if (s->restart && !str_eq(s->restart, "no") && s->auto_remove)
+		return err_set(err, EINVAL, "--restart and --rm exclude each other");
 	if (s->memory_bytes && s->memory_bytes < 6 << 20)
 		return err_set(err, EINVAL, "the memory limit must be 6MB at least");
 	if (s->hostname && check_hostname(s->hostname, err) < 0)

@@ -85,6 +85,7 @@ int container_keep_relay(struct container_keep *k, int *ret_exit, struct err *er
 		.sb = k->box.sb,
 		.io = &k->io,
 		.doors = k->is_foreground ? NULL : &k->doors,
+		.health = k->health,
 		.log = k->log.fd >= 0 ? &k->log : NULL,
 		.settle_ms = k->is_foreground ? SETTLE_MS : 0,
 		.settled = settled,

@@ -36,12 +36,14 @@ const char *container_state_name(enum container_state state)
 
 const char *container_state_text(const struct container *c)
 {
+	if (container_is_restarting(c))
+		return "restarting";
 	return container_is_paused(c) ? "paused" : container_state_name(c->state);
 }
 
 int container_state_find(const char *name)
 {
-	if (strcmp(name, "paused") == 0)
+	if (strcmp(name, "paused") == 0 || strcmp(name, "restarting") == 0)
 		return CONTAINER_RUNNING;
 	for (int s = CONTAINER_CREATED; s <= CONTAINER_REMOVING; s++)
 		if (strcmp(names[s], name) == 0)
@@ -106,6 +108,41 @@ int container_claim(struct container *c, struct err *err)
 	c->pid = 0;
 	c->exit_code = 0;
 	return 0;
+}
+
+int container_claim_again(struct container *c, struct err *err)
+{
+	int rc;
+
+	c->started_ns = proc_now_ns();
+	c->pid = 0;
+	rc = db_run(
+		c->rt->db,
+		"UPDATE containers SET started_ns=?2,pid=NULL,start_time=NULL,exit_code=NULL,"
+		"error=NULL WHERE id=?1 AND state=2 AND monitor=?3 AND monitor_start=?4",
+		DB_ARGS(DB_T(c->id), DB_I(c->started_ns), DB_I(c->keeper), DB_I(c->keeper_start)),
+		err);
+	if (rc == 0)
+		return err_set(err, ENOENT, "container %s is somebody else's by now", c->name);
+	return rc < 0 ? rc : 0;
+}
+
+int container_record_restarting(struct container *c, int exit_code, struct err *err)
+{
+	int rc;
+
+	c->finished_ns = proc_now_ns();
+	c->exit_code = exit_code;
+	c->pid = 0;
+	rc = db_run(c->rt->db,
+		    "UPDATE containers SET finished_ns=?2,exit_code=?3,pid=NULL,start_time=NULL"
+		    " WHERE id=?1 AND state=2 AND monitor=?4 AND monitor_start=?5",
+		    DB_ARGS(DB_T(c->id), DB_I(c->finished_ns), DB_I(exit_code), DB_I(c->keeper),
+			    DB_I(c->keeper_start)),
+		    err);
+	if (rc == 0)
+		return err_set(err, ENOENT, "container %s is somebody else's by now", c->name);
+	return rc < 0 ? rc : 0;
 }
 
 int container_record_pid(struct container *c, struct err *err)

@@ -29,6 +29,9 @@ int container_pid_wait(struct container *c, struct err *err)
 	for (int waited = 0; c->state == CONTAINER_RUNNING && c->pid == 0; waited += 5) {
 		int rc;
 
+		if (container_is_restarting(c))
+			return err_set(err, EBUSY, "container %s is restarting: wait until it runs",
+				       c->name);
 		if (waited >= PID_WAIT_MS)
 			return err_set(err, EBUSY, "container %s has not started yet", c->name);
 		sleep_ms(5);
@@ -84,6 +87,9 @@ int container_kill(struct container *c, int sig, struct err *err)
 		return rc;
 	if (c->state != CONTAINER_RUNNING)
 		return err_set(err, EBUSY, "container %s is not running", c->name);
+	/* As Docker: who sends these means its end. */
+	if (sig == SIGKILL || sig == SIGTERM)
+		container_mark_stopped(c, true);
 	rc = send_and_wake(c, sig, err);
 	return rc == -ESRCH ? err_set(err, EBUSY, "container %s is not running", c->name) : rc;
 }
@@ -167,7 +173,10 @@ int container_wait(struct container *c, int *ret_exit, struct err *err)
 /* SIGKILL, to pid 1 and so to its whole namespace. */
 int container_kill_wait(struct container *c, struct err *err)
 {
-	int rc = send_and_wake(c, SIGKILL, err);
+	int rc;
+
+	container_mark_stopped(c, true);
+	rc = send_and_wake(c, SIGKILL, err);
 
 	if (rc < 0 && rc != -ESRCH)
 		return rc;
@@ -183,8 +192,15 @@ int container_stop(struct container *c, const char *signal, int timeout_ms, stru
 	const struct container_spec *s = &c->spec;
 	const char *name = signal ? signal : s->stop_signal;
 	int sig = name ? proc_signal_find(name) : SIGTERM;
-	int rc = container_pid_wait(c, err);
+	int rc;
 
+	container_mark_stopped(c, true);
+	if (container_is_restarting(c)) {
+		rc = wait_end(c, -1, KILL_WAIT_MS, err);
+		if (rc != 0)
+			return rc < 0 ? rc : 0;
+	}
+	rc = container_pid_wait(c, err);
 	if (rc < 0)
 		return rc;
 	if (c->state != CONTAINER_RUNNING)

@@ -96,10 +96,10 @@ static void test_volumes(void **state)
 		const char *text;
 		int code;
 	} bad[] = {
-		{ "", EINVAL },        { "b", EINVAL },           { "na me:/b", EINVAL },
-		{ "/a:b", EINVAL },    { "/a:", EINVAL },         { ":/b", EINVAL },
-		{ "/a:/b:x", EINVAL }, { "/a:/b:ro:x", EINVAL },  { "/a:/", EINVAL },
-		{ "/", EINVAL },       { "/a:/b/..", EINVAL },    { "../a:b", EINVAL },
+		{ "", EINVAL },        { "b", EINVAL },          { "na me:/b", EINVAL },
+		{ "/a:b", EINVAL },    { "/a:", EINVAL },        { ":/b", EINVAL },
+		{ "/a:/b:x", EINVAL }, { "/a:/b:ro:x", EINVAL }, { "/a:/", EINVAL },
+		{ "/", EINVAL },       { "/a:/b/..", EINVAL },   { "../a:b", EINVAL },
 	};
 
 	(void)state;
