@@ -82,6 +82,13 @@ struct container_spec {
 	int64_t pids;           /* 0: no limit */
 	uint64_t memory_bytes;  /* 0: no limit */
 	uint64_t cpu_quota_us;  /* of each 100 ms; 0: no limit */
+	int64_t swap_bytes;     /* memory and swap; -1: no limit */
+	uint64_t reserved_bytes, cpu_shares, io_weight;
+	char *cpus, *mems;
+	struct strv groups; /* more of the user's, by name or number */
+	struct strv dns, dns_search, dns_options;
+	struct strv annotations; /* "k=v": only told */
+	int64_t oom_score_adj;
 	uint64_t shm_bytes;
 	bool read_only, privileged, init;
 	bool interactive, tty;
@@ -200,6 +207,8 @@ int container_rename(struct container *c, const char *name, struct err *err);
 /* Its processes as the host sees them. -EBUSY: not running. Caller owns *ret. */
 int container_pids(struct container *c, pid_t **ret, size_t *ret_n, struct err *err);
 
+/* Other limits, and another restart policy, for one that may run; what is 0 or NULL in s stays. */
+int container_update(struct container *c, const struct container_spec *s, struct err *err);
 /* The signal (NULL: its own), after timeout_ms (-1: its own) SIGKILL; returns when the end is
  * recorded. Not running is fine. */
 int container_stop(struct container *c, const char *signal, int timeout_ms, struct err *err);
@@ -242,6 +251,8 @@ int container_volume_usage(struct runtime *rt, const char *name, uint64_t *ret_b
 char *container_volume_path(struct runtime *rt, const char *name); /* caller owns it */
 /* "type=bind,source=/x,target=/y,readonly": what spec.mounts holds. Caller owns it. */
 int container_mount_parse(const char *text, char **ret, struct err *err);
+/* --device: the same. */
+int container_device_parse(const char *text, char **ret, struct err *err);
 
 /* Shortens the database's log when it has become long. For the process that container_remove leaves
  * behind. */

@@ -71,6 +71,11 @@ struct sandbox_cgroup {
 	uint64_t memory_bytes; /* 0 = no limit */
 	int64_t pids;          /* 0 = no limit */
 	uint64_t cpu_quota_us; /* of each 100 ms, all threads together; 0 = no limit */
+	int64_t swap_bytes; /* memory and swap together; 0 = as the kernel has it, -1 = no limit */
+	uint64_t reserved_bytes; /* memory that is kept for it when the host is short of it */
+	uint64_t cpu_shares;     /* 2 to 262144, 1024 is everybody's; 0 = that */
+	uint64_t io_weight;      /* 10 to 1000; 0 = everybody's */
+	const char *cpus, *mems; /* "0-3,7"; NULL: all */
 };
 
 struct sandbox_spec {
@@ -170,6 +175,9 @@ int sandbox_join(const struct sandbox_plan *p, pid_t pid, struct sandbox **ret, 
  * empty. */
 int sandbox_cgroup_kill(const char *name, struct err *err);
 int sandbox_cgroup_remove(const char *name, struct err *err);
+/* New limits for a group whose processes run; those that are 0 stay as they are. -ENOENT: there is
+ * no such group. */
+int sandbox_cgroup_update(const struct sandbox_cgroup *c, struct err *err);
 /* Stops all processes of the group, or lets them go on; returns when that is so. -ENOENT: there is
  * no such group. */
 int sandbox_cgroup_freeze(const char *name, bool frozen, struct err *err);

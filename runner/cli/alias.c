@@ -49,6 +49,7 @@ const struct alias cli_aliases[] = {
 	{ "container", "cp", "cp" },
 	{ "container", "copy", "cp" },
 	{ "container", "commit", "commit" },
+	{ "container", "update", "update" },
 	{ "builder", "build", "build" },
 	{ "builder", "prune", "builder-prune" },
 	{ "buildx", "build", "build" },

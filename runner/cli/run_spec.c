@@ -56,6 +56,39 @@ static void add_words(const struct run_args *a, int argc, char **argv, struct co
 		strv_add(&s->entrypoint, a->entrypoint);
 }
 
+int run_limits_make(const struct limit_args *a, struct container_spec *ret, struct err *err)
+{
+	uint64_t swap = 0;
+
+	ret->memory_bytes = a->memory;
+	ret->reserved_bytes = a->reserved;
+	ret->cpu_shares = a->cpu_shares;
+	ret->io_weight = a->io_weight;
+	ret->pids = a->pids;
+	ret->cpus = mem_str(a->cpuset);
+	ret->mems = mem_str(a->mems);
+	ret->restart = mem_str(a->restart);
+	if (str_eq(a->swap, "-1"))
+		ret->swap_bytes = -1;
+	else if (a->swap && (str_to_bytes(a->swap, &swap) < 0 || swap > INT64_MAX))
+		return err_set(err, EINVAL, "--memory-swap %s: want a size or -1", a->swap);
+	else if (a->swap)
+		ret->swap_bytes = (int64_t)swap;
+	return a->cpus ? container_cpus_parse(a->cpus, &ret->cpu_quota_us, err) : 0;
+}
+
+/* -l wins over files. */
+static int add_labels(const struct run_args *a, struct container_spec *s, struct err *err)
+{
+	int rc = 0;
+
+	for (size_t i = 0; rc >= 0 && i < a->label_files.n; i++)
+		rc = run_env_file(a->label_files.v[i], &s->labels, err);
+	for (size_t i = 0; i < a->labels.n; i++)
+		strv_add(&s->labels, a->labels.v[i]);
+	return rc;
+}
+
 static int add_health(const struct run_args *a, struct container_spec *s, struct err *err)
 {
 	if (a->no_healthcheck && a->health_cmd)
@@ -86,9 +119,7 @@ int run_spec_make(const struct run_args *a, int argc, char **argv, struct contai
 	ret->hostname = mem_str(a->hostname);
 	ret->network = mem_str(a->network);
 	ret->stop_signal = mem_str(a->stop_signal);
-	strv_copy(&ret->labels, &a->labels);
 	strv_copy(&ret->volumes, &a->volumes);
-	ret->restart = mem_str(a->restart);
 	if (add_health(a, ret, err) < 0)
 		return -err->code;
 	strv_copy(&ret->volumes_from, &a->volumes_from);
@@ -99,8 +130,12 @@ int run_spec_make(const struct run_args *a, int argc, char **argv, struct contai
 	strv_copy(&ret->security, &a->security);
 	strv_copy(&ret->ulimits, &a->ulimits);
 	ret->stop_timeout_s = a->stop_timeout_ms / 1000;
-	ret->pids = a->pids > 0 ? a->pids : 0; /* -1: unlimited, as Docker */
-	ret->memory_bytes = a->memory;
+	ret->oom_score_adj = a->oom_score_adj;
+	strv_copy(&ret->groups, &a->groups);
+	strv_copy(&ret->dns, &a->dns);
+	strv_copy(&ret->dns_search, &a->dns_search);
+	strv_copy(&ret->dns_options, &a->dns_options);
+	strv_copy(&ret->annotations, &a->annotations);
 	ret->shm_bytes = a->shm;
 	ret->read_only = a->read_only;
 	ret->privileged = a->privileged;
@@ -108,8 +143,17 @@ int run_spec_make(const struct run_args *a, int argc, char **argv, struct contai
 	ret->interactive = a->interactive;
 	ret->tty = a->tty;
 	ret->auto_remove = a->rm;
-	if (a->cpus && container_cpus_parse(a->cpus, &ret->cpu_quota_us, err) < 0)
+	if (run_limits_make(&a->limits, ret, err) < 0 || add_labels(a, ret, err) < 0)
 		return -err->code;
+	if (ret->pids < 0)
+		ret->pids = 0; /* -1: unlimited, as Docker */
+	for (size_t i = 0; i < a->devices.n; i++) {
+		char *device = NULL;
+
+		if (container_device_parse(a->devices.v[i], &device, err) < 0)
+			return -err->code;
+		strv_add_take(&ret->mounts, device);
+	}
 	for (size_t i = 0; i < a->mounts.n; i++) {
 		char *mount = NULL;
 

@@ -7,19 +7,59 @@
 
 #include "priv.h"
 
+/* What update changes as well. */
+struct limit_args {
+	const char *cpus, *cpuset, *mems, *restart, *swap;
+	uint64_t memory, reserved, cpu_shares, io_weight;
+	int pids;
+};
+#define LIMIT_OPTS(at)                                                                             \
+	{ 0,       "blkio-weight",                                                                 \
+	  OPT_U64, (at) + offsetof(struct limit_args, io_weight),                                  \
+	  "N",     "Share of block IO, 10 to 1000" },                                              \
+		{ 'c',     "cpu-shares",                                                           \
+		  OPT_U64, (at) + offsetof(struct limit_args, cpu_shares),                         \
+		  "N",     "Share of CPU time, 1024 is everybody's" },                             \
+		{ 0,       "cpus",                                                                 \
+		  OPT_STR, (at) + offsetof(struct limit_args, cpus),                               \
+		  "N",     "CPU time, in cores (0.5)" },                                           \
+		{ 0,       "cpuset-cpus",                                                          \
+		  OPT_STR, (at) + offsetof(struct limit_args, cpuset),                             \
+		  "LIST",  "CPUs to run on (0-2,4)" },                                             \
+		{ 0,      "cpuset-mems",        OPT_STR, (at) + offsetof(struct limit_args, mems), \
+		  "LIST", "Memory nodes to use" },                                                 \
+		{ 'm',     "memory",      OPT_BYTES, (at) + offsetof(struct limit_args, memory),   \
+		  "BYTES", "Memory limit" },                                                       \
+		{ 0,         "memory-reservation",                                                 \
+		  OPT_BYTES, (at) + offsetof(struct limit_args, reserved),                         \
+		  "BYTES",   "Memory that is kept for it when there is little" },                  \
+		{ 0,       "memory-swap",                                                          \
+		  OPT_STR, (at) + offsetof(struct limit_args, swap),                               \
+		  "BYTES", "Limit of memory and swap, -1: none" },                                 \
+		{ 0,   "pids-limit",        OPT_INT, (at) + offsetof(struct limit_args, pids),     \
+		  "N", "Limit of processes" },                                                     \
+	{                                                                                          \
+		0, "restart", OPT_STR, (at) + offsetof(struct limit_args, restart), "POLICY",      \
+			"no, on-failure[:N], always or unless-stopped"                             \
+	}
+int run_limits_make(const struct limit_args *a, struct container_spec *ret, struct err *err);
+
 struct run_args {
 	bool detach, interactive, tty, rm, init, read_only, privileged, sig_proxy;
 	const char *name, *entrypoint, *user, *workdir, *hostname, *network, *stop_signal, *cidfile,
-		*pull, *platform, *cpus, *detach_keys;
+		*pull, *platform, *detach_keys;
 	struct strv mounts, volumes_from;
-	const char *restart, *health_cmd;
+	const char *health_cmd;
 	int64_t health_interval, health_timeout, health_start;
 	int health_retries;
+	struct limit_args limits;
+	struct strv groups, dns, dns_search, dns_options, annotations, label_files, devices;
+	int oom_score_adj;
 	bool no_healthcheck;
 	struct strv env, env_files, labels, volumes, tmpfs, add_hosts, cap_add, cap_drop, security,
 		ulimits;
-	int stop_timeout_ms, pids;
-	uint64_t memory, shm;
+	int stop_timeout_ms;
+	uint64_t shm;
 };
 
 #define RUN_AT(field) offsetof(struct run_args, field)
@@ -34,7 +74,6 @@ struct run_args {
 	},                                                                                              \
 		{ 0, "cap-add", OPT_STRV, RUN_AT(cap_add), "CAP", "Add a capability" },                 \
 		{ 0, "cap-drop", OPT_STRV, RUN_AT(cap_drop), "CAP", "Drop a capability" },              \
-		{ 0, "cpus", OPT_STR, RUN_AT(cpus), "N", "CPU time, in cores (0.5)" },                  \
 		{ 0,       "cidfile",                                                                   \
 		  OPT_STR, RUN_AT(cidfile),                                                             \
 		  "FILE",  "Write the container's ID to a file" },                                      \
@@ -69,11 +108,29 @@ struct run_args {
 		  RUN_AT(health_timeout),                                                               \
 		  "DURATION",                                                                           \
 		  "A check that takes longer has failed (default 30s)" },                               \
+		{ 0, "annotation", OPT_STRV, RUN_AT(annotations), "KEY=VALUE", "Set an annotation" },   \
+		{ 0,                                                                                    \
+		  "device",                                                                             \
+		  OPT_STRV,                                                                             \
+		  RUN_AT(devices),                                                                      \
+		  "HOST[:PATH]",                                                                        \
+		  "Give it a device of the host" },                                                     \
+		{ 0, "dns", OPT_STRV, RUN_AT(dns), "ADDRESS", "Name server to ask" },                   \
+		{ 0, "dns-option", OPT_STRV, RUN_AT(dns_options), "OPTION", "Option of the resolver" }, \
+		{ 0, "dns-opt", OPT_STRV, RUN_AT(dns_options), "OPTION", NULL },                        \
+		{ 0,        "dns-search",                                                               \
+		  OPT_STRV, RUN_AT(dns_search),                                                         \
+		  "DOMAIN", "Domain to look names up in" },                                             \
+		{ 0, "group-add", OPT_STRV, RUN_AT(groups), "GROUP", "Another group of the user" },     \
+		{ 0, "label-file", OPT_STRV, RUN_AT(label_files), "FILE", "Read labels from a file" },  \
+		{ 0,       "oom-score-adj",                                                             \
+		  OPT_INT, RUN_AT(oom_score_adj),                                                       \
+		  "N",     "Who goes first when memory is out, -1000 to 1000" },                        \
+		LIMIT_OPTS(RUN_AT(limits)),                                                             \
 		{ 'h', "hostname", OPT_STR, RUN_AT(hostname), "NAME", "Host name inside" },             \
 		{ 0, "init", OPT_BOOL, RUN_AT(init), NULL, "Run a reaper as process 1" },               \
 		{ 'i', "interactive", OPT_BOOL, RUN_AT(interactive), NULL, "Keep stdin open" },         \
 		{ 'l', "label", OPT_STRV, RUN_AT(labels), "KEY=VALUE", "Set a label" },                 \
-		{ 'm', "memory", OPT_BYTES, RUN_AT(memory), "BYTES", "Memory limit" },                  \
 		{ 0,                                                                                    \
 		  "mount",                                                                              \
 		  OPT_STRV,                                                                             \
@@ -95,14 +152,10 @@ struct run_args {
 		  RUN_AT(platform),                                                                     \
 		  "OS/ARCH[/VARIANT]",                                                                  \
 		  "Which image to fetch of several" },                                                  \
-		{ 0, "pids-limit", OPT_INT, RUN_AT(pids), "N", "Limit of processes" },                  \
 		{ 0,        "privileged",                                                               \
 		  OPT_BOOL, RUN_AT(privileged),                                                         \
 		  NULL,     "All capabilities and devices, no seccomp" },                               \
 		{ 0, "read-only", OPT_BOOL, RUN_AT(read_only), NULL, "Root file system read-only" },    \
-		{ 0,        "restart",                                                                  \
-		  OPT_STR,  RUN_AT(restart),                                                            \
-		  "POLICY", "no, on-failure[:N], always or unless-stopped" },                           \
 		{ 0, "rm", OPT_BOOL, RUN_AT(rm), NULL, "Remove the container when it ends" },           \
 		{ 0,        "security-opt",                                                             \
 		  OPT_STRV, RUN_AT(security),                                                           \

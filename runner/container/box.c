@@ -249,6 +249,36 @@ char *container_cache_dir(struct runtime *rt)
 	return mem_fmt("%s/cache/seccomp", rt->root);
 }
 
+void container_limits(const struct container_spec *spec, struct sandbox_cgroup *ret)
+{
+	ret->memory_bytes = spec->memory_bytes;
+	ret->swap_bytes = spec->swap_bytes;
+	ret->reserved_bytes = spec->reserved_bytes;
+	ret->pids = spec->pids;
+	ret->cpu_quota_us = spec->cpu_quota_us;
+	ret->cpu_shares = spec->cpu_shares;
+	ret->io_weight = spec->io_weight;
+	ret->cpus = spec->cpus;
+	ret->mems = spec->mems;
+}
+
+/* By name or number, as the image's group file has it. */
+static int add_groups(const struct container_spec *spec, int root_fd, struct sandbox_user *u,
+		      struct err *err)
+{
+	for (size_t i = 0; i < spec->groups.n; i++) {
+		auto_free char *text = mem_fmt("0:%s", spec->groups.v[i]);
+		struct sandbox_user found = { 0 };
+
+		if (sandbox_user_find(root_fd, text, &found, err) < 0)
+			return err_ctx(err, "--group-add %s", spec->groups.v[i]);
+		u->groups = mem_grow(u->groups, u->n_groups + 1, sizeof(*u->groups));
+		u->groups[u->n_groups++] = found.gid;
+		sandbox_user_free(&found);
+	}
+	return 0;
+}
+
 static int make_spec(const struct container *c, const int stdio[3], struct parts *p,
 		     struct sandbox_spec *s, struct err *err)
 {
@@ -256,6 +286,8 @@ static int make_spec(const struct container *c, const int stdio[3], struct parts
 	int rc;
 
 	rc = sandbox_user_find(s->root_fd, spec->user ? spec->user : "", &p->user, err);
+	if (rc >= 0 && spec->groups.n)
+		rc = add_groups(spec, s->root_fd, &p->user, err);
 	if (rc >= 0)
 		rc = add_mounts(c, p, s->root_fd, err);
 	if (rc >= 0)
@@ -285,9 +317,8 @@ static int make_spec(const struct container *c, const int stdio[3], struct parts
 	s->mounts = p->mounts;
 	s->n_mounts = p->n_mounts;
 	s->init = spec->init;
-	s->cgroup.memory_bytes = spec->memory_bytes;
-	s->cgroup.pids = spec->pids;
-	s->cgroup.cpu_quota_us = spec->cpu_quota_us;
+	container_limits(spec, &s->cgroup);
+	s->oom_score_adj = (int)spec->oom_score_adj;
 	s->shm_bytes = spec->shm_bytes;
 	s->terminal = spec->tty;
 	memcpy(s->stdio, stdio, sizeof(s->stdio));
@@ -302,6 +333,12 @@ void container_box_close(struct container_box *b)
 	kept_free(b->kept, b->n_kept);
 	b->kept = NULL;
 	b->n_kept = 0;
+}
+
+static bool has_limits(const struct sandbox_cgroup *g)
+{
+	return g->memory_bytes || g->pids || g->cpu_quota_us || g->swap_bytes ||
+	       g->reserved_bytes || g->cpu_shares || g->io_weight || g->cpus || g->mems;
 }
 
 int container_box_spawn(struct container *c, const int stdio[3], bool want_cgroup,
@@ -323,7 +360,7 @@ int container_box_spawn(struct container *c, const int stdio[3], bool want_cgrou
 	if (rc < 0)
 		return rc;
 	/* On cgroup v1 a group costs more than the rest of the start. */
-	if (want_cgroup || s.cgroup.memory_bytes || s.cgroup.pids || s.cgroup.cpu_quota_us)
+	if (want_cgroup || has_limits(&s.cgroup))
 		s.cgroup.name = p->cgroup;
 	rc = sandbox_plan(&s, &plan, err);
 	if (rc >= 0)

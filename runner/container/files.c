@@ -77,6 +77,41 @@ static void host_file(const char *path, struct str *to)
 		str_addn(to, text, len);
 }
 
+static void drop_lines(struct str *text, const char *word)
+{
+	auto_strv struct strv lines = { 0 };
+
+	strv_split(&lines, str_get(text), '\n');
+	str_reset(text);
+	for (size_t i = 0; i < lines.n; i++)
+		if (*lines.v[i] && !str_starts(lines.v[i], word))
+			str_addf(text, "%s\n", lines.v[i]);
+}
+
+/* What was asked for takes the place of the host's lines of that kind. */
+static void resolv_words(const struct container_spec *s, struct str *to)
+{
+	if (s->dns.n)
+		drop_lines(to, "nameserver");
+	for (size_t i = 0; i < s->dns.n; i++)
+		str_addf(to, "nameserver %s\n", s->dns.v[i]);
+	if (s->dns_search.n) {
+		drop_lines(to, "search");
+		drop_lines(to, "domain");
+	}
+	for (size_t i = 0; i < s->dns_search.n; i++)
+		if (!str_eq(s->dns_search.v[i], "."))
+			str_addf(to, "%s%s", i ? " " : "search ", s->dns_search.v[i]);
+	if (s->dns_search.n && !str_eq(s->dns_search.v[0], "."))
+		str_addc(to, '\n');
+	if (s->dns_options.n)
+		drop_lines(to, "options");
+	for (size_t i = 0; i < s->dns_options.n; i++)
+		str_addf(to, "%s%s", i ? " " : "options ", s->dns_options.v[i]);
+	if (s->dns_options.n)
+		str_addc(to, '\n');
+}
+
 static int fill(const struct container *c, int which, struct str *to, struct err *err)
 {
 	bool host = !str_eq(c->spec.network, "none");
@@ -87,6 +122,7 @@ static int fill(const struct container *c, int which, struct str *to, struct err
 	} else if (which == ETC_RESOLV) {
 		if (host)
 			host_file("/etc/resolv.conf", to);
+		resolv_words(&c->spec, to);
 	} else {
 		if (host)
 			host_file("/etc/hosts", to);

@@ -164,6 +164,18 @@ static json_t *host_json(const struct container *c)
 	json_object_set_new(o, "Tmpfs", tmpfs_json(s));
 	set_int(o, "ShmSize", (int64_t)(s->shm_bytes ? s->shm_bytes : 64 << 20));
 	set_int(o, "Memory", (int64_t)s->memory_bytes);
+	set_int(o, "MemorySwap", s->swap_bytes);
+	set_int(o, "MemoryReservation", (int64_t)s->reserved_bytes);
+	set_int(o, "CpuShares", (int64_t)s->cpu_shares);
+	set_int(o, "BlkioWeight", (int64_t)s->io_weight);
+	set_str(o, "CpusetCpus", s->cpus);
+	set_str(o, "CpusetMems", s->mems);
+	set_list(o, "GroupAdd", &s->groups);
+	set_list(o, "Dns", &s->dns);
+	set_list(o, "DnsSearch", &s->dns_search);
+	set_list(o, "DnsOptions", &s->dns_options);
+	set_map(o, "Annotations", &s->annotations);
+	set_int(o, "OomScoreAdj", s->oom_score_adj);
 	set_int(o, "NanoCpus", (int64_t)s->cpu_quota_us * 10000);
 	set_int(o, "PidsLimit", s->pids);
 	json_object_set_new(o, "Ulimits", ulimits_json(s));

@@ -230,6 +230,30 @@ int container_mount_parse(const char *text, char **ret, struct err *err)
 	return 0;
 }
 
+/* "HOST[:PATH[:rwm]]" */
+int container_device_parse(const char *text, char **ret, struct err *err)
+{
+	auto_strv struct strv parts = { 0 };
+	auto_json json_t *j = json_object();
+	const char *target;
+
+	strv_split(&parts, text, ':');
+	target = parts.n > 1 && *parts.v[1] == '/' ? parts.v[1] : parts.n ? parts.v[0] : "";
+	if (!parts.n || parts.n > 3 || !str_starts(parts.v[0], "/") || !str_starts(target, "/dev/"))
+		return err_set(err, EINVAL, "--device %s: want /HOST[:/dev/PATH[:rwm]]", text);
+	for (size_t i = 1; i < parts.n; i++)
+		if (*parts.v[i] != '/' && !str_eq(parts.v[i], "rwm") && !str_eq(parts.v[i], "rw"))
+			return err_set(
+				err, ENOTSUP,
+				"--device %s: '%s': without a device cgroup there is rwm only",
+				text, parts.v[i]);
+	json_set_str(j, "type", "device");
+	json_set_str(j, "source", parts.v[0]);
+	json_set_str(j, "target", target);
+	*ret = json_text(j);
+	return 0;
+}
+
 /* --- from another container --- */
 
 static void take_bind(const char *text, bool read_only, const struct strv *targets,

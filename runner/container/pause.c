@@ -126,6 +126,59 @@ int container_store_spec(struct container *c, struct err *err)
 	return rc;
 }
 
+static void take_text(char **to, const char *from)
+{
+	if (!from)
+		return;
+	free(*to);
+	*to = mem_str(from);
+}
+
+static void take_number(void *to, const void *from)
+{
+	if (*(const int64_t *)from)
+		memcpy(to, from, sizeof(int64_t));
+}
+
+static void merge_limits(struct container_spec *to, const struct container_spec *from)
+{
+	take_number(&to->memory_bytes, &from->memory_bytes);
+	take_number(&to->swap_bytes, &from->swap_bytes);
+	take_number(&to->reserved_bytes, &from->reserved_bytes);
+	take_number(&to->pids, &from->pids);
+	take_number(&to->cpu_quota_us, &from->cpu_quota_us);
+	take_number(&to->cpu_shares, &from->cpu_shares);
+	take_number(&to->io_weight, &from->io_weight);
+	take_text(&to->cpus, from->cpus);
+	take_text(&to->mems, from->mems);
+	take_text(&to->restart, from->restart);
+}
+
+/* The kernel first: what it refuses is not written down. */
+int container_update(struct container *c, const struct container_spec *s, struct err *err)
+{
+	struct sandbox_cgroup limits = { 0 };
+	char group[CONTAINER_ID_LEN + 8];
+	int rc;
+
+	merge_limits(&c->spec, s);
+	if (c->spec.pids < 0)
+		c->spec.pids = 0;
+	rc = container_spec_check(&c->spec, err);
+	if (rc >= 0 && c->state == CONTAINER_RUNNING) {
+		container_cgroup_name(c, group);
+		container_limits(s, &limits);
+		limits.name = group;
+		rc = sandbox_cgroup_update(&limits, err);
+	}
+	if (rc == -ENOENT)
+		return err_set(err, ENOTSUP,
+			       "container %s has no control group, as it runs in the foreground "
+			       "without limits",
+			       c->name);
+	return rc < 0 ? rc : container_store_spec(c, err);
+}
+
 int container_rename(struct container *c, const char *name, struct err *err)
 {
 	auto_free char *owner = NULL;

@@ -179,6 +179,7 @@ void container_box_close(struct container_box *b);
 /* stdio: what the program gets (-1: /dev/null), ignored with a terminal. Held before exec. */
 int container_box_spawn(struct container *c, const int stdio[3], bool want_cgroup,
 			struct container_box *ret, struct err *err);
+void container_limits(const struct container_spec *spec, struct sandbox_cgroup *ret);
 /* What container and exec have in common. */
 int container_security_apply(const struct container_spec *s, struct sandbox_spec *to,
 			     struct err *err);

@@ -2,6 +2,7 @@
 /* The spec as a value: checked, copied, and as the JSON text that its row keeps. */
 #include <shale/container.h>
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <string.h>
 
@@ -44,6 +45,18 @@ static const struct field {
 	FIELD(ulimits, STRV),
 	FIELD(stop_signal, STR),
 	FIELD(restart, STR),
+	FIELD(swap_bytes, INT),
+	FIELD(reserved_bytes, INT),
+	FIELD(cpu_shares, INT),
+	FIELD(io_weight, INT),
+	FIELD(cpus, STR),
+	FIELD(mems, STR),
+	FIELD(groups, STRV),
+	FIELD(dns, STRV),
+	FIELD(dns_search, STRV),
+	FIELD(dns_options, STRV),
+	FIELD(annotations, STRV),
+	FIELD(oom_score_adj, INT),
 	FIELD(health, STRV),
 	FIELD(health_interval_ns, INT),
 	FIELD(health_timeout_ns, INT),
@@ -208,6 +221,50 @@ static int check_lists(const struct container_spec *s, struct err *err)
 	return rc < 0 ? rc : container_security_parse(&s->security, &security, err);
 }
 
+static bool is_cpu_list(const char *s)
+{
+	return !s || (*s && strspn(s, "0123456789,-") == strlen(s) && strlen(s) < 1024);
+}
+
+static int check_limits(const struct container_spec *s, struct err *err)
+{
+	if (s->swap_bytes > 0 && !s->memory_bytes)
+		return err_set(err, EINVAL, "--memory-swap needs --memory");
+	if (s->swap_bytes > 0 && (uint64_t)s->swap_bytes < s->memory_bytes)
+		return err_set(err, EINVAL,
+			       "--memory-swap is memory and swap: not less than --memory");
+	if (s->reserved_bytes && s->memory_bytes && s->reserved_bytes > s->memory_bytes)
+		return err_set(err, EINVAL, "--memory-reservation is not more than --memory");
+	if (s->cpu_shares && (s->cpu_shares < 2 || s->cpu_shares > 262144))
+		return err_set(err, EINVAL, "--cpu-shares: want 2 to 262144");
+	if (s->io_weight && (s->io_weight < 10 || s->io_weight > 1000))
+		return err_set(err, EINVAL, "--blkio-weight: want 10 to 1000");
+	if (!is_cpu_list(s->cpus) || !is_cpu_list(s->mems))
+		return err_set(err, EINVAL, "--cpuset-%s: want numbers and ranges, like 0-2,4",
+			       is_cpu_list(s->cpus) ? "mems" : "cpus");
+	if (s->oom_score_adj < -1000 || s->oom_score_adj > 1000)
+		return err_set(err, EINVAL, "--oom-score-adj: want -1000 to 1000");
+	return 0;
+}
+
+/* Each is a word of resolv.conf: nothing that would begin another line. */
+static int check_dns(const struct container_spec *s, struct err *err)
+{
+	const struct strv *all[] = { &s->dns, &s->dns_search, &s->dns_options };
+	unsigned char raw[16];
+
+	for (size_t i = 0; i < ARRAY_LEN(all); i++)
+		for (size_t k = 0; k < all[i]->n; k++)
+			if (!*all[i]->v[k] || strpbrk(all[i]->v[k], " \t\r\n#;"))
+				return err_set(err, EINVAL, "--dns*: '%s' is no word",
+					       all[i]->v[k]);
+	for (size_t k = 0; k < s->dns.n; k++)
+		if (inet_pton(AF_INET, s->dns.v[k], raw) != 1 &&
+		    inet_pton(AF_INET6, s->dns.v[k], raw) != 1)
+			return err_set(err, EINVAL, "--dns %s: want an address", s->dns.v[k]);
+	return 0;
+}
+
 int container_spec_check(const struct container_spec *s, struct err *err)
 {
 	if (!s->image || !*s->image)
@@ -224,6 +281,8 @@ int container_spec_check(const struct container_spec *s, struct err *err)
 		return err_set(err, EINVAL, "working directory '%s' is not absolute", s->workdir);
 	if (s->stop_signal && proc_signal_find(s->stop_signal) < 0)
 		return err_set(err, EINVAL, "invalid signal: %s", s->stop_signal);
+	if (check_limits(s, err) < 0 || check_dns(s, err) < 0)
+		return -err->code;
 	if (s->restart && container_restart_parse(s->restart, NULL, err) < 0)
 		return -err->code;
 	if (s->restart && !str_eq(s->restart, "no") && s->auto_remove)

@@ -120,22 +120,6 @@ bool sandbox_group_has(const struct sandbox_cgroup_dirs *d, size_t i, const char
 	return strstr(d->v[i].controllers, with) != NULL;
 }
 
-static bool has_any(const struct sandbox_cgroup_dirs *d, const char *controller)
-{
-	for (size_t i = 0; i < d->n; i++)
-		if (sandbox_group_has(d, i, controller))
-			return true;
-	return false;
-}
-
-static bool has_v2(const struct sandbox_cgroup_dirs *d)
-{
-	for (size_t i = 0; i < d->n; i++)
-		if (d->v[i].v2)
-			return true;
-	return false;
-}
-
 int sandbox_cgroup_write(int dir_fd, const char *file, const char *value)
 {
 	auto_fd int fd = openat(dir_fd, file, O_WRONLY | O_CLOEXEC);
@@ -176,54 +160,6 @@ int sandbox_cgroup_group(const char *mount, const char *name, bool v2, bool make
 	return dir < 0 ? -errno : fd_take(&dir);
 }
 
-static int set_limit(int dir_fd, const char *file, uint64_t value, const char *what,
-		     struct err *err)
-{
-	char text[24];
-	int rc;
-
-	snprintf(text, sizeof(text), "%llu", (unsigned long long)value);
-	rc = sandbox_cgroup_write(dir_fd, file, text);
-	return rc < 0 ? err_errno(err, -rc, "limit of %s (%s = %s)", what, file, text) : 0;
-}
-
-static int set_cpu(int dir_fd, bool v2, uint64_t quota_us, struct err *err)
-{
-	auto_free char *text = mem_fmt("%llu 100000", (unsigned long long)quota_us);
-	int rc;
-
-	if (!v2)
-		return set_limit(dir_fd, "cpu.cfs_quota_us", quota_us, "cpus", err);
-	rc = sandbox_cgroup_write(dir_fd, "cpu.max", text);
-	return rc < 0 ? err_errno(err, -rc, "limit of cpus (cpu.max = %s)", text) : 0;
-}
-
-static int set_limits(const struct sandbox_cgroup *c, const struct sandbox_cgroup_dirs *d, size_t i,
-		      int dir_fd, struct err *err)
-{
-	bool v2 = d->v[i].v2;
-	int rc = 0;
-
-	if (v2 && !d->pure_v2)
-		return 0;
-	if (c->memory_bytes && (v2 || sandbox_group_has(d, i, "memory")))
-		rc = set_limit(dir_fd, v2 ? "memory.max" : "memory.limit_in_bytes", c->memory_bytes,
-			       "memory", err);
-	if (rc == 0 && c->pids > 0 && (v2 || sandbox_group_has(d, i, "pids")))
-		rc = set_limit(dir_fd, "pids.max", (uint64_t)c->pids, "pids", err);
-	if (rc == 0 && c->cpu_quota_us && (v2 || sandbox_group_has(d, i, "cpu")))
-		rc = set_cpu(dir_fd, v2, c->cpu_quota_us, err);
-	return rc;
-}
-
-static bool wanted(const struct sandbox_cgroup *c, const struct sandbox_cgroup_dirs *d, size_t i)
-{
-	return d->v[i].v2 || (c->memory_bytes && sandbox_group_has(d, i, "memory")) ||
-	       (c->pids > 0 && sandbox_group_has(d, i, "pids")) ||
-	       (c->cpu_quota_us && sandbox_group_has(d, i, "cpu")) ||
-	       (!has_v2(d) && sandbox_group_has(d, i, "freezer"));
-}
-
 /* What the container will see of this group at /sys/fs/cgroup: a bind, detached. */
 int sandbox_group_view(struct sandbox_ctx *ctx, const char *mount, int dir_fd, uint64_t set,
 		       struct err *err)
@@ -262,12 +198,12 @@ int sandbox_cgroup_make(const struct sandbox_cgroup *c, struct sandbox_ctx *ctx,
 	for (size_t i = 0; i < d.n && rc == 0; i++) {
 		auto_fd int dir = -1;
 
-		if (!wanted(c, &d, i))
+		if (!sandbox_cgroup_wants(c, &d, i))
 			continue;
 		dir = sandbox_cgroup_group(d.v[i].mount, c->name, d.pure_v2, true);
 		if (dir < 0)
 			return err_errno(err, -dir, "cgroup %s in %s", c->name, d.v[i].mount);
-		rc = set_limits(c, &d, i, dir, err);
+		rc = sandbox_cgroup_limit(c, &d, i, dir, err);
 		if (rc == 0 && !d.pure_v2)
 			rc = sandbox_group_view(ctx, d.v[i].mount, dir, MOUNT_ATTR_RDONLY, err);
 		if (rc == 0 && !d.v[i].v2)
@@ -275,11 +211,7 @@ int sandbox_cgroup_make(const struct sandbox_cgroup *c, struct sandbox_ctx *ctx,
 		if (d.v[i].v2)
 			*ret_v2_fd = fd_take(&dir);
 	}
-	if (rc == 0 && c->cpu_quota_us && !d.pure_v2 && !has_any(&d, "cpu"))
-		return err_set(err, ENOTSUP, "limit of cpus: this host has no cpu controller");
-	if (rc == 0 && c->memory_bytes && !d.pure_v2 && !ctx->n_cgroup_procs)
-		return err_set(err, ENOTSUP, "limit of memory: this host has no memory controller");
-	return rc;
+	return rc < 0 ? rc : sandbox_cgroup_missing(c, &d, err);
 }
 
 int sandbox_cgroup_open(const char *name, struct sandbox_ctx *ctx, int *ret_v2_fd, struct err *err)

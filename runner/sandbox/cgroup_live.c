@@ -150,8 +150,12 @@ int sandbox_cgroup_pids(const char *name, pid_t **ret, size_t *ret_n, struct err
 		rc = sandbox_cgroup_scan(&d, err);
 	if (rc < 0)
 		return rc;
-	for (size_t i = 0; i < d.n && fd < 0; i++)
-		fd = sandbox_cgroup_group(d.v[i].mount, name, d.v[i].v2, false);
+	/* Those of v1 may be newer than the processes; the one that is made at the start has all.
+	 */
+	for (size_t pass = 0; pass < 2 && fd < 0; pass++)
+		for (size_t i = 0; i < d.n && fd < 0; i++)
+			if (pass || d.v[i].v2 || has_freezer(&d, i))
+				fd = sandbox_cgroup_group(d.v[i].mount, name, d.v[i].v2, false);
 	if (fd < 0)
 		return err_errno(err, -fd, "cgroup %s", name);
 	add_tree(&p, fd, 0);

@@ -238,6 +238,13 @@ void sandbox_cgroup_dirs_free(struct sandbox_cgroup_dirs *d);
 int sandbox_cgroup_check_name(const char *name, struct err *err);
 /* The directory of name beneath a hierarchy's root: its fd or -errno. */
 int sandbox_cgroup_group(const char *mount, const char *name, bool v2, bool make);
+/* Is the hierarchy needed for what is asked; the limits of its kind; what no hierarchy has. */
+bool sandbox_cgroup_wants(const struct sandbox_cgroup *c, const struct sandbox_cgroup_dirs *d,
+			  size_t i);
+int sandbox_cgroup_limit(const struct sandbox_cgroup *c, const struct sandbox_cgroup_dirs *d,
+			 size_t i, int dir_fd, struct err *err);
+int sandbox_cgroup_missing(const struct sandbox_cgroup *c, const struct sandbox_cgroup_dirs *d,
+			   struct err *err);
 /* 0 or -errno. */
 int sandbox_cgroup_write(int dir_fd, const char *file, const char *value);
 /* Makes the groups; fills cgroup_procs and views; *ret_v2_fd (-1: none) is for CLONE_INTO_CGROUP.
