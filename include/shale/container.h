@@ -204,6 +204,24 @@ int container_restart(struct container *c, const char *signal, int timeout_ms, s
 /* -EEXIST, -EINVAL. */
 int container_rename(struct container *c, const char *name, struct err *err);
 
+/* What it uses by now. -EBUSY: it does not run. */
+struct container_stats {
+	uint64_t cpu_ns, memory_bytes, limit_bytes, pids;
+	uint64_t net_in_bytes, net_out_bytes, read_bytes, written_bytes;
+};
+int container_stats(struct container *c, struct container_stats *ret, struct err *err);
+
+/*
+ * What happens, as docker events has it: from since_ns (0: now) to until_ns (0: for ever). fn
+ * borrows the object; a negative result ends it and is returned.
+ */
+struct container_events {
+	int64_t since_ns, until_ns;
+};
+typedef int container_event_fn(const json_t *event, void *arg, struct err *err);
+int container_events(struct runtime *rt, const struct container_events *o, container_event_fn *fn,
+		     void *arg, struct err *err);
+
 /* Its processes as the host sees them. -EBUSY: not running. Caller owns *ret. */
 int container_pids(struct container *c, pid_t **ret, size_t *ret_n, struct err *err);
 

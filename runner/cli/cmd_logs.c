@@ -30,8 +30,18 @@ static const struct opt logs_opts[] = {
 	{ 0 },
 };
 
+/* "25Z": nanoseconds. */
+static int64_t fraction(const char *digits)
+{
+	int64_t ns = 0, unit = 100000000;
+
+	for (; *digits >= '0' && *digits <= '9'; digits++, unit /= 10)
+		ns += (*digits - '0') * unit;
+	return ns;
+}
+
 /* An age as "42m", unix seconds, or RFC 3339 in UTC with as much of it as is given. */
-static int parse_when(const char *s, int64_t *ret_ns, struct err *err)
+int cli_when(const char *s, int64_t *ret_ns, struct err *err)
 {
 	static const char *const forms[] = { "%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M", "%Y-%m-%d" };
 	uint64_t seconds;
@@ -48,6 +58,8 @@ static int parse_when(const char *s, int64_t *ret_ns, struct err *err)
 		if (!rest || (*rest && *rest != 'Z' && *rest != '.'))
 			continue;
 		*ret_ns = (int64_t)timegm(&tm) * 1000000000;
+		if (*rest == '.')
+			*ret_ns += fraction(rest + 1);
 		return 0;
 	}
 	if (str_to_duration(s, &age) < 0)
@@ -69,9 +81,9 @@ static int parse_opts(const struct logs_args *a, struct container_log_opts *ret,
 		ret->tail = (int64_t)tail;
 	}
 	if (a->since)
-		rc = parse_when(a->since, &ret->since_ns, err);
+		rc = cli_when(a->since, &ret->since_ns, err);
 	if (rc >= 0 && a->until)
-		rc = parse_when(a->until, &ret->until_ns, err);
+		rc = cli_when(a->until, &ret->until_ns, err);
 	return rc;
 }
 

@@ -371,5 +371,9 @@ int container_create_as(struct runtime *rt, const struct container_spec *s, bool
 int container_create(struct runtime *rt, const struct container_spec *s, struct container **ret,
 		     struct err *err)
 {
-	return container_create_as(rt, s, false, ret, err);
+	int rc = container_create_as(rt, s, false, ret, err);
+
+	if (rc >= 0)
+		container_event(*ret, "create", NULL, NULL);
+	return rc;
 }

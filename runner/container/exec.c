@@ -323,6 +323,7 @@ int container_exec(struct container *c, const struct container_exec *x, int *ret
 		return err_set(err, EBUSY, "container %s is not running", c->name);
 	if (x->command.n == 0)
 		return err_set(err, EINVAL, "no command specified");
+	container_event(c, "exec_start", "command", x->command.v[0]);
 	if (x->detach)
 		return exec_detached(c, x, ret_exit, err);
 	if (x->tty && x->interactive)

@@ -138,6 +138,8 @@ static int start(struct container_keep *k, enum container_state before, int *ret
 		rc = container_stdio_monitor(s->tty, s->interactive, &k->io, err);
 	if (rc >= 0)
 		rc = container_keep_spawn(k, true, ret_exit, err);
+	if (rc >= 0)
+		container_event(k->c, "start", NULL, NULL);
 	if (rc < 0) {
 		container_keep_close(k);
 		container_finish_failed(k->c, before, *ret_exit, err);
@@ -161,7 +163,7 @@ static int claim_and_start(struct container_keep *k, int *ret_exit, struct err *
 static int read_wishes(struct container *c, struct err *err)
 {
 	auto_container_spec struct container_spec spec = { 0 };
-	auto_free char *text = NULL, *restart = NULL;
+	auto_free char *text = NULL;
 	int64_t removes = 0;
 	int rc = db_get_int(c->rt->db, "SELECT auto_remove FROM containers WHERE id=?1",
 			    DB_ARGS(DB_T(c->id)), &removes, err);
@@ -174,7 +176,7 @@ static int read_wishes(struct container *c, struct err *err)
 	if (rc < 0 || !text)
 		return rc;
 	c->auto_remove = removes != 0;
-	restart = take(c->spec.restart);
+	free(c->spec.restart);
 	c->spec.restart = take(spec.restart);
 	return 0;
 }
@@ -237,6 +239,7 @@ static int keep_on(struct container_keep *k, struct runtime *rt, struct err *err
 			return rc;
 		if (container_was_stopped(k->c) || !container_wants_restart(k->c, code, n))
 			return container_finish(k->c, code, err);
+		container_event_number(k->c, "die", "exitCode", code);
 		rc = container_record_restarting(k->c, code, err);
 		if (rc < 0)
 			return rc;

@@ -73,6 +73,8 @@ int container_pause(struct container *c, struct err *err)
 	/* Half a group must not stay behind. */
 	if (rc < 0)
 		sandbox_cgroup_freeze(group, false, &(struct err){ 0 });
+	else
+		container_event(c, "pause", NULL, NULL);
 	return rc;
 }
 
@@ -84,7 +86,10 @@ int container_unpause(struct container *c, struct err *err)
 		return rc;
 	if (!container_is_paused(c))
 		return err_set(err, EBUSY, "container %s is not paused", c->name);
-	return container_thaw(c, err);
+	rc = container_thaw(c, err);
+	if (rc >= 0)
+		container_event(c, "unpause", NULL, NULL);
+	return rc;
 }
 
 /* One that is removed at its end is not, this once. */
@@ -107,7 +112,11 @@ int container_restart(struct container *c, const char *signal, int timeout_ms, s
 		rc = keep_row(c, false, err);
 	if (rc >= 0 && c->state == CONTAINER_REMOVING)
 		return err_set(err, ENOENT, "container %s was removed at its end", c->name);
-	return rc < 0 ? rc : container_start(c, NULL, err);
+	if (rc >= 0)
+		rc = container_start(c, NULL, err);
+	if (rc >= 0)
+		container_event(c, "restart", NULL, NULL);
+	return rc;
 }
 
 int container_store_spec(struct container *c, struct err *err)
@@ -176,12 +185,16 @@ int container_update(struct container *c, const struct container_spec *s, struct
 			       "container %s has no control group, as it runs in the foreground "
 			       "without limits",
 			       c->name);
-	return rc < 0 ? rc : container_store_spec(c, err);
+	if (rc >= 0)
+		rc = container_store_spec(c, err);
+	if (rc >= 0)
+		container_event(c, "update", NULL, NULL);
+	return rc;
 }
 
 int container_rename(struct container *c, const char *name, struct err *err)
 {
-	auto_free char *owner = NULL;
+	auto_free char *owner = NULL, *old = NULL;
 	auto_db_tx struct db *tx = NULL;
 	int rc;
 
@@ -205,8 +218,9 @@ int container_rename(struct container *c, const char *name, struct err *err)
 		rc = db_tx_commit(&tx, err);
 	if (rc < 0)
 		return rc;
-	free(c->name);
+	old = c->name;
 	c->name = mem_str(name);
+	container_event(c, "rename", "oldName", old);
 	if (!c->auto_remove)
 		container_record(c);
 	return 0;

@@ -128,6 +128,16 @@ int container_copy_into(struct container_copy *c, int from, int to, struct err *
 /* The root of a running one as its processes see it, O_PATH. -EBUSY. */
 int container_root(const struct container *c, struct err *err);
 
+/* --- events (event.c)
+ * ----------------------------------------------------------------------------------------- */
+
+/* actions: blank-separated; key: of one more attribute, or NULL. */
+void container_event(const struct container *c, const char *actions, const char *key,
+		     const char *value);
+void container_event_number(const struct container *c, const char *actions, const char *key,
+			    int64_t value);
+void container_volume_event(struct runtime *rt, const char *name, const char *action);
+
 /* --- files (files.c)
  * ----------------------------------------------------------------------------------------- */
 

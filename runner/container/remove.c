@@ -242,7 +242,10 @@ int container_remove(struct container *c, bool force, struct err *err)
 		if (c->state == CONTAINER_REMOVING) /* --rm: it is gone with its end */
 			return 0;
 	}
-	return container_delete(c, err);
+	rc = container_delete(c, err);
+	if (rc >= 0)
+		container_event(c, "destroy", NULL, NULL);
+	return rc;
 }
 
 struct prune {
@@ -266,6 +269,8 @@ static int prune_one(struct container *c, void *arg, struct err *err)
 		return rc;
 	err_clear(err);
 	rc = p->o->dry_run ? 0 : container_delete(c, err);
+	if (rc >= 0 && !p->o->dry_run)
+		container_event(c, "destroy", NULL, NULL);
 	if (rc == -EBUSY) {
 		err_clear(err);
 		return 0;

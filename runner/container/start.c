@@ -110,6 +110,7 @@ int container_finish(struct container *c, int exit_code, struct err *err)
 	int rc;
 
 	fault_point("container.finish");
+	container_event_number(c, c->auto_remove ? "die destroy" : "die", "exitCode", exit_code);
 	if (c->auto_remove)
 		return container_delete(c, err);
 	rc = container_record_exit(c, exit_code, NULL, err);
@@ -130,8 +131,8 @@ void container_finish_failed(struct container *c, enum container_state before, i
 }
 
 /* c is claimed by us. */
-static int keep_foreground(struct container *c, enum container_state before, bool with_stdin,
-			   int *ret_exit, struct err *err)
+static int keep_foreground(struct container *c, enum container_state before, bool is_new,
+			   bool with_stdin, int *ret_exit, struct err *err)
 {
 	auto_container_keep struct container_keep k = CONTAINER_KEEP_INIT;
 	int rc;
@@ -151,6 +152,7 @@ static int keep_foreground(struct container *c, enum container_state before, boo
 		container_finish_failed(c, before, *ret_exit, err);
 		return rc;
 	}
+	container_event(c, is_new ? "create start" : "start", NULL, NULL);
 	rc = container_keep_relay(&k, ret_exit, err);
 	container_keep_close(&k);
 	if (rc < 0) {
@@ -169,8 +171,8 @@ int container_start_here(struct container *c, bool with_stdin, int *ret_exit, st
 	*ret_exit = CONTAINER_EXIT_SHALE;
 	rc = container_claim(c, err);
 	return rc < 0 ? rc
-		      : keep_foreground(c, before, with_stdin || c->spec.interactive, ret_exit,
-					err);
+		      : keep_foreground(c, before, false, with_stdin || c->spec.interactive,
+					ret_exit, err);
 }
 
 int container_run(struct runtime *rt, const struct container_spec *s, int *ret_exit,
@@ -181,7 +183,8 @@ int container_run(struct runtime *rt, const struct container_spec *s, int *ret_e
 
 	*ret_exit = CONTAINER_EXIT_SHALE;
 	rc = container_create_as(rt, s, true, &c, err);
-	return rc < 0 ? rc : keep_foreground(c, CONTAINER_CREATED, s->interactive, ret_exit, err);
+	return rc < 0 ? rc
+		      : keep_foreground(c, CONTAINER_CREATED, true, s->interactive, ret_exit, err);
 }
 
 /* What the monitor says: one struct, or nothing when it was killed. */

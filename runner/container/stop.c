@@ -74,6 +74,8 @@ static int send_and_wake(struct container *c, int sig, struct err *err)
 {
 	int rc = send_signal(c, sig, err);
 
+	if (rc >= 0)
+		container_event_number(c, "kill", "signal", sig);
 	if (rc >= 0 && container_is_paused(c))
 		rc = container_thaw(c, err);
 	return rc;
@@ -214,7 +216,9 @@ int container_stop(struct container *c, const char *signal, int timeout_ms, stru
 	}
 	if (rc >= 0)
 		rc = wait_end(c, -1, timeout_ms, err);
-	if (rc < 0)
-		return rc;
-	return rc > 0 ? 0 : container_kill_wait(c, err);
+	if (rc == 0)
+		rc = container_kill_wait(c, err);
+	if (rc >= 0)
+		container_event(c, "stop", NULL, NULL);
+	return rc < 0 ? rc : 0;
 }

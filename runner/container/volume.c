@@ -161,6 +161,7 @@ int container_volume_create(struct runtime *rt, const char *name, const struct s
 	if (rc < 0)
 		return rc;
 	*ret_name = mem_str(name ? name : made_up);
+	container_volume_event(rt, *ret_name, "create");
 	return 0;
 }
 
@@ -377,6 +378,7 @@ static int to_trash(struct runtime *rt, const char *name, struct err *err)
 		return errno == ENOENT ? err_set(err, ENOENT, "no such volume: %s", name)
 				       : err_sys(err, "remove volume %s", name);
 	fault_point("container.volume.trashed");
+	container_volume_event(rt, name, "destroy");
 	return 0;
 }
 

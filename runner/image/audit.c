@@ -326,7 +326,8 @@ static const struct {
 	{ "db.sqlite", IMAGE_PART_OTHER, true },       { "db.sqlite-wal", IMAGE_PART_OTHER, true },
 	{ "db.sqlite-shm", IMAGE_PART_OTHER, true },   { "db.lock", IMAGE_PART_OTHER, true },
 	{ "empty", IMAGE_PART_OTHER, true },           { "lease.lock", IMAGE_PART_OTHER, true },
-	{ "names", IMAGE_PART_OTHER, true },           { "recover", IMAGE_PART_OTHER, false },
+	{ "names", IMAGE_PART_OTHER, true },           { "events", IMAGE_PART_OTHER, true },
+	{ "events.1", IMAGE_PART_OTHER, true },        { "recover", IMAGE_PART_OTHER, false },
 	{ "lost+found", IMAGE_PART_OTHER, true },
 };
 

@@ -54,9 +54,13 @@ for p in always unless-stopped on-failure no; do
 	run --name "down-$p" --restart $p busybox sleep 1000
 	shale stop -t 0 "down-$p" >/dev/null
 done
+pids=
 for c in $(shale ps -q); do
+	pids="$pids /proc/$(shale container inspect -f '{{.State.Pid}}' "$c")"
 	kill -9 "$(keeper "$c")"
 done
+# shellcheck disable=SC2086
+try "their processes are gone" sh -c "! ls -d $pids 2>/dev/null | grep ."
 sqlite3 "$SHALE_ROOT/db.sqlite" "UPDATE containers SET boot='another'"
 ok "system start" shale system start
 is "starts those that ran, and always" "down-always up-always up-on-failure up-unless-stopped" "$(sort "$T/out" | tr '\n' ' ' | sed 's/ $//')"

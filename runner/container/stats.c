@@ -1,0 +1,111 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What a container uses. Summed over its processes, which every host can tell (a v1 group costs
+ * milliseconds to join, so there is none without a limit); the group's own count where it has one.
+ */
+#include <shale/container.h>
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <shale/base/fd.h>
+
+#include "priv.h"
+
+enum { FILE_MAX = 1 << 20, STAT_FIELDS = 24, UTIME = 14, CSTIME = 17, THREADS = 20, RSS = 24 };
+
+static char *read_proc(pid_t pid, const char *name)
+{
+	auto_free char *path = mem_fmt("/proc/%d/%s", (int)pid, name);
+	struct err ignored;
+	char *text = NULL;
+
+	return fd_read_file(AT_FDCWD, path, FILE_MAX, &text, NULL, &ignored) >= 0 ? text : NULL;
+}
+
+/* Its own time and that of children that it has waited for. */
+static void add_stat(pid_t pid, struct container_stats *s)
+{
+	auto_free char *text = read_proc(pid, "stat");
+	char *at = text ? strrchr(text, ')') : NULL, *save = NULL;
+	uint64_t ticks = 0;
+	int n = 3;
+
+	if (!at)
+		return;
+	for (char *w = strtok_r(at + 1, " ", &save); w && n <= STAT_FIELDS;
+	     w = strtok_r(NULL, " ", &save), n++) {
+		if (n >= UTIME && n <= CSTIME)
+			ticks += strtoull(w, NULL, 10);
+		else if (n == THREADS)
+			s->pids += strtoull(w, NULL, 10);
+		else if (n == RSS)
+			s->memory_bytes += strtoull(w, NULL, 10) * (uint64_t)sysconf(_SC_PAGESIZE);
+	}
+	s->cpu_ns += ticks * (1000000000 / (uint64_t)sysconf(_SC_CLK_TCK));
+}
+
+static uint64_t number_after(const char *text, const char *word)
+{
+	const char *at = text ? strstr(text, word) : NULL;
+
+	return at ? strtoull(at + strlen(word), NULL, 10) : 0;
+}
+
+static void add_io(pid_t pid, struct container_stats *s)
+{
+	auto_free char *text = read_proc(pid, "io");
+
+	s->read_bytes += number_after(text, "\nread_bytes: ");
+	s->written_bytes += number_after(text, "\nwrite_bytes: ");
+}
+
+/* Every interface but the loopback, of a network of its own. */
+static void read_net(const struct container *c, struct container_stats *s)
+{
+	auto_free char *text =
+		str_eq(c->spec.network, "host") ? NULL : read_proc(c->pid, "net/dev");
+	char *save = NULL;
+
+	for (char *line = text ? strtok_r(text, "\n", &save) : NULL; line;
+	     line = strtok_r(NULL, "\n", &save)) {
+		uint64_t in = 0, out = 0;
+		char *colon = strchr(line, ':');
+
+		if (!colon || strstr(line, "lo:"))
+			continue;
+		if (sscanf(colon + 1, "%" SCNu64 " %*u %*u %*u %*u %*u %*u %*u %" SCNu64, &in,
+			   &out) == 2) {
+			s->net_in_bytes += in;
+			s->net_out_bytes += out;
+		}
+	}
+}
+
+static uint64_t host_memory(void)
+{
+	return (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE);
+}
+
+int container_stats(struct container *c, struct container_stats *ret, struct err *err)
+{
+	auto_free pid_t *pids = NULL;
+	size_t n = 0;
+	int rc = container_pids(c, &pids, &n, err);
+
+	if (rc < 0)
+		return rc;
+	*ret = (struct container_stats){ .limit_bytes = c->spec.memory_bytes ? c->spec.memory_bytes
+									     : host_memory() };
+	for (size_t i = 0; i < n; i++) {
+		add_stat(pids[i], ret);
+		add_io(pids[i], ret);
+	}
+	read_net(c, ret);
+	return 0;
+}

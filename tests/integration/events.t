@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: Apache-2.0
+# events: what was done, in order, filtered, followed; stats.
+. "$(dirname "$0")/lib.sh"
+base
+begin=$(date -u +%Y-%m-%dT%H:%M:%S.%NZ)
+sleep 0.1
+actions() { shale events --since "$begin" --until "$(date -u +%Y-%m-%dT%H:%M:%S.%NZ)" --format '{{.Action}}' "$@" | tr '\n' ' ' | sed 's/ $//'; }
+
+shale run --rm --name brief --network none busybox true
+is "run --rm" "create start die destroy" "$(actions -f container=brief)"
+shale run -d --name one -l k=v --network none busybox sh -c 'trap "exit 5" TERM; while :; do sleep 0.02; done' >/dev/null
+for verb in pause unpause; do shale $verb one >/dev/null; done
+shale exec one true
+shale stop one >/dev/null
+shale rename one two
+shale rm two >/dev/null
+is "one in the background" "create start pause unpause exec_start kill die stop rename destroy" "$(actions -f label=k=v)"
+is "its exit code" 5 "$(shale events --since "$begin" --until "$(date -u +%Y-%m-%dT%H:%M:%S.%NZ)" -f container=one -f event=die --format '{{.Actor.Attributes.exitCode}}')"
+is "filters: alternatives of a key" "create destroy" "$(actions -f event=create -f event=destroy -f container=brief)"
+shale volume create vol >/dev/null
+shale volume rm vol >/dev/null
+is "volumes" "create destroy" "$(actions -f type=volume -f volume=vol)"
+is "an image's" 2 "$(actions -f image=busybox -f event=create | wc -w)"
+is "until" "" "$(shale events --since "$begin" --until "$begin")"
+shale events --since "$begin" --until "$(date -u +%Y-%m-%dT%H:%M:%S.%NZ)" >"$T/lines"
+is "lines as docker's" 4 "$(grep -cE '^20[0-9-]+T[0-9:]+\.[0-9]{9}Z container [a-z]+ [0-9a-f]{64} \(.*name=brief.*\)$' "$T/lines")"
+shale events --since "$begin" --until "$(date -u +%Y-%m-%dT%H:%M:%S.%NZ)" --format json >"$T/json"
+ok "json" python3 -c 'import json, sys; a = [json.loads(l) for l in open(sys.argv[1])]; assert a[0]["Type"] == "container" and a[0]["timeNano"] > 0' "$T/json"
+"$SHALE" events --format '{{.Action}} {{.Actor.Attributes.name}}' >"$T/live" &
+reader=$!
+sleep 0.3
+# More than fits in one file: a reader that follows loses none.
+yes 'a line that a full disk has cut' | head -n 140000 >>"$SHALE_ROOT/events"
+shale run --rm --name live --network none busybox true
+shale run --rm --name later --network none busybox true
+all() { [ "$(grep -cE ' (live|later)$' "$T/live")" = 8 ]; }
+try "followed, over a rotation" all
+ok "rotated" test -s "$SHALE_ROOT/events.1"
+kill $reader
+wait $reader 2>/dev/null || true
+code 2 "no such filter" shale events -f nosuch=1
+code 2 "no time" shale events --since nonsense
+ok "every byte belongs to somebody" sh -c "'$SHALE' du --format '{{.Type}} {{.TotalCount}}' | grep 'Orphans 0'"
+
+# --- stats -----------------------------------------------------------------------------------------------------------
+shale run -d --name busy --network none -m 64m busybox sh -c 'while :; do :; done' >/dev/null
+shale run -d --name idle --network none busybox sleep 1000 >/dev/null
+ok "stats" shale stats --no-stream
+has "both" busy
+has "and" idle
+shale stats --no-stream --format '{{.Name}} {{.PIDs}} {{.CPUPerc}} {{.MemUsage}}' busy >"$T/one"
+is "of one: name and processes" "busy 1" "$(cut -d' ' -f1,2 "$T/one")"
+is "of its limit" 1 "$(grep -c "/ 67.1MB" "$T/one")"
+ok "it is busy" awk '{ sub("%", "", $3); busy = $3 > 2 } END { exit !busy }' "$T/one"
+ok "json" shale stats --no-stream --format json idle
+has "is" '"CPUPerc":"0.00%"'
+code 1 "of what is not there" shale stats --no-stream nosuch
+timeout 2.7 "$SHALE" stats --format '{{.Name}}' idle >"$T/stream" || true
+ok "it goes on" test "$(wc -l <"$T/stream")" -ge 2
+ok "rm -f" shale rm -f busy idle
+no_leaks
+done_testing
