@@ -126,6 +126,13 @@ int container_find(struct runtime *rt, const char *name, struct container **ret,
  * returned. */
 typedef int container_fn(struct container *c, void *arg, struct err *err);
 int container_walk(struct runtime *rt, container_fn *fn, void *arg, struct err *err);
+/* The same in one query, for those that only look. */
+enum container_list_flag {
+	CONTAINER_LIST_RUNNING = 1, /* only these */
+	CONTAINER_LIST_BRIEF = 2,   /* the spec of others is left empty */
+};
+int container_list(struct runtime *rt, unsigned flags, container_fn *fn, void *arg,
+		   struct err *err);
 /* Reads the row again: -ENOENT when it is gone. */
 int container_reload(struct container *c, struct err *err);
 

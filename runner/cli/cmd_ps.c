@@ -230,6 +230,16 @@ static int add_row(struct container *ct, void *arg, struct err *err)
 	return ps->a->size ? set_size(ct, row, err) : 0;
 }
 
+/* Labels, mounts and networks are in the spec: who does not ask for them does not wait for it. */
+static unsigned list_flags(const struct ps *ps)
+{
+	bool brief = !ps->a->format;
+
+	for (size_t i = 0; i < ps->a->filters.n; i++)
+		brief = brief && !str_starts(ps->a->filters.v[i], "label=");
+	return (ps->all ? 0 : CONTAINER_LIST_RUNNING) | (brief ? CONTAINER_LIST_BRIEF : 0);
+}
+
 static int ps_main(struct cli *c, void *args, int argc, char **argv)
 {
 	struct ps_args *a = args;
@@ -248,7 +258,7 @@ static int ps_main(struct cli *c, void *args, int argc, char **argv)
 		out.quiet_key = "ID";
 	rc = cli_open(c, &err);
 	if (rc >= 0)
-		rc = container_walk(&c->rt, add_row, &ps, &err);
+		rc = container_list(&c->rt, list_flags(&ps), add_row, &ps, &err);
 	if (rc >= 0)
 		rc = out_list(&out, rows, &err);
 	return rc < 0 ? cli_fail(c, &err) : cli_done(c);

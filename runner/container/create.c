@@ -373,7 +373,11 @@ int container_create(struct runtime *rt, const struct container_spec *s, struct 
 {
 	int rc = container_create_as(rt, s, false, ret, err);
 
-	if (rc >= 0)
-		container_event(*ret, "create", NULL, NULL);
-	return rc;
+	if (rc < 0)
+		return rc;
+	container_event(*ret, "create", NULL, NULL);
+	/* Many in a row would make every later command read a long log first. */
+	if (db_is_log_long(rt->db))
+		container_tidy_later(rt);
+	return 0;
 }

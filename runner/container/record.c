@@ -35,7 +35,8 @@ void container_cleanup(struct container **c)
 	container_free(*c);
 }
 
-static int read_row(struct runtime *rt, struct db_stmt *st, struct container **ret, struct err *err)
+static int read_row(struct runtime *rt, struct db_stmt *st, bool brief, struct container **ret,
+		    struct err *err)
 {
 	auto_container struct container *c = mem_alloc(sizeof(*c));
 	const char *spec = db_col_str(st, 18), *id = db_col_str(st, 0);
@@ -60,7 +61,8 @@ static int read_row(struct runtime *rt, struct db_stmt *st, struct container **r
 	c->finished_ns = db_col_int(st, 15);
 	c->command = mem_str(db_col_str(st, 16));
 	c->auto_remove = db_col_int(st, 17) != 0;
-	rc = container_spec_parse(spec ? spec : "{}", &c->spec, err);
+	brief = brief && c->state != CONTAINER_RUNNING;
+	rc = brief ? 0 : container_spec_parse(spec ? spec : "{}", &c->spec, err);
 	if (rc < 0)
 		return err_ctx(err, "container %s", c->name);
 	*ret = take(c);
@@ -80,7 +82,7 @@ int container_load(struct runtime *rt, const char *id, struct container **ret, s
 		return rc;
 	if (rc == 0)
 		return err_set(err, ENOENT, "no such container: %s", id);
-	return read_row(rt, st, ret, err);
+	return read_row(rt, st, false, ret, err);
 }
 
 int container_reload(struct container *c, struct err *err)
@@ -175,6 +177,53 @@ int container_walk(struct runtime *rt, container_fn *fn, void *arg, struct err *
 		}
 		if (rc >= 0)
 			rc = fn(c, arg, err);
+	}
+	return rc < 0 ? rc : 0;
+}
+
+struct listed {
+	struct container **v;
+	size_t n, cap;
+};
+
+static void listed_free(struct listed *l)
+{
+	for (size_t i = 0; i < l->n; i++)
+		container_free(l->v[i]);
+	free(l->v);
+}
+
+static int read_rows(struct runtime *rt, unsigned flags, struct listed *l, struct err *err)
+{
+	auto_db_stmt struct db_stmt *st = NULL;
+	int rc = db_query(rt->db,
+			  "SELECT " COLUMNS " FROM containers WHERE ?1=0 OR state IN (2,4)"
+			  " ORDER BY created_ns DESC",
+			  DB_ARGS(DB_I(flags & CONTAINER_LIST_RUNNING)), &st, err);
+
+	while (rc >= 0 && (rc = db_step(st, err)) > 0) {
+		mem_room(l->v, l->n, l->cap);
+		rc = read_row(rt, st, flags & CONTAINER_LIST_BRIEF, &l->v[l->n], err);
+		if (rc >= 0)
+			l->n++;
+	}
+	return rc;
+}
+
+int container_list(struct runtime *rt, unsigned flags, container_fn *fn, void *arg, struct err *err)
+{
+	cleanup(listed_free) struct listed l = { 0 };
+	int rc = read_rows(rt, flags, &l, err);
+
+	for (size_t i = 0; rc >= 0 && i < l.n; i++) {
+		rc = container_reconcile(l.v[i], err);
+		if (rc == -ENOENT) { /* removed since */
+			err_clear(err);
+			rc = 0;
+			continue;
+		}
+		if (rc >= 0)
+			rc = fn(l.v[i], arg, err);
 	}
 	return rc < 0 ? rc : 0;
 }
