@@ -44,6 +44,8 @@ bool container_may_become(enum container_state from, enum container_state to);
 
 enum { CONTAINER_ID_LEN = 64, CONTAINER_SHORT_LEN = 12, CONTAINER_STOP_S = 10 };
 
+enum { CONTAINER_LOG_FILES_MAX = 100 };
+
 /* What to run, as the user says it; all-zero means default. container_create checks and resolves it
  * against the image. */
 struct container_spec {
@@ -73,6 +75,8 @@ struct container_spec {
 	struct strv cap_add, cap_drop;
 	struct strv security; /* "no-new-privileges[=true|false]", "seccomp=unconfined" */
 	struct strv ulimits;  /* "nofile=1024[:2048]" */
+	uint64_t log_bytes;   /* a file of the log is not longer; 0: no limit */
+	int64_t log_files;    /* so many are kept */
 	char *restart;        /* "no", "on-failure[:N]", "always", "unless-stopped"; NULL: "no" */
 	struct strv health;   /* "CMD", … or "CMD-SHELL", TEXT; "NONE"; empty: the image's */
 	int64_t health_interval_ns, health_timeout_ns, health_start_ns; /* 0: the image's, or */

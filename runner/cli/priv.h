@@ -336,7 +336,7 @@ int prune_limits_parse(const struct strv *filters, struct prune_limits *ret, str
 /* "24h" ago, seconds since the epoch, or a date as docker takes it. -EINVAL. */
 int filter_until(const char *text, int64_t *ret_s, struct err *err);
 /* cmd_logs.c: a time, or how long ago, in nanoseconds since the epoch. -EINVAL. */
-int cli_when(const char *text, int64_t *ret_ns, struct err *err);
+int cli_when(const char *s, int64_t *ret_ns, struct err *err);
 /* "true", "1", "false", "0" of a filter. -EINVAL. */
 int filter_bool(const char *name, const char *text, bool *ret, struct err *err);
 

@@ -89,6 +89,30 @@ static int add_labels(const struct run_args *a, struct container_spec *s, struct
 	return rc;
 }
 
+static int add_log(const struct run_args *a, struct container_spec *s, struct err *err)
+{
+	if (a->log_driver && !str_eq(a->log_driver, "json-file") && !str_eq(a->log_driver, "local"))
+		return err_set(err, ENOTSUP, "--log-driver %s: there is only json-file",
+			       a->log_driver);
+	for (size_t i = 0; i < a->log_opts.n; i++) {
+		const char *o = a->log_opts.v[i], *v = strchr(o, '=');
+		uint64_t n = 0;
+		int rc = -EINVAL;
+
+		if (str_starts(o, "max-size="))
+			rc = str_to_bytes(v + 1, &s->log_bytes);
+		else if (str_starts(o, "max-file="))
+			rc = str_to_u64(v + 1, 10, CONTAINER_LOG_FILES_MAX, &n);
+		if (rc < 0 || (str_starts(o, "max-file=") && !n))
+			return err_set(err, EINVAL,
+				       "--log-opt %s: want max-size=BYTES or max-file=1 to %d", o,
+				       CONTAINER_LOG_FILES_MAX);
+		if (n)
+			s->log_files = (int64_t)n;
+	}
+	return 0;
+}
+
 static int add_health(const struct run_args *a, struct container_spec *s, struct err *err)
 {
 	if (a->no_healthcheck && a->health_cmd)
@@ -143,6 +167,8 @@ int run_spec_make(const struct run_args *a, int argc, char **argv, struct contai
 	ret->interactive = a->interactive;
 	ret->tty = a->tty;
 	ret->auto_remove = a->rm;
+	if (add_log(a, ret, err) < 0)
+		return -err->code;
 	if (run_limits_make(&a->limits, ret, err) < 0 || add_labels(a, ret, err) < 0)
 		return -err->code;
 	if (ret->pids < 0)

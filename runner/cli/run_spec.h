@@ -48,7 +48,8 @@ struct run_args {
 	bool detach, interactive, tty, rm, init, read_only, privileged, sig_proxy;
 	const char *name, *entrypoint, *user, *workdir, *hostname, *network, *stop_signal, *cidfile,
 		*pull, *platform, *detach_keys;
-	struct strv mounts, volumes_from;
+	struct strv mounts, volumes_from, log_opts;
+	const char *log_driver;
 	const char *health_cmd;
 	int64_t health_interval, health_timeout, health_start;
 	int health_retries;
@@ -131,6 +132,10 @@ struct run_args {
 		{ 0, "init", OPT_BOOL, RUN_AT(init), NULL, "Run a reaper as process 1" },               \
 		{ 'i', "interactive", OPT_BOOL, RUN_AT(interactive), NULL, "Keep stdin open" },         \
 		{ 'l', "label", OPT_STRV, RUN_AT(labels), "KEY=VALUE", "Set a label" },                 \
+		{ 0, "log-driver", OPT_STR, RUN_AT(log_driver), "json-file", "There is no other" },     \
+		{ 0,           "log-opt",                                                               \
+		  OPT_STRV,    RUN_AT(log_opts),                                                        \
+		  "KEY=VALUE", "max-size=BYTES, max-file=N of its log" },                               \
 		{ 0,                                                                                    \
 		  "mount",                                                                              \
 		  OPT_STRV,                                                                             \
@@ -176,7 +181,7 @@ struct run_args {
 		  OPT_STRV,                                                                             \
 		  RUN_AT(volumes),                                                                      \
 		  "[NAME|HOST:]PATH[:OPTIONS]",                                                         \
-		  "Mount a volume, or a path of the host (ro, rw, nocopy, [r]slave, ...)" },            \
+		  "Mount a volume, or a path of the host (ro, nocopy)" },                               \
 		{ 0,                                                                                    \
 		  "volumes-from",                                                                       \
 		  OPT_STRV,                                                                             \

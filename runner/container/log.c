@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -20,6 +21,7 @@ enum { LINE_MAX_BYTES = 16384 };
 void container_log_close(struct container_log *l)
 {
 	fd_close(&l->fd);
+	fd_close(&l->dir_fd);
 	str_free(&l->part[0]);
 	str_free(&l->part[1]);
 	str_free(&l->out);
@@ -27,15 +29,52 @@ void container_log_close(struct container_log *l)
 
 /* The directory is ours alone, but one may have been restored from elsewhere: no symlink is
  * followed (TRAPS T31). */
-int container_log_open(int dir_fd, struct container_log *ret, struct err *err)
+static int open_log(int dir_fd)
 {
-	int fd =
-		openat(dir_fd, "log", O_WRONLY | O_CREAT | O_APPEND | O_NOFOLLOW | O_CLOEXEC, 0600);
+	return openat(dir_fd, "log", O_WRONLY | O_CREAT | O_APPEND | O_NOFOLLOW | O_CLOEXEC, 0600);
+}
 
-	if (fd < 0)
+int container_log_open(int dir_fd, const struct container_spec *s, struct container_log *ret,
+		       struct err *err)
+{
+	auto_fd int fd = open_log(dir_fd);
+	struct stat st;
+
+	if (fd < 0 || fstat(fd, &st) < 0)
 		return err_sys(err, "open the log");
-	ret->fd = fd;
+	ret->limit = s->log_bytes;
+	ret->files = (int)(s->log_files ? s->log_files : 1);
+	ret->size = (uint64_t)st.st_size;
+	ret->dir_fd = ret->limit ? openat(dir_fd, ".", O_PATH | O_DIRECTORY | O_CLOEXEC) : -1;
+	ret->fd = fd_take(&fd);
 	return 0;
+}
+
+const char *container_log_name(int i, char buf[CONTAINER_LOG_NAME_MAX])
+{
+	snprintf(buf, CONTAINER_LOG_NAME_MAX, i ? "log.%d" : "log", i);
+	return buf;
+}
+
+/* Only its writer renames it, between two lines. A reader knows its file by the inode. */
+static void rotate(struct container_log *l)
+{
+	char from[CONTAINER_LOG_NAME_MAX], to[CONTAINER_LOG_NAME_MAX];
+	int fd;
+
+	if (l->dir_fd < 0)
+		return;
+	for (int i = l->files - 1; i > 0; i--)
+		renameat(l->dir_fd, container_log_name(i - 1, from), l->dir_fd,
+			 container_log_name(i, to));
+	if (l->files == 1)
+		unlinkat(l->dir_fd, "log", 0);
+	fd = open_log(l->dir_fd);
+	if (fd < 0)
+		return;
+	fd_close(&l->fd);
+	l->fd = fd;
+	l->size = 0;
 }
 
 char *container_time_text(int64_t ns)
@@ -119,12 +158,40 @@ static void flush_part(struct container_log *l, int stream, int64_t now)
 	str_reset(part);
 }
 
+/* Whole lines of what waits that the file has room for; one at least. */
+static size_t fitting(const struct container_log *l, const char *p, size_t n)
+{
+	size_t room = l->limit > l->size ? (size_t)(l->limit - l->size) : 0;
+	const char *end = NULL;
+
+	if (!l->limit || n <= room)
+		return n;
+	end = room ? memrchr(p, '\n', room) : NULL;
+	if (!end && l->size)
+		return 0;
+	end = end ? end : memchr(p, '\n', n);
+	return end ? (size_t)(end - p) + 1 : n;
+}
+
 /* One write for all lines of a read: they are in the file whole, or not at all, whoever is killed.
  */
 static int write_out(struct container_log *l, struct err *err)
 {
-	int rc = l->out.len ? fd_write_all(l->fd, l->out.s, l->out.len, err) : 0;
+	size_t at = 0;
+	int rc = 0;
 
+	while (rc >= 0 && at < l->out.len) {
+		size_t n = fitting(l, l->out.s + at, l->out.len - at);
+
+		if (!n) {
+			rotate(l);
+			/* It could not be: rather too long than nothing. */
+			n = l->size ? l->out.len - at : fitting(l, l->out.s + at, l->out.len - at);
+		}
+		rc = fd_write_all(l->fd, l->out.s + at, n, err);
+		l->size += n;
+		at += n;
+	}
 	str_reset(&l->out);
 	return rc < 0 ? err_ctx(err, "log") : 0;
 }

@@ -7,6 +7,7 @@
 #include <poll.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -20,7 +21,7 @@
 enum { READ_BYTES = 65536, LINE_MAX_BYTES = 256 << 10, POLL_MS = 100 };
 
 struct reader {
-	int fd;
+	int fd, dir_fd;
 	const struct container_log_opts *o;
 	container_log_fn *fn;
 	void *arg;
@@ -112,31 +113,108 @@ static int read_on(struct reader *r, struct err *err)
 	}
 }
 
-/* Offset where the last so many lines begin, found from the end. */
-static int seek_tail(int fd, int64_t lines, struct err *err)
+/* How many lines it has, up to want; *ret_at: where the last of them begin. */
+static int64_t find_tail(int fd, int64_t want, off_t *ret_at, struct err *err)
 {
 	auto_free char *buf = mem_alloc(READ_BYTES);
 	off_t at = lseek(fd, 0, SEEK_END);
 	int64_t seen = 0;
 
+	*ret_at = 0;
 	while (at > 0) {
-		size_t want = at < READ_BYTES ? (size_t)at : READ_BYTES;
-		ssize_t n = pread(fd, buf, want, at - (off_t)want);
+		size_t part = at < READ_BYTES ? (size_t)at : READ_BYTES;
+		ssize_t n = pread(fd, buf, part, at - (off_t)part);
 
-		if (n != (ssize_t)want)
+		if (n != (ssize_t)part)
 			return err_sys(err, "read the log");
-		for (size_t i = want; i-- > 0;) {
+		for (size_t i = part; i-- > 0;) {
 			/* The newline at the very end closes the last line; the one before it ends
 			 * the last but one. */
-			if (buf[i] != '\n' || seen++ < lines)
+			if (buf[i] != '\n' || seen++ < want)
 				continue;
-			lseek(fd, at - (off_t)want + (off_t)i + 1, SEEK_SET);
-			return 0;
+			*ret_at = at - (off_t)part + (off_t)i + 1;
+			return want;
 		}
-		at -= (off_t)want;
+		at -= (off_t)part;
 	}
-	lseek(fd, 0, SEEK_SET);
-	return 0;
+	return seen;
+}
+
+static int open_file(const struct reader *r, int i)
+{
+	char name[CONTAINER_LOG_NAME_MAX];
+
+	return openat(r->dir_fd, container_log_name(i, name), O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+}
+
+/* The oldest file that is read: *ret_at: from there on. */
+static int find_first(struct reader *r, off_t *ret_at, struct err *err)
+{
+	int64_t want = r->o->tail;
+	int i = 0;
+
+	*ret_at = 0;
+	for (;; i++) {
+		auto_fd int fd = open_file(r, i);
+		int64_t n = 0;
+
+		if (fd < 0)
+			return i - 1;
+		if (r->o->tail >= 0)
+			n = find_tail(fd, want, ret_at, err);
+		if (n < 0)
+			return (int)n;
+		want -= n;
+		if ((r->o->tail >= 0 && want <= 0) || i == CONTAINER_LOG_FILES_MAX)
+			return i;
+	}
+}
+
+/* From file i, at, to the newest, which stays open. */
+static int read_from(struct reader *r, int i, off_t at, struct err *err)
+{
+	int rc = 0;
+
+	for (; rc >= 0 && i >= 0; i--, at = 0) {
+		fd_close(&r->fd);
+		r->fd = open_file(r, i);
+		if (r->fd < 0)
+			continue; /* rotated meanwhile: it has the next number */
+		lseek(r->fd, at, SEEK_SET);
+		rc = read_on(r, err);
+	}
+	return rc;
+}
+
+/* Has the file that is open another name by now? Its number then; one beyond all when it is gone.
+ */
+static int number_now(const struct reader *r)
+{
+	struct stat ours, st;
+	char name[CONTAINER_LOG_NAME_MAX];
+	int i = 0;
+
+	if (r->fd < 0 || fstat(r->fd, &ours) < 0)
+		return 1;
+	for (; i <= CONTAINER_LOG_FILES_MAX; i++) {
+		if (fstatat(r->dir_fd, container_log_name(i, name), &st, AT_SYMLINK_NOFOLLOW) < 0)
+			break;
+		if (st.st_ino == ours.st_ino)
+			return i;
+	}
+	return i;
+}
+
+/* 1 when something was read. What came before a rename is read before what came after it. */
+static int read_new(struct reader *r, struct err *err)
+{
+	int got = r->fd >= 0 ? read_on(r, err) : 0, i = number_now(r);
+
+	if (got < 0 || i == 0)
+		return got;
+	if (r->fd >= 0 && (got = read_on(r, err)) < 0)
+		return got;
+	return read_from(r, i - 1, 0, err);
 }
 
 static int is_running(struct container *c, struct err *err)
@@ -162,7 +240,7 @@ static int follow(struct container *c, struct reader *r, struct err *err)
 		if (running < 0)
 			return running;
 		/* What was written before the end is read after it was seen. */
-		while ((got = read_on(r, err)) > 0)
+		while ((got = read_new(r, err)) > 0)
 			;
 		if (got < 0)
 			return got;
@@ -175,23 +253,23 @@ static int follow(struct container *c, struct reader *r, struct err *err)
 int container_logs(struct container *c, const struct container_log_opts *o, container_log_fn *fn,
 		   void *arg, struct err *err)
 {
-	struct reader r = { .o = o, .fn = fn, .arg = arg };
-	auto_fd int dir = -1, fd = -1;
-	int rc;
+	struct reader r = { .fd = -1, .o = o, .fn = fn, .arg = arg };
+	auto_fd int dir = -1;
+	off_t at = 0;
+	int rc, first;
 
 	rc = container_dir(c, &dir, err);
 	if (rc < 0)
 		return rc;
-	r.fd = fd = openat(dir, "log", O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
-	if (fd < 0 && errno == ENOENT)
-		return 0; /* it has never run, or is one of the kind that keeps none */
-	if (fd < 0)
-		return err_sys(err, "open the log of container %s", c->name);
-	rc = o->tail >= 0 ? seek_tail(fd, o->tail, err) : 0;
-	if (rc >= 0)
-		rc = read_on(&r, err);
+	r.dir_fd = dir;
+	first = find_first(&r, &at, err);
+	/* None: it has never run, or is one of the kind that keeps none. */
+	if (first == -1)
+		return 0;
+	rc = first < 0 ? first : read_from(&r, first, at, err);
 	if (rc >= 0 && o->follow)
 		rc = follow(c, &r, err);
+	fd_close(&r.fd);
 	str_free(&r.part);
 	return rc < 0 ? rc : 0;
 }

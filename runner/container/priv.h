@@ -233,16 +233,23 @@ void container_health_resolve(struct container_spec *r, const struct image_confi
 
 struct container_log {
 	int fd;
-	struct str part[2]; /* of stdout, stderr: a line without its end yet */
+	int dir_fd;           /* where it is rotated; -1: never */
+	uint64_t size, limit; /* 0: none */
+	int files;            /* log, log.1 … that are kept */
+	struct str part[2];   /* of stdout, stderr: a line without its end yet */
 	struct str out;
 };
 #define CONTAINER_LOG_INIT                                                                         \
 	{                                                                                          \
-		.fd = -1                                                                           \
+		.fd = -1, .dir_fd = -1                                                             \
 	}
 void container_log_close(struct container_log *l);
 #define auto_container_log cleanup(container_log_close)
-int container_log_open(int dir_fd, struct container_log *ret, struct err *err);
+int container_log_open(int dir_fd, const struct container_spec *s, struct container_log *ret,
+		       struct err *err);
+/* "log", "log.1" … */
+enum { CONTAINER_LOG_NAME_MAX = 16 };
+const char *container_log_name(int i, char buf[CONTAINER_LOG_NAME_MAX]);
 int container_log_add(struct container_log *l, int stream, const char *p, size_t n,
 		      struct err *err);
 int container_log_end(struct container_log *l, struct err *err);

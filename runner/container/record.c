@@ -182,14 +182,16 @@ int container_walk(struct runtime *rt, container_fn *fn, void *arg, struct err *
 }
 
 struct listed {
-	struct container **v;
+	struct {
+		struct container *c;
+	} * v;
 	size_t n, cap;
 };
 
 static void listed_free(struct listed *l)
 {
 	for (size_t i = 0; i < l->n; i++)
-		container_free(l->v[i]);
+		container_free(l->v[i].c);
 	free(l->v);
 }
 
@@ -203,7 +205,7 @@ static int read_rows(struct runtime *rt, unsigned flags, struct listed *l, struc
 
 	while (rc >= 0 && (rc = db_step(st, err)) > 0) {
 		mem_room(l->v, l->n, l->cap);
-		rc = read_row(rt, st, flags & CONTAINER_LIST_BRIEF, &l->v[l->n], err);
+		rc = read_row(rt, st, flags & CONTAINER_LIST_BRIEF, &l->v[l->n].c, err);
 		if (rc >= 0)
 			l->n++;
 	}
@@ -216,14 +218,14 @@ int container_list(struct runtime *rt, unsigned flags, container_fn *fn, void *a
 	int rc = read_rows(rt, flags, &l, err);
 
 	for (size_t i = 0; rc >= 0 && i < l.n; i++) {
-		rc = container_reconcile(l.v[i], err);
+		rc = container_reconcile(l.v[i].c, err);
 		if (rc == -ENOENT) { /* removed since */
 			err_clear(err);
 			rc = 0;
 			continue;
 		}
 		if (rc >= 0)
-			rc = fn(l.v[i], arg, err);
+			rc = fn(l.v[i].c, arg, err);
 	}
 	return rc < 0 ? rc : 0;
 }

@@ -44,6 +44,8 @@ static const struct field {
 	FIELD(security, STRV),
 	FIELD(ulimits, STRV),
 	FIELD(stop_signal, STR),
+	FIELD(log_bytes, INT),
+	FIELD(log_files, INT),
 	FIELD(restart, STR),
 	FIELD(swap_bytes, INT),
 	FIELD(reserved_bytes, INT),
@@ -265,6 +267,18 @@ static int check_dns(const struct container_spec *s, struct err *err)
 	return 0;
 }
 
+static int check_policy(const struct container_spec *s, struct err *err)
+{
+	if (s->log_files < 0 || s->log_files > CONTAINER_LOG_FILES_MAX)
+		return err_set(err, EINVAL, "--log-opt max-file: want 1 to %d",
+			       CONTAINER_LOG_FILES_MAX);
+	if (s->restart && container_restart_parse(s->restart, NULL, err) < 0)
+		return -err->code;
+	if (s->restart && !str_eq(s->restart, "no") && s->auto_remove)
+		return err_set(err, EINVAL, "--restart and --rm exclude each other");
+	return 0;
+}
+
 int container_spec_check(const struct container_spec *s, struct err *err)
 {
 	if (!s->image || !*s->image)
@@ -281,12 +295,8 @@ int container_spec_check(const struct container_spec *s, struct err *err)
 		return err_set(err, EINVAL, "working directory '%s' is not absolute", s->workdir);
 	if (s->stop_signal && proc_signal_find(s->stop_signal) < 0)
 		return err_set(err, EINVAL, "invalid signal: %s", s->stop_signal);
-	if (check_limits(s, err) < 0 || check_dns(s, err) < 0)
+	if (check_policy(s, err) < 0 || check_limits(s, err) < 0 || check_dns(s, err) < 0)
 		return -err->code;
-	if (s->restart && container_restart_parse(s->restart, NULL, err) < 0)
-		return -err->code;
-	if (s->restart && !str_eq(s->restart, "no") && s->auto_remove)
-		return err_set(err, EINVAL, "--restart and --rm exclude each other");
 	if (s->memory_bytes && s->memory_bytes < 6 << 20)
 		return err_set(err, EINVAL, "the memory limit must be 6MB at least");
 	if (s->hostname && check_hostname(s->hostname, err) < 0)

@@ -46,7 +46,7 @@ int container_keep_open(struct container_keep *k, struct err *err)
 		rc = container_dir(k->c, &dir, err);
 	if (rc >= 0)
 		rc = open_exit(k, dir, err);
-	return rc < 0 ? rc : container_log_open(dir, &k->log, err);
+	return rc < 0 ? rc : container_log_open(dir, &k->c->spec, &k->log, err);
 }
 
 int container_keep_spawn(struct container_keep *k, bool want_cgroup, int *ret_exit, struct err *err)

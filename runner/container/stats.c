@@ -7,8 +7,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <inttypes.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -65,6 +63,18 @@ static void add_io(pid_t pid, struct container_stats *s)
 	s->written_bytes += number_after(text, "\nwrite_bytes: ");
 }
 
+/* "eth0: BYTES packets errs drop fifo frame compressed multicast BYTES …" */
+static void add_interface(const char *counters, struct container_stats *s)
+{
+	enum { OUT_FIELD = 8 };
+	char *at = NULL;
+
+	s->net_in_bytes += strtoull(counters, &at, 10);
+	for (int i = 1; i < OUT_FIELD; i++)
+		strtoull(at, &at, 10);
+	s->net_out_bytes += strtoull(at, &at, 10);
+}
+
 /* Every interface but the loopback, of a network of its own. */
 static void read_net(const struct container *c, struct container_stats *s)
 {
@@ -74,16 +84,10 @@ static void read_net(const struct container *c, struct container_stats *s)
 
 	for (char *line = text ? strtok_r(text, "\n", &save) : NULL; line;
 	     line = strtok_r(NULL, "\n", &save)) {
-		uint64_t in = 0, out = 0;
 		char *colon = strchr(line, ':');
 
-		if (!colon || strstr(line, "lo:"))
-			continue;
-		if (sscanf(colon + 1, "%" SCNu64 " %*u %*u %*u %*u %*u %*u %*u %" SCNu64, &in,
-			   &out) == 2) {
-			s->net_in_bytes += in;
-			s->net_out_bytes += out;
-		}
+		if (colon && !strstr(line, "lo:"))
+			add_interface(colon + 1, s);
 	}
 }
 

@@ -61,6 +61,10 @@ for c in $(shale ps -q); do
 done
 # shellcheck disable=SC2086
 try "their processes are gone" sh -c "! ls -d $pids 2>/dev/null | grep ."
+# A boot leaves no groups.
+for c in $(ls "$SHALE_ROOT/containers"); do
+	find /sys/fs/cgroup -maxdepth 3 -path "*/shale/$c" -exec rmdir {} + 2>/dev/null || true
+done
 sqlite3 "$SHALE_ROOT/db.sqlite" "UPDATE containers SET boot='another'"
 ok "system start" shale system start
 is "starts those that ran, and always" "down-always up-always up-on-failure up-unless-stopped" "$(sort "$T/out" | tr '\n' ' ' | sed 's/ $//')"

@@ -382,7 +382,7 @@ static void test_log_parts(void **state)
 	(void)state;
 	assert_non_null(mkdtemp(dir));
 	fd = fs_open_dir(-100, dir, &err);
-	OK(container_log_open(fd, &log, &err));
+	OK(container_log_open(fd, &(struct container_spec){ 0 }, &log, &err));
 	/* A line in two pieces is one entry, and the streams do not mix. */
 	OK(container_log_add(&log, 0, "be", 2, &err));
 	OK(container_log_add(&log, 1, "err\n", 4, &err));
@@ -436,7 +436,7 @@ static void test_log_read(void **state)
 	rt.root_fd = fs_open_dir(-100, dir, &err);
 	OK(container_dir_make(&c, &err));
 	OK(container_dir(&c, &fd, &err));
-	OK(container_log_open(fd, &log, &err));
+	OK(container_log_open(fd, &(struct container_spec){ 0 }, &log, &err));
 	OK(container_log_add(&log, 0, "a\nb\n", 4, &err));
 	OK(container_log_add(&log, 1, "c\n", 2, &err));
 	for (size_t i = 0; i < ARRAY_LEN(v); i++) {
