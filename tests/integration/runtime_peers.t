@@ -15,7 +15,7 @@ undo=stop_all
 
 # --- podman and conmon
 if command -v podman >/dev/null && command -v conmon >/dev/null; then
-	pm() { podman --root "$T/pm" --runroot "$T/run/pm" --cgroup-manager cgroupfs --events-backend file --runtime "$RUNTIME" "$@"; }
+	pm() { podman --root "$T/pm" --runroot "$T/run/pm" --cgroup-manager cgroupfs --events-backend file --runtime "$RUNTIME" --runtime-flag "root=$T/rtp" "$@"; }
 	# A limit above ours needs CAP_SYS_RESOURCE, which the machines of the tests may not have.
 	pr() {
 		v=$1
@@ -29,7 +29,7 @@ if command -v podman >/dev/null && command -v conmon >/dev/null; then
 	code 127 "podman run: no such program" pr run --rm bb nosuch
 	code 126 "podman run: a program that is none" pr run --rm bb /etc
 	is "podman run -i" hello "$(echo hello | pr run -i --rm bb cat)"
-	is "podman run -t" tty "$(script -qec "podman --root $T/pm --runroot $T/run/pm --cgroup-manager cgroupfs --events-backend file --runtime $RUNTIME run --rm -t --ulimit nofile=9:9 --ulimit nproc=999:999 --network none bb sh -c 'test -t 0 && echo tty'" /dev/null </dev/null | tr -d '\r')"
+	is "podman run -t" tty "$(script -qec "podman --root $T/pm --runroot $T/run/pm --cgroup-manager cgroupfs --events-backend file --runtime $RUNTIME --runtime-flag root=$T/rtp run --rm -t --ulimit nofile=9:9 --ulimit nproc=999:999 --network none bb sh -c 'test -t 0 && echo tty'" /dev/null </dev/null | tr -d '\r')"
 	ok "podman run -d" pr run -d --name c1 -v "$T:/host:ro" bb sh -c 'echo logged; exec sleep 93'
 	ok "podman exec" pm exec c1 ls /host/rootfs.tar
 	code 3 "podman exec: the exit code" pm exec c1 sh -c 'exit 3'
@@ -44,9 +44,9 @@ if command -v podman >/dev/null && command -v conmon >/dev/null; then
 	ok "podman kill" pm kill c1
 	is "podman wait" 137 "$(pm wait c1)"
 	ok "podman rm" pm rm c1
-	ok "podman create, init, start" sh -ec "id=\$($(printf 'podman --root %s --runroot %s --cgroup-manager cgroupfs --events-backend file --runtime %s' "$T/pm" "$T/run/pm" "$RUNTIME") create --ulimit nofile=99:99 --ulimit nproc=999:999 --network none bb true)
-podman --root $T/pm --runroot $T/run/pm --cgroup-manager cgroupfs --events-backend file --runtime $RUNTIME start -a \$id
-podman --root $T/pm --runroot $T/run/pm --cgroup-manager cgroupfs --events-backend file --runtime $RUNTIME rm \$id"
+	ok "podman create, init, start" sh -ec "id=\$($(printf 'podman --root %s --runroot %s --cgroup-manager cgroupfs --events-backend file --runtime %s --runtime-flag root=%s' "$T/pm" "$T/run/pm" "$RUNTIME" "$T/rtp") create --ulimit nofile=99:99 --ulimit nproc=999:999 --network none bb true)
+podman --root $T/pm --runroot $T/run/pm --cgroup-manager cgroupfs --events-backend file --runtime $RUNTIME --runtime-flag root=$T/rtp start -a \$id
+podman --root $T/pm --runroot $T/run/pm --cgroup-manager cgroupfs --events-backend file --runtime $RUNTIME --runtime-flag root=$T/rtp rm \$id"
 	ok "podman run --uidmap" pr run --rm --uidmap 0:100000:65536 bb sh -c 'grep -q "100000  *65536" /proc/self/uid_map'
 	ok "podman run --read-only --tmpfs --privileged" pr run --rm --read-only --tmpfs /dir --privileged bb sh -c 'touch /dir/x'
 	ok "podman run --memory --pids-limit" pr run --rm --memory 64m --pids-limit 33 bb true
