@@ -16,6 +16,7 @@
 enum {
 	FILE_MAX = 4 << 20,
 	TRIES = 400,
+	MAKE_TRIES = 32,
 	WAIT_NS = 5 * 1000 * 1000,
 	DEPTH_MAX = 32,
 };
@@ -93,6 +94,16 @@ static int apply_all(const struct sandbox_cgroup_dirs *d, size_t i, int dir_fd,
 	return rc < 0 ? rc : 0;
 }
 
+/* Whoever removes the last group of a parent takes that one along, perhaps while we make ours. */
+static int make_group(const struct sandbox_cgroup_dirs *d, size_t i, const char *name)
+{
+	int fd = -ENOENT;
+
+	for (int tries = 0; tries < MAKE_TRIES && fd == -ENOENT; tries++)
+		fd = sandbox_cgroup_group(d->v[i].mount, name, d->pure_v2, true);
+	return fd;
+}
+
 int sandbox_cgroup_make_all(const struct sandbox_plan *p, struct sandbox_ctx *ctx, int *ret_v2_fd,
 			    struct err *err)
 {
@@ -103,8 +114,7 @@ int sandbox_cgroup_make_all(const struct sandbox_plan *p, struct sandbox_ctx *ct
 	for (size_t i = 0; i < l->n_writes && rc == 0; i++)
 		rc = check_applied(&d, &l->writes[i], err);
 	for (size_t i = 0; i < d.n && rc == 0; i++) {
-		auto_fd int dir =
-			sandbox_cgroup_group(d.v[i].mount, p->cgroup_name, d.pure_v2, true);
+		auto_fd int dir = make_group(&d, i, p->cgroup_name);
 
 		if (dir < 0)
 			return err_errno(err, -dir, "cgroup %s in %s", p->cgroup_name,
