@@ -91,6 +91,7 @@ struct container_spec {
 	char *cpus, *mems;
 	struct strv groups; /* more of the user's, by name or number */
 	struct strv dns, dns_search, dns_options;
+	struct strv sysctls;     /* "name=value" */
 	struct strv annotations; /* "k=v": only told */
 	int64_t oom_score_adj;
 	uint64_t shm_bytes;

@@ -116,6 +116,7 @@ struct sandbox_spec {
 	const char
 		*cache_dir; /* directory for compiled seccomp filters (root-owned 0700), or NULL */
 	int oom_score_adj;
+	const struct strv *sysctls; /* "net.ipv4.ip_forward=1", of the box's namespaces; or NULL */
 	/* Says what the box is instead of the above (below), or NULL. */
 	const struct sandbox_layout *layout;
 };

@@ -160,6 +160,7 @@ int run_spec_make(const struct run_args *a, int argc, char **argv, struct contai
 	strv_copy(&ret->dns_search, &a->dns_search);
 	strv_copy(&ret->dns_options, &a->dns_options);
 	strv_copy(&ret->annotations, &a->annotations);
+	strv_copy(&ret->sysctls, &a->sysctls);
 	ret->shm_bytes = a->shm;
 	ret->read_only = a->read_only;
 	ret->privileged = a->privileged;

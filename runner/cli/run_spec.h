@@ -48,7 +48,7 @@ struct run_args {
 	bool detach, interactive, tty, rm, init, read_only, privileged, sig_proxy;
 	const char *name, *entrypoint, *user, *workdir, *hostname, *network, *stop_signal, *cidfile,
 		*pull, *platform, *detach_keys;
-	struct strv mounts, volumes_from, log_opts;
+	struct strv mounts, volumes_from, log_opts, sysctls;
 	const char *log_driver;
 	const char *health_cmd;
 	int64_t health_interval, health_timeout, health_start;
@@ -172,6 +172,12 @@ struct run_args {
 		{ 0,           "stop-timeout",                                                          \
 		  OPT_SECONDS, RUN_AT(stop_timeout_ms),                                                 \
 		  "SECONDS",   "Wait before killing (default 10)" },                                    \
+		{ 0,                                                                                    \
+		  "sysctl",                                                                             \
+		  OPT_STRV,                                                                             \
+		  RUN_AT(sysctls),                                                                      \
+		  "NAME=VALUE",                                                                         \
+		  "Set a kernel parameter inside" },                                                    \
 		{ 0, "tmpfs", OPT_STRV, RUN_AT(tmpfs), "PATH[:OPTIONS]", "Mount a tmpfs" },             \
 		{ 't', "tty", OPT_BOOL, RUN_AT(tty), NULL, "Give it a terminal" },                      \
 		{ 0, "ulimit", OPT_STRV, RUN_AT(ulimits), "NAME=SOFT[:HARD]", "Set a resource limit" }, \

@@ -319,6 +319,7 @@ static int make_spec(const struct container *c, const int stdio[3], struct parts
 	s->init = spec->init;
 	container_limits(spec, &s->cgroup);
 	s->oom_score_adj = (int)spec->oom_score_adj;
+	s->sysctls = &spec->sysctls;
 	s->shm_bytes = spec->shm_bytes;
 	s->terminal = spec->tty;
 	memcpy(s->stdio, stdio, sizeof(s->stdio));

@@ -58,6 +58,7 @@ static const struct field {
 	FIELD(dns_search, STRV),
 	FIELD(dns_options, STRV),
 	FIELD(annotations, STRV),
+	FIELD(sysctls, STRV),
 	FIELD(oom_score_adj, INT),
 	FIELD(health, STRV),
 	FIELD(health_interval_ns, INT),
@@ -267,6 +268,33 @@ static int check_dns(const struct container_spec *s, struct err *err)
 	return 0;
 }
 
+/* Of namespaces that the container has to itself: others are the host's. */
+static int check_sysctls(const struct container_spec *s, struct err *err)
+{
+	static const char *const ipc[] = {
+		"kernel.msgmax=", "kernel.msgmnb=",          "kernel.msgmni=",
+		"kernel.sem=",    "kernel.shmall=",          "kernel.shmmax=",
+		"kernel.shmmni=", "kernel.shm_rmid_forced=", "fs.mqueue."
+	};
+
+	for (size_t i = 0; i < s->sysctls.n; i++) {
+		const char *v = s->sysctls.v[i];
+		bool ok = str_starts(v, "net.") && s->network && !str_eq(s->network, "host");
+
+		for (size_t k = 0; k < ARRAY_LEN(ipc); k++)
+			ok = ok || str_starts(v, ipc[k]);
+		if (!strchr(v, '=') || strstr(v, ".."))
+			return err_set(err, EINVAL, "--sysctl %s: want NAME=VALUE", v);
+		if (!ok)
+			return err_set(
+				err, EINVAL,
+				"--sysctl %s: it is the host's: kernel.msg*, kernel.sem, "
+				"kernel.shm*, fs.mqueue.*, and net.* with a network of its own",
+				v);
+	}
+	return 0;
+}
+
 static int check_policy(const struct container_spec *s, struct err *err)
 {
 	if (s->log_files < 0 || s->log_files > CONTAINER_LOG_FILES_MAX)
@@ -295,7 +323,8 @@ int container_spec_check(const struct container_spec *s, struct err *err)
 		return err_set(err, EINVAL, "working directory '%s' is not absolute", s->workdir);
 	if (s->stop_signal && proc_signal_find(s->stop_signal) < 0)
 		return err_set(err, EINVAL, "invalid signal: %s", s->stop_signal);
-	if (check_policy(s, err) < 0 || check_limits(s, err) < 0 || check_dns(s, err) < 0)
+	if (check_policy(s, err) < 0 || check_sysctls(s, err) < 0 || check_limits(s, err) < 0 ||
+	    check_dns(s, err) < 0)
 		return -err->code;
 	if (s->memory_bytes && s->memory_bytes < 6 << 20)
 		return err_set(err, EINVAL, "the memory limit must be 6MB at least");

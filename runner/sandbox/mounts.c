@@ -229,6 +229,25 @@ static void plan_dev(struct sandbox_plan *p)
 		add_path(p, OP_NODE_BIND, nodes[i].name);
 }
 
+/* Before /proc/sys is read-only. A name has slashes where an interface's has dots. */
+static void plan_sysctls(struct sandbox_plan *p)
+{
+	const struct strv *l = p->spec.sysctls;
+
+	for (size_t i = 0; l && i < l->n; i++) {
+		const char *eq = strchr(l->v[i], '=');
+		auto_free char *path = mem_strn(l->v[i], strcspn(l->v[i], "="));
+		bool slashes = strchr(path, '/') != NULL;
+		struct sandbox_step *s = sandbox_step_add(p, OP_SYSCTL);
+
+		for (char *at = path; *at && !slashes; at++)
+			if (*at == '.')
+				*at = '/';
+		s->name = sandbox_keep(p, path);
+		s->value = sandbox_keep(p, eq ? eq + 1 : "");
+	}
+}
+
 void sandbox_plan_mounts(struct sandbox_plan *p)
 {
 	const struct sandbox_spec *s = &p->spec;
@@ -238,6 +257,7 @@ void sandbox_plan_mounts(struct sandbox_plan *p)
 		sandbox_step_add(p, OP_FS_IDS);
 	sandbox_step_add(p, OP_ROOT)->a = s->privileged ? 0 : 1;
 	sandbox_step_add(p, OP_PROC);
+	plan_sysctls(p);
 	sandbox_step_add(p, OP_SYS)->a = s->privileged ? 0 : 1;
 	sandbox_step_add(p, OP_CGROUP_FS)->a = s->privileged ? 0 : 1;
 	plan_dev(p);

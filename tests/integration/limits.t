@@ -69,6 +69,10 @@ printf '# c\nfile=1\nboth=file\n' >labels
 shale create --name lab --network none --label-file labels -l both=flag --annotation a=b busybox true >/dev/null
 is "--label-file, --annotation" "1 flag b" "$(shale container inspect -f '{{.Config.Labels.file}} {{.Config.Labels.both}} {{.HostConfig.Annotations.a}}' lab)"
 ok "rm" shale rm lab
+is "--sysctl" "1 12345" "$(run --sysctl net.ipv4.ip_forward=1 --sysctl kernel.msgmax=12345 busybox sh -c 'echo $(cat /proc/sys/net/ipv4/ip_forward /proc/sys/kernel/msgmax)')"
+code 125 "the host's are not" run --sysctl kernel.panic=1 busybox true
+code 125 "nor its network's" shale run --rm --network host --sysctl net.ipv4.ip_forward=1 busybox true
+code 125 "no way out" run --sysctl net.../../../x=1 busybox true
 ok "--device" run --device /dev/zero:/dev/mine busybox sh -c '[ "$(head -c 2 /dev/mine | od -An -tx1 | tr -d " ")" = 0000 ]'
 code 1 "no other device opens" run busybox sh -c 'mknod /dev/x b 7 0 && head -c 1 /dev/x'
 no_leaks
