@@ -26,6 +26,7 @@ enum {
 	PIDS_MAX = 16 << 20,
 	REMOVE_TRIES = 200,
 	REMOVE_WAIT_NS = 5 * 1000 * 1000,
+	REMOVE_FIRST_NS = 100 * 1000,
 	KILL_ROUNDS = 200,
 };
 
@@ -291,12 +292,16 @@ int sandbox_cgroup_kill(const char *name, struct err *err)
 /* Zombies leave their group a moment after they were reaped. */
 static int remove_group(const char *path)
 {
+	long wait_ns = REMOVE_FIRST_NS;
+
 	for (int i = 0; i < REMOVE_TRIES; i++) {
 		if (rmdir(path) == 0 || errno == ENOENT)
 			return 0;
 		if (errno != EBUSY)
 			break;
-		nap();
+		/* Mostly it is a matter of microseconds, and somebody waits for it. */
+		nanosleep(&(struct timespec){ .tv_nsec = wait_ns }, NULL);
+		wait_ns = wait_ns * 2 > REMOVE_WAIT_NS ? REMOVE_WAIT_NS : wait_ns * 2;
 	}
 	return -errno;
 }
