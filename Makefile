@@ -12,13 +12,14 @@ AR      ?= ar
 PKG_CONFIG ?= pkg-config
 
 # --- the architecture ------------------------------------------------------------------------------------------
-MODULES := base layer snap store sandbox image registry container oci build bench cli
+MODULES := base layer snap store sandbox network image registry container oci build bench cli
 
 DIR_base      := snapshotter/base
 DIR_layer     := snapshotter/layer
 DIR_snap      := snapshotter/snap
 DIR_store     := snapshotter/store
 DIR_sandbox   := runner/sandbox
+DIR_network   := runner/network
 DIR_image     := runner/image
 DIR_registry  := runner/registry
 DIR_container := runner/container
@@ -32,13 +33,14 @@ NEED_layer     := base
 NEED_snap      := base
 NEED_store     := base
 NEED_sandbox   := base
+NEED_network   := base
 NEED_image     := store layer snap base
 NEED_registry  := base
-NEED_container := image snap sandbox layer store base
+NEED_container := image snap sandbox network layer store base
 NEED_oci       := sandbox base
 NEED_build     := image layer store snap sandbox base
 NEED_bench     := snap layer base
-NEED_cli       := bench build container oci image layer store snap sandbox base
+NEED_cli       := bench build container oci image layer store snap sandbox network base
 
 # Headers of constants only, from which nothing is linked: what two programs say to each other.
 SEES_image := registry
@@ -55,8 +57,8 @@ PROGRAMS         := shale shale-build shale-transfer
 MAIN_shale       := runner/cli/main_shale.c
 MAIN_shale-build := runner/cli/main_build.c
 MAIN_shale-transfer := runner/registry/main_transfer.c
-USE_shale        := cli build container oci image snap sandbox layer store base
-USE_shale-build  := cli bench build container oci image layer store snap sandbox base
+USE_shale        := cli build container oci image snap sandbox network layer store base
+USE_shale-build  := cli bench build container oci image layer store snap sandbox network base
 USE_shale-transfer := registry base
 # What is started most is linked statically: loading four libraries costs more than the program's own work.
 STATIC           := shale

@@ -57,7 +57,12 @@ struct container_spec {
 	struct strv env;     /* "K=V", or "K" for the value that K has here */
 	struct strv labels;  /* "k=v" */
 	char *user, *workdir, *hostname;
-	char *network; /* "host" (default) or "none" */
+	char *network; /* "host" (default), "none", "container:NAME", "ns:/PATH", or a network's
+			  name; "bridge" is the default when ports or networks are named */
+	struct strv networks; /* bridges it has a place in, as network_join_parse reads them */
+	struct strv publish;  /* as network_port_parse reads them */
+	struct strv expose;   /* "80/tcp", those of the image as well */
+	bool publish_all;     /* what is exposed */
 	struct strv
 		volumes; /* "[NAME|/HOST:]/PATH[:OPTIONS]"; resolved: binds of the host's only */
 	struct strv volumes_from; /* "CONTAINER[:ro]" */
@@ -213,6 +218,10 @@ bool container_is_paused(const struct container *c);
 /* Stopped, if it runs, and started under a monitor. signal (NULL: its own) and timeout_ms as
  * container_stop. */
 int container_restart(struct container *c, const char *signal, int timeout_ms, struct err *err);
+/* A place in one network more or less; at once when it runs. join as network_join_parse reads it.
+ * -EEXIST, -ENOENT; -EINVAL: its network is no bridge. */
+int container_connect(struct container *c, const char *join, struct err *err);
+int container_disconnect(struct container *c, const char *network, struct err *err);
 /* -EEXIST, -EINVAL. */
 int container_rename(struct container *c, const char *name, struct err *err);
 

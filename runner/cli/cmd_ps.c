@@ -4,6 +4,7 @@
 
 #include <shale/base/proc.h>
 #include <shale/container.h>
+#include <shale/network.h>
 
 #include "priv.h"
 
@@ -40,6 +41,7 @@ static const struct out_column columns[] = {
 	{ "COMMAND", "Command", false },
 	{ "CREATED", "RunningFor", false },
 	{ "STATUS", "Status", false },
+	{ "PORTS", "Ports", false },
 	{ "NAMES", "Names", false },
 	{ "STATE", "State", true },
 	{ "CREATED AT", "CreatedAt", true },
@@ -52,8 +54,9 @@ static const struct out_column columns[] = {
 static const struct out_column columns_size[] = {
 	{ "CONTAINER ID", "ID", false }, { "IMAGE", "Image", false },
 	{ "COMMAND", "Command", false }, { "CREATED", "RunningFor", false },
-	{ "STATUS", "Status", false },   { "NAMES", "Names", false },
-	{ "SIZE", "Size", false },       { NULL, NULL, false },
+	{ "STATUS", "Status", false },   { "PORTS", "Ports", false },
+	{ "NAMES", "Names", false },     { "SIZE", "Size", false },
+	{ NULL, NULL, false },
 };
 
 /* --- filters: several values of one key are alternatives, different keys must all hold
@@ -188,6 +191,47 @@ static char *joined(const struct strv *l)
 	return str_take(&b);
 }
 
+static char *networks_text(const struct container *ct)
+{
+	auto_str struct str b = { 0 };
+
+	for (size_t i = 0; i < ct->spec.networks.n; i++) {
+		auto_network_join struct network_join j = { 0 };
+		struct err ignored = { 0 };
+
+		if (network_join_parse(ct->spec.networks.v[i], &j, &ignored) >= 0)
+			str_addf(&b, "%s%s", b.len ? "," : "", j.network);
+	}
+	return b.len ? str_take(&b) : mem_str(ct->spec.network ? ct->spec.network : "host");
+}
+
+/* "0.0.0.0:8080->80/tcp, 0.0.0.0:9000-9001->9000-9001/udp" */
+static char *ports_text(const struct container *ct)
+{
+	bool has = ct->state == CONTAINER_RUNNING && ct->spec.publish.n;
+	auto_json json_t *state = has ? network_state(ct->id) : NULL;
+	auto_str struct str b = { 0 };
+	json_t *m;
+	size_t i;
+
+	json_array_foreach(json_object_get(state, "ports"), i, m)
+	{
+		const char *ip = json_get_str(m, "host_ip");
+		int outer = (int)json_get_int(m, "host_port", 0);
+		int inner = (int)json_get_int(m, "container_port", 0);
+		int n = (int)json_get_int(m, "range", 1);
+
+		str_addf(&b, "%s%s:%d", b.len ? ", " : "", ip && *ip ? ip : "0.0.0.0", outer);
+		if (n > 1)
+			str_addf(&b, "-%d", outer + n - 1);
+		str_addf(&b, "->%d", inner);
+		if (n > 1)
+			str_addf(&b, "-%d", inner + n - 1);
+		str_addf(&b, "/%s", json_get_str(m, "protocol"));
+	}
+	return str_take(&b);
+}
+
 static int set_size(struct container *ct, json_t *row, struct err *err)
 {
 	char text[STR_SIZE_MAX];
@@ -225,7 +269,8 @@ static int add_row(struct container *ct, void *arg, struct err *err)
 	out_row_take(row, "CreatedAt", out_time(ct->created_ns / 1000000000));
 	out_row_take(row, "Labels", joined(&ct->spec.labels));
 	out_row_take(row, "Mounts", joined(&ct->spec.volumes));
-	out_row_set(row, "Networks", ct->spec.network);
+	out_row_take(row, "Networks", networks_text(ct));
+	out_row_take(row, "Ports", ports_text(ct));
 	json_array_append_new(ps->rows, row);
 	return ps->a->size ? set_size(ct, row, err) : 0;
 }

@@ -2,6 +2,8 @@
 /* commands: what shale can do, in the order of --help. */
 #include "priv.h"
 
+extern const struct command cmd_network_create, cmd_network_connect, cmd_network_disconnect,
+	cmd_network_inspect, cmd_network_ls, cmd_network_prune, cmd_network_rm;
 extern const struct command cmd_builder_prune, cmd_du, cmd_gc, cmd_pin, cmd_prune, cmd_trash,
 	cmd_undo, cmd_unpin, cmd_builds_inspect, cmd_builds_ls, cmd_builds_rm, cmd_cache_inspect,
 	cmd_cache_ls, cmd_cache_rm, cmd_complete, cmd_container_inspect, cmd_container_prune,
@@ -95,6 +97,13 @@ const struct command *const cli_commands[] = {
 	&heavy_manifest_inspect,
 	&heavy_manifest_push,
 	&heavy_manifest_rm,
+	&cmd_network_connect,
+	&cmd_network_create,
+	&cmd_network_disconnect,
+	&cmd_network_inspect,
+	&cmd_network_ls,
+	&cmd_network_prune,
+	&cmd_network_rm,
 	&cmd_pause,
 	&cmd_pin,
 	&cmd_port,

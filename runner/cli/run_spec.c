@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include <shale/base/fd.h>
+#include <shale/network.h>
 
 enum { ENV_FILE_MAX = 1 << 20 };
 
@@ -133,6 +134,60 @@ static int add_health(const struct run_args *a, struct container_spec *s, struct
 	return 0;
 }
 
+static bool is_mode(const char *word)
+{
+	return str_eq(word, "none") || str_eq(word, "host") || str_starts(word, "container:") ||
+	       str_starts(word, "ns:");
+}
+
+/* --ip, --mac-address and --network-alias are about the first one. */
+static int add_join(const struct run_args *a, const char *word, struct container_spec *s,
+		    struct err *err)
+{
+	auto_network_join struct network_join j = { 0 };
+	bool first = s->networks.n == 0;
+	int rc = network_join_parse(str_eq(word, "default") ? NETWORK_DEFAULT : word, &j, err);
+
+	if (rc < 0)
+		return rc;
+	if (first && a->ip) {
+		free(j.ip);
+		j.ip = mem_str(a->ip);
+	}
+	if (first && a->mac) {
+		free(j.mac);
+		j.mac = mem_str(a->mac);
+	}
+	for (size_t i = 0; first && i < a->aliases.n; i++)
+		strv_add(&j.aliases, a->aliases.v[i]);
+	if (first)
+		s->network = mem_str(j.network);
+	strv_add_take(&s->networks, network_join_text(&j));
+	return 0;
+}
+
+static int add_networks(const struct run_args *a, struct container_spec *s, struct err *err)
+{
+	bool placed = a->ip || a->mac || a->aliases.n;
+	int rc = 0;
+
+	strv_copy(&s->publish, &a->publish);
+	strv_copy(&s->expose, &a->expose);
+	s->publish_all = a->publish_all;
+	if (a->networks.n && is_mode(a->networks.v[0])) {
+		if (a->networks.n > 1 || placed)
+			return err_set(err, EINVAL,
+				       "--network %.80s goes with no other network and no --ip, "
+				       "--mac-address or --network-alias",
+				       a->networks.v[0]);
+		s->network = mem_str(a->networks.v[0]);
+		return 0;
+	}
+	for (size_t i = 0; i < a->networks.n && rc >= 0; i++)
+		rc = add_join(a, a->networks.v[i], s, err);
+	return !a->networks.n && placed ? add_join(a, NETWORK_DEFAULT, s, err) : rc;
+}
+
 int run_spec_make(const struct run_args *a, int argc, char **argv, struct container_spec *ret,
 		  struct err *err)
 {
@@ -141,7 +196,6 @@ int run_spec_make(const struct run_args *a, int argc, char **argv, struct contai
 	ret->user = mem_str(a->user);
 	ret->workdir = mem_str(a->workdir);
 	ret->hostname = mem_str(a->hostname);
-	ret->network = mem_str(a->network);
 	ret->stop_signal = mem_str(a->stop_signal);
 	strv_copy(&ret->volumes, &a->volumes);
 	if (add_health(a, ret, err) < 0)
@@ -188,6 +242,8 @@ int run_spec_make(const struct run_args *a, int argc, char **argv, struct contai
 			return -err->code;
 		strv_add_take(&ret->mounts, mount);
 	}
+	if (add_networks(a, ret, err) < 0)
+		return -err->code;
 	return add_env(a, ret, err);
 }
 

@@ -45,9 +45,10 @@ struct limit_args {
 int run_limits_make(const struct limit_args *a, struct container_spec *ret, struct err *err);
 
 struct run_args {
-	bool detach, interactive, tty, rm, init, read_only, privileged, sig_proxy;
-	const char *name, *entrypoint, *user, *workdir, *hostname, *network, *stop_signal, *cidfile,
-		*pull, *platform, *detach_keys;
+	bool publish_all, detach, interactive, tty, rm, init, read_only, privileged, sig_proxy;
+	const char *name, *entrypoint, *user, *workdir, *hostname, *ip, *mac, *stop_signal,
+		*cidfile, *pull, *platform, *detach_keys;
+	struct strv networks, aliases, publish, expose;
 	struct strv mounts, volumes_from, log_opts, sysctls;
 	const char *log_driver;
 	const char *health_cmd;
@@ -143,8 +144,26 @@ struct run_args {
 		  "type=T,target=PATH,...",                                                             \
 		  "Mount a bind, volume, tmpfs, image or cache" },                                      \
 		{ 0, "name", OPT_STR, RUN_AT(name), "NAME", "Name of the container" },                  \
-		{ 0, "network", OPT_STR, RUN_AT(network), "host|none", "Network (default host)" },      \
-		{ 0, "net", OPT_STR, RUN_AT(network), "host|none", NULL },                              \
+		{ 0,         "network",                                                                 \
+		  OPT_STRV,  RUN_AT(networks),                                                          \
+		  "NETWORK", "host (default), none, container:NAME, ns:PATH, NAME" },                   \
+		{ 0, "net", OPT_STRV, RUN_AT(networks), "NETWORK", NULL },                              \
+		{ 0,        "network-alias",                                                            \
+		  OPT_STRV, RUN_AT(aliases),                                                            \
+		  "NAME",   "Another name of it in its network" },                                      \
+		{ 0, "ip", OPT_STR, RUN_AT(ip), "ADDRESS", "Its address in its network" },              \
+		{ 0,           "mac-address", OPT_STR,                                                  \
+		  RUN_AT(mac), "MAC",         "Its hardware address in its network" },                  \
+		{ 0, "expose", OPT_STRV, RUN_AT(expose), "PORT[/PROTOCOL]", "A port for -P" },          \
+		{ 'p',                                                                                  \
+		  "publish",                                                                            \
+		  OPT_STRV,                                                                             \
+		  RUN_AT(publish),                                                                      \
+		  "[[ADDRESS:]PORT:]PORT",                                                              \
+		  "Make its port one of the host" },                                                    \
+		{ 'P',      "publish-all",                                                              \
+		  OPT_BOOL, RUN_AT(publish_all),                                                        \
+		  NULL,     "Make all exposed ports ones of the host" },                                \
 		{ 0,        "no-healthcheck",                                                           \
 		  OPT_BOOL, RUN_AT(no_healthcheck),                                                     \
 		  NULL,     "No health check, whatever the image says" },                               \

@@ -312,8 +312,9 @@ static int make_spec(const struct container *c, const int stdio[3], struct parts
 	s->gid = p->user.gid;
 	s->groups = p->user.groups;
 	s->n_groups = p->user.n_groups;
-	s->net = str_eq(spec->network, "none") ? SANDBOX_NET_NONE : SANDBOX_NET_HOST;
-	s->net_fd = -1;
+	s->net = s->net_fd >= 0                                   ? SANDBOX_NET_FD
+		 : container_net_kind(spec) == CONTAINER_NET_HOST ? SANDBOX_NET_HOST
+								  : SANDBOX_NET_NONE;
 	s->mounts = p->mounts;
 	s->n_mounts = p->n_mounts;
 	s->init = spec->init;
@@ -330,6 +331,7 @@ static int make_spec(const struct container *c, const int stdio[3], struct parts
 void container_box_close(struct container_box *b)
 {
 	sandbox_free(take(b->sb));
+	container_net_close(b);
 	fd_close(&b->lock_fd);
 	kept_free(b->kept, b->n_kept);
 	b->kept = NULL;
@@ -357,7 +359,10 @@ int container_box_spawn(struct container *c, const int stdio[3], bool want_cgrou
 	if (rc < 0)
 		return rc;
 	s.root_fd = m.root_fd;
-	rc = make_spec(c, stdio, p, &s, err);
+	rc = container_net_open(c, ret, err);
+	s.net_fd = ret->net_fd;
+	if (rc >= 0)
+		rc = make_spec(c, stdio, p, &s, err);
 	if (rc < 0)
 		return rc;
 	/* On cgroup v1 a group costs more than the rest of the start. */

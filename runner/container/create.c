@@ -100,7 +100,8 @@ static void resolve_hostname(struct container_spec *r, const char *id)
 
 	if (r->hostname)
 		return;
-	if (!str_eq(r->network, "none") && gethostname(host, sizeof(host) - 1) == 0 && *host)
+	if (container_net_kind(r) == CONTAINER_NET_HOST &&
+	    gethostname(host, sizeof(host) - 1) == 0 && *host)
 		r->hostname = mem_str(host);
 	else
 		r->hostname = mem_strn(id, CONTAINER_SHORT_LEN);
@@ -168,8 +169,6 @@ int container_resolve(struct container_spec *r, const struct image_config *img, 
 
 	if (rc < 0)
 		return rc;
-	if (!r->network)
-		r->network = mem_str("host");
 	resolve_hostname(r, id);
 	resolve_env(r, img);
 	resolve_labels(r, img);
@@ -347,6 +346,8 @@ int container_create_as(struct runtime *rt, const struct container_spec *s, bool
 	container_spec_copy(&c->spec, s);
 	for (size_t i = 0; rc >= 0 && i < s->volumes_from.n; i++)
 		rc = volumes_from(rt, &c->spec, s->volumes_from.v[i], err);
+	if (rc >= 0)
+		rc = container_net_resolve(rt, &c->spec, &cfg->exposed, err);
 	if (rc >= 0)
 		rc = container_resolve(&c->spec, cfg, c->id, err);
 	if (rc < 0)

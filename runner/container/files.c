@@ -19,7 +19,6 @@ enum {
 	ETC_HOSTNAME,
 	ETC_RESOLV,
 	DIR_NAME_MAX = CONTAINER_ID_LEN + 16,
-	HOST_FILE_MAX = 1 << 20
 };
 
 const char *const container_etc[CONTAINER_ETC_N] = { "hosts", "hostname", "resolv.conf" };
@@ -57,88 +56,25 @@ char *container_path(const struct container *c, const char *name)
 	return mem_fmt("%s/containers/%s/%s", c->rt->root, c->id, name);
 }
 
-static void hosts_default(struct str *to)
-{
-	str_add(to, "127.0.0.1\tlocalhost\n"
-		    "::1\tlocalhost ip6-localhost ip6-loopback\n"
-		    "fe00::\tip6-localnet\n"
-		    "ff00::\tip6-mcastprefix\n"
-		    "ff02::1\tip6-allnodes\n"
-		    "ff02::2\tip6-allrouters\n");
-}
-
-static void host_file(const char *path, struct str *to)
-{
-	auto_free char *text = NULL;
-	struct err ignored = { 0 };
-	size_t len = 0;
-
-	if (fd_read_file(AT_FDCWD, path, HOST_FILE_MAX, &text, &len, &ignored) >= 0)
-		str_addn(to, text, len);
-}
-
-static void drop_lines(struct str *text, const char *word)
-{
-	auto_strv struct strv lines = { 0 };
-
-	strv_split(&lines, str_get(text), '\n');
-	str_reset(text);
-	for (size_t i = 0; i < lines.n; i++)
-		if (*lines.v[i] && !str_starts(lines.v[i], word))
-			str_addf(text, "%s\n", lines.v[i]);
-}
-
-/* What was asked for takes the place of the host's lines of that kind. */
-static void resolv_words(const struct container_spec *s, struct str *to)
-{
-	if (s->dns.n)
-		drop_lines(to, "nameserver");
-	for (size_t i = 0; i < s->dns.n; i++)
-		str_addf(to, "nameserver %s\n", s->dns.v[i]);
-	if (s->dns_search.n) {
-		drop_lines(to, "search");
-		drop_lines(to, "domain");
-	}
-	for (size_t i = 0; i < s->dns_search.n; i++)
-		if (!str_eq(s->dns_search.v[i], "."))
-			str_addf(to, "%s%s", i ? " " : "search ", s->dns_search.v[i]);
-	if (s->dns_search.n && !str_eq(s->dns_search.v[0], "."))
-		str_addc(to, '\n');
-	if (s->dns_options.n)
-		drop_lines(to, "options");
-	for (size_t i = 0; i < s->dns_options.n; i++)
-		str_addf(to, "%s%s", i ? " " : "options ", s->dns_options.v[i]);
-	if (s->dns_options.n)
-		str_addc(to, '\n');
-}
-
 static int fill(const struct container *c, int which, struct str *to, struct err *err)
 {
-	bool host = !str_eq(c->spec.network, "none");
 	int rc = 0;
 
 	if (which == ETC_HOSTNAME) {
 		str_addf(to, "%s\n", c->spec.hostname);
-	} else if (which == ETC_RESOLV) {
-		if (host)
-			host_file("/etc/resolv.conf", to);
-		resolv_words(&c->spec, to);
-	} else {
-		if (host)
-			host_file("/etc/hosts", to);
-		if (!to->len)
-			hosts_default(to);
-		if (str_get(to)[to->len - 1] != '\n')
-			str_addc(to, '\n');
-		for (size_t i = 0; rc >= 0 && i < c->spec.add_hosts.n; i++) {
-			auto_free char *line = NULL;
-
-			rc = container_host_parse(c->spec.add_hosts.v[i], &line, err);
-			if (rc >= 0)
-				str_add(to, line);
-		}
+		return 1;
 	}
-	return rc;
+	if (which == ETC_RESOLV)
+		return container_resolv_text(c, to);
+	container_hosts_text(c, to);
+	for (size_t i = 0; rc >= 0 && i < c->spec.add_hosts.n; i++) {
+		auto_free char *line = NULL;
+
+		rc = container_host_parse(c->spec.add_hosts.v[i], &line, err);
+		if (rc >= 0)
+			str_add(to, line);
+	}
+	return rc < 0 ? rc : 1;
 }
 
 /* The container can write to the file but not reach its directory, so the name is still ours; it
@@ -166,14 +102,12 @@ int container_etc_write(const struct container *c, int dir_fd, int ret_fds[CONTA
 	for (int i = 0; rc >= 0 && i < CONTAINER_ETC_N; i++) {
 		auto_str struct str text = { 0 };
 
-		/* Without a network nobody is asked. */
-		if (i == ETC_RESOLV && str_eq(c->spec.network, "none"))
-			continue;
 		rc = fill(c, i, &text, err);
-		if (rc >= 0)
+		/* Without a network nobody is asked. */
+		if (rc > 0)
 			rc = write_file(dir_fd, container_etc[i], &text, &ret_fds[i], err);
 	}
-	return rc;
+	return rc < 0 ? rc : 0;
 }
 
 /*

@@ -272,6 +272,7 @@ json_t *container_inspect(struct container *c)
 	set_str(o, "Platform", "linux");
 	json_object_set_new(o, "HostConfig", host_json(c));
 	json_object_set_new(o, "Mounts", mounts_json(c));
+	json_object_set_new(o, "NetworkSettings", container_net_json(c));
 	json_object_set_new(o, "Config", config_json(c));
 	set_str(data, "UpperDir", upper);
 	set_str(driver, "Name", "overlayfs");

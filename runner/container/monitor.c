@@ -178,6 +178,7 @@ static int read_wishes(struct container *c, struct err *err)
 	c->auto_remove = removes != 0;
 	free(c->spec.restart);
 	c->spec.restart = take(spec.restart);
+	strv_copy(&c->spec.networks, &spec.networks);
 	return 0;
 }
 

@@ -7,6 +7,7 @@
 #include <shale/base/mem.h>
 #include <shale/base/str.h>
 #include <shale/container.h>
+#include <shale/network.h>
 #include <shale/sandbox.h>
 #include <shale/snap.h>
 #include <shale/store.h>
@@ -176,15 +177,48 @@ int container_kept_forget(const struct container *c, struct err *err);
 
 struct container_box {
 	struct sandbox *sb;
-	int lock_fd; /* of the snapshot */
+	int net_fd;                          /* -1: none of its own */
+	char net_user[CONTAINER_ID_LEN + 1]; /* whose network is to be taken back, or "" */
+	int lock_fd;                         /* of the snapshot */
 	struct container_kept *kept;
 	size_t n_kept;
 };
 #define CONTAINER_BOX_INIT                                                                         \
 	{                                                                                          \
-		.lock_fd = -1                                                                      \
+		.net_fd = -1, .lock_fd = -1                                                        \
 	}
 void container_box_close(struct container_box *b);
+
+/* --- its network (net.c, names.c)
+ * ----------------------------------------------------------------------------------- */
+
+enum container_net {
+	CONTAINER_NET_HOST,
+	CONTAINER_NET_NONE,
+	CONTAINER_NET_CONTAINER,
+	CONTAINER_NET_NS,
+	CONTAINER_NET_BRIDGE,
+};
+enum container_net container_net_kind(const struct container_spec *s);
+const char *container_net_of(const struct container_spec *s); /* the other container's id */
+int container_net_check(const struct container_spec *s, struct err *err); /* pure */
+int container_net_resolve(struct runtime *rt, struct container_spec *r,
+			  const struct strv *image_ports, struct err *err);
+/* Of one that runs. */
+int container_net_fd(const struct container *c, struct err *err);
+int container_net_open(struct container *c, struct container_box *b, struct err *err);
+void container_net_close(struct container_box *b);
+/* Its keeper is gone. */
+void container_net_lost(const struct container *c);
+/* Texts of /etc/hosts and /etc/resolv.conf. false: it needs no such file. */
+void container_hosts_text(const struct container *c, struct str *to);
+bool container_resolv_text(const struct container *c, struct str *to);
+/* What inspect shows. */
+json_t *container_net_json(const struct container *c);
+
+/* --- the box goes on
+ * -------------------------------------------------------------------------------------------- */
+
 #define auto_container_box cleanup(container_box_close)
 /* stdio: what the program gets (-1: /dev/null), ignored with a terminal. Held before exec. */
 int container_box_spawn(struct container *c, const int stdio[3], bool want_cgroup,

@@ -29,6 +29,7 @@ static void kill_rest(const struct container *c)
 	container_cgroup_name(c, group);
 	sandbox_cgroup_kill(group, &ignored);
 	sandbox_cgroup_remove(group, &ignored);
+	container_net_lost(c);
 }
 
 /* The status that the keeper has left, if it came that far. */

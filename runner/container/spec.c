@@ -76,6 +76,10 @@ static const struct field {
 	FIELD(interactive, BOOL),
 	FIELD(tty, BOOL),
 	FIELD(auto_remove, BOOL),
+	FIELD(networks, STRV),
+	FIELD(publish, STRV),
+	FIELD(expose, STRV),
+	FIELD(publish_all, BOOL),
 #undef FIELD
 };
 _Static_assert(sizeof(int64_t) == sizeof(uint64_t), "FIELD_INT holds both");
@@ -316,9 +320,6 @@ int container_spec_check(const struct container_spec *s, struct err *err)
 			err, EINVAL,
 			"invalid container name '%s': only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed",
 			s->name);
-	if (s->network && !str_eq(s->network, "none") && !str_eq(s->network, "host"))
-		return err_set(err, ENOTSUP, "network '%s' is not supported: none, host",
-			       s->network);
 	if (s->workdir && s->workdir[0] != '/')
 		return err_set(err, EINVAL, "working directory '%s' is not absolute", s->workdir);
 	if (s->stop_signal && proc_signal_find(s->stop_signal) < 0)
@@ -334,5 +335,7 @@ int container_spec_check(const struct container_spec *s, struct err *err)
 		if (!s->env.v[i][0] || s->env.v[i][0] == '=')
 			return err_set(err, EINVAL, "invalid environment variable: '%s'",
 				       s->env.v[i]);
+	if (container_net_check(s, err) < 0)
+		return -err->code;
 	return check_lists(s, err);
 }

@@ -103,8 +103,12 @@ static const char version_6[] =
 	" status INTEGER NOT NULL, info TEXT NOT NULL);"
 	"CREATE INDEX builds_started ON builds(started_ns);";
 
-const char *const schema_step[SCHEMA_VERSION] = { version_1, version_2, version_3,
-						  version_4, version_5, version_6 };
+/* networks: doc (JSON) has the bridge, the subnet and the rest. */
+static const char version_7[] =
+	"CREATE TABLE networks (name TEXT PRIMARY KEY, id TEXT NOT NULL, doc TEXT NOT NULL) WITHOUT ROWID;";
+
+const char *const schema_step[SCHEMA_VERSION] = { version_1, version_2, version_3, version_4,
+						  version_5, version_6, version_7 };
 
 /* Kind 0 marks the snapshots that are lost, for the statements that follow in the transaction. */
 #define LOST_SNAPSHOT "SELECT id FROM snapshots WHERE kind=0"

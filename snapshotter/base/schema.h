@@ -5,7 +5,7 @@
 
 #include <stddef.h>
 
-#define SCHEMA_VERSION 6
+#define SCHEMA_VERSION 7
 
 /* schema_step[n] makes version n + 1 out of version n; 0 is an empty file. */
 extern const char *const schema_step[SCHEMA_VERSION];

@@ -23,13 +23,14 @@ rows() { shale images -a --no-trunc --format '{{.ID}} {{.Repository}} {{.Tag}} {
 rows >"$T/before"
 
 # back TO: the schema as it was, one step at a time.
+to_6="DROP TABLE networks; PRAGMA user_version=6"
 to_5="DROP TABLE builds; PRAGMA user_version=5"
 to_4="DROP TABLE indexes; DROP TABLE index_blobs; DROP TABLE tag_docs; DROP TABLE manifest_lists; PRAGMA user_version=4"
 to_3="DROP TABLE cache_mounts; PRAGMA user_version=3"
 to_2="DROP TABLE layer_blobs; DROP TABLE manifests; DROP TABLE repo_digests; DROP TABLE remote_blobs; PRAGMA user_version=2"
 to_1="DROP TABLE trash; ALTER TABLE layers DROP COLUMN disk; ALTER TABLE images DROP COLUMN pinned; ALTER TABLE steps DROP COLUMN pinned; PRAGMA user_version=1"
 back() { at=$newest; while [ "$at" -gt "$1" ]; do at=$((at - 1)); eval "sql \"\$to_$at\""; done; }
-for old in 5 4 3 2 1; do
+for old in 6 5 4 3 2 1; do
 	sleep 1
 	back $old
 	ok "schema $old: opens" shale images

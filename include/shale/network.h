@@ -1,0 +1,111 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * network: bridges between containers and to the host, made by netavark and aardvark-dns.
+ *
+ * A network is a row: a name, a bridge's name and a subnet of IPv4. Who is in it is state of this
+ * boot, and of the host, not of one store: /run/shale/networks/<id> has for each user (a container)
+ * what netavark was given, and so the addresses and ports that are taken. That file is there before
+ * netavark begins and goes after it has taken all back; one whose keeper (a process) is gone is
+ * taken back by whoever looks next. All of it under one flock, which nothing else waits in.
+ *
+ * netavark runs as root outside of any root file system. One thread, the main one.
+ */
+#ifndef SHALE_NETWORK_H
+#define SHALE_NETWORK_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include <jansson.h>
+
+#include <shale/base/db.h>
+#include <shale/base/err.h>
+#include <shale/base/mem.h>
+#include <shale/base/str.h>
+
+/* The network that is there without having been made: at its first use. */
+#define NETWORK_DEFAULT "bridge"
+
+enum { NETWORK_ID_LEN = 64, NETWORK_ADDRESS_MAX = 16, NETWORK_SUBNET_MAX = 20 };
+
+struct network {
+	char id[NETWORK_ID_LEN + 1];
+	char *name;
+	char bridge[16];                   /* the host's interface */
+	char subnet[NETWORK_SUBNET_MAX];   /* "10.90.0.0/24" */
+	char gateway[NETWORK_ADDRESS_MAX]; /* also where names are asked for */
+	bool is_internal;                  /* no way out */
+	bool has_dns;
+	uint32_t mtu; /* 0: the kernel's */
+	struct strv labels;
+	int64_t created_ns;
+};
+void network_free(struct network *n);
+void network_cleanup(struct network **n);
+#define auto_network cleanup(network_cleanup)
+
+struct network_new {
+	const char *name;
+	const char *subnet, *gateway; /* NULL: one that is free, its first address */
+	bool is_internal, no_dns;
+	uint32_t mtu;
+	const struct strv *labels; /* "k=v", or NULL */
+};
+/* -EEXIST, -EINVAL; -EADDRINUSE: another network or a route of the host has such addresses. */
+int network_create(struct db *db, const struct network_new *n, struct network **ret,
+		   struct err *err);
+/* By name, id or unique prefix of one. -ENOENT, -EINVAL (several). */
+int network_find(struct db *db, const char *name, struct network **ret, struct err *err);
+typedef int network_fn(const struct network *n, void *arg, struct err *err);
+int network_walk(struct db *db, network_fn *fn, void *arg, struct err *err); /* by name */
+/* -EBUSY: somebody is in it; -EPERM: the default one. */
+int network_remove(struct db *db, const struct network *n, struct err *err);
+/* Ids of those who are in it now. */
+int network_users(const struct network *n, struct strv *ret, struct err *err);
+
+/* "NAME" or "name=NAME,ip=ADDRESS,mac-address=MAC,alias=NAME…": the place of a container in a
+ * network. Pure. */
+struct network_join {
+	char *network, *ip, *mac;
+	struct strv aliases;
+};
+void network_join_free(struct network_join *j);
+#define auto_network_join cleanup(network_join_free)
+int network_join_parse(const char *text, struct network_join *ret, struct err *err);
+char *network_join_text(const struct network_join *j);
+bool network_name_valid(const char *name);
+
+/* "[ADDRESS:][[PORT[-PORT]]:]PORT[-PORT][/tcp|udp|sctp]". host 0: any that is free. Pure. */
+struct network_port {
+	char address[NETWORK_ADDRESS_MAX]; /* "": all */
+	uint16_t host, port, n;
+	char protocol[5];
+};
+int network_port_parse(const char *text, struct network_port *ret, struct err *err);
+
+struct network_use {
+	const char *id, *name;    /* of the container */
+	const struct strv *joins; /* in the order of its interfaces, eth0 first */
+	const struct network_port *ports;
+	size_t n_ports;
+	const struct strv *dns; /* servers for other names than containers', or NULL */
+};
+/* A network namespace with an interface in each network; until network_teardown, which this process
+ * is to call. -ENOENT (network, or netavark), -EADDRINUSE (address or port), -EINVAL. */
+int network_setup(struct db *db, const struct network_use *u, int *ret_ns_fd, struct err *err);
+/* Nobody there is fine. ns_fd -1: the namespace is gone. */
+int network_teardown(const char *id, int ns_fd, struct err *err);
+/* For a user that runs: one network more or less. -EEXIST, -ENOENT. */
+int network_connect(struct db *db, const char *id, const char *join, int ns_fd, struct err *err);
+int network_disconnect(struct db *db, const char *id, const char *network, int ns_fd,
+		       struct err *err);
+
+/* What is known of a user that has a network now: {"joins":[{"network","id","ip","prefix",
+ * "gateway","mac","interface","dns","aliases"}],"ports":[{"address","host","port","n","protocol"}]}.
+ * NULL: it has none. Caller owns it. */
+json_t *network_state(const char *id);
+/* Is there a netavark? */
+bool network_is_possible(void);
+
+#endif

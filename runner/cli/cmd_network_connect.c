@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* network connect and disconnect: a container's place in one network more or less. */
+#include <errno.h>
+
+#include <shale/container.h>
+#include <shale/network.h>
+
+#include "priv.h"
+
+extern const struct command cmd_network_connect, cmd_network_disconnect;
+
+struct connect_args {
+	const char *ip, *mac;
+	struct strv aliases;
+	bool force;
+};
+
+static const struct opt connect_opts[] = {
+	{ 0, "alias", OPT_STRV, offsetof(struct connect_args, aliases), "NAME",
+	  "Another name of the container there" },
+	{ 0, "ip", OPT_STR, offsetof(struct connect_args, ip), "ADDRESS", "Its address there" },
+	{ 0, "mac-address", OPT_STR, offsetof(struct connect_args, mac), "MAC",
+	  "Its hardware address there" },
+	{ 0 },
+};
+static const struct opt disconnect_opts[] = {
+	{ 'f', "force", OPT_BOOL, offsetof(struct connect_args, force), NULL, "Taken for granted" },
+	{ 0 },
+};
+
+static int connect_main(struct cli *c, void *args, int argc, char **argv)
+{
+	const struct connect_args *a = args;
+	auto_container struct container *ct = NULL;
+	auto_network_join struct network_join j = { .network = mem_str(argv[0]),
+						    .ip = mem_str(a->ip),
+						    .mac = mem_str(a->mac) };
+	auto_free char *join = NULL;
+	struct err err = { 0 };
+	int rc;
+
+	(void)argc;
+	strv_copy(&j.aliases, &a->aliases);
+	join = network_join_text(&j);
+	rc = cli_open(c, &err);
+	if (rc >= 0)
+		rc = container_find(&c->rt, argv[1], &ct, &err);
+	if (rc >= 0)
+		rc = container_connect(ct, join, &err);
+	return rc < 0 ? cli_fail(c, &err) : cli_done(c);
+}
+
+static int disconnect_main(struct cli *c, void *args, int argc, char **argv)
+{
+	auto_container struct container *ct = NULL;
+	struct err err = { 0 };
+	int rc = cli_open(c, &err);
+
+	(void)args;
+	(void)argc;
+	if (rc >= 0)
+		rc = container_find(&c->rt, argv[1], &ct, &err);
+	if (rc >= 0)
+		rc = container_disconnect(ct, argv[0], &err);
+	return rc < 0 ? cli_fail(c, &err) : cli_done(c);
+}
+
+const struct command cmd_network_connect = {
+	.name = "network-connect",
+	.args = "NETWORK CONTAINER",
+	.summary = "Give a container a place in a network",
+	.opts = connect_opts,
+	.args_size = sizeof(struct connect_args),
+	.main = connect_main,
+	.min_args = 2,
+	.max_args = 2,
+	.flags = CMD_HIDDEN,
+};
+
+const struct command cmd_network_disconnect = {
+	.name = "network-disconnect",
+	.args = "NETWORK CONTAINER",
+	.summary = "Take a container out of a network",
+	.opts = disconnect_opts,
+	.args_size = sizeof(struct connect_args),
+	.main = disconnect_main,
+	.min_args = 2,
+	.max_args = 2,
+	.flags = CMD_HIDDEN,
+};

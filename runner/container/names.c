@@ -1,0 +1,273 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Who is called what, for a container: /etc/hosts and /etc/resolv.conf as its network wants them,
+ * and what inspect says of it. */
+#include <shale/container.h>
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+
+#include <shale/base/fd.h>
+#include <shale/base/json.h>
+
+#include "priv.h"
+
+enum { HOST_FILE_MAX = 1 << 20, SERVERS_MAX = 3 };
+#define UPSTREAM_FILE "/run/systemd/resolve/resolv.conf"
+
+static void hosts_default(struct str *to)
+{
+	str_add(to, "127.0.0.1\tlocalhost\n"
+		    "::1\tlocalhost ip6-localhost ip6-loopback\n"
+		    "fe00::\tip6-localnet\n"
+		    "ff00::\tip6-mcastprefix\n"
+		    "ff02::1\tip6-allnodes\n"
+		    "ff02::2\tip6-allrouters\n");
+}
+
+static void host_file(const char *path, struct str *to)
+{
+	auto_free char *text = NULL;
+	struct err ignored = { 0 };
+	size_t len = 0;
+
+	if (fd_read_file(AT_FDCWD, path, HOST_FILE_MAX, &text, &len, &ignored) >= 0)
+		str_addn(to, text, len);
+}
+
+/* The other one can write what it likes in its files; here they are no more than bytes. */
+static void other_file(const struct container *c, const char *name, struct str *to)
+{
+	auto_free char *path =
+		mem_fmt("%s/containers/%s/%s", c->rt->root, container_net_of(&c->spec), name);
+
+	host_file(path, to);
+}
+
+static void add_own_names(const struct container *c, struct str *to)
+{
+	auto_json json_t *state = network_state(c->id);
+	json_t *join;
+	size_t i;
+
+	json_array_foreach(json_object_get(state, "joins"), i, join)
+	{
+		const char *ip = json_get_str(join, "ip");
+
+		if (ip)
+			str_addf(to, "%s\t%s %s\n", ip, c->spec.hostname, c->name);
+	}
+}
+
+void container_hosts_text(const struct container *c, struct str *to)
+{
+	enum container_net kind = container_net_kind(&c->spec);
+
+	if (kind == CONTAINER_NET_HOST)
+		host_file("/etc/hosts", to);
+	else if (kind == CONTAINER_NET_CONTAINER)
+		other_file(c, "hosts", to);
+	if (!to->len)
+		hosts_default(to);
+	if (str_get(to)[to->len - 1] != '\n')
+		str_addc(to, '\n');
+	if (kind == CONTAINER_NET_BRIDGE)
+		add_own_names(c, to);
+}
+
+/* --- who is asked for names
+ * ----------------------------------------------------------------------------------------- */
+
+static bool is_loopback_line(const char *line)
+{
+	return str_starts(line, "nameserver") &&
+	       (str_starts(line + strcspn(line, "0123456789:"), "127.") ||
+		str_eq(line + strcspn(line, "0123456789:"), "::1"));
+}
+
+/* The host's lines: servers (unless loopback ones, when the container's loopback is another), and
+ * the rest. */
+static void read_resolv(const char *path, bool with_loopback, struct strv *servers,
+			struct strv *rest)
+{
+	auto_str struct str text = { 0 };
+	auto_strv struct strv lines = { 0 };
+
+	host_file(path, &text);
+	strv_split(&lines, str_get(&text), '\n');
+	for (size_t i = 0; i < lines.n; i++) {
+		const char *line = str_trim(lines.v[i]);
+
+		if (str_starts(line, "search") || str_starts(line, "domain") ||
+		    str_starts(line, "options"))
+			strv_add(rest, line);
+		else if (str_starts(line, "nameserver") &&
+			 (with_loopback || !is_loopback_line(line)))
+			strv_add(servers, line);
+	}
+}
+
+/* A local resolver of the host cannot be reached from another namespace; the one it asks can. */
+static void host_resolv(bool with_loopback, struct strv *servers, struct strv *rest)
+{
+	auto_strv struct strv ignored = { 0 };
+
+	read_resolv("/etc/resolv.conf", with_loopback, servers, rest);
+	if (!servers->n && !with_loopback)
+		read_resolv(UPSTREAM_FILE, false, servers, &ignored);
+}
+
+static void network_servers(const struct container *c, struct strv *ret)
+{
+	auto_json json_t *state = network_state(c->id);
+	json_t *join;
+	size_t i;
+
+	json_array_foreach(json_object_get(state, "joins"), i, join)
+	{
+		if (json_get_bool(join, "dns") && ret->n < SERVERS_MAX)
+			strv_addf(ret, "nameserver %s", json_get_str(join, "gateway"));
+	}
+}
+
+static void add_list(struct str *to, const char *word, const struct strv *l)
+{
+	if (l->n)
+		str_add(to, word);
+	for (size_t i = 0; i < l->n; i++)
+		str_addf(to, " %s", l->v[i]);
+	if (l->n)
+		str_addc(to, '\n');
+}
+
+static bool keeps_line(const struct container_spec *s, const char *line)
+{
+	return str_starts(line, "options") ? !s->dns_options.n : !s->dns_search.n;
+}
+
+/* aardvark-dns asks the servers of --dns itself, for names that no container has. */
+static void make_resolv(const struct container *c, struct str *to)
+{
+	const struct container_spec *s = &c->spec;
+	auto_strv struct strv servers = { 0 }, own = { 0 }, rest = { 0 };
+
+	host_resolv(container_net_kind(s) == CONTAINER_NET_HOST, &servers, &rest);
+	if (container_net_kind(s) == CONTAINER_NET_BRIDGE)
+		network_servers(c, &own);
+	for (size_t i = 0; i < s->dns.n && !own.n; i++)
+		str_addf(to, "nameserver %s\n", s->dns.v[i]);
+	for (size_t i = 0; i < own.n; i++)
+		str_addf(to, "%s\n", own.v[i]);
+	for (size_t i = 0; i < servers.n && !own.n && !s->dns.n; i++)
+		str_addf(to, "%s\n", servers.v[i]);
+	/* "." is how Docker's users say: no domain. */
+	if (s->dns_search.n != 1 || !str_eq(s->dns_search.v[0], "."))
+		add_list(to, "search", &s->dns_search);
+	add_list(to, "options", &s->dns_options);
+	for (size_t i = 0; i < rest.n; i++)
+		if (keeps_line(s, rest.v[i]))
+			str_addf(to, "%s\n", rest.v[i]);
+}
+
+bool container_resolv_text(const struct container *c, struct str *to)
+{
+	const struct container_spec *s = &c->spec;
+	enum container_net kind = container_net_kind(s);
+
+	if (kind == CONTAINER_NET_NONE)
+		return false;
+	if (kind == CONTAINER_NET_CONTAINER)
+		other_file(c, "resolv.conf", to);
+	else if (kind == CONTAINER_NET_HOST && !s->dns.n && !s->dns_search.n && !s->dns_options.n)
+		host_file("/etc/resolv.conf", to);
+	else
+		make_resolv(c, to);
+	return true;
+}
+
+/* --- inspect
+ * ------------------------------------------------------------------------------------------------
+ */
+
+static void set_str(json_t *o, const char *key, const char *value)
+{
+	json_object_set_new(o, key, json_from_str(value ? value : ""));
+}
+
+/* {"80/tcp": [{"HostIp": "0.0.0.0", "HostPort": "8080"}]}, null for what is only exposed. */
+static json_t *ports_json(const struct container *c, const json_t *state)
+{
+	json_t *o = json_object(), *m;
+	size_t i;
+
+	for (i = 0; state && i < c->spec.expose.n; i++)
+		json_object_set_new(o, c->spec.expose.v[i], json_null());
+	json_array_foreach(json_object_get(state, "ports"), i, m)
+	{
+		const char *ip = json_get_str(m, "host_ip");
+
+		for (int64_t k = 0; k < json_get_int(m, "range", 1); k++) {
+			auto_free char *key =
+				mem_fmt("%d/%s", (int)(json_get_int(m, "container_port", 0) + k),
+					json_get_str(m, "protocol"));
+			auto_free char *host =
+				mem_fmt("%d", (int)(json_get_int(m, "host_port", 0) + k));
+			json_t *list = json_object_get(o, key), *one = json_object();
+
+			if (!json_is_array(list)) {
+				list = json_array();
+				json_object_set_new(o, key, list);
+			}
+			set_str(one, "HostIp", ip && *ip ? ip : "0.0.0.0");
+			set_str(one, "HostPort", host);
+			json_array_append_new(list, one);
+		}
+	}
+	return o;
+}
+
+static json_t *place_json(const json_t *join)
+{
+	json_t *o = json_object(), *aliases = json_object_get(join, "aliases");
+
+	set_str(o, "NetworkID", json_get_str(join, "id"));
+	set_str(o, "Gateway", json_get_str(join, "gateway"));
+	set_str(o, "IPAddress", json_get_str(join, "ip"));
+	json_object_set_new(o, "IPPrefixLen", json_integer(json_get_int(join, "prefix", 0)));
+	set_str(o, "MacAddress", json_get_str(join, "mac"));
+	set_str(o, "Interface", json_get_str(join, "interface"));
+	json_object_set(o, "Aliases", aliases ? aliases : json_null());
+	return o;
+}
+
+static void add_idle(json_t *to, const struct container *c)
+{
+	for (size_t i = 0; i < c->spec.networks.n; i++) {
+		auto_network_join struct network_join j = { 0 };
+		struct err ignored = { 0 };
+
+		if (network_join_parse(c->spec.networks.v[i], &j, &ignored) >= 0 &&
+		    !json_object_get(to, j.network))
+			json_object_set_new(to, j.network, place_json(NULL));
+	}
+}
+
+json_t *container_net_json(const struct container *c)
+{
+	auto_json json_t *state = c->state == CONTAINER_RUNNING ? network_state(c->id) : NULL;
+	json_t *o = json_object(), *networks = json_object(), *join;
+	const json_t *first = json_array_get(json_object_get(state, "joins"), 0);
+	size_t i;
+
+	json_array_foreach(json_object_get(state, "joins"), i, join)
+		json_object_set_new(networks, json_get_str(join, "network"), place_json(join));
+	if (container_net_kind(&c->spec) == CONTAINER_NET_BRIDGE)
+		add_idle(networks, c);
+	set_str(o, "IPAddress", json_get_str(first, "ip"));
+	json_object_set_new(o, "IPPrefixLen", json_integer(json_get_int(first, "prefix", 0)));
+	set_str(o, "Gateway", json_get_str(first, "gateway"));
+	set_str(o, "MacAddress", json_get_str(first, "mac"));
+	json_object_set_new(o, "Ports", ports_json(c, state));
+	json_object_set_new(o, "Networks", networks);
+	return o;
+}

@@ -1,0 +1,163 @@
+# SPDX-License-Identifier: Apache-2.0
+# Bridge networks by netavark and aardvark-dns: addresses, names, ports, and that nothing of them stays. In a network
+# namespace of its own, and with a /run of its own, which is emptied where the machine goes down.
+if [ "${1:-}" != inside ]; then
+	exec unshare --net --mount --propagation private sh "$0" inside
+fi
+mount -t tmpfs none /run
+ip link set lo up
+. "$(dirname "$0")/lib.sh"
+base
+out() { cat "$T/out"; }
+ip_of() { shale container inspect -f '{{.NetworkSettings.IPAddress}}' "$1"; }
+state() { shale container inspect -f '{{.State.Status}}' "$1"; }
+# What netavark leaves for good are its chains and what leads to them.
+links() { ip -br link | grep -c -E 'shale-|veth' || true; }
+rules() { iptables-save | grep -E -- '-[sd] 10\.|--dport' || true; }
+server_pid() { cat /run/shale/networks/aardvark-dns/aardvark.pid 2>/dev/null || true; }
+servers() { s=$(server_pid); [ -z "$s" ] || readlink "/proc/$s/exe" || true; }
+users() { find /run/shale/networks -maxdepth 1 -type f -name '????????????????????????????????????????????????????????????????' | wc -l; }
+bare() { [ "$(links) $(rules | wc -l) $(users)" = "0 0 0" ]; }
+get() { python3 -c 'import sys,urllib.request as u; sys.stdout.write(u.urlopen(sys.argv[1], timeout=3).read().decode())' "$1"; }
+web='echo "$0" >/index.html; exec httpd -f -p 80 -h /'
+
+# --- networks ------------------------------------------------------------------------------------------------------
+ok "create" shale network create --label a=b one
+id=$(out)
+is "an id" 64 "$(printf %s "$id" | wc -c)"
+code 1 "the name is taken" shale network create one
+code 1 "a name that is none" shale network create 'a b'
+code 1 "a reserved name" shale network create host
+ok "with addresses" shale network create --subnet 10.123.0.0/29 --gateway 10.123.0.6 --internal small
+code 1 "addresses that are taken" shale network create --subnet 10.123.0.0/16 other
+code 1 "no subnet" shale network create --subnet 10.123.0.0 other
+code 2 "another driver" shale network create -d macvlan other
+is "ls" "$(printf 'one bridge 10.90.0.0/24 false a=b\nsmall bridge 10.123.0.0/29 true \nhost host  false \nnone null  false ')" \
+	"$(shale network ls --format '{{.Name}} {{.Driver}} {{.Subnet}} {{.Internal}} {{.Labels}}')"
+is "inspect by the beginning of its id" "one 10.90.0.1" "$(shale network inspect -f '{{.Name}} {{(index .IPAM.Config 0).Gateway}}' "$(printf %.6s "$id")")"
+code 1 "no such network" shale network inspect nosuch
+code 125 "nor for run" shale run --network nosuch busybox true
+has "says so" "no such network: nosuch"
+
+# --- two containers ------------------------------------------------------------------------------------------------
+ok "a server" shale run -d --name server --network one --network-alias www busybox sh -c "$web" hello
+is "its address" 10.90.0.2 "$(ip_of server)"
+is "the network's members" server "$(shale network inspect -f '{{range .Containers}}{{.Name}}{{end}}' one)"
+ok "another one asks it by name" shale run --rm --network one busybox wget -q -O - http://server/
+is "and is answered" hello "$(out)"
+is "by its other name" hello "$(shale run --rm --network one busybox wget -q -O - http://www/)"
+ok "its own files" shale exec server cat /etc/hosts /etc/resolv.conf
+has "its address in hosts" "10.90.0.2	$(shale container inspect -f '{{.Config.Hostname}}' server) server"
+has "the server of names" "nameserver 10.90.0.1"
+ok "an address that is asked for" shale run --rm --network one --ip 10.90.0.77 --mac-address 02:00:00:00:00:77 busybox ip a
+has "it has it" "inet 10.90.0.77/24"
+has "and that hardware" "02:00:00:00:00:77"
+code 125 "one that is in use" shale run --rm --network one --ip 10.90.0.2 busybox true
+code 125 "one of another network" shale run --rm --network one --ip 10.91.0.2 busybox true
+ok "its network is shared" shale run --rm --network container:server busybox ip a
+has "by container:" "inet 10.90.0.2/24"
+ok "or by ns:" shale run --rm --network "ns:/proc/$(shale container inspect -f '{{.State.Pid}}' server)/ns/net" busybox wget -q -O - http://127.0.0.1/
+code 125 "no namespace" shale run --rm --network ns:/etc/passwd busybox true
+ok "none is empty" shale run --rm --network none busybox sh -c 'ip -o link | grep -v " lo:" | wc -l'
+is "but for lo" 0 "$(out)"
+ok "an internal one" shale run --rm --network small busybox ip r
+hasnt "has no way out" default
+ok "--dns" shale run --rm --network bridge --dns 192.0.2.1 --dns-search example.org --dns-option ndots:2 busybox cat /etc/resolv.conf
+is "is what it is told" "$(printf 'nameserver 192.0.2.1\nsearch example.org\noptions ndots:2')" "$(out)"
+ok "two networks" shale run --rm --network one --network name=small,ip=10.123.0.3 busybox ip a
+has "two interfaces" "inet 10.123.0.3/29"
+code 1 "another network is not reached" shale run --rm --network bridge busybox nc -w 1 10.90.0.2 80
+code 1 "rm of one in use" shale network rm one
+code 1 "rm of the default" shale network rm bridge
+
+# --- connect, disconnect -------------------------------------------------------------------------------------------
+ok "connect" shale network connect --ip 10.123.0.4 --alias srv small server
+is "it is reached there" hello "$(shale run --rm --network small busybox wget -q -O - http://srv/)"
+code 1 "connect again" shale network connect small server
+ok "disconnect" shale network disconnect small server
+code 1 "disconnect again" shale network disconnect small server
+is "the first one stays" hello "$(shale run --rm --network one busybox wget -q -O - http://server/)"
+code 125 "without a network" shale run --rm --network one --network none busybox true
+
+# --- ports ---------------------------------------------------------------------------------------------------------
+ok "publish" shale run -d --name web -p 18081:80 -p 127.0.0.1::53/udp busybox sh -c "$web" outside
+is "port" 0.0.0.0:18081 "$(shale port web 80)"
+is "the kernel chose the other" 127.0.0.1: "$(shale port web 53/udp | sed 's/[0-9]*$//')"
+is "ps" "0.0.0.0:18081->80/tcp" "$(shale ps --format '{{.Ports}}' -f name=web | sed 's/, .*//')"
+is "inspect" 18081 "$(shale container inspect -f '{{(index (index .NetworkSettings.Ports "80/tcp") 0).HostPort}}' web)"
+try "the host's port leads there" get http://127.0.0.1:18081/
+is "to that server" outside "$(out)"
+code 125 "the port is taken" shale run --rm -p 18081:80 busybox true
+has "says which" "port 18081/tcp"
+python3 -c 'import socket,time; s = socket.create_server(("127.0.0.1", 18082)); open("'"$T"'/bound", "w"); time.sleep(30)' &
+holder=$!
+try "somebody listens" test -e "$T/bound"
+code 125 "a port of the host's own" shale run --rm -p 18082:80 busybox true
+kill $holder
+wait $holder || true
+code 125 "odd ports" shale run -p 1-2:3 busybox true
+code 125 "ports with none" shale run --network none -p 80:80 busybox true
+ok "-P" shale run -d --name all -P --expose 81 busybox sleep 1003
+is "publishes what is exposed" 81/tcp "$(shale port all | sed 's/ ->.*//')"
+
+# --- the end -------------------------------------------------------------------------------------------------------
+ok "stop" shale stop -t 0 web all
+is "no rule of its ports" "" "$(rules | grep -E -- '--dport' || true)"
+code 1 "nor a port" shale port web 80
+ok "start" shale start web
+try "the port is back" get http://127.0.0.1:18081/
+ok "rm -f" shale rm -f web all server
+ok "all is gone" bare
+is "aardvark-dns too" "" "$(servers)"
+
+# kill -9 of the monitor, of the foreground's shale: whoever looks next takes it back.
+shale run -d --name lost --network one -p 18083:80 busybox sleep 1004 >/dev/null
+kill -9 "$(ps -o ppid= -p "$(shale container inspect -f '{{.State.Pid}}' lost)")"
+is_state() { [ "$(state "$1")" = "$2" ]; }
+try "without its monitor it has ended" is_state lost exited
+ok "nothing is left" bare
+shale rm lost >/dev/null
+"$SHALE" run --rm --name fore --network one busybox sleep 1005 &
+shell=$!
+runs() { [ "$(state fore)" = running ] && shale exec fore true; }
+try "one in the foreground" runs
+kill -9 $shell
+wait $shell || true
+ok "ps" shale ps
+ok "nothing is left of it" bare
+# So does anybody's start, of another store.
+shale run -d --name lost --network one busybox sleep 1006 >/dev/null
+monitor=$(ps -o ppid= -p "$(shale container inspect -f '{{.State.Pid}}' lost)" | tr -d " ")
+kill -9 "$monitor"
+gone() { [ ! -e "/proc/$monitor" ] || grep -q '^State:.Z' "/proc/$monitor/status"; }
+try "its monitor is gone" gone
+SHALE_ROOT=$T/second "$SHALE" import "$tar" busybox >/dev/null
+ok "a start in another store" env SHALE_ROOT="$T/second" "$SHALE" run --rm --network bridge busybox true
+ok "took it back" bare
+shale rm -f lost >/dev/null
+# The machine goes down: /run, bridges and rules go, the store stays and its rows are of another boot.
+shale run -d --name down --network one -p 18084:80 busybox sh -c "$web" again >/dev/null
+pid=$(shale container inspect -f '{{.State.Pid}}' down)
+kill -9 "$(ps -o ppid= -p "$pid")" "$pid"
+kill "$(server_pid)"
+rm -rf /run/shale
+ip -br link | sed -n 's/^\(shale-[0-9a-f]*\|veth[0-9]*\)[ @].*/\1/p' | while read -r l; do ip link del "$l" 2>/dev/null || true; done
+iptables -t nat -F
+iptables -t filter -F
+python3 -c 'import sqlite3,sys; c = sqlite3.connect(sys.argv[1]); c.execute("UPDATE containers SET boot=?", ("x" * 36,)); c.commit()' "$SHALE_ROOT/db.sqlite"
+is "after a reboot" exited "$(state down)"
+ok "it starts again" shale start down
+try "with its port" get http://127.0.0.1:18084/
+shale rm -f down >/dev/null
+
+# --- rm, prune -----------------------------------------------------------------------------------------------------
+shale create --name later --network small busybox true >/dev/null
+ok "prune" shale network prune -f
+is "what no container has" one "$(out)"
+shale rm later >/dev/null
+ok "rm" shale network rm small
+is "bridge stays" bridge "$(shale network ls --format '{{.Name}}' | head -n 1)"
+ok "nothing is left" bare
+is "no server of names" "" "$(servers)"
+no_leaks
+done_testing
