@@ -160,7 +160,8 @@ static int wait_end(struct container *c, int exit_fd, int timeout_ms, struct err
 int container_wait(struct container *c, int *ret_exit, struct err *err)
 {
 	auto_fd int exit_fd = -1;
-	int rc = container_pid_wait(c, err);
+	/* Between two lives it has no process; it has ended when there is no next one. */
+	int rc = container_is_restarting(c) ? 0 : container_pid_wait(c, err);
 
 	if (rc < 0)
 		return rc;

@@ -99,6 +99,11 @@ try "the image's HEALTHCHECK" is_health img "unhealthy 1"
 run --name none --no-healthcheck checked sleep 1000
 is "--no-healthcheck" null "$(shale container inspect -f '{{json .State}}' none | grep -o '"Health"' || echo null)"
 # shellcheck disable=SC2046
+# While it is between two lives, too
+shale run -d --name waited --restart on-failure:2 --network none busybox sh -c 'exit 5' >/dev/null
+try "it has ended once" sh -c "[ \"\$('$SHALE' container inspect -f '{{.RestartCount}}' waited)\" -ge 1 ]"
+ok "wait" shale wait waited
+is "for its last end" "5 exited 2" "$(cat "$T/out") $(shale container inspect -f '{{.State.Status}} {{.RestartCount}}' waited)"
 ok "rm -f" shale rm -f $(shale ps -aq)
 no_leaks
 done_testing
