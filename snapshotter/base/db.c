@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <sqlite3.h>
@@ -18,7 +19,13 @@
 
 #include "schema.h"
 
-enum { CACHED_MAX = 32, BUSY_MS = 30000, WAL_PAGES_MAX = 4000, LOG_LONG_BYTES = 256 << 10 };
+enum {
+	CACHED_MAX = 32,
+	BUSY_MS = 30000,
+	WAL_TRY_MS = 5,
+	WAL_PAGES_MAX = 4000,
+	LOG_LONG_BYTES = 256 << 10
+};
 
 struct db_stmt {
 	sqlite3_stmt *s;
@@ -210,6 +217,20 @@ const struct db_lost *db_lost(const struct db *db)
 	return &db->lost;
 }
 
+/* Of several that open a new store at once SQLite lets one change the mode, and refuses the others
+ * without waiting: they would wait for each other. */
+static int enter_wal(struct db *db, struct err *err)
+{
+	for (int waited = 0;; waited += WAL_TRY_MS) {
+		int rc = simple(db, "PRAGMA journal_mode=WAL", err);
+
+		if (rc != -EBUSY || waited >= BUSY_MS)
+			return rc;
+		err_clear(err);
+		nanosleep(&(struct timespec){ .tv_nsec = WAL_TRY_MS * 1000000L }, NULL);
+	}
+}
+
 static int configure(struct db *db, int root_fd, struct err *err)
 {
 	int64_t wal = 0;
@@ -226,7 +247,7 @@ static int configure(struct db *db, int root_fd, struct err *err)
 	sqlite3_extended_result_codes(db->h, 1);
 	rc = db_get_int(db, "PRAGMA user_version", NULL, &wal, err);
 	if (rc >= 0 && wal == 0)
-		rc = simple(db, "PRAGMA journal_mode=WAL", err);
+		rc = enter_wal(db, err);
 	if (rc >= 0)
 		rc = simple(db, "PRAGMA foreign_keys=ON;PRAGMA synchronous=NORMAL", err);
 	if (rc >= 0)

@@ -22,6 +22,14 @@ one() {
 	esac 2>"$T/rc/err.$1" || rc=$?
 	echo "$rc" >"$T/rc/rc.$1"
 }
+# A new store, which each of them would make
+for i in $(seq 30); do
+	for k in 1 2 3 4 5 6; do
+		SHALE_ROOT=$T/new$i "$SHALE" images -q 2>>"$T/new.err" &
+	done
+	wait
+done
+is "six make a store at once" "" "$(cat "$T/new.err")"
 i=0
 while [ $i -lt 200 ]; do
 	one $i &
