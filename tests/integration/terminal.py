@@ -24,6 +24,7 @@ def size(fd, rows, cols):
 
 pid, master = pty.fork()
 if pid == 0:
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # ignored under nohup
     size(0, 24, 80)
     os.execvp(command[0], command)
 seen = b""
@@ -47,6 +48,7 @@ def read(timeout):
     return True
 
 
+signal.alarm(4 * WAIT_S)
 for step in steps:
     if step[0] == "?":
         want, until = step[1:].encode(), time.time() + WAIT_S
