@@ -177,33 +177,13 @@ static int gone(struct err *err)
 
 static int send_packet(struct image_transfer *t, const char *text, int fd, struct err *err)
 {
-	union {
-		char room[CMSG_SPACE(sizeof(int))];
-		struct cmsghdr align;
-	} control = { { 0 } };
-	struct iovec part = { (void *)(uintptr_t)text, strlen(text) };
-	struct msghdr m = { .msg_iov = &part, .msg_iovlen = 1 };
+	size_t n = strlen(text);
 
-	if (part.iov_len > PACKET_MAX)
-		return err_set(err, EFBIG, "a request of %zu bytes to " PROGRAM, part.iov_len);
-	if (fd >= 0) {
-		struct cmsghdr *c;
-
-		m.msg_control = control.room;
-		m.msg_controllen = sizeof(control.room);
-		c = CMSG_FIRSTHDR(&m);
-		c->cmsg_level = SOL_SOCKET;
-		c->cmsg_type = SCM_RIGHTS;
-		c->cmsg_len = CMSG_LEN(sizeof(int));
-		memcpy(CMSG_DATA(c), &fd, sizeof(int));
-	}
-	while (sendmsg(t->fd, &m, MSG_NOSIGNAL) < 0) {
-		if (errno == EPIPE || errno == ECONNRESET)
-			return gone(err);
-		if (errno != EINTR)
-			return err_sys(err, "ask " PROGRAM);
-	}
-	return 0;
+	if (n > PACKET_MAX)
+		return err_set(err, EFBIG, "a request of %zu bytes to " PROGRAM, n);
+	if (fd_send(t->fd, text, n, fd) == 0)
+		return 0;
+	return errno == EPIPE || errno == ECONNRESET ? gone(err) : err_sys(err, "ask " PROGRAM);
 }
 
 int image_transfer_send(struct image_transfer *t, json_t *request, int fd, struct err *err)

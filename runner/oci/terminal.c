@@ -33,24 +33,10 @@ static int connect_to(const char *path, struct err *err)
 int oci_send_fd(const char *path, int fd, const char *text, struct err *err)
 {
 	auto_fd int sock = connect_to(path, err);
-	struct iovec iov = { (void *)(uintptr_t)text, strlen(text) };
-	union {
-		char bytes[CMSG_SPACE(sizeof(int))];
-		struct cmsghdr align;
-	} control = { .bytes = { 0 } };
-	struct msghdr h = { .msg_iov = &iov,
-			    .msg_iovlen = 1,
-			    .msg_control = control.bytes,
-			    .msg_controllen = sizeof(control.bytes) };
-	struct cmsghdr *c = CMSG_FIRSTHDR(&h);
 
 	if (sock < 0)
 		return sock;
-	c->cmsg_level = SOL_SOCKET;
-	c->cmsg_type = SCM_RIGHTS;
-	c->cmsg_len = CMSG_LEN(sizeof(int));
-	memcpy(CMSG_DATA(c), &fd, sizeof(fd));
-	return sendmsg(sock, &h, MSG_NOSIGNAL) < 0 ? err_sys(err, "socket %s", path) : 0;
+	return fd_send(sock, text, strlen(text), fd) < 0 ? err_sys(err, "socket %s", path) : 0;
 }
 
 static void resize(int master)

@@ -7,7 +7,6 @@
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
-#include <sys/vfs.h>
 #include <unistd.h>
 
 #include <shale/base/fd.h>
@@ -16,7 +15,7 @@
 
 #include "priv.h"
 
-enum { DEVPTS_MAGIC = 0x1cd1, QUIET = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC };
+enum { QUIET = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC };
 
 /* The directory of path, made, and the last name. */
 static int open_parent(struct sandbox_ctx *ctx, const char *path, const char **ret_name)
@@ -96,21 +95,6 @@ int sandbox_in_dev_link(struct sandbox_ctx *ctx, const struct sandbox_step *s)
 	return 0;
 }
 
-static int open_master(struct sandbox_ctx *ctx)
-{
-	auto_fd int fd = -1;
-	struct statfs fs;
-	const int flags = O_RDWR | O_NOCTTY | O_CLOEXEC;
-
-	if (ctx->pts_fd >= 0)
-		fd = openat(ctx->pts_fd, "ptmx", flags);
-	else
-		fd = path_try_in(ctx->root_fd, "dev/pts/ptmx", flags | O_NOFOLLOW, 0);
-	if (fd < 0 || fstatfs(fd, &fs) < 0)
-		return -errno;
-	return fs.f_type == DEVPTS_MAGIC ? fd_take(&fd) : -ENOTTY;
-}
-
 /* Bound by the fd that the kernel gave us (CVE-2025-52565, TRAPS T8), in a /dev that is no
  * symlink (CVE-2026-41579, TRAPS T6). */
 static int bind_console(struct sandbox_ctx *ctx, int slave)
@@ -133,7 +117,7 @@ int sandbox_in_console(struct sandbox_ctx *ctx, const struct sandbox_step *s)
 {
 	const struct sandbox_layout *l = ctx->plan->layout;
 	struct winsize size = { .ws_row = l->window_rows, .ws_col = l->window_columns };
-	auto_fd int master = open_master(ctx), slave = -1;
+	auto_fd int master = sandbox_open_master(ctx), slave = -1;
 	int unlock = 0, rc;
 
 	(void)s;

@@ -49,7 +49,7 @@ int sandbox_in_loopback(struct sandbox_ctx *ctx, const struct sandbox_step *s)
 
 /* A pty's master: of our own devpts, or, joining, of what is devpts at /dev/pts of the container.
  */
-static int open_master(struct sandbox_ctx *ctx)
+int sandbox_open_master(struct sandbox_ctx *ctx)
 {
 	auto_fd int fd = -1;
 	struct statfs fs;
@@ -80,27 +80,13 @@ static int bind_console(struct sandbox_ctx *ctx, int slave)
 int sandbox_send_fd(int sock, enum sandbox_msg_kind kind, int fd)
 {
 	struct sandbox_msg m = { .kind = kind };
-	struct iovec iov = { &m, sizeof(m) };
-	union {
-		char bytes[CMSG_SPACE(sizeof(int))];
-		struct cmsghdr align;
-	} control = { .bytes = { 0 } };
-	struct msghdr h = { .msg_iov = &iov,
-			    .msg_iovlen = 1,
-			    .msg_control = control.bytes,
-			    .msg_controllen = sizeof(control.bytes) };
-	struct cmsghdr *c = CMSG_FIRSTHDR(&h);
 
-	c->cmsg_level = SOL_SOCKET;
-	c->cmsg_type = SCM_RIGHTS;
-	c->cmsg_len = CMSG_LEN(sizeof(int));
-	memcpy(CMSG_DATA(c), &fd, sizeof(fd));
-	return sendmsg(sock, &h, MSG_NOSIGNAL) < 0 ? -errno : 0;
+	return fd_send(sock, &m, sizeof(m), fd) < 0 ? -errno : 0;
 }
 
 int sandbox_in_terminal(struct sandbox_ctx *ctx, const struct sandbox_step *s)
 {
-	auto_fd int master = open_master(ctx);
+	auto_fd int master = sandbox_open_master(ctx);
 	auto_fd int slave = -1;
 	int unlock = 0, rc;
 

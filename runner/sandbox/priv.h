@@ -336,6 +336,7 @@ int sandbox_in_held(struct sandbox_ctx *ctx, const struct sandbox_step *s);
 int sandbox_attach(int mount_fd, int target_fd);
 int sandbox_leave_chroot(void);
 /* in_process.c */
+int sandbox_open_master(struct sandbox_ctx *ctx); /* -errno */
 int sandbox_send_fd(int sock, enum sandbox_msg_kind kind, int fd);
 /* layout_spawn.c: what the child of a layout uses. */
 int sandbox_layout_open(struct sandbox_ctx *ctx, struct err *err);

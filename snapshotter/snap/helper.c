@@ -40,25 +40,6 @@ union fd_message {
 	char space[CMSG_SPACE(sizeof(int))];
 };
 
-static void send_answer(int sock, const struct answer *a, int fd)
-{
-	union fd_message control = { 0 };
-	struct answer copy = *a;
-	struct iovec iov = { &copy, sizeof(copy) };
-	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1 };
-
-	if (fd >= 0) {
-		msg.msg_control = control.space;
-		msg.msg_controllen = sizeof(control.space);
-		control.head = (struct cmsghdr){ .cmsg_len = CMSG_LEN(sizeof(int)),
-						 .cmsg_level = SOL_SOCKET,
-						 .cmsg_type = SCM_RIGHTS };
-		memcpy(CMSG_DATA(&control.head), &fd, sizeof(fd));
-	}
-	while (sendmsg(sock, &msg, MSG_NOSIGNAL) < 0 && errno == EINTR)
-		;
-}
-
 /* Into snap/ as the namespace's root owns it. The overlay's maker, who makes its whiteouts, has to
  * be somebody there. */
 static int go_mapped(const struct ids_range *ids)
@@ -108,7 +89,7 @@ static void child_main(const struct snap *s, unsigned long flags, const char *op
 
 	if (fd < 0)
 		a.error = errno ? errno : EIO;
-	send_answer(sock, &a, fd);
+	fd_send(sock, &a, sizeof(a), fd);
 	_exit(0);
 }
 

@@ -22,6 +22,10 @@ int fd_write_str(int fd, const char *s, struct err *err);
 ssize_t fd_read_full(int fd, void *p, size_t n, struct err *err);
 ssize_t fd_pread_full(int fd, void *p, size_t n, off_t at, struct err *err);
 
+/* One message over a unix socket, with fd unless it is -1. 0, or -1 and errno; system calls only.
+ */
+int fd_send(int sock, const void *p, size_t n, int fd);
+
 /* The whole file, NUL-terminated; more than limit bytes is -EFBIG. ret is the caller's. */
 int fd_read_all(int fd, size_t limit, char **ret, size_t *ret_len, struct err *err);
 
