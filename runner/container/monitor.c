@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <malloc.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/prctl.h>
@@ -21,6 +22,7 @@
 #include <shale/base/fd.h>
 #include <shale/base/fs.h>
 #include <shale/base/proc.h>
+#include <shale/base/sys.h>
 #include <shale/store.h>
 
 #include "priv.h"
@@ -67,7 +69,7 @@ static void enter_own_groups(void)
 }
 
 /* The last one puts out the light. */
-static void leave_own_groups(void)
+static void remove_groups(void)
 {
 	for (size_t i = 0; i < ARRAY_LEN(hierarchies); i++) {
 		auto_fd int fd = open_hierarchy(hierarchies[i]);
@@ -78,6 +80,30 @@ static void leave_own_groups(void)
 		unlinkat(fd, "shale/monitors", AT_REMOVEDIR);
 		unlinkat(fd, "shale", AT_REMOVEDIR);
 	}
+}
+
+/*
+ * To move a process out of a group takes an RCU grace period (10 ms), and a group with a process is
+ * not removed. Who waits for this monitor's end (stop, restart) need not wait for that: a child does
+ * it afterwards.
+ */
+static void leave_own_groups(void)
+{
+	auto_fd int self = sys_pidfd_open(getpid(), 0);
+	struct pollfd ended = { .fd = self, .events = POLLIN };
+	pid_t child = self < 0 ? -1 : sys_fork();
+
+	if (child > 0)
+		return;
+	if (child == 0) {
+		/* No copy of a lock or pipe of ours is to outlive us. */
+		sys_close_range(3, (unsigned)self - 1, 0);
+		sys_close_range((unsigned)self + 1, ~0U, 0);
+		poll(&ended, 1, -1);
+	}
+	remove_groups();
+	if (child == 0)
+		_exit(0);
 }
 
 static void close_store(struct runtime *rt)

@@ -180,13 +180,15 @@ int sandbox_group_view(struct sandbox_ctx *ctx, const char *mount, int dir_fd, u
 	return 0;
 }
 
-int sandbox_group_procs(struct sandbox_ctx *ctx, int dir_fd, const char *mount, struct err *err)
+int sandbox_group_tasks(struct sandbox_ctx *ctx, int dir_fd, const char *mount, struct err *err)
 {
-	int fd = openat(dir_fd, "cgroup.procs", O_WRONLY | O_CLOEXEC);
+	/* Not cgroup.procs: a thread that moves itself does not wait for an RCU grace period (12 ms), as
+	   cgroup_procs_write_start() of the kernel says; the child has no other thread. */
+	int fd = openat(dir_fd, "tasks", O_WRONLY | O_CLOEXEC);
 
 	if (fd < 0)
-		return err_sys(err, "cgroup.procs in %s", mount);
-	ctx->cgroup_procs[ctx->n_cgroup_procs++] = fd;
+		return err_sys(err, "tasks in %s", mount);
+	ctx->cgroup_tasks[ctx->n_cgroup_tasks++] = fd;
 	return 0;
 }
 
@@ -208,7 +210,7 @@ int sandbox_cgroup_make(const struct sandbox_cgroup *c, struct sandbox_ctx *ctx,
 		if (rc == 0 && !d.pure_v2)
 			rc = sandbox_group_view(ctx, d.v[i].mount, dir, MOUNT_ATTR_RDONLY, err);
 		if (rc == 0 && !d.v[i].v2)
-			rc = sandbox_group_procs(ctx, dir, d.v[i].mount, err);
+			rc = sandbox_group_tasks(ctx, dir, d.v[i].mount, err);
 		if (d.v[i].v2)
 			*ret_v2_fd = fd_take(&dir);
 	}
@@ -228,7 +230,7 @@ int sandbox_cgroup_open(const char *name, struct sandbox_ctx *ctx, int *ret_v2_f
 		if (d.v[i].v2)
 			*ret_v2_fd = fd_take(&dir);
 		else
-			rc = sandbox_group_procs(ctx, dir, d.v[i].mount, err);
+			rc = sandbox_group_tasks(ctx, dir, d.v[i].mount, err);
 	}
 	return rc;
 }

@@ -127,7 +127,7 @@ int sandbox_cgroup_make_all(const struct sandbox_plan *p, struct sandbox_ctx *ct
 		if (rc == 0 && !d.pure_v2)
 			rc = sandbox_group_view(ctx, d.v[i].mount, dir, 0, err);
 		if (rc == 0 && !d.v[i].v2)
-			rc = sandbox_group_procs(ctx, dir, d.v[i].mount, err);
+			rc = sandbox_group_tasks(ctx, dir, d.v[i].mount, err);
 		if (d.v[i].v2)
 			*ret_v2_fd = fd_take(&dir);
 	}

@@ -42,8 +42,8 @@ static int in_session(struct sandbox_ctx *ctx, const struct sandbox_step *s)
 static int in_cgroup_enter(struct sandbox_ctx *ctx, const struct sandbox_step *s)
 {
 	(void)s;
-	for (size_t i = 0; i < ctx->n_cgroup_procs; i++)
-		if (write(ctx->cgroup_procs[i], "0", 1) != 1)
+	for (size_t i = 0; i < ctx->n_cgroup_tasks; i++)
+		if (write(ctx->cgroup_tasks[i], "0", 1) != 1)
 			return -errno;
 	return 0;
 }

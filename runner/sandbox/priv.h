@@ -137,8 +137,8 @@ struct sandbox_ctx {
 	int root_fd; /* detached clone, or the spec's */
 	int null_fd;
 	int *mount_fds; /* detached clones of bind sources, one a mount */
-	int cgroup_procs[SANDBOX_HIERARCHIES_MAX]; /* v1: cgroup.procs to write "0" to */
-	size_t n_cgroup_procs;
+	int cgroup_tasks[SANDBOX_HIERARCHIES_MAX]; /* v1: tasks, to write "0" to */
+	size_t n_cgroup_tasks;
 	bool cgroup_v2; /* /sys/fs/cgroup is cgroup2 */
 	struct sandbox_cgroup_view {
 		char name[64];
@@ -247,7 +247,7 @@ int sandbox_cgroup_missing(const struct sandbox_cgroup *c, const struct sandbox_
 			   struct err *err);
 /* 0 or -errno. */
 int sandbox_cgroup_write(int dir_fd, const char *file, const char *value);
-/* Makes the groups; fills cgroup_procs and views; *ret_v2_fd (-1: none) is for CLONE_INTO_CGROUP.
+/* Makes the groups; fills cgroup_tasks and views; *ret_v2_fd (-1: none) is for CLONE_INTO_CGROUP.
  */
 int sandbox_cgroup_make(const struct sandbox_cgroup *c, struct sandbox_ctx *ctx, int *ret_v2_fd,
 			struct err *err);
@@ -260,7 +260,7 @@ int sandbox_cgroup_make_all(const struct sandbox_plan *p, struct sandbox_ctx *ct
 bool sandbox_group_has(const struct sandbox_cgroup_dirs *d, size_t i, const char *controller);
 int sandbox_group_view(struct sandbox_ctx *ctx, const char *mount, int dir_fd, uint64_t set,
 		       struct err *err);
-int sandbox_group_procs(struct sandbox_ctx *ctx, int dir_fd, const char *mount, struct err *err);
+int sandbox_group_tasks(struct sandbox_ctx *ctx, int dir_fd, const char *mount, struct err *err);
 /* For a process that joins: the same groups, which must exist. */
 int sandbox_cgroup_open(const char *name, struct sandbox_ctx *ctx, int *ret_v2_fd, struct err *err);
 

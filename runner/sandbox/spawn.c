@@ -43,8 +43,8 @@ void sandbox_ctx_close(struct sandbox_ctx *ctx)
 	for (size_t i = 0; ctx->mount_fds && i < ctx->plan->spec.n_mounts; i++)
 		fd_close(&ctx->mount_fds[i]);
 	free(ctx->mount_fds);
-	for (size_t i = 0; i < ctx->n_cgroup_procs; i++)
-		fd_close(&ctx->cgroup_procs[i]);
+	for (size_t i = 0; i < ctx->n_cgroup_tasks; i++)
+		fd_close(&ctx->cgroup_tasks[i]);
 	for (size_t i = 0; i < ctx->n_views; i++)
 		fd_close(&ctx->views[i].fd);
 }

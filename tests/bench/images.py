@@ -1,10 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Images in and out against podman, docker and the bare work: rows as bench.py has them. Runs in mount and network namespaces of its own.
-   images.py SHALE BIN FS [ROW...]     BENCH_RUNS=5 BENCH_MB=500"""
-import base64
+"""Images in and out against podman, docker and the bare work. Runs in mount and network namespaces of its own.  BENCH_RUNS=5 BENCH_MB=500"""
 import glob
-import http.client
-import json
 import os
 import random
 import re
@@ -14,32 +10,14 @@ import statistics
 import subprocess
 import sys
 import time
-import urllib.parse
 
-SHALE, BIN, FS = sys.argv[1:4]
-ONLY = sys.argv[4:]
+from common import BIN, ENV, FS, POD, SHALE, docker, docker_forget, docker_load, row, secs, sh, start_docker, stop_children, trun, wanted
+
 RUNS = int(os.environ.get("BENCH_RUNS", "5"))
 MB = int(os.environ.get("BENCH_MB", "500"))
 LAYERS = 10
-SOCK = FS + "/docker.sock"
 REG = "127.0.0.1:5000"
 REGISTRY_DIR = "/run/registry"
-ENV = {"PATH": os.environ["PATH"], "SHALE_ROOT": FS + "/store", "HOME": FS + "/home", "TMPDIR": FS + "/tmp", "SHALE_PULL": "never"}
-POD = ["podman", "--root", FS + "/pod", "--runroot", "/run/pod", "--storage-driver", "overlay", "--cgroup-manager", "cgroupfs",
-       "--events-backend", "none"]
-CHILDREN = []
-
-
-def sh(*cmd, **kw):
-    return subprocess.run(cmd, env=ENV, check=True, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **kw).stdout
-
-
-def trun(*cmd):
-    """Wall seconds and peak KiB of one command."""
-    out = subprocess.run([BIN + "/trun", "-o", FS + "/out", "-e", FS + "/err", *cmd], env=ENV, stdout=subprocess.PIPE, check=True).stdout.split()
-    if out[4] != b"0":
-        sys.exit("bench: %s: exit %s\n%s" % (" ".join(cmd), out[4].decode(), open(FS + "/err").read()[-2000:]))
-    return float(out[0]) / 1e3, int(out[3])
 
 
 def timed(work):
@@ -61,61 +39,7 @@ def interleave(*works):
     return [statistics.median(t) for t in times]
 
 
-def row(name, ratio, must, aim, note=""):
-    ok = "aim" if ratio <= aim else "must" if ratio <= must else "MISSED"
-    print("%-58s %6.3f  must %-5.4g aim %-5.4g %-6s %s" % (name, ratio, must, aim, ok, note), flush=True)
-
-
-def secs(*times):
-    return " / ".join("%.2f s" % t for t in times)
-
-
-# --- those that are measured against ---
-
-class Unix(http.client.HTTPConnection):
-    def connect(self):
-        self.sock = socket.socket(socket.AF_UNIX)
-        self.sock.connect(SOCK)
-
-
-def docker(method, url, body=None, **query):
-    c = Unix("localhost")
-    auth = base64.urlsafe_b64encode(b"{}").decode()
-    c.request(method, url + "?" + urllib.parse.urlencode(query), body, {"X-Registry-Auth": auth, "Content-Type": "application/x-tar"},
-              encode_chunked=body is not None)
-    r = c.getresponse()
-    text = r.read().decode()
-    if r.status >= 400 or "errorDetail" in text:
-        sys.exit("bench: docker: %s %s" % (url, text[-1000:]))
-    return text
-
-
-def docker_forget():
-    for i in json.loads(docker("GET", "/images/json", all=1)):
-        docker("DELETE", "/images/" + i["Id"], force=1)
-
-
-def docker_load(path):
-    with open(path, "rb") as f:
-        docker("POST", "/images/load", f, quiet=1)
-
-
-def start_docker():
-    with open(FS + "/daemon.json", "w") as f:
-        f.write("{}")
-    log = open(FS + "/dockerd.log", "w")
-    CHILDREN.append(subprocess.Popen(
-        ["dockerd", "--config-file", FS + "/daemon.json", "--data-root", FS + "/docker", "--exec-root", "/run/docker-exec", "--pidfile",
-         "/run/dockerd.pid", "-H", "unix://" + SOCK, "--iptables=false", "--ip6tables=false", "--bridge=none", "--ip-forward=false",
-         "--storage-driver", "overlay2"], stdout=log, stderr=log, start_new_session=True))
-    for _ in range(300):
-        try:
-            docker("GET", "/_ping")
-            return
-        except OSError:
-            time.sleep(0.1)
-    sys.exit("bench: dockerd does not answer")
-
+# --- the registry ---
 
 REGISTRY = []
 
@@ -364,11 +288,9 @@ def image_memory():
 
 
 def main():
-    rows = [f for f in (pull, load, save, push, again, image_memory) if not ONLY or f.__name__ in ONLY]
+    rows = wanted(pull, load, save, push, again, image_memory)
     if not rows:
         return
-    for d in ("home", "tmp"):
-        os.makedirs("%s/%s" % (FS, d), exist_ok=True)
     pool = text_pool()
     make_image("mix", ("rand", "text"), 1, pool)
     if push in rows:
@@ -384,6 +306,4 @@ try:
     main()
 finally:
     stop_registry()
-    for p in CHILDREN:
-        p.terminate()
-        p.wait()
+    stop_children()
