@@ -262,9 +262,10 @@ struct build_opts {
 	/* What records are read from and left in besides the store: "REF", "type=local,dest=DIR,…".
 	 */
 	struct strv cache_from, cache_to;
-	struct strv volumes;               /* "HOST:CTR[:ro|rw]"; read-only unless rw */
-	struct strv secrets;               /* "id=…,src=…", "id=…,env=…" */
-	struct strv ssh;                   /* "default", "ID=SOCKET" */
+	struct strv volumes;     /* "HOST:CTR[:ro|rw]"; read-only unless rw */
+	struct strv secrets;     /* "id=…,src=…", "id=…,env=…" */
+	struct strv ssh;         /* "default", "ID=SOCKET", "ID=KEY,KEY" */
+	struct strv known_hosts; /* files of host keys for git by ssh; missing ones are skipped */
 	const struct build_resume *resume; /* NULL: none */
 	struct strv allow; /* network.host, security.insecure, device, device=/dev/NAME */
 	/* What every RUN has besides. */

@@ -1,19 +1,26 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* --secret id=…,src=…|env=… and --ssh id[=SOCKET], as buildx takes them. */
+/* --secret id=…,src=…|env=… and --ssh id[=SOCKET|KEY[,KEY]], as buildx takes them. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
 #include "mount.h"
+#include "ssh.h"
+
+static void given_free(struct given *g)
+{
+	ssh_agent_free(g->agent);
+	strv_free(&g->keys);
+	free(g->id);
+	free(g->path);
+	free(g->env);
+}
 
 void givens_free(struct givens *g)
 {
-	for (size_t i = 0; i < g->n; i++) {
-		free(g->v[i].id);
-		free(g->v[i].path);
-		free(g->v[i].env);
-	}
+	for (size_t i = 0; i < g->n; i++)
+		given_free(&g->v[i]);
 	free(g->v);
 	*g = (struct givens){ 0 };
 }
@@ -35,13 +42,6 @@ static int add(struct givens *g, struct given *one, const char *text, struct err
 	g->v[g->n++] = *one;
 	*one = (struct given){ 0 };
 	return 0;
-}
-
-static void given_free(struct given *g)
-{
-	free(g->id);
-	free(g->path);
-	free(g->env);
 }
 
 static int secret_field(struct given *g, const char *field, const char **ret_type, struct err *err)
@@ -115,20 +115,41 @@ int givens_secrets(const struct strv *texts, struct givens *ret, struct err *err
 	return 0;
 }
 
-static int ssh_check(const struct given *g, struct err *err)
+/* The agent's socket, or files that hold keys: 1. */
+static int is_key_file(const char *path, struct err *err)
 {
 	struct stat st;
 
-	if (!g->path || !*g->path)
+	if (stat(path, &st) < 0)
+		return err_sys(err, "%s", path);
+	if (!S_ISSOCK(st.st_mode) && !S_ISREG(st.st_mode))
+		return err_set(err, EINVAL, "%s is neither an agent's socket nor a key", path);
+	return S_ISREG(st.st_mode);
+}
+
+static int ssh_source(struct given *g, const char *text, struct err *err)
+{
+	int rc = 0, n_keys = 0;
+
+	if (!text)
+		text = getenv("SSH_AUTH_SOCK");
+	if (!text || !*text)
 		return err_set(err, ENOENT,
-			       "SSH_AUTH_SOCK is not set: start an ssh-agent, or name a socket");
-	if (stat(g->path, &st) < 0)
-		return err_sys(err, "%s", g->path);
-	if (!S_ISSOCK(st.st_mode))
-		return err_set(
-			err, ENOTSUP,
-			"%s is no agent's socket; key files are not read: add the key to an ssh-agent",
-			g->path);
+			       "SSH_AUTH_SOCK is not set: start an ssh-agent (sudo passes it on "
+			       "with --preserve-env=SSH_AUTH_SOCK), or name its socket or a key");
+	strv_split(&g->keys, text, ',');
+	for (size_t i = 0; i < g->keys.n && rc >= 0; i++) {
+		rc = is_key_file(g->keys.v[i], err);
+		n_keys += rc > 0;
+	}
+	if (rc < 0)
+		return rc;
+	if (n_keys == 0 && g->keys.n == 1) {
+		g->path = mem_str(text);
+		strv_free(&g->keys);
+	} else if (n_keys != (int)g->keys.n) {
+		return err_set(err, EINVAL, "want one socket, or keys alone");
+	}
 	return 0;
 }
 
@@ -142,8 +163,7 @@ int givens_ssh(const struct strv *texts, struct givens *ret, struct err *err)
 		g.id = eq ? mem_strn(text, (size_t)(eq - text)) : mem_str(text);
 		if (!*g.id)
 			g.id = (mem_cleanup(&g.id), mem_str("default"));
-		g.path = mem_str(eq ? eq + 1 : getenv("SSH_AUTH_SOCK"));
-		rc = ssh_check(&g, err);
+		rc = ssh_source(&g, eq ? eq + 1 : NULL, err);
 		if (rc >= 0)
 			rc = add(ret, &g, text, err);
 		if (rc < 0)

@@ -375,8 +375,11 @@ struct stage_state {
 	struct strv seen; /* for messages */
 };
 /* --secret and --ssh: what the steps of this build may be given. */
+struct ssh_agent;
 struct given {
-	char *id, *path, *env; /* path or env */
+	char *id, *path, *env;   /* path or env */
+	struct strv keys;        /* of --ssh: files, instead of path */
+	struct ssh_agent *agent; /* that has them, once someone wants it */
 };
 struct givens {
 	struct given *v;

@@ -14,7 +14,7 @@
 
 /* --- source_url.c --- */
 struct source_url {
-	bool is_git;
+	bool is_git, is_ssh;
 	char *url;                     /* without user information; of git: what git is given */
 	char *user, *password;         /* decoded, or NULL */
 	char *ref, *subdir, *checksum; /* git: asked for, or NULL */

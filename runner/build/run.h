@@ -111,11 +111,8 @@ void source_copy_job(const struct run_mount *m, struct copy_job *j);
 /* 1 when the build was given it; 0 when it may be left out. */
 int secret_source_open(struct run *r, struct run_source *s, struct err *err);
 
-/* A socket in the step's box whose other end is an agent out here: it may ask for signatures, and
- * no more. */
-struct ssh_relay;
+/* A socket in the step's box whose other end is an agent out here (ssh.h). */
 int ssh_source_open(struct run *r, struct run_source *s, struct err *err);
-void ssh_relay_free(struct ssh_relay *s);
 
 /*
  * Mount points that the image does not have are made in the upper; they are no part of the layer.

@@ -11,6 +11,7 @@
 #include <shale/base/path.h>
 
 #include "run.h"
+#include "ssh.h"
 
 #define SSH_TARGET "/run/buildkit/ssh_agent."
 

@@ -116,6 +116,22 @@ static bool is_git(const char *s)
 	return is_http(s) && n > 4 && !strncmp(s + n - 4, ".git", 4);
 }
 
+/* What git and ssh would read as an option is refused before they see it. */
+static int check_ssh(const char *url, struct err *err)
+{
+	bool is_scp = !strncasecmp(url, "git@", 4);
+	const char *user = is_scp ? url : url + 6;
+	size_t n = strcspn(user, is_scp ? ":/" : "/");
+	auto_free char *whole = mem_strn(user, n);
+	const char *at = strrchr(whole, '@'), *host = at ? at + 1 : whole;
+
+	if (is_scp && user[n] != ':')
+		return err_set(err, EINVAL, "%.100s: want git@HOST:PATH", url);
+	if (*whole == '-' || *host == '-' || !*host)
+		return err_set(err, EINVAL, "%.100s: no name of a host", url);
+	return 0;
+}
+
 static void set(char **at, const char *value)
 {
 	mem_cleanup(at);
@@ -207,9 +223,12 @@ int source_url_parse(const char *text, struct source_url *ret, struct err *err)
 	}
 	u.url = source_url_scrub(text);
 	u.is_git = is_git(u.url);
-	if (u.is_git)
+	u.is_ssh = !strncasecmp(u.url, "git@", 4) || !strncasecmp(u.url, "ssh://", 6);
+	if (u.is_ssh)
+		rc = check_ssh(u.url, err);
+	if (rc >= 0 && u.is_git)
 		rc = take_git(&u, err);
-	else
+	if (!u.is_git)
 		u.url[strcspn(u.url, "#")] = 0;
 	if (rc >= 0 && u.ref && !is_ref(u.ref))
 		rc = err_set(err, EINVAL, "%.100s: no name of a branch, tag or commit", u.ref);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <errno.h>
 #include <fcntl.h>
+#include <pwd.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -29,7 +30,8 @@ struct build_args {
 		cache_from, cache_to, attests;
 	uint64_t jobs, shm, memory;
 	const char *cpus, *file, *target, *network, *userns, *iidfile, *progress, *pull, *call;
-	const char *provenance, *sbom, *on_error, *metadata, *timestamp, *max_layer, *scope;
+	const char *provenance, *sbom, *on_error, *metadata, *timestamp, *max_layer, *scope,
+		*known_hosts;
 	bool squash, fold, resume, no_cache, explain, twice, check, quiet, sync, rm, force_rm, load,
 		push;
 };
@@ -91,8 +93,10 @@ static const struct opt build_opts[] = {
 	  "bind mount for RUN steps, read-only unless :rw" },
 	{ 0, "secret", OPT_STRV, AT(secrets), "SPEC",
 	  "for --mount=type=secret: id=ID,src=FILE or id=ID,env=NAME" },
-	{ 0, "ssh", OPT_STRV, AT(ssh), "default|ID=SOCKET",
-	  "agent for RUN --mount=type=ssh (default: that of SSH_AUTH_SOCK)" },
+	{ 0, "ssh", OPT_STRV, AT(ssh), "ID[=SOCKET|KEY]",
+	  "keys for --mount=type=ssh and, of ID default, for git" },
+	{ 0, "ssh-known-hosts", OPT_STR, AT(known_hosts), "FILE",
+	  "host keys for git by ssh (default: the caller's and the system's)" },
 	{ 0, "allow", OPT_STRV, AT(allow), "RIGHT",
 	  "let RUN have security.insecure, device[=NAME], network.host" },
 	{ 0, "add-host", OPT_STRV, AT(add_hosts), "NAME:ADDRESS",
@@ -404,6 +408,26 @@ static int take_attests(const struct build_args *a, struct build_opts *o, struct
 	return 0;
 }
 
+/* Of whoever called us, by sudo or not, as ssh itself has it. */
+static int take_known_hosts(const struct build_args *a, struct strv *ret, struct err *err)
+{
+	const struct passwd *pw;
+	uint32_t uid, gid;
+
+	if (a->known_hosts) {
+		strv_add(ret, a->known_hosts);
+		return access(a->known_hosts, R_OK) < 0
+			       ? err_sys(err, "--ssh-known-hosts %s", a->known_hosts)
+			       : 0;
+	}
+	out_user(&uid, &gid);
+	pw = getpwuid(uid);
+	if (pw)
+		strv_addf(ret, "%s/.ssh/known_hosts", pw->pw_dir);
+	strv_add(ret, "/etc/ssh/ssh_known_hosts");
+	return 0;
+}
+
 /* Once, twice, or for several platforms. */
 static int build_all(const struct build_args *a, struct deliver *d, const struct build_opts *o,
 		     const struct strv *platforms, struct build_result *r, struct err *err)
@@ -433,7 +457,7 @@ static int build(struct cli *c, struct build_args *a, const char *context, struc
 		 struct err *err)
 {
 	auto_failed struct failed place = { 0 };
-	auto_strv struct strv platforms = { 0 };
+	auto_strv struct strv platforms = { 0 }, known_hosts = { 0 };
 	cleanup(box_free) struct box box = { 0 };
 	struct build_opts o = { .context = context,
 				.file = a->file,
@@ -463,8 +487,11 @@ static int build(struct cli *c, struct build_args *a, const char *context, struc
 	int rc;
 
 	rc = platforms_parse(&a->platforms, &platforms, err);
+	if (rc >= 0)
+		rc = take_known_hosts(a, &known_hosts, err);
 	if (rc < 0)
 		return rc;
+	o.known_hosts = known_hosts;
 	o.platform = platforms.n ? platforms.v[0] : NULL;
 	if (is_call(a))
 		return call(c, a, &o, err);

@@ -177,8 +177,8 @@ has "is told before anything runs" "--secret id=key,src=/nonexistent"
 printf 'FROM busybox\nRUN --mount=type=ssh,required true\n' >D6
 code 1 "ssh that is required and was not given" build -f D6 .
 has "says how to give it" "--ssh default"
-code 1 "a key file" build --ssh "default=$T/secret" -f D6 .
-has "is refused by name" "no agent's socket"
+code 1 "a file that is no key" build --ssh "default=$T/secret" -f D6 .
+has "is refused by name" "key $T/secret: "
 # An agent that says what it is asked, so that the test needs no ssh.
 cat >"$T/agent.py" <<'EOF'
 import os, socket, sys, threading
