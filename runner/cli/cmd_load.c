@@ -52,6 +52,7 @@ static int load_main(struct cli *c, void *args, int argc, char **argv)
 	struct finish finish = FINISH_INIT;
 	struct image_watch watch;
 	struct err err = { 0 };
+	bool wait = a->sync || settings_bool(&c->settings, SETTING_SYNC);
 	int code = 0;
 
 	(void)argc;
@@ -62,6 +63,8 @@ static int load_main(struct cli *c, void *args, int argc, char **argv)
 	if (cli_open(c, &err) < 0 || cli_limit_layers(c, a->max_layer, &err) < 0 ||
 	    finish_begin(&finish, c, &err) < 0)
 		return cli_fail(c, &err);
+	if (wait)
+		finish_early(&finish);
 	/* What was loaded before a failure stays, and is said. */
 	if (load_from(c, a->input, &watch, &lines, &err) < 0)
 		code = cli_fail(c, &err);
@@ -69,7 +72,7 @@ static int load_main(struct cli *c, void *args, int argc, char **argv)
 		puts(lines.v[i]);
 	if (!code)
 		code = cli_done(c);
-	finish_end(&finish, c, a->sync || settings_bool(&c->settings, SETTING_SYNC));
+	finish_end(&finish, c, wait);
 	return code;
 }
 

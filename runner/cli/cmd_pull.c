@@ -108,6 +108,7 @@ static int pull_main(struct cli *c, void *args, int argc, char **argv)
 	cleanup(pulling_free) struct pulling p = { .c = c, .a = a };
 	struct finish finish = FINISH_INIT;
 	struct err err = { 0 };
+	bool wait = a->sync || settings_bool(&c->settings, SETTING_SYNC);
 	int code = 0;
 
 	if (a->all_platforms && a->platform)
@@ -117,6 +118,8 @@ static int pull_main(struct cli *c, void *args, int argc, char **argv)
 	if (cli_open(c, &err) < 0 || cli_limit_layers(c, a->max_layer, &err) < 0 ||
 	    finish_begin(&finish, c, &err) < 0)
 		return cli_fail(c, &err);
+	if (wait)
+		finish_early(&finish);
 	transfer_access_make(c, a->tls_verify, &p.access);
 	for (int i = 0; !code && i < argc; i++)
 		if (pull_name(&p, argv[i], &err) < 0)
@@ -125,7 +128,7 @@ static int pull_main(struct cli *c, void *args, int argc, char **argv)
 		code = 128 + *transfer_catch_signals();
 	if (!code)
 		code = cli_done(c);
-	finish_end(&finish, c, a->sync || settings_bool(&c->settings, SETTING_SYNC));
+	finish_end(&finish, c, wait);
 	return code;
 }
 

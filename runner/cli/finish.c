@@ -2,8 +2,11 @@
 #include "finish.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <stdlib.h>
+#include <sys/eventfd.h>
 #include <sys/file.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <shale/base/fault.h>
@@ -15,12 +18,59 @@
 
 /* A build that follows at once is not slowed down, and its layers are synced along. */
 enum { SETTLE_US = 200000 };
+/* So much is written before it is worth a sync; looked at so often. */
+enum { EARLY_BYTES = 32 << 20, EARLY_MS = 20, USAGE_BLOCK = 512 };
 
 int finish_begin(struct finish *f, struct cli *c, struct err *err)
 {
 	f->store_fd = openat(c->rt.root_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	return f->store_fd < 0 ? err_sys(err, "open the store") : 0;
 }
+
+/* --- meanwhile --- */
+
+static bool is_stopped(const struct finish *f)
+{
+	struct pollfd p = { .fd = f->stop_fd, .events = POLLIN };
+
+	return poll(&p, 1, EARLY_MS) > 0;
+}
+
+static void *sync_early(void *arg)
+{
+	struct finish *f = arg;
+	struct rusage now;
+	long begun = 0;
+
+	while (!is_stopped(f)) {
+		if (getrusage(RUSAGE_SELF, &now) < 0 ||
+		    now.ru_oublock - begun < EARLY_BYTES / USAGE_BLOCK)
+			continue;
+		begun = now.ru_oublock;
+		syncfs(f->early_fd);
+	}
+	return NULL;
+}
+
+/* By an fd of its own: each tells an error once, and that is for who counts on it. */
+void finish_early(struct finish *f)
+{
+	f->early_fd = openat(f->store_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	f->stop_fd = eventfd(0, EFD_CLOEXEC);
+	f->is_early =
+		f->early_fd >= 0 && f->stop_fd >= 0 && proc_thread(&f->early, sync_early, f) == 0;
+}
+
+static void stop_early(struct finish *f)
+{
+	if (f->is_early && eventfd_write(f->stop_fd, 1) == 0)
+		pthread_join(f->early, NULL);
+	f->is_early = false;
+	fd_close(&f->early_fd);
+	fd_close(&f->stop_fd);
+}
+
+/* --- at the end --- */
 
 /*
  * What a sync makes durable is what stood before it: rows come after their files, a layer's own row
@@ -146,6 +196,7 @@ void finish_end(struct finish *f, struct cli *c, bool wait)
 	if (c->opened)
 		runtime_close(&c->rt);
 	c->opened = false;
+	stop_early(f);
 	if (f->store_fd < 0)
 		return;
 	if (wait)
