@@ -170,7 +170,7 @@ int bench_svg(const struct bench_report *r, int out_fd, struct err *err)
 	rc = fd_write_all(in, script.s, script.len, err);
 	if (rc >= 0 && lseek(in, 0, SEEK_SET) < 0)
 		rc = err_sys(err, "rewind");
-	pid = rc < 0 ? rc : proc_spawn(program, argv, (int[]){ in, out_fd, 2 }, false, err);
+	pid = rc < 0 ? rc : proc_spawn(program, argv, (int[]){ in, out_fd, 2 }, err);
 	rc = pid < 0 ? pid : proc_wait(pid, &code, err);
 	if (rc < 0)
 		return rc;

@@ -20,8 +20,7 @@ enum { MIB = 1 << 20, BLOCK = 4096, PER_DIR = 100 };
 int bench_program(const char *const *argv, struct err *err)
 {
 	/* exec leaves them as they are; its type is older than const. */
-	pid_t pid = proc_spawn(argv[0], (char *const *)(uintptr_t)argv, (int[]){ -1, -1, 2 }, false,
-			       err);
+	pid_t pid = proc_spawn(argv[0], (char *const *)(uintptr_t)argv, (int[]){ -1, -1, 2 }, err);
 	int code, rc = pid < 0 ? pid : proc_wait(pid, &code, err);
 
 	if (rc < 0)

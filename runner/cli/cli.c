@@ -204,7 +204,7 @@ int cli_spawn_heavy(struct cli *c, const struct strv *words, const int fds[3], i
 
 		if (access(path, X_OK) < 0)
 			continue;
-		pid = proc_spawn(path, strv_args(&argv), fds, false, err);
+		pid = proc_spawn(path, strv_args(&argv), fds, err);
 		return pid < 0 ? (int)pid : proc_wait(pid, ret_code, err);
 	}
 	return no_heavy(dir, err);

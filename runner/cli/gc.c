@@ -155,5 +155,5 @@ void gc_later(struct cli *c)
 	struct err ignored;
 
 	if (c->opened && is_due(c))
-		proc_spawn("/proc/self/exe", argv, (int[3]){ -1, -1, -1 }, true, &ignored);
+		proc_spawn_detached("/proc/self/exe", argv, (int[3]){ -1, -1, -1 }, -1, &ignored);
 }

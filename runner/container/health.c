@@ -81,7 +81,7 @@ static void start_check(struct container_health *h)
 	pid_t pid;
 
 	memcpy(id, h->c->id, sizeof(id));
-	pid = proc_spawn("/proc/self/exe", argv, (int[3]){ -1, -1, -1 }, false, &ignored);
+	pid = proc_spawn("/proc/self/exe", argv, (int[3]){ -1, -1, -1 }, &ignored);
 	h->checker = pid > 0 ? pid : 0;
 }
 

@@ -12,6 +12,7 @@
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <time.h>
@@ -32,6 +33,7 @@
  * the containers along. Only the hierarchies that managers use matter, the unified one and v1's
  * name=systemd.
  */
+#define GROUP "shale/monitors"
 static const char *const hierarchies[] = { "/sys/fs/cgroup", "/sys/fs/cgroup/unified",
 					   "/sys/fs/cgroup/systemd" };
 
@@ -45,26 +47,60 @@ static int open_hierarchy(const char *path)
 	return fd;
 }
 
+/* v1 has tasks: a thread that moves itself there does not wait for an RCU grace period. */
 static void enter_group(int hierarchy_fd, const char *name)
 {
 	struct err ignored = { 0 };
-	char procs[64];
+	char path[64];
 
-	snprintf(procs, sizeof(procs), "%s%scgroup.procs", name, *name ? "/" : "");
-	fd_write_file(hierarchy_fd, procs, "0", 1, 0, &ignored);
+	snprintf(path, sizeof(path), "%s%stasks", name, *name ? "/" : "");
+	if (faccessat(hierarchy_fd, path, F_OK, 0) < 0)
+		snprintf(path, sizeof(path), "%s%scgroup.procs", name, *name ? "/" : "");
+	fd_write_file(hierarchy_fd, path, "0", 1, 0, &ignored);
+}
+
+static bool make_group(int hierarchy_fd)
+{
+	struct err ignored = { 0 };
+
+	return fs_mkdir(hierarchy_fd, "shale", 0755, &ignored) >= 0 &&
+	       fs_mkdir(hierarchy_fd, GROUP, 0755, &ignored) >= 0;
+}
+
+int container_monitor_group(void)
+{
+	for (size_t i = 0; i < ARRAY_LEN(hierarchies); i++) {
+		auto_fd int fd = open_hierarchy(hierarchies[i]);
+
+		if (fd >= 0 && faccessat(fd, "tasks", F_OK, 0) < 0 && make_group(fd))
+			return openat(fd, GROUP, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	}
+	return -1;
+}
+
+/* In cgroup v2's, where whoever started us could do it. */
+static bool is_born_in_group(void)
+{
+	auto_fd int proc = open("/proc/self", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	auto_free char *text = NULL;
+	struct err ignored = { 0 };
+
+	return proc >= 0 && fd_read_file(proc, "cgroup", 1 << 16, &text, NULL, &ignored) >= 0 &&
+	       strstr(text, "0::/" GROUP "\n");
 }
 
 /* A wish: without it the container lives as long as the group we are in. */
 static void enter_own_groups(void)
 {
+	bool is_there = is_born_in_group();
+
 	for (size_t i = 0; i < ARRAY_LEN(hierarchies); i++) {
 		auto_fd int fd = open_hierarchy(hierarchies[i]);
-		struct err ignored = { 0 };
 
-		if (fd < 0 || fs_mkdir(fd, "shale", 0755, &ignored) < 0 ||
-		    fs_mkdir(fd, "shale/monitors", 0755, &ignored) < 0)
+		if (fd < 0 || (is_there && faccessat(fd, "tasks", F_OK, 0) < 0))
 			continue;
-		enter_group(fd, "shale/monitors");
+		if (make_group(fd))
+			enter_group(fd, GROUP);
 	}
 }
 
@@ -77,15 +113,15 @@ static void remove_groups(void)
 		if (fd < 0)
 			continue;
 		enter_group(fd, "");
-		unlinkat(fd, "shale/monitors", AT_REMOVEDIR);
+		unlinkat(fd, GROUP, AT_REMOVEDIR);
 		unlinkat(fd, "shale", AT_REMOVEDIR);
 	}
 }
 
 /*
  * To move a process out of a group takes an RCU grace period (10 ms), and a group with a process is
- * not removed. Who waits for this monitor's end (stop, restart) need not wait for that: a child does
- * it afterwards.
+ * not removed. Who waits for this monitor's end (stop, restart) need not wait for that: a child
+ * does it afterwards.
  */
 static void leave_own_groups(void)
 {

@@ -398,6 +398,8 @@ struct container_keep {
 		NULL, false, false, -1, CONTAINER_STDIO_INIT, CONTAINER_LOG_INIT,                  \
 			{ .listen_fd = -1 }, NULL, CONTAINER_BOX_INIT                              \
 	}
+/* The directory of the group that monitors live in, of cgroup v2; -1: none. The caller's. */
+int container_monitor_group(void);
 void container_keep_close(struct container_keep *k);
 #define auto_container_keep cleanup(container_keep_close)
 int container_keep_open(struct container_keep *k, struct err *err);

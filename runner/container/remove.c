@@ -86,7 +86,7 @@ void container_tidy_later(const struct runtime *rt)
 	struct err ignored = { 0 };
 
 	setenv("SHALE_ROOT", rt->root, 1);
-	proc_spawn("/proc/self/exe", argv, (int[3]){ -1, -1, -1 }, true, &ignored);
+	proc_spawn_detached("/proc/self/exe", argv, (int[3]){ -1, -1, -1 }, -1, &ignored);
 }
 
 /*

@@ -211,7 +211,7 @@ int container_start_at(struct container *c, int guest_fd, int *ret_exit, struct 
 {
 	char name[] = "shale", command[] = "monitor";
 	char *argv[] = { name, command, c->id, NULL };
-	auto_fd int from = -1, to = -1;
+	auto_fd int from = -1, to = -1, group = -1;
 	int fds[2], rc;
 
 	if (ret_exit)
@@ -223,7 +223,8 @@ int container_start_at(struct container *c, int guest_fd, int *ret_exit, struct 
 	from = fds[0];
 	to = fds[1];
 	setenv("SHALE_ROOT", c->rt->root, 1);
-	rc = proc_spawn("/proc/self/exe", argv, (int[3]){ guest_fd, to, -1 }, true, err);
+	group = container_monitor_group();
+	rc = proc_spawn_detached("/proc/self/exe", argv, (int[3]){ guest_fd, to, -1 }, group, err);
 	if (rc < 0)
 		return err_ctx(err, "start the monitor");
 	fd_close(&to);

@@ -55,7 +55,7 @@ static int run(char *const argv[], int in, int out, int log, int *ret_code, stru
 	prctl(PR_GET_CHILD_SUBREAPER, &reaps);
 	prctl(PR_SET_CHILD_SUBREAPER, 0);
 	setenv("PATH", PROGRAM_PATH, 1);
-	pid = proc_spawn(argv[0], argv, (int[3]){ in, out, log }, false, err);
+	pid = proc_spawn(argv[0], argv, (int[3]){ in, out, log }, err);
 	if (path)
 		setenv("PATH", path, 1);
 	else

@@ -182,8 +182,8 @@ int sandbox_group_view(struct sandbox_ctx *ctx, const char *mount, int dir_fd, u
 
 int sandbox_group_tasks(struct sandbox_ctx *ctx, int dir_fd, const char *mount, struct err *err)
 {
-	/* Not cgroup.procs: a thread that moves itself does not wait for an RCU grace period (12 ms), as
-	   cgroup_procs_write_start() of the kernel says; the child has no other thread. */
+	/* Not cgroup.procs: a thread that moves itself does not wait for an RCU grace period (12
+	   ms), as cgroup_procs_write_start() of the kernel says; the child has no other thread. */
 	int fd = openat(dir_fd, "tasks", O_WRONLY | O_CLOEXEC);
 
 	if (fd < 0)

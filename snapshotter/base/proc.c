@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/capability.h>
+#include <linux/sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -107,8 +108,30 @@ static void child_exec(const char *file, char *const argv[], const int fds[3])
 	_exit(127);
 }
 
-pid_t proc_spawn(const char *file, char *const argv[], const int fds[3], bool detach,
-		 struct err *err)
+pid_t proc_spawn(const char *file, char *const argv[], const int fds[3], struct err *err)
+{
+	pid_t pid = fork();
+
+	if (pid < 0)
+		return err_sys(err, "fork for %s", file);
+	if (pid == 0)
+		child_exec(file, argv, fds);
+	return pid;
+}
+
+/* Born in its group: to move there later takes an RCU grace period (10 ms). */
+static pid_t fork_into(int group_fd)
+{
+	struct clone_args args = { .flags = CLONE_INTO_CGROUP,
+				   .exit_signal = SIGCHLD,
+				   .cgroup = (uint64_t)group_fd };
+	pid_t pid = group_fd < 0 ? -1 : sys_clone3(&args, sizeof(args));
+
+	return pid < 0 ? fork() : pid;
+}
+
+int proc_spawn_detached(const char *file, char *const argv[], const int fds[3], int group_fd,
+			struct err *err)
 {
 	pid_t pid = fork();
 	int code;
@@ -116,15 +139,11 @@ pid_t proc_spawn(const char *file, char *const argv[], const int fds[3], bool de
 	if (pid < 0)
 		return err_sys(err, "fork for %s", file);
 	if (pid == 0) {
-		if (detach) {
-			setsid();
-			if (fork() != 0)
-				_exit(0);
-		}
+		setsid();
+		if (fork_into(group_fd) != 0)
+			_exit(0);
 		child_exec(file, argv, fds);
 	}
-	if (!detach)
-		return pid;
 	return proc_wait(pid, &code, err) < 0 ? -err->code : 0;
 }
 

@@ -32,7 +32,7 @@ static int run(struct prop *p, const char *line, int in_fd, int out_fd, struct e
 	pid_t pid;
 
 	strv_split(&argv, line, ' ');
-	pid = proc_spawn(argv.v[0], strv_args(&argv), fds, false, err);
+	pid = proc_spawn(argv.v[0], strv_args(&argv), fds, err);
 	rc = pid < 0 ? pid : proc_wait(pid, &code, err);
 	if (rc < 0 || !code)
 		return rc;

@@ -28,13 +28,13 @@ int proc_exit_code(int wait_status);
 /* "TERM", "SIGTERM", "15", "RTMIN+1": the number or -EINVAL. */
 int proc_signal_find(const char *name);
 
-/*
- * fork + exec of one of shale's own programs, all fds but 0, 1, 2 closed at exec. detach: a new
- * session, double-forked, std fds on /dev/null unless given. fds[3] may hold -1 for /dev/null.
- * Returns the pid (0 when detached).
- */
-pid_t proc_spawn(const char *file, char *const argv[], const int fds[3], bool detach,
-		 struct err *err);
+/* fork + exec of one of shale's own programs, all fds but 0, 1, 2 closed at exec. fds[3] may hold
+ * -1 for /dev/null. Returns the pid. */
+pid_t proc_spawn(const char *file, char *const argv[], const int fds[3], struct err *err);
+/* The same in a session of its own, double-forked; in the cgroup (v2) whose directory group_fd is,
+ * where the kernel can (-1: in ours). */
+int proc_spawn_detached(const char *file, char *const argv[], const int fds[3], int group_fd,
+			struct err *err);
 
 /* In a child, before exec: uid and gid id, no groups, no capability now or ever. -1 and errno. */
 int proc_become(uid_t id);

@@ -26,7 +26,7 @@ static int run(const char *const argv[])
 
 	for (size_t i = 0; argv[i] && i < ARRAY_LEN(args) - 1; i++)
 		args[i] = mem_str(argv[i]);
-	pid = proc_spawn(args[0], args, (const int[3]){ -1, -1, -1 }, false, &err);
+	pid = proc_spawn(args[0], args, (const int[3]){ -1, -1, -1 }, &err);
 	if (pid > 0)
 		proc_wait(pid, &code, &err);
 	for (size_t i = 0; args[i]; i++)
