@@ -86,6 +86,10 @@ struct container_spec {
 	struct strv health;   /* "CMD", … or "CMD-SHELL", TEXT; "NONE"; empty: the image's */
 	int64_t health_interval_ns, health_timeout_ns, health_start_ns; /* 0: the image's, or */
 	int64_t health_retries;                                         /* Docker's */
+	/* NULL: of its own, but the host's users. "host"; "private"; ipc: "shareable", "none"; pid,
+	 * ipc and user: "container:NAME"; user: "auto[:size=N]" */
+	char *pid_ns, *ipc_ns, *uts_ns, *cgroup_ns, *user_ns;
+	int64_t ids_root, ids_count; /* what "auto" has got; not the user's to say */
 	char *stop_signal;
 	int64_t stop_timeout_s; /* 0: CONTAINER_STOP_S */
 	int64_t pids;           /* 0: no limit */

@@ -89,7 +89,8 @@ struct network_use {
 	const struct strv *joins; /* in the order of its interfaces, eth0 first */
 	const struct network_port *ports;
 	size_t n_ports;
-	const struct strv *dns; /* servers for other names than containers', or NULL */
+	const struct strv *dns;      /* servers for other names than containers', or NULL */
+	const struct ids_range *ids; /* whose users have rights in it; NULL, none: the host's */
 };
 /* A network namespace with an interface in each network; until network_teardown, which this process
  * is to call. -ENOENT (network, or netavark), -EADDRINUSE (address or port), -EINVAL. */

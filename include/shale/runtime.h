@@ -17,6 +17,8 @@ struct runtime {
 	struct snap *snap;
 	unsigned driver;          /* enum snap_driver, which snap was told to use */
 	uint64_t max_layer_bytes; /* of one foreign layer's files, unpacked; 0: no limit */
+	/* Users of the host that containers with a user namespace of their own get parts of. */
+	uint32_t ids_first, ids_count;
 };
 
 #endif

@@ -32,6 +32,14 @@
 
 struct sandbox_layout;
 
+struct sandbox_ns {
+	int type; /* CLONE_NEW* */
+	int fd;   /* of one that is there; -1: see where it is used */
+};
+
+/* /dev/shm: a new one, none, or a detached mount, which is used up. */
+enum sandbox_shm { SANDBOX_SHM_NEW, SANDBOX_SHM_NONE, SANDBOX_SHM_FD };
+
 enum sandbox_net { SANDBOX_NET_NONE, SANDBOX_NET_HOST, SANDBOX_NET_FD };
 
 enum sandbox_mount_kind { SANDBOX_BIND, SANDBOX_TMPFS, SANDBOX_FILE };
@@ -100,10 +108,18 @@ struct sandbox_spec {
 	bool seccomp_unconfined;
 	bool tell_denied; /* what the filter refuses is remembered: sandbox_denied. Programs inside
 			     cannot have a listener of their own */
-	/* The program lives in this user namespace; the box itself (mounts, network, host name)
-	 * stays the host's, so no capability reaches it. root_fd shows files by it, NULL: none. Not
-	 * with privileged, and not for sandbox_join. */
+	/* The program lives in this user namespace; the box itself (mounts, host name, a network
+	 * unless it was made there) stays the host's, so no capability reaches it. root_fd shows
+	 * files by it, NULL: none. Not with privileged. */
 	const struct ids_range *ids;
+	/* What is not new of the box's namespaces (pid, ipc, uts, cgroup): fd -1: the host's. Of
+	 * the network, with SANDBOX_NET_NONE: one whose loopback is brought up. Without a pid
+	 * namespace of its own a box has to have a cgroup: that ends what its first process has
+	 * left. */
+	const struct sandbox_ns *ns;
+	size_t n_ns;
+	enum sandbox_shm shm;
+	int shm_fd;
 	bool privileged; /* all caps, all devices, no masks, no seccomp */
 	bool init;       /* pid 1 is a reaper that forwards signals, the program is its child */
 	const struct sandbox_limit *limits;
@@ -200,11 +216,6 @@ int sandbox_cgroup_pids(const char *name, pid_t **ret, size_t *ret_n, struct err
  */
 struct sock_filter;
 
-struct sandbox_ns {
-	int type; /* CLONE_NEW* */
-	int fd;   /* of one that is there; -1: a new one */
-};
-
 struct sandbox_id_map {
 	uint32_t inside, outside, count;
 };
@@ -283,7 +294,7 @@ struct sandbox_device_rule {
 enum { SANDBOX_MKNOD = 1, SANDBOX_READ = 2, SANDBOX_WRITE = 4 };
 
 struct sandbox_layout {
-	const struct sandbox_ns *ns;
+	const struct sandbox_ns *ns; /* fd -1: a new one */
 	size_t n_ns;
 	struct sandbox_id_maps maps; /* of a new user namespace */
 	const char *root_path;       /* where the root is put until it is "/" */

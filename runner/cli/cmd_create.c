@@ -20,6 +20,8 @@ static int create_main(struct cli *c, void *args, int argc, char **argv)
 	if (rc >= 0)
 		rc = cli_open(c, &err);
 	if (rc >= 0)
+		rc = run_users_find(c, args, &err);
+	if (rc >= 0)
 		rc = run_pull_first(c, args, argv[0], &err);
 	if (rc >= 0)
 		rc = container_create(&c->rt, &s, &ct, &err);

@@ -81,6 +81,8 @@ static int run_main(struct cli *c, void *args, int argc, char **argv)
 	if (rc >= 0)
 		rc = cli_open(c, &err);
 	if (rc >= 0)
+		rc = run_users_find(c, a, &err);
+	if (rc >= 0)
 		rc = run_pull_first(c, a, argv[0], &err);
 	if (rc >= 0)
 		rc = run_as_asked(c, a, &s, &code, &err);

@@ -215,6 +215,11 @@ int run_spec_make(const struct run_args *a, int argc, char **argv, struct contai
 	strv_copy(&ret->dns_options, &a->dns_options);
 	strv_copy(&ret->annotations, &a->annotations);
 	strv_copy(&ret->sysctls, &a->sysctls);
+	ret->pid_ns = mem_str(a->pid_ns);
+	ret->ipc_ns = mem_str(a->ipc_ns);
+	ret->uts_ns = mem_str(a->uts_ns);
+	ret->cgroup_ns = mem_str(a->cgroup_ns);
+	ret->user_ns = mem_str(a->user_ns);
 	ret->shm_bytes = a->shm;
 	ret->read_only = a->read_only;
 	ret->privileged = a->privileged;

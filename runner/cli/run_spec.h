@@ -51,6 +51,7 @@ struct run_args {
 	struct strv networks, aliases, publish, expose;
 	struct strv mounts, volumes_from, log_opts, sysctls;
 	const char *log_driver;
+	const char *pid_ns, *ipc_ns, *uts_ns, *cgroup_ns, *user_ns;
 	const char *health_cmd;
 	int64_t health_interval, health_timeout, health_start;
 	int health_retries;
@@ -130,6 +131,19 @@ struct run_args {
 		  "N",     "Who goes first when memory is out, -1000 to 1000" },                        \
 		LIMIT_OPTS(RUN_AT(limits)),                                                             \
 		{ 'h', "hostname", OPT_STR, RUN_AT(hostname), "NAME", "Host name inside" },             \
+		{ 0,         "cgroupns",                                                                \
+		  OPT_STR,   RUN_AT(cgroup_ns),                                                         \
+		  "private", "or host: whose control groups it sees" },                                 \
+		{ 0,         "ipc",                                                                     \
+		  OPT_STR,   RUN_AT(ipc_ns),                                                            \
+		  "private", "or shareable, host, none, container:NAME: shared memory" },               \
+		{ 0,         "pid",                                                                     \
+		  OPT_STR,   RUN_AT(pid_ns),                                                            \
+		  "private", "or host, container:NAME: whose processes it sees" },                      \
+		{ 0,       "userns",                                                                    \
+		  OPT_STR, RUN_AT(user_ns),                                                             \
+		  "host",  "or private, auto[:size=N], container:NAME: its users" },                    \
+		{ 0, "uts", OPT_STR, RUN_AT(uts_ns), "private", "or host: whose host name it has" },    \
 		{ 0, "init", OPT_BOOL, RUN_AT(init), NULL, "Run a reaper as process 1" },               \
 		{ 'i', "interactive", OPT_BOOL, RUN_AT(interactive), NULL, "Keep stdin open" },         \
 		{ 'l', "label", OPT_STRV, RUN_AT(labels), "KEY=VALUE", "Set a label" },                 \
@@ -206,7 +220,7 @@ struct run_args {
 		  OPT_STRV,                                                                             \
 		  RUN_AT(volumes),                                                                      \
 		  "[NAME|HOST:]PATH[:OPTIONS]",                                                         \
-		  "Mount a volume, or a path of the host (ro, nocopy)" },                               \
+		  "Mount a volume, or a path of the host (ro, nocopy, idmap)" },                        \
 		{ 0,                                                                                    \
 		  "volumes-from",                                                                       \
 		  OPT_STRV,                                                                             \
@@ -220,6 +234,8 @@ struct run_args {
 /* argv: IMAGE [COMMAND [ARG...]]. */
 int run_spec_make(const struct run_args *a, int argc, char **argv, struct container_spec *ret,
 		  struct err *err);
+/* For --userns auto: rt's range. */
+int run_users_find(struct cli *c, const struct run_args *a, struct err *err);
 /* Before anything is made: with --pull always the image is fetched. */
 int run_pull_first(struct cli *c, const struct run_args *a, const char *image, struct err *err);
 /* After -ENOENT: 1 when it was for the image, which is here now; else rc and err stay. */

@@ -22,7 +22,8 @@ enum setting_type {
 	TYPE_SPACE,
 	TYPE_LIMIT,
 	TYPE_COUNT,
-	TYPE_WORDS
+	TYPE_WORDS,
+	TYPE_USERS
 };
 
 static const struct {
@@ -38,6 +39,8 @@ static const struct {
 			   "build, import and load wait until all is on the disk" },
 	[SETTING_MAX_LAYER] = { "store", "max-layer-size", NULL, "none", TYPE_LIMIT,
 				"what unpacks to more is not pulled, loaded, imported, added" },
+	[SETTING_USERS] = { "containers", "users", NULL, "auto", TYPE_USERS,
+			    "START:COUNT that --userns auto gives parts of, else /etc/subuid" },
 	/* BuildKit's defaults, but for the duration: layers here cost what they change. */
 	[SETTING_GC_KEEP] = { "gc", "keep-duration", NULL, "1440h", TYPE_DURATION,
 			      "build cache not used for so long goes" },
@@ -147,6 +150,21 @@ int settings_parse_limit(const char *text, int root_fd, uint64_t *ret, struct er
 	return 0;
 }
 
+int settings_parse_users(const char *text, uint32_t *ret_first, uint32_t *ret_count)
+{
+	const char *colon = strchr(text, ':');
+	auto_free char *start = mem_strn(text, strcspn(text, ":"));
+	uint64_t first, count;
+
+	if (!colon || str_to_u64(start, 10, UINT32_MAX - 1, &first) < 0 ||
+	    str_to_u64(colon + 1, 10, UINT32_MAX - 1, &count) < 0 || !first || !count ||
+	    first + count > UINT32_MAX)
+		return -EINVAL;
+	*ret_first = (uint32_t)first;
+	*ret_count = (uint32_t)count;
+	return 0;
+}
+
 static bool to_bool(const char *text, bool *ret)
 {
 	static const char *const words[][2] = {
@@ -164,6 +182,7 @@ static bool to_bool(const char *text, bool *ret)
 
 static bool fits(enum setting_type type, const char *value)
 {
+	uint32_t first, count;
 	uint64_t number;
 	int64_t ns;
 	bool yes;
@@ -173,6 +192,8 @@ static bool fits(enum setting_type type, const char *value)
 		return *value;
 	case TYPE_WORDS:
 		return true;
+	case TYPE_USERS:
+		return str_eq(value, "auto") || settings_parse_users(value, &first, &count) == 0;
 	case TYPE_PATH:
 		return value[0] == '/';
 	case TYPE_BOOL:

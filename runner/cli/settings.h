@@ -19,6 +19,7 @@ enum setting {
 	SETTING_DRIVER,
 	SETTING_SYNC,
 	SETTING_MAX_LAYER,
+	SETTING_USERS,
 	SETTING_GC_KEEP,
 	SETTING_GC_RESERVED,
 	SETTING_GC_MAX_USED,
@@ -64,6 +65,8 @@ int64_t settings_seconds(const struct settings *s, enum setting key);
 uint64_t settings_space(const struct settings *s, enum setting key, int root_fd);
 /* The same of a text that an option brought; -EINVAL. */
 int settings_parse_space(const char *text, int root_fd, uint64_t *ret, struct err *err);
+/* "START:COUNT" of users of the host, none of them its root; -EINVAL. */
+int settings_parse_users(const char *text, uint32_t *ret_first, uint32_t *ret_count);
 /* Or "none", which is 0; -EINVAL. */
 int settings_parse_limit(const char *text, int root_fd, uint64_t *ret, struct err *err);
 

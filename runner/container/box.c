@@ -28,11 +28,15 @@ struct parts {
 	char cgroup[CONTAINER_ID_LEN + 8];
 	struct container_kept *kept;
 	size_t n_kept;
+	struct container_namespaces spaces;
 };
 
 static struct parts *parts_new(void)
 {
-	return mem_alloc(sizeof(struct parts));
+	struct parts *p = mem_alloc(sizeof(*p));
+
+	p->spaces = (struct container_namespaces)CONTAINER_NAMESPACES_INIT;
+	return p;
 }
 
 static void kept_free(struct container_kept *v, size_t n)
@@ -56,6 +60,7 @@ static void parts_free(struct parts **pp)
 	sandbox_user_free(&p->user);
 	free(p->cache_dir);
 	kept_free(p->kept, p->n_kept);
+	container_namespaces_close(&p->spaces);
 	free(p);
 }
 #define auto_parts cleanup(parts_free)
@@ -108,6 +113,7 @@ static int add_volume(struct parts *p, const char *text, struct err *err)
 	m.target = keep_word(p, v.target);
 	m.read_only = v.read_only;
 	m.propagation = v.propagation;
+	m.is_mapped = v.is_mapped;
 	rc = add_mount(p, &m, err);
 	if (rc < 0)
 		fd_close(&m.source_fd);
@@ -157,7 +163,11 @@ static int add_etc(const struct container *c, struct parts *p, struct err *err)
 		rc = container_etc_write(c, dir, fds, err);
 	for (int i = 0; i < CONTAINER_ETC_N; i++) {
 		struct sandbox_mount m = {
-			.kind = SANDBOX_BIND, .source_fd = fds[i], .nosuid = true, .nodev = true
+			.kind = SANDBOX_BIND,
+			.source_fd = fds[i],
+			.nosuid = true,
+			.nodev = true,
+			.is_mapped = true,
 		};
 		auto_free char *target = mem_fmt("/etc/%s", container_etc[i]);
 
@@ -180,8 +190,11 @@ static int add_kept(const struct container *c, struct parts *p, int root_fd, str
 	p->kept = mem_array(l->n + 1, sizeof(*p->kept));
 	for (size_t i = 0; i < l->n && rc >= 0; i++) {
 		struct sandbox_mount m;
+		struct container_kept *k = &p->kept[p->n_kept++];
 
-		rc = container_kept_open(c, l->v[i], root_fd, &p->kept[p->n_kept++], &m, err);
+		*k = (struct container_kept){ NULL, SNAP_MOUNT_INIT, CACHE_HELD_INIT, root_fd,
+					      &p->spaces.ids };
+		rc = container_kept_open(c, l->v[i], k, &m, err);
 		if (rc >= 0)
 			rc = add_mount(p, &m, err);
 		if (rc < 0)
@@ -279,6 +292,18 @@ static int add_groups(const struct container_spec *spec, int root_fd, struct san
 	return 0;
 }
 
+static int check_user(const struct parts *p, struct err *err)
+{
+	const struct ids_range *i = &p->spaces.ids;
+	uint32_t id = p->user.uid > p->user.gid ? p->user.uid : p->user.gid;
+
+	if (!i->root || id < i->count)
+		return 0;
+	return err_set(err, EINVAL,
+		       "user %u:%u is beyond the %u of its user namespace: --userns auto:size=N",
+		       p->user.uid, p->user.gid, i->count);
+}
+
 static int make_spec(const struct container *c, const int stdio[3], struct parts *p,
 		     struct sandbox_spec *s, struct err *err)
 {
@@ -288,6 +313,8 @@ static int make_spec(const struct container *c, const int stdio[3], struct parts
 	rc = sandbox_user_find(s->root_fd, spec->user ? spec->user : "", &p->user, err);
 	if (rc >= 0 && spec->groups.n)
 		rc = add_groups(spec, s->root_fd, &p->user, err);
+	if (rc >= 0)
+		rc = check_user(p, err);
 	if (rc >= 0)
 		rc = add_mounts(c, p, s->root_fd, err);
 	if (rc >= 0)
@@ -304,7 +331,12 @@ static int make_spec(const struct container *c, const int stdio[3], struct parts
 	p->cache_dir = container_cache_dir(c->rt);
 	container_cgroup_name(c, p->cgroup);
 	s->read_only = spec->read_only;
-	s->hostname = spec->hostname;
+	s->hostname = str_eq(spec->uts_ns, "host") ? NULL : spec->hostname;
+	s->ids = p->spaces.ids.root ? &p->spaces.ids : NULL;
+	s->ns = p->spaces.v;
+	s->n_ns = p->spaces.n;
+	s->shm = p->spaces.shm;
+	s->shm_fd = p->spaces.shm_fd;
 	s->argv = strv_args(&p->argv);
 	s->envp = strv_args(&p->env);
 	s->cwd = spec->workdir ? spec->workdir : "/";
@@ -338,10 +370,12 @@ void container_box_close(struct container_box *b)
 	b->n_kept = 0;
 }
 
-static bool has_limits(const struct sandbox_cgroup *g)
+/* Who shares its processes with others is known by its group alone. */
+static bool needs_group(const struct container_spec *s, const struct sandbox_cgroup *g)
 {
-	return g->memory_bytes || g->pids || g->cpu_quota_us || g->swap_bytes ||
-	       g->reserved_bytes || g->cpu_shares || g->io_weight || g->cpus || g->mems;
+	return (s->pid_ns && *s->pid_ns && !str_eq(s->pid_ns, "private")) || g->memory_bytes ||
+	       g->pids || g->cpu_quota_us || g->swap_bytes || g->reserved_bytes || g->cpu_shares ||
+	       g->io_weight || g->cpus || g->mems;
 }
 
 int container_box_spawn(struct container *c, const int stdio[3], bool want_cgroup,
@@ -355,18 +389,20 @@ int container_box_spawn(struct container *c, const int stdio[3], bool want_cgrou
 	struct sandbox_spec s = { 0 };
 	int rc;
 
-	rc = snap_mount(c->rt->snap, c->snapshot, flags, &m, err);
+	rc = container_namespaces_open(c, &p->spaces, err);
+	if (rc >= 0)
+		rc = snap_mount_as(c->rt->snap, c->snapshot, flags, &p->spaces.ids, &m, err);
 	if (rc < 0)
 		return rc;
 	s.root_fd = m.root_fd;
-	rc = container_net_open(c, ret, err);
+	rc = container_net_open(c, &p->spaces.ids, ret, err);
 	s.net_fd = ret->net_fd;
 	if (rc >= 0)
 		rc = make_spec(c, stdio, p, &s, err);
 	if (rc < 0)
 		return rc;
 	/* On cgroup v1 a group costs more than the rest of the start. */
-	if (want_cgroup || has_limits(&s.cgroup))
+	if (want_cgroup || needs_group(&c->spec, &s.cgroup))
 		s.cgroup.name = p->cgroup;
 	rc = sandbox_plan(&s, &plan, err);
 	if (rc >= 0)

@@ -86,8 +86,9 @@ static int copy_attributes(struct container_copy *c, int from, int to, const str
 	struct timespec times[2] = { { .tv_nsec = UTIME_OMIT }, st->st_mtim };
 	mode_t mode = st->st_mode & (c->keep_special ? 07777 : 01777);
 	char path[FD_PATH_MAX];
-	uid_t uid = c->archive ? st->st_uid : c->uid;
-	gid_t gid = c->archive ? st->st_gid : c->gid;
+	uint32_t base = c->to ? c->to->root : 0;
+	uid_t uid = base + (c->archive ? ids_inside(c->from, st->st_uid) : c->uid);
+	gid_t gid = base + (c->archive ? ids_inside(c->from, st->st_gid) : c->gid);
 	int rc = 0;
 
 	if (fchownat(to, "", uid, gid, AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW) < 0)

@@ -27,18 +27,20 @@
 struct side {
 	int root_fd;
 	struct snap_mount mount;
-	char *path;  /* absolute */
-	char *shown; /* for messages */
+	struct ids_range ids; /* who sees it */
+	char *path;           /* absolute */
+	char *shown;          /* for messages */
 };
 #define SIDE_INIT                                                                                  \
 	{                                                                                          \
-		-1, SNAP_MOUNT_INIT, NULL, NULL                                                    \
+		-1, SNAP_MOUNT_INIT, IDS_INIT, NULL, NULL                                          \
 	}
 
 static void side_close(struct side *s)
 {
 	fd_close(&s->root_fd);
 	snap_mount_close(&s->mount);
+	ids_close(&s->ids);
 	free(s->path);
 	free(s->shown);
 }
@@ -169,9 +171,11 @@ static int container_side(struct runtime *rt, const char *name, const char *path
 	s->shown = mem_fmt("%s:%s", name, path);
 	if (c->state != CONTAINER_RUNNING)
 		return stopped_side(c, path, writes, s, err);
-	s->root_fd = container_root(c, err);
+	rc = s->root_fd = container_root(c, err);
+	if (rc >= 0)
+		rc = container_users_of(c, &s->ids, err);
 	s->path = mem_fmt("/%s", path);
-	return s->root_fd < 0 ? s->root_fd : 0;
+	return rc < 0 ? rc : 0;
 }
 
 /* --- from --- */
@@ -282,6 +286,14 @@ static int open_place(const struct side *s, const char *name, bool is_dir, bool 
 
 /* --- the three ways --- */
 
+/* What is made from here on is made by the root of that side. */
+static int be_root_of(const struct side *to, struct err *err)
+{
+	int rc = ids_enter(&to->ids);
+
+	return rc < 0 ? err_errno(err, -rc, "as the container's root") : 0;
+}
+
 static int copy(const struct side *from, const struct side *to, const struct container_cp *o,
 		struct container_copy *how, struct err *err)
 {
@@ -301,6 +313,8 @@ static int copy(const struct side *from, const struct side *to, const struct con
 	cut(from->path, &path, &base);
 	contents = is_contents(from->path) || !*base;
 	rc = open_place(to, base, is_dir, contents, &place, err);
+	if (rc >= 0)
+		rc = be_root_of(to, err);
 	if (rc < 0)
 		return rc;
 	return place.name ? container_copy_entry(how, source, place.dir, place.name, err)
@@ -363,6 +377,8 @@ static int copy_from_tar(struct runtime *rt, const struct side *to, const struct
 		rc = layer_apply(o->tar_fd, tmp.fd, &a, NULL, err);
 	/* An archive says whose its files are. */
 	how->archive = true;
+	if (rc >= 0)
+		rc = be_root_of(to, err);
 	return rc < 0 ? rc : container_copy_into(how, tmp.fd, dir, err);
 }
 
@@ -387,12 +403,15 @@ int container_cp(struct runtime *rt, const struct container_cp *o, struct contai
 		rc = host_side(o->to, &to, err);
 	if (rc < 0)
 		return rc;
+	how.from = &from.ids;
+	how.to = &to.ids;
 	if (!o->from)
 		rc = copy_from_tar(rt, &to, o, &how, err);
 	else if (!o->to)
 		rc = copy_to_tar(rt, &from, o, &how, err);
 	else
 		rc = copy(&from, &to, o, &how, err);
+	ids_leave(&to.ids);
 	if (rc < 0)
 		return rc;
 	*ret = (struct container_cp_done){ .bytes = how.bytes, .skipped = how.skipped };

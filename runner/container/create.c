@@ -100,7 +100,7 @@ static void resolve_hostname(struct container_spec *r, const char *id)
 
 	if (r->hostname)
 		return;
-	if (container_net_kind(r) == CONTAINER_NET_HOST &&
+	if ((container_net_kind(r) == CONTAINER_NET_HOST || str_eq(r->uts_ns, "host")) &&
 	    gethostname(host, sizeof(host) - 1) == 0 && *host)
 		r->hostname = mem_str(host);
 	else
@@ -319,6 +319,8 @@ static int store(struct container *c, int64_t parent, struct err *err)
 	if (rc >= 0 && c->spec.mounts.n)
 		rc = make_views(c, err);
 	if (rc >= 0)
+		rc = container_users_allot(c, err);
+	if (rc >= 0)
 		rc = container_insert(c, err);
 	if (rc >= 0 && !c->auto_remove)
 		container_record(c);
@@ -348,6 +350,8 @@ int container_create_as(struct runtime *rt, const struct container_spec *s, bool
 		rc = volumes_from(rt, &c->spec, s->volumes_from.v[i], err);
 	if (rc >= 0)
 		rc = container_net_resolve(rt, &c->spec, &cfg->exposed, err);
+	if (rc >= 0)
+		rc = container_namespaces_resolve(rt, &c->spec, err);
 	if (rc >= 0)
 		rc = container_resolve(&c->spec, cfg, c->id, err);
 	if (rc < 0)

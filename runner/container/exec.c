@@ -22,15 +22,22 @@ enum { CAPTURE_BYTES = 4096 };
 struct joined {
 	struct strv argv, env;
 	struct sandbox_user user;
+	struct ids_range ids;
 	char *cwd, *cache_dir;
 	char cgroup[CONTAINER_ID_LEN + 8];
 };
+
+#define JOINED_INIT                                                                                \
+	{                                                                                          \
+		.ids = IDS_INIT                                                                    \
+	}
 
 static void joined_free(struct joined *j)
 {
 	strv_free(&j->argv);
 	strv_free(&j->env);
 	sandbox_user_free(&j->user);
+	ids_close(&j->ids);
 	free(j->cwd);
 	free(j->cache_dir);
 }
@@ -59,6 +66,8 @@ static int make_plan(struct container *c, const struct container_exec *x, const 
 	int rc = root;
 
 	if (rc >= 0)
+		rc = container_users_of(c, &j->ids, err);
+	if (rc >= 0)
 		rc = sandbox_user_find(root, user ? user : "", &j->user, err);
 	if (rc >= 0)
 		rc = container_security_apply(&c->spec, &s, err);
@@ -72,8 +81,10 @@ static int make_plan(struct container *c, const struct container_exec *x, const 
 	container_env_home(&j->env, &j->user);
 	j->cwd = path_join(c->spec.workdir ? c->spec.workdir : "/", x->workdir ? x->workdir : ".");
 	j->cache_dir = container_cache_dir(c->rt);
+	s.ids = j->ids.root ? &j->ids : NULL;
 	if (x->privileged) {
-		s.privileged = true;
+		s.privileged = s.ids == NULL;
+		s.seccomp_unconfined = true;
 		s.caps = SANDBOX_CAPS_ALL;
 	}
 	s.root_fd = root;
@@ -99,7 +110,7 @@ static int run(struct container *c, const struct container_exec *x, struct conta
 {
 	auto_sandbox_plan struct sandbox_plan *plan = NULL;
 	auto_container_box struct container_box box = CONTAINER_BOX_INIT;
-	auto_joined struct joined j = { 0 };
+	auto_joined struct joined j = JOINED_INIT;
 	struct container_relay r = { .io = io };
 	int rc;
 
@@ -145,7 +156,7 @@ int container_exec_captured(struct container *c, const struct container_exec *x,
 	auto_sandbox_plan struct sandbox_plan *plan = NULL;
 	auto_container_box struct container_box box = CONTAINER_BOX_INIT;
 	int64_t until_ns = proc_mono_ns() + timeout_ns;
-	auto_joined struct joined j = { 0 };
+	auto_joined struct joined j = JOINED_INIT;
 	auto_fd int from = -1, to = -1;
 	int fds[2], rc, status = 0;
 
@@ -203,7 +214,7 @@ static void keep_apart(struct container *c, const struct container_exec *x, int 
 	auto_container_box struct container_box box = CONTAINER_BOX_INIT;
 	struct container_stdio io = CONTAINER_STDIO_INIT;
 	struct container_doors doors;
-	auto_joined struct joined j = { 0 };
+	auto_joined struct joined j = JOINED_INIT;
 	struct container_started st = { .exit_code = CONTAINER_EXIT_SHALE };
 	struct container_relay r = { .io = &io, .doors = &doors };
 	struct err ignored = { 0 };

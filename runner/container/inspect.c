@@ -145,6 +145,14 @@ static json_t *restart_json(const struct container_spec *s)
 	return o;
 }
 
+/* As Podman shows it. */
+static json_t *ids_json(const struct container_spec *s)
+{
+	auto_free char *map = mem_fmt("0:%" PRId64 ":%" PRId64, s->ids_root, s->ids_count);
+
+	return json_pack("{s[s],s[s]}", "UidMap", map, "GidMap", map);
+}
+
 static json_t *host_json(const struct container *c)
 {
 	const struct container_spec *s = &c->spec;
@@ -153,6 +161,13 @@ static json_t *host_json(const struct container *c)
 	set_list(o, "Binds", &s->volumes);
 	set_list(o, "VolumesFrom", &s->volumes_from);
 	set_str(o, "NetworkMode", s->network);
+	set_str(o, "PidMode", s->pid_ns);
+	set_str(o, "IpcMode", s->ipc_ns ? s->ipc_ns : "private");
+	set_str(o, "UTSMode", s->uts_ns);
+	set_str(o, "CgroupnsMode", s->cgroup_ns ? s->cgroup_ns : "private");
+	set_str(o, "UsernsMode", s->user_ns);
+	if (s->ids_root)
+		json_object_set_new(o, "IDMappings", ids_json(s));
 	set_bool(o, "AutoRemove", c->auto_remove);
 	json_object_set_new(o, "RestartPolicy", restart_json(s));
 	set_list(o, "CapAdd", &s->cap_add);

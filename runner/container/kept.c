@@ -25,8 +25,8 @@ static int open_tree(const struct container *c, struct container_kept *k, struct
 		     struct err *err)
 {
 	const char *source = json_get_str(k->j, "source");
-	int rc = snap_mount(c->rt->snap, json_get_int(k->j, "snapshot", 0),
-			    m->read_only ? SNAP_RDONLY : 0, &k->tree, err);
+	int rc = snap_mount_as(c->rt->snap, json_get_int(k->j, "snapshot", 0),
+			       m->read_only ? SNAP_RDONLY : 0, k->ids, &k->tree, err);
 
 	if (rc < 0)
 		return rc;
@@ -62,6 +62,7 @@ static int open_cache(const struct container *c, struct container_kept *k, struc
 	int rc = w.id ? store_cache_hold(c->rt->store, &w, &k->cache, err)
 		      : err_set(err, EINVAL, "a cache mount without an id");
 
+	m->is_mapped = true;
 	if (rc < 0)
 		return rc;
 	if (rc == 0)
@@ -88,15 +89,15 @@ static int open_volume(const struct container *c, struct container_kept *k, stru
 		       struct err *err)
 {
 	const char *name = json_get_str(k->j, "name"), *sub = json_get_str(k->j, "subpath");
-	int root = json_get_bool(k->j, "no_copy") ? -1 : k->root_fd;
 	auto_fd int data = -1;
 
 	if (!name)
 		return err_set(err, EINVAL, "a volume without a name");
-	data = container_volume_open(c, name, m->target, sub ? -1 : root, err);
+	data = container_volume_open(c, name, m->target,
+				     sub || json_get_bool(k->j, "no_copy") ? NULL : k, err);
 	if (data < 0)
 		return data;
-	m->recursive = true;
+	m->recursive = m->is_mapped = true;
 	m->source_fd = sub ? path_open_in(data, sub, O_PATH, 0, err) : fd_take(&data);
 	return m->source_fd < 0 ? m->source_fd : 0;
 }
@@ -109,6 +110,7 @@ static int open_bind(const struct container *c, struct container_kept *k, struct
 
 	(void)c;
 	m->recursive = !json_get_bool(k->j, "flat");
+	m->is_mapped = json_get_bool(k->j, "idmap");
 	if (propagation && container_propagation_find(propagation, &m->propagation) < 0)
 		return err_set(err, EINVAL, "propagation %s", propagation);
 	m->source_fd = open(source ? source : "", O_PATH | O_CLOEXEC);
@@ -152,12 +154,11 @@ static const struct {
 	      { "volume", open_volume }, { "bind", open_bind },   { "file", open_file },
 	      { "device", open_device } };
 
-int container_kept_open(const struct container *c, const char *text, int root_fd,
-			struct container_kept *k, struct sandbox_mount *m, struct err *err)
+int container_kept_open(const struct container *c, const char *text, struct container_kept *k,
+			struct sandbox_mount *m, struct err *err)
 {
 	int rc;
 
-	*k = (struct container_kept){ NULL, SNAP_MOUNT_INIT, CACHE_HELD_INIT, root_fd };
 	*m = (struct sandbox_mount){ .source_fd = -1 };
 	rc = json_parse(text, strlen(text), &k->j, err);
 	if (rc < 0)

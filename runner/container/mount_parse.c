@@ -23,6 +23,7 @@ static const struct field {
 	{ NULL, "readonly ro", "read_only", FLAG },
 	{ "bind", "source src", "source", PATH },
 	{ "bind", "bind-propagation", "propagation", TEXT },
+	{ "bind", "idmap", "idmap", FLAG },
 	{ "bind", "bind-nonrecursive", "flat", FLAG },
 	{ "bind", "bind-recursive", "recursive", TEXT },
 	{ "volume", "source src", "name", TEXT },

@@ -127,17 +127,6 @@ int container_net_resolve(struct runtime *rt, struct container_spec *r,
 	return rc < 0 ? -err->code : 0;
 }
 
-int container_net_fd(const struct container *c, struct err *err)
-{
-	auto_free char *path = mem_fmt("/proc/%d/ns/net", (int)c->pid);
-	auto_fd int fd = open(path, O_RDONLY | O_CLOEXEC);
-
-	/* The pid was this container's after the open. */
-	if (fd < 0 || c->pid <= 0 || !proc_is_alive(c->pid, c->start_time))
-		return err_set(err, EBUSY, "container %s is not running", c->name);
-	return fd_take(&fd);
-}
-
 static int open_other(struct container *c, struct err *err)
 {
 	auto_container struct container *other = NULL;
@@ -148,7 +137,7 @@ static int open_other(struct container *c, struct err *err)
 	if (rc >= 0 && other->state != CONTAINER_RUNNING)
 		rc = err_set(err, EBUSY, "container %s is not running", other->name);
 	if (rc >= 0)
-		rc = container_net_fd(other, err);
+		rc = container_ns_fd(other, "net", err);
 	return rc < 0 ? err_ctx(err, "network of another container") : rc;
 }
 
@@ -163,7 +152,7 @@ static int open_path(const char *path, struct err *err)
 	return fd_take(&fd);
 }
 
-static int set_up(struct container *c, struct err *err)
+static int set_up(struct container *c, const struct ids_range *ids, struct err *err)
 {
 	const struct container_spec *s = &c->spec;
 	struct network_port *ports = mem_array(s->publish.n + 1, sizeof(*ports));
@@ -173,7 +162,8 @@ static int set_up(struct container *c, struct err *err)
 				 .joins = &s->networks,
 				 .ports = ports,
 				 .n_ports = s->publish.n,
-				 .dns = &s->dns };
+				 .dns = &s->dns,
+				 .ids = ids };
 	int fd = -1, rc = 0;
 
 	(void)freed;
@@ -184,7 +174,8 @@ static int set_up(struct container *c, struct err *err)
 	return rc < 0 ? rc : fd;
 }
 
-int container_net_open(struct container *c, struct container_box *b, struct err *err)
+int container_net_open(struct container *c, const struct ids_range *ids, struct container_box *b,
+		       struct err *err)
 {
 	enum container_net kind = container_net_kind(&c->spec);
 	int fd;
@@ -193,7 +184,7 @@ int container_net_open(struct container *c, struct container_box *b, struct err 
 		return 0;
 	if (kind == CONTAINER_NET_BRIDGE && !c->spec.networks.n) /* it has left all */
 		return 0;
-	fd = kind == CONTAINER_NET_BRIDGE      ? set_up(c, err)
+	fd = kind == CONTAINER_NET_BRIDGE      ? set_up(c, ids, err)
 	     : kind == CONTAINER_NET_CONTAINER ? open_other(c, err)
 					       : open_path(c->spec.network + strlen(OF_NS), err);
 	if (fd < 0)
@@ -256,7 +247,7 @@ static int own_network(struct container *c, int *ret_fd, struct err *err)
 	rc = container_pid_wait(c, err);
 	if (rc < 0 || c->state != CONTAINER_RUNNING)
 		return rc;
-	rc = container_net_fd(c, err);
+	rc = container_ns_fd(c, "net", err);
 	if (rc >= 0)
 		*ret_fd = rc;
 	return rc < 0 ? rc : 0;

@@ -51,12 +51,14 @@ static int volume_mode(const char *mode, struct container_volume *v, const char 
 			v->read_only = true;
 		else if (str_eq(w, "nocopy"))
 			v->no_copy = true;
+		else if (str_eq(w, "idmap"))
+			v->is_mapped = true;
 		/* Labels of SELinux: nothing to do. */
 		else if (!str_eq(w, "rw") && !str_eq(w, "z") && !str_eq(w, "Z") &&
 			 container_propagation_find(w, &v->propagation) < 0)
 			return err_set(err, EINVAL,
-				       "volume %s: mode '%s' is none of ro, rw, nocopy, z, Z, "
-				       "[r]private, [r]slave, [r]shared",
+				       "volume %s: mode '%s' is none of ro, rw, nocopy, idmap, z, "
+				       "Z, [r]private, [r]slave, [r]shared",
 				       text, w);
 	}
 	return 0;

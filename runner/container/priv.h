@@ -4,6 +4,7 @@
 #define SHALE_CONTAINER_PRIV_H
 
 #include <shale/base/err.h>
+#include <shale/base/ids.h>
 #include <shale/base/mem.h>
 #include <shale/base/str.h>
 #include <shale/container.h>
@@ -20,7 +21,7 @@ struct image_config;
 /* -v: what of it is no bind of the host's becomes a mount (container_spec.mounts). */
 struct container_volume {
 	char *source, *target; /* source NULL: a volume without a name */
-	bool read_only, is_named, no_copy;
+	bool read_only, is_named, no_copy, is_mapped;
 	uint64_t propagation; /* MS_*, 0: private */
 };
 void container_volume_free(struct container_volume *v);
@@ -92,6 +93,7 @@ void container_env_apply(struct strv *env, const struct strv *from);
  * filled
  * ------- */
 
+struct container_kept;
 /* Of a mount of type volume in spec.mounts, else NULL. */
 char *container_volume_of(const char *mount, bool *ret_anonymous);
 char *container_volume_mount(const struct container_volume *v); /* such a mount; caller owns it */
@@ -105,14 +107,15 @@ int container_volumes_make(struct container *c, struct err *err);
 int container_volumes_drop(struct container *c, struct err *err);
 /* Its directory, O_PATH; a new one gets what is at target beneath root_fd (-1: nothing). */
 int container_volume_open(const struct container *c, const char *name, const char *target,
-			  int root_fd, struct err *err);
+			  const struct container_kept *k, struct err *err);
 
 /* --- trees (copy_tree.c)
  * -------------------------------------------------------------------------------------- */
 
 struct container_copy {
-	bool archive;      /* owners and attributes as they are */
-	bool keep_special; /* setuid and setgid */
+	const struct ids_range *from, *to; /* who sees the two sides; NULL: the host */
+	bool archive;                      /* owners and attributes as they are */
+	bool keep_special;                 /* setuid and setgid */
 	bool with_devices;
 	uid_t uid;
 	gid_t gid;
@@ -165,15 +168,44 @@ struct container_kept {
 	json_t *j; /* what m points into */
 	struct snap_mount tree;
 	struct cache_held cache;
-	int root_fd; /* the container's, borrowed */
+	int root_fd; /* the container's, borrowed, as its users see it */
+	const struct ids_range *ids;
 };
 void container_kept_close(struct container_kept *k);
 /* m's source_fd is the caller's. -EBUSY: a cache mount that another one has. */
-int container_kept_open(const struct container *c, const char *text, int root_fd,
-			struct container_kept *k, struct sandbox_mount *m, struct err *err);
+/* k has root_fd and ids. */
+int container_kept_open(const struct container *c, const char *text, struct container_kept *k,
+			struct sandbox_mount *m, struct err *err);
 /* The snapshots of the spec's mounts: called after the container; no more. */
 int container_kept_take(const struct container *c, struct err *err);
 int container_kept_forget(const struct container *c, struct err *err);
+
+/* --- namespaces (namespaces.c)
+ * ----------------------------------------------------------------------------------- */
+
+enum { CONTAINER_NAMESPACES_MAX = 8 };
+struct container_namespaces {
+	struct sandbox_ns v[CONTAINER_NAMESPACES_MAX]; /* that are not its own */
+	size_t n;
+	enum sandbox_shm shm;
+	int shm_fd;
+	struct ids_range ids; /* root 0: the host's users */
+};
+#define CONTAINER_NAMESPACES_INIT                                                                  \
+	{                                                                                          \
+		.n = 0, .shm_fd = -1, .ids = IDS_INIT                                              \
+	}
+int container_namespaces_check(const struct container_spec *s, struct err *err); /* pure */
+int container_namespaces_resolve(struct runtime *rt, struct container_spec *r, struct err *err);
+int container_namespaces_open(const struct container *c, struct container_namespaces *ret,
+			      struct err *err);
+void container_namespaces_close(struct container_namespaces *n);
+bool container_has_users(const struct container_spec *s); /* that are not the host's */
+int container_users_allot(struct container *c, struct err *err);
+/* Those of one that runs; none are fine. */
+int container_users_of(const struct container *c, struct ids_range *ret, struct err *err);
+/* Of one that runs: "net", "pid" … -EBUSY. */
+int container_ns_fd(const struct container *c, const char *kind, struct err *err);
 
 struct container_box {
 	struct sandbox *sb;
@@ -204,9 +236,9 @@ const char *container_net_of(const struct container_spec *s); /* the other conta
 int container_net_check(const struct container_spec *s, struct err *err); /* pure */
 int container_net_resolve(struct runtime *rt, struct container_spec *r,
 			  const struct strv *image_ports, struct err *err);
-/* Of one that runs. */
-int container_net_fd(const struct container *c, struct err *err);
-int container_net_open(struct container *c, struct container_box *b, struct err *err);
+/* ids: whose it is, if it is new. */
+int container_net_open(struct container *c, const struct ids_range *ids, struct container_box *b,
+		       struct err *err);
 void container_net_close(struct container_box *b);
 /* Its keeper is gone. */
 void container_net_lost(const struct container *c);

@@ -65,6 +65,13 @@ static const struct field {
 	FIELD(health_timeout_ns, INT),
 	FIELD(health_start_ns, INT),
 	FIELD(health_retries, INT),
+	FIELD(pid_ns, STR),
+	FIELD(ipc_ns, STR),
+	FIELD(uts_ns, STR),
+	FIELD(cgroup_ns, STR),
+	FIELD(user_ns, STR),
+	FIELD(ids_root, INT),
+	FIELD(ids_count, INT),
 	FIELD(stop_timeout_s, INT),
 	FIELD(pids, INT),
 	FIELD(memory_bytes, INT),
@@ -286,7 +293,7 @@ static int check_sysctls(const struct container_spec *s, struct err *err)
 		bool ok = str_starts(v, "net.") && s->network && !str_eq(s->network, "host");
 
 		for (size_t k = 0; k < ARRAY_LEN(ipc); k++)
-			ok = ok || str_starts(v, ipc[k]);
+			ok = ok || (str_starts(v, ipc[k]) && !str_eq(s->ipc_ns, "host"));
 		if (!strchr(v, '=') || strstr(v, ".."))
 			return err_set(err, EINVAL, "--sysctl %s: want NAME=VALUE", v);
 		if (!ok)
@@ -335,7 +342,9 @@ int container_spec_check(const struct container_spec *s, struct err *err)
 		if (!s->env.v[i][0] || s->env.v[i][0] == '=')
 			return err_set(err, EINVAL, "invalid environment variable: '%s'",
 				       s->env.v[i]);
-	if (container_net_check(s, err) < 0)
+	if (s->hostname && str_eq(s->uts_ns, "host"))
+		return err_set(err, EINVAL, "--hostname and --uts host exclude each other");
+	if (container_net_check(s, err) < 0 || container_namespaces_check(s, err) < 0)
 		return -err->code;
 	return check_lists(s, err);
 }

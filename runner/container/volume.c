@@ -186,6 +186,7 @@ int container_volumes_make(struct container *c, struct err *err)
 struct filling {
 	int volume, from;
 	const char *target;
+	const struct ids_range *ids; /* who sees from */
 };
 
 static bool is_empty(int dir, const char *name)
@@ -199,7 +200,9 @@ static bool is_empty(int dir, const char *name)
 /* Beside it, then in its place: half of the content is never taken for all of it. */
 static int copy_up(const struct filling *f, struct err *err)
 {
-	struct container_copy how = { .archive = true, .keep_special = true, .with_devices = true };
+	struct container_copy how = {
+		.from = f->ids, .archive = true, .keep_special = true, .with_devices = true
+	};
 	int rc = fs_remove_tree(f->volume, FILLING, err);
 
 	if (rc >= 0)
@@ -235,7 +238,7 @@ static int fill(const struct filling *f, struct err *err)
 }
 
 int container_volume_open(const struct container *c, const char *name, const char *target,
-			  int root_fd, struct err *err)
+			  const struct container_kept *k, struct err *err)
 {
 	char path[PATH_BYTES];
 	auto_fd int volume = -1, from = -1;
@@ -248,10 +251,10 @@ int container_volume_open(const struct container *c, const char *name, const cha
 		rc = volume = fs_open_dir(c->rt->root_fd, dir_of(name, path), err);
 	if (rc < 0)
 		return err_ctx(err, "volume %s", name);
-	if (root_fd >= 0 && faccessat(volume, FILLED, F_OK, 0) < 0)
-		from = path_try_in(root_fd, target, O_PATH | O_DIRECTORY, 0);
+	if (k && faccessat(volume, FILLED, F_OK, 0) < 0)
+		from = path_try_in(k->root_fd, target, O_PATH | O_DIRECTORY, 0);
 	if (from >= 0)
-		rc = fill(&(struct filling){ volume, from, target }, err);
+		rc = fill(&(struct filling){ volume, from, target, k->ids }, err);
 	if (rc < 0)
 		return err_ctx(err, "content of volume %s", name);
 	fd = openat(volume, DATA, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);

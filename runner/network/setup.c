@@ -13,6 +13,7 @@
 
 #include <shale/base/fault.h>
 #include <shale/base/fd.h>
+#include <shale/base/ids.h>
 #include <shale/base/proc.h>
 
 #include "priv.h"
@@ -302,7 +303,7 @@ int network_setup(struct db *db, const struct network_use *u, int *ret_ns_fd, st
 	if (rc >= 0)
 		rc = make_config(db, &l, u, config, err);
 	if (rc >= 0)
-		rc = ns = network_ns_make(err);
+		rc = ns = u->ids && u->ids->root ? ids_open_net(u->ids, err) : network_ns_make(err);
 	if (rc < 0)
 		return rc;
 	rc = begin(&l, u->id, user, ns, &status, err);

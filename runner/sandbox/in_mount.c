@@ -224,12 +224,10 @@ static int dev_mount(struct sandbox_ctx *ctx, const char *fs, const char *const 
 
 int sandbox_in_devpts(struct sandbox_ctx *ctx, const struct sandbox_step *s)
 {
-	static const char *const options[] = { "newinstance", "",    "ptmxmode", "0666", "mode",
-					       "0620",        "gid", "5",        NULL };
+	const char *const options[] = { "ptmxmode", "0666", "mode", "0620", "gid", s->value, NULL };
 
-	(void)s;
 	ctx->pts_fd =
-		dev_mount(ctx, "devpts", options + 2, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC, "pts");
+		dev_mount(ctx, "devpts", options, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC, "pts");
 	return ctx->pts_fd < 0 ? ctx->pts_fd : 0;
 }
 
@@ -245,6 +243,11 @@ int sandbox_in_shm(struct sandbox_ctx *ctx, const struct sandbox_step *s)
 {
 	const char *const options[] = { "source", "shm", "mode", "1777", "size", s->value, NULL };
 
+	if (!s->value) {
+		if (mkdirat(ctx->dev_fd, "shm", 0755) < 0)
+			return -errno;
+		return sandbox_attach_at(ctx->plan->spec.shm_fd, ctx->dev_fd, "shm");
+	}
 	return close_after(dev_mount(ctx, "tmpfs", options, ATTR_QUIET, "shm"));
 }
 

@@ -29,7 +29,7 @@
 
 #include "priv.h"
 
-enum { DEVPTS_MAGIC = 0x1cd1, TTY_GROUP = 5, CAPS_MAX = 63 };
+enum { DEVPTS_MAGIC = 0x1cd1, CAPS_MAX = 63 };
 
 int sandbox_in_net_fd(struct sandbox_ctx *ctx, const struct sandbox_step *s)
 {
@@ -90,13 +90,15 @@ int sandbox_in_terminal(struct sandbox_ctx *ctx, const struct sandbox_step *s)
 	auto_fd int slave = -1;
 	int unlock = 0, rc;
 
+	uint32_t base = ctx->plan->spec.ids ? ctx->plan->spec.ids->root : 0;
+
 	(void)s;
 	if (master < 0)
 		return master;
 	if (ioctl(master, TIOCSPTLCK, &unlock) < 0)
 		return -errno;
 	slave = ioctl(master, TIOCGPTPEER, O_RDWR | O_NOCTTY | O_CLOEXEC);
-	if (slave < 0 || fchown(slave, ctx->plan->spec.uid, TTY_GROUP) < 0 ||
+	if (slave < 0 || fchown(slave, ctx->plan->spec.uid + base, TTY_GROUP + base) < 0 ||
 	    ioctl(slave, TIOCSCTTY, 0) < 0)
 		return -errno;
 	rc = ctx->pts_fd >= 0 ? bind_console(ctx, slave) : 0;

@@ -136,6 +136,10 @@ static int in_hold(struct sandbox_ctx *ctx, const struct sandbox_step *s)
 	(void)s;
 	if (prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) < 0)
 		return -errno;
+	/* Orphans are its own, as those of a process 1 are. */
+	if (sandbox_plan_ns(ctx->plan, CLONE_NEWPID) && ctx->join_pidfd < 0 &&
+	    prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) < 0)
+		return -errno;
 	do {
 		n = read(ctx->sock, &go, 1);
 	} while (n < 0 && errno == EINTR);

@@ -18,17 +18,17 @@
  * of one clone: the child is then inside at once and ours to wait for. The other namespaces the
  * child enters itself.
  */
-static int start_inside(const struct sandbox_plan *p, struct sandbox_ctx *ctx, int cgroup_fd,
-			struct sandbox **ret, struct err *err)
+int sandbox_start_inside(const struct sandbox_plan *p, struct sandbox_ctx *ctx, uint64_t flags,
+			 int cgroup_fd, struct sandbox **ret, struct err *err)
 {
 	auto_fd int own = open("/proc/self/ns/pid", O_RDONLY | O_CLOEXEC);
 	int rc;
 
 	if (own < 0)
 		return err_sys(err, "own pid namespace");
-	if (setns(ctx->join_pidfd, CLONE_NEWPID) < 0)
+	if (setns(ctx->pid_fd, CLONE_NEWPID) < 0)
 		return err_sys(err, "pid namespace of the container");
-	rc = sandbox_start(p, ctx, 0, cgroup_fd, ret, err);
+	rc = sandbox_start(p, ctx, flags, cgroup_fd, ret, err);
 	if (setns(own, CLONE_NEWPID) < 0 && rc == 0) {
 		sandbox_free(take(*ret));
 		return err_sys(err, "return to the own pid namespace");
@@ -67,9 +67,10 @@ int sandbox_join(const struct sandbox_plan *p, pid_t pid, struct sandbox **ret, 
 	ctx.join_pidfd = sys_pidfd_open(pid, 0);
 	if (ctx.join_pidfd < 0)
 		return err_sys(err, "process %d of the container", (int)pid);
+	ctx.pid_fd = ctx.join_pidfd;
 	if (p->layout)
 		ctx.join_types = types_of(pid);
 	if (p->cgroup_name)
 		rc = sandbox_cgroup_open(p->cgroup_name, &ctx, &cgroup_fd, err);
-	return rc < 0 ? rc : start_inside(p, &ctx, cgroup_fd, ret, err);
+	return rc < 0 ? rc : sandbox_start_inside(p, &ctx, 0, cgroup_fd, ret, err);
 }

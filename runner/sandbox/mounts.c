@@ -202,7 +202,7 @@ static void host_nodes(struct sandbox_plan *p, int dir_fd, const char *prefix, i
 static void plan_dev(struct sandbox_plan *p)
 {
 	const struct sandbox_spec *s = &p->spec;
-	auto_free char *size = NULL;
+	auto_free char *size = NULL, *group = NULL;
 	struct sandbox_step *step;
 
 	sandbox_step_add(p, OP_DEV);
@@ -219,9 +219,12 @@ static void plan_dev(struct sandbox_plan *p)
 		if (fd >= 0)
 			host_nodes(p, fd, "", 0);
 	}
-	sandbox_step_add(p, OP_DEVPTS);
+	group = mem_fmt("%u", TTY_GROUP + (s->ids ? s->ids->root : 0));
+	sandbox_step_add(p, OP_DEVPTS)->value = sandbox_keep(p, group);
 	size = mem_fmt("%llu", (unsigned long long)(s->shm_bytes ? s->shm_bytes : SHM_BYTES));
-	sandbox_step_add(p, OP_SHM)->value = sandbox_keep(p, size);
+	if (s->shm != SANDBOX_SHM_NONE)
+		sandbox_step_add(p, OP_SHM)->value =
+			s->shm == SANDBOX_SHM_NEW ? sandbox_keep(p, size) : NULL;
 	sandbox_step_add(p, OP_MQUEUE);
 	if (s->privileged)
 		return;

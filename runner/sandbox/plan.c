@@ -2,6 +2,7 @@
 #include <shale/sandbox.h>
 
 #include <errno.h>
+#include <sched.h>
 #include <string.h>
 #include <sys/resource.h>
 
@@ -94,6 +95,8 @@ static int copy_spec(struct sandbox_plan *p, const struct sandbox_spec *spec, st
 	p->spec.cgroup.name = p->cgroup_name;
 	p->spec.cap_add = p->spec.cap_drop = NULL;
 	p->limits = mem_dup(spec->limits, spec->n_limits * sizeof(*spec->limits));
+	p->ns = mem_dup(spec->ns, spec->n_ns * sizeof(*spec->ns));
+	p->spec.ns = p->ns;
 	p->mounts = mem_array(spec->n_mounts + 1, sizeof(*p->mounts));
 	for (size_t i = 0; i < spec->n_mounts; i++) {
 		auto_free char *target = path_clean(spec->mounts[i].target);
@@ -205,6 +208,28 @@ static void plan_process(struct sandbox_plan *p, sandbox_more_fn *more)
 	more(p, OP_HOLD);
 }
 
+const struct sandbox_ns *sandbox_plan_ns(const struct sandbox_plan *p, int type)
+{
+	for (size_t i = 0; i < p->spec.n_ns; i++)
+		if (p->ns[i].type == type)
+			return &p->ns[i];
+	return NULL;
+}
+
+/* Those of others; the pid namespace comes with the clone. */
+static void plan_spaces(struct sandbox_plan *p)
+{
+	const struct sandbox_spec *s = &p->spec;
+
+	for (size_t i = 0; i < s->n_ns; i++)
+		if (p->ns[i].fd >= 0 && p->ns[i].type != CLONE_NEWPID)
+			sandbox_step_add(p, OP_NS)->of = &p->ns[i];
+	if (s->net == SANDBOX_NET_FD)
+		sandbox_step_add(p, OP_NET_FD);
+	if (s->net == SANDBOX_NET_NONE)
+		sandbox_step_add(p, OP_LOOPBACK);
+}
+
 /*
  * The first half of spawn. Why in this order:
  *  1 not dumpable, so that nothing inside may look at us; a session of its own;
@@ -218,17 +243,13 @@ static void plan_process(struct sandbox_plan *p, sandbox_more_fn *more)
  */
 static void plan_spawn(struct sandbox_plan *p)
 {
-	const struct sandbox_spec *s = &p->spec;
-
 	sandbox_step_add(p, OP_DUMPABLE);
 	sandbox_step_add(p, OP_SESSION);
 	if (p->cgroup_name)
 		sandbox_step_add(p, OP_CGROUP_ENTER)->name = p->cgroup_name;
-	sandbox_step_add(p, OP_CGROUP_NS);
-	if (s->net == SANDBOX_NET_FD)
-		sandbox_step_add(p, OP_NET_FD);
-	if (s->net == SANDBOX_NET_NONE)
-		sandbox_step_add(p, OP_LOOPBACK);
+	if (!sandbox_plan_ns(p, CLONE_NEWCGROUP))
+		sandbox_step_add(p, OP_CGROUP_NS);
+	plan_spaces(p);
 	if (p->hostname)
 		sandbox_step_add(p, OP_HOSTNAME)->name = p->hostname;
 	sandbox_plan_mounts(p);
@@ -242,6 +263,8 @@ static void plan_join(struct sandbox_plan *p)
 	if (p->cgroup_name)
 		sandbox_join_add(p, OP_CGROUP_ENTER)->name = p->cgroup_name;
 	sandbox_join_add(p, OP_JOIN);
+	if (p->spec.ids)
+		sandbox_join_add(p, OP_FS_IDS);
 	plan_process(p, sandbox_join_add);
 }
 
@@ -257,6 +280,9 @@ static int check_spec(const struct sandbox_spec *spec, struct err *err)
 		return err_set(err, EINVAL, "host name longer than 64 characters");
 	if (spec->ids && spec->privileged)
 		return err_set(err, EINVAL, "a user namespace has not all rights");
+	for (size_t i = 0; i < spec->n_ns; i++)
+		if (spec->ns[i].type == CLONE_NEWPID && !spec->cgroup.name)
+			return err_set(err, EINVAL, "a pid namespace of others without a cgroup");
 	for (size_t i = 0; i < spec->n_limits; i++)
 		if (spec->limits[i].resource < 0 || spec->limits[i].resource >= RLIM_NLIMITS ||
 		    spec->limits[i].soft > spec->limits[i].hard)
@@ -325,6 +351,7 @@ void sandbox_plan_free(struct sandbox_plan *p)
 	free(p->groups);
 	free(p->mounts);
 	free(p->limits);
+	free(p->ns);
 	free(p->steps);
 	free(p->join_steps);
 	free(p->filter);

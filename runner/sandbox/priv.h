@@ -23,6 +23,7 @@ enum {
 	SANDBOX_CANDIDATES_MAX = 256, /* directories of PATH that are tried */
 	SANDBOX_HIERARCHIES_MAX = 24,
 	SANDBOX_TEXT_MAX = 256,
+	TTY_GROUP = 5,
 };
 
 /* One thing the child does. The order in which plan.c emits them, and why, is told there. */
@@ -116,6 +117,7 @@ struct sandbox_plan {
 	struct strv candidates;
 	uint32_t *groups;
 	size_t n_groups;
+	struct sandbox_ns *ns; /* of the spec */
 	struct sandbox_mount *mounts;
 	struct sandbox_limit *limits;
 	struct sandbox_step *steps, *join_steps;
@@ -134,6 +136,7 @@ struct sandbox_ctx {
 	int parent_sock;             /* the parent's end, closed first thing */
 	int stub_fd;
 	int join_pidfd, join_types;
+	int pid_fd;  /* a pid namespace, or a process in it; borrowed */
 	int root_fd; /* detached clone, or the spec's */
 	int null_fd;
 	int *mount_fds; /* detached clones of bind sources, one a mount */
@@ -185,6 +188,8 @@ void sandbox_plan_layout(struct sandbox_plan *p);
 struct sandbox_step *sandbox_join_add(struct sandbox_plan *p, enum sandbox_op op);
 typedef struct sandbox_step *sandbox_more_fn(struct sandbox_plan *p, enum sandbox_op op);
 void sandbox_plan_limits(struct sandbox_plan *p, sandbox_more_fn *more);
+/* The spec's word on one of Docker's box: NULL: a new one. */
+const struct sandbox_ns *sandbox_plan_ns(const struct sandbox_plan *p, int type);
 bool sandbox_is_proc_allowed(const char *target);
 int sandbox_check_mounts(const struct sandbox_spec *spec, struct err *err);
 void sandbox_step_text(const struct sandbox_plan *p, const struct sandbox_step *s, struct str *out);
@@ -356,7 +361,8 @@ struct sandbox {
 	int pidfd, sock, terminal_fd;
 	bool joined; /* not pid 1 of its own pid namespace */
 	bool released, ended;
-	bool let_go; /* it outlives us */
+	bool let_go;      /* it outlives us */
+	bool shares_pids; /* its end takes nobody along but by its cgroup */
 	int status;
 	char *cgroup_name;
 	struct sandbox_listener *listener;
@@ -365,6 +371,9 @@ struct sandbox {
 };
 int sandbox_start(const struct sandbox_plan *p, struct sandbox_ctx *ctx, uint64_t clone_flags,
 		  int cgroup_fd, struct sandbox **ret, struct err *err);
+/* join.c: the same in the pid namespace of ctx's pid_fd. */
+int sandbox_start_inside(const struct sandbox_plan *p, struct sandbox_ctx *ctx, uint64_t flags,
+			 int cgroup_fd, struct sandbox **ret, struct err *err);
 void sandbox_ctx_close(struct sandbox_ctx *ctx);
 void sandbox_ctx_init(struct sandbox_ctx *ctx, const struct sandbox_plan *p);
 /* One message: 1 and *ret, or 0 at the end of the socket. *ret_fd: what comes with it, or -1. */

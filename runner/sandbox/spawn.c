@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 #include <sys/vfs.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <shale/base/fd.h>
@@ -19,6 +20,7 @@
 #include "priv.h"
 
 enum { CGROUP2_MAGIC = 0x63677270, PROPAGATION_PRIVATE = 1 << 18 /* MS_PRIVATE */ };
+enum { REAP_TRIES = 500, REAP_WAIT_NS = 1000 * 1000 };
 
 void sandbox_ctx_init(struct sandbox_ctx *ctx, const struct sandbox_plan *p)
 {
@@ -26,7 +28,7 @@ void sandbox_ctx_init(struct sandbox_ctx *ctx, const struct sandbox_plan *p)
 	ctx->sock = ctx->parent_sock = ctx->stub_fd = ctx->join_pidfd = ctx->root_fd =
 		ctx->null_fd = -1;
 	ctx->proc_fd = ctx->sys_fd = ctx->dev_fd = ctx->pts_fd = -1;
-	ctx->mask_null_fd = ctx->mask_dir_fd = ctx->exec_fd = -1;
+	ctx->pid_fd = ctx->mask_null_fd = ctx->mask_dir_fd = ctx->exec_fd = -1;
 }
 
 void sandbox_ctx_close(struct sandbox_ctx *ctx)
@@ -192,31 +194,17 @@ int sandbox_msg_error(const struct sandbox *sb, const struct sandbox_msg *m, str
 
 int sandbox_receive(struct sandbox *sb, struct sandbox_msg *ret, int *ret_fd, struct err *err)
 {
-	struct iovec iov = { ret, sizeof(*ret) };
-	union {
-		char bytes[CMSG_SPACE(sizeof(int))];
-		struct cmsghdr align;
-	} control = { .bytes = { 0 } };
-	struct msghdr h = { .msg_iov = &iov,
-			    .msg_iovlen = 1,
-			    .msg_control = control.bytes,
-			    .msg_controllen = sizeof(control.bytes) };
-	struct cmsghdr *c;
 	ssize_t n;
 
-	*ret_fd = -1;
 	/* ECONNRESET: the child went without reading our go. It is told once, before the messages
 	 * that are there. */
 	do {
-		n = recvmsg(sb->sock, &h, MSG_CMSG_CLOEXEC);
-	} while (n < 0 && (errno == EINTR || errno == ECONNRESET));
+		n = fd_receive(sb->sock, ret, sizeof(*ret), ret_fd);
+	} while (n < 0 && errno == ECONNRESET);
 	if (n < 0)
 		return err_sys(err, "sandbox: message from the child");
-	if (n <= 0)
+	if (n == 0)
 		return 0;
-	c = CMSG_FIRSTHDR(&h);
-	if (c && c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS)
-		memcpy(ret_fd, CMSG_DATA(c), sizeof(int));
 	return n == sizeof(*ret) ? 1 : err_set(err, EPROTO, "sandbox: message of %zd bytes", n);
 }
 
@@ -282,9 +270,30 @@ int sandbox_start(const struct sandbox_plan *p, struct sandbox_ctx *ctx, uint64_
 
 #define auto_ctx cleanup(sandbox_ctx_close)
 
+/* Docker's box: with a new namespace of each kind that the spec says nothing of. */
+static int start_docker(const struct sandbox_plan *p, struct sandbox_ctx *ctx, int cgroup_fd,
+			struct sandbox **ret, struct err *err)
+{
+	static const int kinds[] = { CLONE_NEWPID, CLONE_NEWUTS, CLONE_NEWIPC };
+	const struct sandbox_ns *pid = sandbox_plan_ns(p, CLONE_NEWPID);
+	uint64_t flags = CLONE_NEWNS;
+	int rc;
+
+	for (size_t i = 0; i < ARRAY_LEN(kinds); i++)
+		if (!sandbox_plan_ns(p, kinds[i]))
+			flags |= (uint64_t)kinds[i];
+	if (p->spec.net == SANDBOX_NET_NONE && !sandbox_plan_ns(p, CLONE_NEWNET))
+		flags |= CLONE_NEWNET;
+	ctx->pid_fd = pid ? pid->fd : -1;
+	rc = ctx->pid_fd >= 0 ? sandbox_start_inside(p, ctx, flags, cgroup_fd, ret, err)
+			      : sandbox_start(p, ctx, flags, cgroup_fd, ret, err);
+	if (rc == 0)
+		(*ret)->shares_pids = pid != NULL;
+	return rc;
+}
+
 int sandbox_spawn(const struct sandbox_plan *p, struct sandbox **ret, struct err *err)
 {
-	uint64_t flags = CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWUTS | CLONE_NEWIPC;
 	auto_ctx struct sandbox_ctx ctx;
 	auto_fd int cgroup_fd = -1;
 	struct statfs fs;
@@ -295,7 +304,6 @@ int sandbox_spawn(const struct sandbox_plan *p, struct sandbox **ret, struct err
 	ctx.cgroup_v2 = statfs("/sys/fs/cgroup", &fs) == 0 && fs.f_type == CGROUP2_MAGIC;
 	if (p->layout) {
 		rc = sandbox_layout_open(&ctx, err);
-		flags = sandbox_layout_flags(p->layout);
 	} else {
 		rc = open_root(&ctx, err);
 		if (rc == 0)
@@ -305,11 +313,10 @@ int sandbox_spawn(const struct sandbox_plan *p, struct sandbox **ret, struct err
 		rc = sandbox_cgroup_make_all(p, &ctx, &cgroup_fd, err);
 	else if (rc == 0 && p->cgroup_name)
 		rc = sandbox_cgroup_make(&p->spec.cgroup, &ctx, &cgroup_fd, err);
-	if (p->spec.net == SANDBOX_NET_NONE && !p->layout)
-		flags |= CLONE_NEWNET;
 	if (rc == 0)
-		rc = p->layout ? sandbox_layout_start(p, &ctx, flags, cgroup_fd, ret, err)
-			       : sandbox_start(p, &ctx, flags, cgroup_fd, ret, err);
+		rc = p->layout ? sandbox_layout_start(p, &ctx, sandbox_layout_flags(p->layout),
+						      cgroup_fd, ret, err)
+			       : start_docker(p, &ctx, cgroup_fd, ret, err);
 	if (rc == 0)
 		(*ret)->cgroup_name = mem_str(p->cgroup_name);
 	else if (p->cgroup_name && p->layout)
@@ -383,6 +390,23 @@ static int poll_end(const struct sandbox *sb, int timeout_ms, struct err *err)
 	return rc < 0 ? err_sys(err, "wait for process %d", (int)sb->pid) : rc;
 }
 
+/* What it has left in others' pid namespace, and would hold its pipes. A subreaper, as the monitor
+ * is, has to reap them. */
+static void kill_left(const char *cgroup)
+{
+	auto_free pid_t *pids = NULL;
+	struct err ignored;
+	size_t n = 0;
+
+	if (sandbox_cgroup_pids(cgroup, &pids, &n, &ignored) < 0)
+		n = 0;
+	sandbox_cgroup_kill(cgroup, &ignored);
+	for (size_t i = 0; i < n; i++)
+		for (int k = 0; k < REAP_TRIES && waitpid(pids[i], NULL, __WALL | WNOHANG) == 0;
+		     k++)
+			nanosleep(&(struct timespec){ .tv_nsec = REAP_WAIT_NS }, NULL);
+}
+
 int sandbox_wait(struct sandbox *sb, int timeout_ms, int *ret_status, struct err *err)
 {
 	int rc = 1;
@@ -396,6 +420,10 @@ int sandbox_wait(struct sandbox *sb, int timeout_ms, int *ret_status, struct err
 			sb->ended = true;
 		else if (errno != EINTR)
 			return err_sys(err, "wait for process %d", (int)sb->pid);
+	}
+	if (sb->shares_pids && sb->cgroup_name) {
+		sb->shares_pids = false;
+		kill_left(sb->cgroup_name);
 	}
 	*ret_status = sb->status;
 	return 1;

@@ -118,6 +118,31 @@ int fd_send(int sock, const void *p, size_t n, int fd)
 	return sent < 0 ? -1 : 0;
 }
 
+ssize_t fd_receive(int sock, void *p, size_t n, int *ret_fd)
+{
+	union {
+		char bytes[CMSG_SPACE(sizeof(int))];
+		struct cmsghdr align;
+	} control = { .bytes = { 0 } };
+	struct iovec part = { p, n };
+	struct msghdr m = { .msg_iov = &part,
+			    .msg_iovlen = 1,
+			    .msg_control = control.bytes,
+			    .msg_controllen = sizeof(control.bytes) };
+	const struct cmsghdr *c;
+	ssize_t got;
+
+	*ret_fd = -1;
+	do
+		got = recvmsg(sock, &m, MSG_CMSG_CLOEXEC);
+	while (got < 0 && errno == EINTR);
+	c = got > 0 ? CMSG_FIRSTHDR(&m) : NULL;
+	if (c && c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS &&
+	    c->cmsg_len >= CMSG_LEN(sizeof(int)))
+		memcpy(ret_fd, CMSG_DATA(c), sizeof(int));
+	return got;
+}
+
 int fd_read_all(int fd, size_t limit, char **ret, size_t *ret_len, struct err *err)
 {
 	size_t cap = 4096, len = 0;

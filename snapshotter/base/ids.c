@@ -17,22 +17,24 @@
 #include <shale/base/proc.h>
 #include <shale/base/sys.h>
 
-/* After fork, of a process that may have threads: system calls only. */
-static void hold_namespace(int sock)
+/* After fork, of a process that may have threads: system calls only. What it has made lives as long
+ * as it does, or as somebody has an fd of it. */
+static void hold_namespace(int sock, const struct ids_range *in)
 {
 	char c = 0;
 
-	if (unshare(CLONE_NEWUSER) < 0)
+	if ((in && setns(in->fd, CLONE_NEWUSER) < 0) ||
+	    unshare(in ? CLONE_NEWNET : CLONE_NEWUSER) < 0)
 		c = (char)errno;
 	if (write(sock, &c, 1) == 1)
 		(void)!read(sock, &c, 1);
 	_exit(0);
 }
 
-static int write_map(pid_t pid, const char *name, struct err *err)
+static int write_map(pid_t pid, const char *name, const struct ids_range *i, struct err *err)
 {
 	char path[64], map[64];
-	int n = snprintf(map, sizeof(map), "0 %u %u\n", (unsigned)IDS_ROOT, (unsigned)IDS_COUNT);
+	int n = snprintf(map, sizeof(map), "0 %u %u\n", i->root, i->count);
 	auto_fd int fd = -1;
 
 	snprintf(path, sizeof(path), "/proc/%d/%s", (int)pid, name);
@@ -40,31 +42,33 @@ static int write_map(pid_t pid, const char *name, struct err *err)
 	return fd < 0 || write(fd, map, (size_t)n) != n ? err_sys(err, "%s", name) : 0;
 }
 
-static int make(pid_t pid, int sock, struct ids_range *ret, struct err *err)
+static int open_of(pid_t pid, const char *kind, struct err *err)
 {
-	char c = EPIPE, path[64];
-	int rc;
+	char path[64];
+	int fd;
 
-	if (read(sock, &c, 1) != 1 || c)
-		return err_errno(err, c, "make a user namespace");
-	rc = write_map(pid, "uid_map", err);
-	if (rc >= 0)
-		rc = write_map(pid, "gid_map", err);
-	if (rc < 0)
-		return rc;
-	snprintf(path, sizeof(path), "/proc/%d/ns/user", (int)pid);
-	ret->fd = open(path, O_RDONLY | O_CLOEXEC);
-	if (ret->fd < 0)
-		return err_sys(err, "%s", path);
-	ret->root = IDS_ROOT;
-	return 0;
+	snprintf(path, sizeof(path), "/proc/%d/ns/%s", (int)pid, kind);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	return fd < 0 ? err_sys(err, "%s", path) : fd;
 }
 
-int ids_open(struct ids_range *ret, struct err *err)
+static int map_and_open(pid_t pid, const struct ids_range *i, struct err *err)
+{
+	int rc = write_map(pid, "uid_map", i, err);
+
+	if (rc >= 0)
+		rc = write_map(pid, "gid_map", i, err);
+	return rc < 0 ? rc : open_of(pid, "user", err);
+}
+
+/* A network namespace of i's, or, as long as that has none, a user namespace with its range. */
+static int make(const struct ids_range *i, struct err *err)
 {
 	auto_fd int ours = -1, theirs = -1;
+	int pair[2], code, rc = 0;
+	const bool is_net = i->fd >= 0;
 	struct err ignored;
-	int pair[2], code, rc;
+	char c = EPIPE;
 	pid_t pid;
 
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
@@ -76,19 +80,42 @@ int ids_open(struct ids_range *ret, struct err *err)
 		return err_sys(err, "fork");
 	if (pid == 0) {
 		close(ours); /* so that our end is seen */
-		hold_namespace(theirs);
+		hold_namespace(theirs, is_net ? i : NULL);
 	}
 	fd_close(&theirs);
-	rc = make(pid, ours, ret, err);
+	if (read(ours, &c, 1) != 1 || c)
+		rc = err_errno(err, c, "make a %s namespace", is_net ? "network" : "user");
+	if (rc >= 0)
+		rc = is_net ? open_of(pid, "net", err) : map_and_open(pid, i, err);
 	fd_close(&ours);
 	proc_wait(pid, &code, &ignored);
 	return rc;
 }
 
+int ids_open(struct ids_range *ret, struct err *err)
+{
+	struct ids_range i = { -1, ret->root, ret->count };
+
+	if (!i.root) {
+		i.root = IDS_ROOT;
+		i.count = IDS_COUNT;
+	}
+	i.fd = make(&i, err);
+	if (i.fd < 0)
+		return i.fd;
+	*ret = i;
+	return 0;
+}
+
+int ids_open_net(const struct ids_range *i, struct err *err)
+{
+	return make(i, err);
+}
+
 void ids_close(struct ids_range *i)
 {
 	fd_close(&i->fd);
-	i->root = 0;
+	i->root = i->count = 0;
 }
 
 /* The kernel takes rights away from who gives up the file system's root, unless told not to. */
@@ -117,4 +144,13 @@ int ids_map(const struct ids_range *i, int mount_fd)
 	struct mount_attr attr = { .attr_set = MOUNT_ATTR_IDMAP, .userns_fd = (uint64_t)i->fd };
 
 	return sys_mount_setattr(mount_fd, "", AT_EMPTY_PATH, &attr, sizeof(attr)) < 0 ? -errno : 0;
+}
+
+uint32_t ids_inside(const struct ids_range *i, uint32_t id)
+{
+	enum { NOBODY = 65534 };
+
+	if (!i || !i->root)
+		return id;
+	return id >= i->root && id - i->root < i->count ? id - i->root : NOBODY;
 }

@@ -35,11 +35,6 @@ struct answer {
 	int step, error;
 };
 
-union fd_message {
-	struct cmsghdr head;
-	char space[CMSG_SPACE(sizeof(int))];
-};
-
 /* Into snap/ as the namespace's root owns it. The overlay's maker, who makes its whiteouts, has to
  * be somebody there. */
 static int go_mapped(const struct ids_range *ids)
@@ -95,27 +90,19 @@ static void child_main(const struct snap *s, unsigned long flags, const char *op
 
 static int receive(int sock, int *ret_fd, struct err *err)
 {
-	union fd_message control = { 0 };
 	struct answer a = { STEP_SEND, EPROTO };
-	struct iovec iov = { &a, sizeof(a) };
-	struct msghdr msg = { .msg_iov = &iov,
-			      .msg_iovlen = 1,
-			      .msg_control = control.space,
-			      .msg_controllen = sizeof(control.space) };
-	ssize_t n;
+	auto_fd int fd = -1;
+	ssize_t n = fd_receive(sock, &a, sizeof(a), &fd);
 
-	do {
-		n = recvmsg(sock, &msg, MSG_CMSG_CLOEXEC);
-	} while (n < 0 && errno == EINTR);
 	if (n < 0)
 		return err_sys(err, "mount helper");
 	if (n != (ssize_t)sizeof(a) || a.step < 0 || a.step > STEP_SEND)
 		return err_set(err, EPROTO, "mount helper ended early");
 	if (a.error)
 		return err_errno(err, a.error, "mount helper: %s", step_names[a.step]);
-	if (msg.msg_controllen < CMSG_LEN(sizeof(int)) || control.head.cmsg_type != SCM_RIGHTS)
+	if (fd < 0)
 		return err_set(err, EPROTO, "mount helper sent no mount");
-	memcpy(ret_fd, CMSG_DATA(&control.head), sizeof(int));
+	*ret_fd = fd_take(&fd);
 	return 0;
 }
 

@@ -25,6 +25,8 @@ ssize_t fd_pread_full(int fd, void *p, size_t n, off_t at, struct err *err);
 /* One message over a unix socket, with fd unless it is -1. 0, or -1 and errno; system calls only.
  */
 int fd_send(int sock, const void *p, size_t n, int fd);
+/* Its bytes (less than n: it was short), and *ret_fd, -1 when there came none. */
+ssize_t fd_receive(int sock, void *p, size_t n, int *ret_fd);
 
 /* The whole file, NUL-terminated; more than limit bytes is -EFBIG. ret is the caller's. */
 int fd_read_all(int fd, size_t limit, char **ret, size_t *ret_len, struct err *err);

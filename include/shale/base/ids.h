@@ -15,14 +15,18 @@
 enum { IDS_ROOT = 0x70000000, IDS_COUNT = 0x0fff0000 };
 
 struct ids_range {
-	int fd;        /* the namespace */
-	uint32_t root; /* what its 0 is here; 0: there is none */
+	int fd;         /* the namespace */
+	uint32_t root;  /* what its 0 is here; 0: there is none */
+	uint32_t count; /* of users, and of groups */
 };
 #define IDS_INIT                                                                                   \
 	{                                                                                          \
-		-1, 0                                                                              \
+		-1, 0, 0                                                                           \
 	}
+/* A new one; ret->root 0: with the range above, else with that of ret. */
 int ids_open(struct ids_range *ret, struct err *err);
+/* A network namespace that is i's: who has all rights in i has them there. An fd. */
+int ids_open_net(const struct ids_range *i, struct err *err);
 void ids_close(struct ids_range *i);
 
 /* From here on what this thread makes in files is the namespace's root's, with all rights as
@@ -30,6 +34,9 @@ void ids_close(struct ids_range *i);
  * 0 or -errno; system calls only. */
 int ids_enter(const struct ids_range *i);
 void ids_leave(const struct ids_range *i);
+/* What id of the host's is in the namespace: 65534, as the kernel says, when it is nobody's there.
+ */
+uint32_t ids_inside(const struct ids_range *i, uint32_t id);
 /* A detached mount that nobody has used yet. 0 or -errno; system calls only. */
 int ids_map(const struct ids_range *i, int mount_fd);
 

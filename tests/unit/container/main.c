@@ -284,6 +284,38 @@ static void test_spec_check(void **state)
 	FAILS(EINVAL, container_spec_check(&s, &err));
 }
 
+static void test_namespaces(void **state)
+{
+	static const struct {
+		const char *pid, *ipc, *user;
+		bool privileged;
+		int code;
+	} cases[] = {
+		{ NULL, NULL, NULL, true, 0 },
+		{ "host", "shareable", "host", true, 0 },
+		{ "container:x", "container:x", "container:x", false, 0 },
+		{ "private", "none", "auto:size=1024", false, 0 },
+		{ "container:", NULL, NULL, false, EINVAL },
+		{ "shareable", NULL, NULL, false, EINVAL },
+		{ "container:x", "bad", NULL, false, EINVAL },
+		{ NULL, NULL, "auto:size=1023", false, EINVAL },
+		{ NULL, NULL, "auto:size=x", false, EINVAL },
+		{ NULL, NULL, "auto", true, EINVAL },
+		{ "", "", "", true, 0 },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+		struct container_spec s = { .privileged = cases[i].privileged };
+
+		s.pid_ns = (char *)(uintptr_t)cases[i].pid;
+		s.ipc_ns = (char *)(uintptr_t)cases[i].ipc;
+		s.user_ns = (char *)(uintptr_t)cases[i].user;
+		if (container_namespaces_check(&s, &err) != -cases[i].code)
+			fail_msg("case %zu: %s", i, err.msg);
+	}
+}
+
 static struct image_config *image(void)
 {
 	struct image_config *c = image_config_new();
@@ -507,7 +539,7 @@ int main(void)
 		cmocka_unit_test(test_resolve),   cmocka_unit_test(test_resolve_argv),
 		cmocka_unit_test(test_log_line),  cmocka_unit_test(test_log_parts),
 		cmocka_unit_test(test_log_read),  cmocka_unit_test(test_exit_file),
-		cmocka_unit_test(test_words),
+		cmocka_unit_test(test_words),     cmocka_unit_test(test_namespaces),
 	};
 
 	return cmocka_run_group_tests_name("container", tests, NULL, NULL);

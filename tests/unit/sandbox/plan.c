@@ -54,6 +54,37 @@ static void expect_order(const char *text, const char *const *names)
 	}
 }
 
+/* What the box shares is neither made nor entered twice; its own users come after all mounts. */
+static void test_shared(void **state)
+{
+	static const struct sandbox_ns ns[] = { { CLONE_NEWPID, 7 },
+						{ CLONE_NEWIPC, 8 },
+						{ CLONE_NEWUTS, -1 },
+						{ CLONE_NEWCGROUP, -1 },
+						{ CLONE_NEWNET, 9 } };
+	static const char *const order[] = { "cgroup shale/x\n",    "namespace ipc\n",
+					     "namespace network\n", "loopback\n",
+					     "file-owner\n",        "devpts 1005\n",
+					     "user-namespace\n",    NULL };
+	static const struct ids_range ids = { 10, 1000, 65536 };
+	auto_free char *text = NULL;
+	struct sandbox_spec s = plain();
+
+	(void)state;
+	s.ns = ns;
+	s.n_ns = ARRAY_LEN(ns);
+	s.ids = &ids;
+	s.shm = SANDBOX_SHM_NONE;
+	expect_refused(&s, -EINVAL, "without a cgroup");
+	s.cgroup.name = "shale/x";
+	text = text_of(&s);
+	expect_order(text, order);
+	assert_null(strstr(text, "cgroup-namespace"));
+	assert_null(strstr(text, "namespace pid"));
+	assert_null(strstr(text, "namespace uts"));
+	assert_null(strstr(text, "shm"));
+}
+
 /* What keeps a layout in: its own proc before kernel values, hooks before the root is "/", masks
  * after all mounts, the program looked for before ids and filter. */
 static void test_layout_order(void **state)
@@ -140,7 +171,7 @@ static void test_order(void **state)
 					     "sys ro\n",
 					     "dev\n",
 					     "node null 1:3 666\n",
-					     "devpts\n",
+					     "devpts 5\n",
 					     "node-bind null\n",
 					     "mask /proc/",
 					     "read-only /proc/sys\n",
@@ -257,7 +288,7 @@ int test_plan(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_order),      cmocka_unit_test(test_layout_order),
 		cmocka_unit_test(test_privileged), cmocka_unit_test(test_refusals),
-		cmocka_unit_test(test_caps),
+		cmocka_unit_test(test_caps),       cmocka_unit_test(test_shared),
 	};
 
 	return cmocka_run_group_tests_name("sandbox: plan", tests, NULL, NULL);
