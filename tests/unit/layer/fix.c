@@ -277,7 +277,7 @@ int run_program(struct fix *f, char *const argv[])
 	pid_t pid;
 
 	assert_int_equal(fchdir(f->fd), 0);
-	pid = proc_spawn(argv[0], argv, fds, false, &f->err);
+	pid = proc_spawn(argv[0], argv, fds, &f->err);
 	ok(f, pid);
 	ok(f, proc_wait(pid, &code, &f->err));
 	return code;
