@@ -38,7 +38,7 @@ NEED_image     := store layer snap base
 NEED_registry  := base
 NEED_container := image snap sandbox network layer store base
 NEED_oci       := sandbox base
-NEED_build     := image layer store snap sandbox base
+NEED_build     := image layer store snap sandbox network base
 NEED_bench     := snap layer base
 NEED_cli       := bench build container oci image layer store snap sandbox network base
 

@@ -157,7 +157,7 @@ struct plan_opts {
 	const char *platform;          /* of image_platform_text; NULL: this machine's */
 	const struct strv *allow;      /* what RUN may ask for; NULL: nothing */
 	const struct strv *contexts;   /* names of --build-context; NULL: none */
-	const char *network;           /* of build_opts */
+	const char *network;           /* of a RUN that names none; NULL: the host's */
 	const char *file_name;
 	bool look_only; /* nothing will be built: what this version does not execute may stand */
 };
@@ -253,9 +253,11 @@ struct build_opts {
 	const char *file;     /* Dockerfile; NULL: context/Dockerfile; "-": standard input */
 	struct strv contexts; /* "NAME=DIR|URL|docker-image://REF|oci-layout://DIR[:TAG|@DIGEST]" */
 	const char *target;
-	const char *platform;   /* of image_platform_text; NULL: this machine's, and any base */
-	bool user_ns;           /* RUN steps in a user namespace */
-	const char *network;    /* NULL or "default", "none", "host": for RUN without --network */
+	const char *platform; /* of image_platform_text; NULL: this machine's, and any base */
+	bool user_ns;         /* RUN steps in a user namespace */
+	/* For RUN without --network: NULL or "default" (the runtime's), "none", "host", or the name
+	 * of a bridge network. */
+	const char *network;
 	struct strv tags;       /* as the user gave them */
 	struct strv build_args; /* "k=v"; "k" takes the environment's value */
 	struct strv labels;     /* "k=v" */
@@ -319,7 +321,7 @@ struct build_failure {
 	char key[DIGEST_STR_MAX]; /* of the step: build_resume knows it by that */
 	struct strv env, shell, volumes;
 	char *user, *workdir;
-	const char *network; /* "host", "none" */
+	const char *network; /* "host", "none", a bridge network's name; of build_opts or runtime */
 	char *hostname;
 	bool is_insecure;           /* it ran with --security=insecure */
 	struct strv mounts;         /* what it had besides volumes, as container_spec has it: */

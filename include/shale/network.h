@@ -27,6 +27,9 @@
 /* The network that is there without having been made: at its first use. */
 #define NETWORK_DEFAULT "bridge"
 
+/* What ids of users begin with that are builds: such have no row. */
+#define NETWORK_BUILD "build-"
+
 enum { NETWORK_ID_LEN = 64, NETWORK_ADDRESS_MAX = 16, NETWORK_SUBNET_MAX = 20 };
 
 struct network {
@@ -97,6 +100,10 @@ struct network_use {
 int network_setup(struct db *db, const struct network_use *u, int *ret_ns_fd, struct err *err);
 /* Nobody there is fine. ns_fd -1: the namespace is gone. */
 int network_teardown(const char *id, int ns_fd, struct err *err);
+/* The same by a process of its own, which nobody waits for but who needs the lock. */
+int network_leave(const char *id, int ns_fd, struct err *err);
+/* What that process does. */
+int network_left(const char *id, int ns_fd, int lock_fd, struct err *err);
 /* For a user that runs: one network more or less. -EEXIST, -ENOENT. */
 int network_connect(struct db *db, const char *id, const char *join, int ns_fd, struct err *err);
 int network_disconnect(struct db *db, const char *id, const char *network, int ns_fd,
@@ -106,7 +113,24 @@ int network_disconnect(struct db *db, const char *id, const char *network, int n
  * "gateway","mac","interface","dns","aliases"}],"ports":[{"address","host","port","n","protocol"}]}.
  * NULL: it has none. Caller owns it. */
 json_t *network_state(const char *id);
-/* Is there a netavark? */
-bool network_is_possible(void);
+/* Names, for another network namespace than the host's (is_host: for that one). own: the servers of
+ * its networks, which ask the others themselves; servers: instead of the host's; all may be NULL.
+ */
+struct network_resolv {
+	bool is_host;
+	const struct strv *own, *servers, *search, *options;
+};
+void network_resolv_text(const struct network_resolv *r, struct str *to);
+void network_hosts_text(struct str *to);
+/* Lines of --add-host, whose address may be the word: then the gateway's; NULL: there is none. */
+#define NETWORK_HOST_GATEWAY "host-gateway"
+void network_hosts_add(struct str *to, const char *lines, const char *gateway);
+/* A file of the host's, as far as it can be read. */
+void network_host_file(const char *path, struct str *to);
+
+/* What there cannot be networks for: NULL, or the whole sentence. */
+const char *network_missing(void);
+/* Takes back what lost builds had. For every command: a look into a directory, as a rule. */
+void network_tidy(void);
 
 #endif

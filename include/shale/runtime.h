@@ -5,6 +5,7 @@
 #define SHALE_RUNTIME_H
 
 #include <shale/base/db.h>
+#include <shale/base/str.h>
 
 struct snap;
 struct store;
@@ -16,6 +17,8 @@ struct runtime {
 	struct store *store;
 	struct snap *snap;
 	unsigned driver;          /* enum snap_driver, which snap was told to use */
+	const char *network;      /* of who names none: "bridge", "host", "none"; NULL: host */
+	struct strv dns;          /* servers of names in place of the host's */
 	uint64_t max_layer_bytes; /* of one foreign layer's files, unpacked; 0: no limit */
 	/* Users of the host that containers with a user namespace of their own get parts of. */
 	uint32_t ids_first, ids_count;

@@ -182,6 +182,7 @@ static void build_free(struct build *b)
 	givens_free(&b->secrets);
 	givens_free(&b->ssh);
 	ids_close(&b->ids);
+	build_net_close(b);
 }
 
 /* The target and the stages that it is built upon. */
@@ -239,6 +240,8 @@ static int run_plan(struct build *b, struct build_result *ret, struct err *err)
 		rc = depots_open(b, err);
 	if (rc >= 0)
 		rc = stages_build(b, err);
+	/* Workers may be hashing still. */
+	build_net_close(b);
 	if (rc >= 0)
 		rc = finish(b, &tags, ret, err);
 	if (rc >= 0)
@@ -257,13 +260,15 @@ static int front(struct build *b, bool look_only, struct dockerfile **ret_d, str
 				.build_args = &b->build_args,
 				.allow = &o->allow,
 				.contexts = &b->contexts.names,
-				.network = o->network,
 				.platform = o->platform,
 				.look_only = look_only };
 	size_t len = 0;
 	int rc = allow_check(&o->allow, err);
 
 	take_build_args(b);
+	if (rc >= 0)
+		rc = build_net_choose(b, look_only, err);
+	po.network = b->network;
 	if (rc >= 0)
 		rc = givens_secrets(&o->secrets, &b->secrets, err);
 	if (rc >= 0)

@@ -36,7 +36,8 @@ int csv_split(const char *text, struct strv *ret, struct err *err);
 bool cdi_is_name(const char *name);
 /* --allow: -EINVAL for one that does not exist. */
 int allow_check(const struct strv *allow, struct err *err);
-/* May the instruction have what it asks for? network: of the whole build, or NULL. -EPERM. */
+/* May the instruction have what it asks for? network: of the whole build; NULL: the host's. -EPERM.
+ */
 int allow_inst(const struct strv *allow, const char *network, const struct df_inst *i,
 	       struct err *err);
 /* Go's ParseBool: 1, t, true, 0, f, false in the cases that it knows. -EINVAL. */

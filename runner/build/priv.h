@@ -474,8 +474,17 @@ struct build {
 	const char *epoch_text;
 	char timestamp_text[32];
 	int self_exe, lease_fd;
+	const char *network; /* of RUNs that name none: "host", "none", a bridge network */
+	struct build_net {
+		bool is_made;
+		int fd;
+		char id[72];
+	} net;                /* run_net.c: of all steps that are in a bridge network */
 	struct ids_range ids; /* --userns: opened by the first RUN that runs */
 };
+/* Sets b->network. look_only: whether it exists is of no interest. -ENOENT, -EINVAL. */
+int build_net_choose(struct build *b, bool look_only, struct err *err);
+void build_net_close(struct build *b);
 /* An image by what a Dockerfile calls it, pulled where that is wanted: its progress is the running
  * step's output. */
 struct image;

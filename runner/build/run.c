@@ -31,6 +31,7 @@ void run_free(struct run *r)
 	strv_free(&r->cdi_volumes);
 	run_kept_drop(r);
 	mem_cleanup(&r->hosts);
+	mem_cleanup(&r->resolv);
 	for (size_t i = 0; i < r->n_mounts; i++)
 		if (r->mounts[i].source_fd >= 0)
 			close(r->mounts[i].source_fd);
@@ -81,30 +82,6 @@ static void make_argv(struct run *r, const struct image_config *c, const struct 
 		strv_add(&r->argv, "-c");
 	}
 	strv_add_take(&r->argv, str_take(&text));
-}
-
-static int choose_net(struct run *r, const struct build *b, const struct df_inst *i,
-		      struct err *err)
-{
-	static const struct {
-		const char *name;
-		enum sandbox_net net;
-	} nets[] = { { "default", SANDBOX_NET_HOST },
-		     { "host", SANDBOX_NET_HOST },
-		     { "none", SANDBOX_NET_NONE } };
-	const struct df_flag *f = inst_flag(i, "network");
-	const char *name =
-		f && f->value && strcmp(f->value, "default") != 0 ? f->value : b->o->network;
-
-	if (!name || !*name)
-		name = "default";
-	for (size_t n = 0; n < ARRAY_LEN(nets); n++)
-		if (!strcmp(name, nets[n].name)) {
-			r->net = nets[n].net;
-			r->net_name = nets[n].net == SANDBOX_NET_NONE ? "none" : "host";
-			return 0;
-		}
-	return err_set(err, EINVAL, "network %s is not known (none or host)", name);
 }
 
 static int wait_output(struct build *b, struct sandbox *sb, int out_fd, int log_fd, struct err *err)
@@ -313,6 +290,7 @@ static int work_in(int root_fd, int64_t snapshot, struct run *r, struct err *err
 	spec.groups = user.groups;
 	spec.n_groups = user.n_groups;
 	spec.net = r->net;
+	spec.net_fd = r->b->net.fd;
 	spec.mounts = r->mounts;
 	spec.n_mounts = r->n_mounts;
 	spec.stdio[1] = spec.stdio[2] = in;
@@ -344,6 +322,8 @@ static int work(int root_fd, int64_t snapshot, void *arg, struct err *err)
 	int rc = run_sources_open(r, err);
 
 	run_mounts_point(r);
+	if (rc >= 0)
+		rc = run_net_open(r, err);
 	if (rc >= 0)
 		rc = work_in(root_fd, snapshot, r, err);
 	if (rc == -ECHILD)
@@ -423,12 +403,11 @@ int run_step(struct build *b, struct stage_state *st, const struct df_inst *i, s
 	auto_key struct key key = { 0 }, content_key = { 0 };
 	auto_str struct str text = { 0 };
 	struct step_run s = { .b = b, .st = st, .inst = i, .key = &key };
-	int rc = choose_net(&r, b, i, err);
+	int rc;
 
-	if (rc >= 0)
-		make_argv(&r, st->config, i);
-	if (rc >= 0)
-		rc = run_rights(&r, i, err);
+	run_net_choose(&r, i);
+	make_argv(&r, st->config, i);
+	rc = run_rights(&r, i, err);
 	if (rc >= 0)
 		rc = run_mounts(&r, i, err);
 	if (rc < 0)

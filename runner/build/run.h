@@ -53,7 +53,9 @@ struct run {
 	/* Of CDI: what was asked for as its files say it; what of it is environment and binds. */
 	struct strv cdi, cdi_env, cdi_volumes;
 	char cgroup[32];
-	char *hosts;  /* content of /etc/hosts, or NULL */
+	/* Contents of these in /etc, or NULL; and which of mounts they are, in a bridge network. */
+	char *hosts, *resolv;
+	size_t hosts_mount, resolv_mount;
 	char *script; /* of a heredoc with a shebang, or NULL */
 	struct run_kept {
 		struct strv mounts, missing; /* of build_failure */
@@ -61,6 +63,9 @@ struct run {
 	} kept;
 	char *script_name; /* its file beneath the store while the step runs */
 };
+/* run_net.c: which network a step has, and what of that is there when it runs. */
+void run_net_choose(struct run *r, const struct df_inst *i);
+int run_net_open(struct run *r, struct err *err);
 /* resume.c: what stays of one whose program failed. */
 void run_failed(struct run *r, const struct step_run *s, struct build_failure *ret);
 /* Before the sources close: their mounts, for who enters the place. What an earlier attempt had
@@ -83,6 +88,8 @@ void run_free(struct run *r);
 /* The next of r->mounts; target is copied, and pointed to by run_mounts_point. */
 struct sandbox_mount *run_mount_add(struct run *r, const char *target);
 void run_mounts_point(struct run *r);
+/* text stays the caller's. */
+void run_mount_fill(struct run *r, size_t mount, const char *text);
 
 /* Those of the instruction's --mount, and what of them stands in the key. */
 int run_sources(struct run *r, const struct df_inst *i, struct err *err);

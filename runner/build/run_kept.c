@@ -141,7 +141,7 @@ static void keep_source(struct run *r, struct run_source *s)
 void run_keep(struct run *r)
 {
 	run_kept_drop(r);
-	if (r->hosts)
+	if (r->b->o->hosts && r->hosts)
 		keep_file(r, "/etc/hosts", r->hosts, 0644);
 	if (r->script)
 		keep_file(r, r->argv.v[0], r->script, 0755);

@@ -8,10 +8,9 @@
 
 #include <shale/base/fd.h>
 #include <shale/base/scratch.h>
+#include <shale/network.h>
 
 #include "run.h"
-
-enum { HOSTS_MAX = 1 << 20 };
 
 struct sandbox_mount *run_mount_add(struct run *r, const char *target)
 {
@@ -56,30 +55,49 @@ static int add_volume(struct run *r, const char *text, struct err *err)
 	return 0;
 }
 
+static size_t add_file(struct run *r, const char *target)
+{
+	struct sandbox_mount *m = run_mount_add(r, target);
+
+	m->kind = SANDBOX_FILE;
+	m->mode = 0644;
+	m->read_only = true;
+	return r->n_mounts - 1;
+}
+
+void run_mount_fill(struct run *r, size_t mount, const char *text)
+{
+	r->mounts[mount].content = text;
+	r->mounts[mount].content_len = strlen(text);
+}
+
 /* --add-host: lines behind the host's own names, or behind those that need no network. */
 static void add_hosts(struct run *r)
 {
-	auto_free char *text = NULL;
-	struct sandbox_mount *m;
-	struct err ignored;
+	bool is_host = r->net == SANDBOX_NET_HOST;
+	auto_str struct str text = { 0 };
+	size_t at = add_file(r, "/etc/hosts");
 
-	if (r->net != SANDBOX_NET_NONE)
-		fd_read_file(AT_FDCWD, "/etc/hosts", HOSTS_MAX, &text, NULL, &ignored);
-	r->hosts = mem_fmt("%s%s", text ? text : "127.0.0.1\tlocalhost\n::1\tlocalhost\n",
-			   r->b->o->hosts);
-	m = run_mount_add(r, "/etc/hosts");
-	m->kind = SANDBOX_FILE;
-	m->content = r->hosts;
-	m->content_len = strlen(r->hosts);
-	m->mode = 0644;
-	m->read_only = true;
+	if (is_host)
+		network_host_file("/etc/hosts", &text);
+	if (!text.len)
+		str_add(&text, "127.0.0.1\tlocalhost\n::1\tlocalhost\n");
+	network_hosts_add(&text, r->b->o->hosts, is_host ? "127.0.0.1" : NULL);
+	r->hosts = str_take(&text);
+	run_mount_fill(r, at, r->hosts);
 }
 
-/* The host's resolver and names, where the step can reach the network at all. */
+/* The host's resolver and names, where the step has its network; run_net_open fills those of a
+ * bridge network. */
 static void add_etc(struct run *r)
 {
 	static const char *const files[] = { "/etc/resolv.conf", "/etc/hosts" };
 
+	if (r->net == SANDBOX_NET_FD) {
+		r->resolv_mount = add_file(r, files[0]);
+		r->hosts_mount = add_file(r, files[1]);
+		return;
+	}
 	if (r->b->o->hosts)
 		add_hosts(r);
 	if (r->net == SANDBOX_NET_NONE)

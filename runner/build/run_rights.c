@@ -98,14 +98,13 @@ int allow_inst(const struct strv *allow, const char *network, const struct df_in
 		    !has(allow, rights[1]))
 			return err_set(err, EPERM, "--security=insecure needs --allow %s",
 				       rights[1]);
-		/* The host's network is what a step has anyway, unless the build was told
-		 * otherwise. */
-		if (!strcmp(name, "network") && str_eq(value, "host") && str_eq(network, "none") &&
-		    !has(allow, rights[0]))
+		/* Unless it is what every step has anyway. */
+		if (!strcmp(name, "network") && str_eq(value, "host") && network &&
+		    !str_eq(network, "host") && !has(allow, rights[0]))
 			return err_set(
 				err, EPERM,
-				"--network=host in a build with --network none needs --allow %s",
-				rights[0]);
+				"--network=host in a build whose network is %.60s needs --allow %s",
+				network, rights[0]);
 		if (!strcmp(name, "device"))
 			rc = device_allowed(allow, value ? value : "", err);
 	}
@@ -145,7 +144,7 @@ static int add_device(struct run *r, const char *text, struct err *err)
 /* Triggers of a base image are seen here for the first time. */
 int run_rights(struct run *r, const struct df_inst *i, struct err *err)
 {
-	int rc = allow_inst(&r->b->o->allow, r->b->o->network, i, err);
+	int rc = allow_inst(&r->b->o->allow, r->b->network, i, err);
 
 	for (size_t k = 0; k < i->n_flags && rc >= 0; k++) {
 		const struct df_flag *f = &i->flags[k];

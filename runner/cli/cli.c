@@ -12,6 +12,7 @@
 #include <shale/base/fd.h>
 #include <shale/base/path.h>
 #include <shale/base/proc.h>
+#include <shale/network.h>
 #include <shale/snap.h>
 
 #define HEAVY_PROGRAM "shale-build"
@@ -103,6 +104,21 @@ static void use_reserve(const char *root)
 		gc_reserve(fd, true);
 }
 
+static void use_networks(struct cli *c)
+{
+	const char *network = c->settings.v[SETTING_NETWORK_DEFAULT].value;
+	auto_strv struct strv words = { 0 };
+
+	if (str_eq(network, "auto"))
+		network = network_missing() ? "host" : NETWORK_DEFAULT;
+	c->rt.network = network;
+	strv_split(&words, c->settings.v[SETTING_NETWORK_DNS].value, ' ');
+	for (size_t i = 0; i < words.n; i++)
+		if (*words.v[i])
+			strv_add(&c->rt.dns, words.v[i]);
+	network_tidy();
+}
+
 int cli_open(struct cli *c, struct err *err)
 {
 	int rc;
@@ -119,6 +135,7 @@ int cli_open(struct cli *c, struct err *err)
 	tell_lost(db_lost(c->rt.db));
 	c->rt.driver = c->driver;
 	snap_use(c->rt.snap, c->driver);
+	use_networks(c);
 	return settings_parse_limit(c->settings.v[SETTING_MAX_LAYER].value, c->rt.root_fd,
 				    &c->rt.max_layer_bytes, err);
 }

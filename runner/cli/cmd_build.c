@@ -87,7 +87,7 @@ static const struct opt build_opts[] = {
 	{ 0, "jobs", OPT_U64, AT(jobs), "N",
 	  "RUN steps at once (default: a core each, at least 4)" },
 	{ 0, "network", OPT_STR, AT(network), "MODE",
-	  "network of RUN steps: host (default) or none" },
+	  "network of RUN steps: default, host, none or NAME" },
 	{ 0, "label", OPT_STRV, AT(labels), "NAME=VALUE", "label of the image (repeatable)" },
 	{ 'v', "volume", OPT_STRV, AT(volumes), "HOST:PATH[:rw]",
 	  "bind mount for RUN steps, read-only unless :rw" },

@@ -12,6 +12,7 @@
 #include <shale/base/fd.h>
 #include <shale/base/fs.h>
 #include <shale/base/sys.h>
+#include <shale/network.h>
 
 #include "priv.h"
 
@@ -172,6 +173,7 @@ static void print_info(const json_t *o)
 		     { "CPUs", "NCPU" },
 		     { "Cgroup version", "CgroupVersion" },
 		     { "Default network", "DefaultNetwork" },
+		     { "Bridge networks", "BridgeNetworks" },
 		     { "Containers", "Containers" },
 		     { "  running", "ContainersRunning" },
 		     { "Images", "Images" },
@@ -215,7 +217,8 @@ static int collect(struct cli *c, json_t *o, struct err *err)
 	out_row_set(o, "DockerRootDir", c->rt.root);
 	out_row_take(o, "BackingFilesystem", file_system(c->rt.root_fd));
 	json_object_set_new(o, "OverlayOptions", overlay_features());
-	out_row_set(o, "DefaultNetwork", "host");
+	out_row_set(o, "DefaultNetwork", c->rt.network);
+	out_row_set(o, "BridgeNetworks", network_missing() ? network_missing() : "yes");
 	set_space(o, c->rt.root_fd);
 	set_settings(c, o);
 	set_host(o);

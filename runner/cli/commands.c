@@ -10,9 +10,10 @@ extern const struct command cmd_builder_prune, cmd_du, cmd_gc, cmd_pin, cmd_prun
 	cmd_create, cmd_diff, cmd_exec, cmd_history, cmd_image_inspect, cmd_image_prune,
 	cmd_image_tree, cmd_images, cmd_info, cmd_inspect, cmd_kill, cmd_logs, cmd_man, cmd_monitor,
 	cmd_ps, cmd_rm, cmd_rmi, cmd_run, cmd_runtime, cmd_start, cmd_stop, cmd_tag, cmd_tidy,
-	cmd_version, cmd_wait, cmd_restart, cmd_pause, cmd_unpause, cmd_rename, cmd_top, cmd_port,
-	cmd_attach, cmd_volume_create, cmd_volume_inspect, cmd_volume_ls, cmd_volume_prune,
-	cmd_volume_rm, cmd_health, cmd_system_start, cmd_update, cmd_events, cmd_stats;
+	cmd_leave_network, cmd_version, cmd_wait, cmd_restart, cmd_pause, cmd_unpause, cmd_rename,
+	cmd_top, cmd_port, cmd_attach, cmd_volume_create, cmd_volume_inspect, cmd_volume_ls,
+	cmd_volume_prune, cmd_volume_rm, cmd_health, cmd_system_start, cmd_update, cmd_events,
+	cmd_stats;
 
 /* shale-build has their options. */
 #define HEAVY_AS(id, word, text, more)                                                             \
@@ -88,6 +89,7 @@ const struct command *const cli_commands[] = {
 	&cmd_info,
 	&cmd_inspect,
 	&cmd_kill,
+	&cmd_leave_network,
 	&heavy_load,
 	&heavy_login,
 	&heavy_logout,

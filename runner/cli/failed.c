@@ -47,6 +47,8 @@ static void make_spec(const struct build_result *r, const struct container_spec 
 		s->user = mem_str(f->user);
 	s->workdir = mem_str(f->workdir && *f->workdir ? f->workdir : "/");
 	s->network = mem_str(f->network);
+	if (!str_eq(f->network, "host") && !str_eq(f->network, "none"))
+		strv_addf(&s->networks, "name=%s", f->network);
 	s->hostname = mem_str(f->hostname);
 	s->privileged = f->is_insecure;
 	add_volumes(s, &f->volumes);

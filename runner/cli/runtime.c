@@ -176,5 +176,6 @@ void runtime_close(struct runtime *rt)
 	db_close(rt->db);
 	fd_close(&rt->root_fd);
 	free(rt->root);
+	strv_free(&rt->dns);
 	*rt = (struct runtime){ .root_fd = -1 };
 }

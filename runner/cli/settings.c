@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "settings.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -22,6 +23,8 @@ enum setting_type {
 	TYPE_SPACE,
 	TYPE_LIMIT,
 	TYPE_COUNT,
+	TYPE_NETWORK,
+	TYPE_ADDRESSES,
 	TYPE_WORDS,
 	TYPE_USERS
 };
@@ -41,6 +44,12 @@ static const struct {
 				"what unpacks to more is not pulled, loaded, imported, added" },
 	[SETTING_USERS] = { "containers", "users", NULL, "auto", TYPE_USERS,
 			    "START:COUNT that --userns auto gives parts of, else /etc/subuid" },
+	[SETTING_NETWORK_DEFAULT] = { "network", "default", "SHALE_NETWORK", "auto", TYPE_NETWORK,
+				      "of run and RUN that name none: bridge, host, none; auto: "
+				      "bridge where netavark is, else host" },
+	[SETTING_NETWORK_DNS] = { "network", "dns", NULL, "", TYPE_ADDRESSES,
+				  "servers of names in networks other than the host's; none: the "
+				  "host's" },
 	/* BuildKit's defaults, but for the duration: layers here cost what they change. */
 	[SETTING_GC_KEEP] = { "gc", "keep-duration", NULL, "1440h", TYPE_DURATION,
 			      "build cache not used for so long goes" },
@@ -180,6 +189,29 @@ static bool to_bool(const char *text, bool *ret)
 	return false;
 }
 
+static bool is_network(const char *text)
+{
+	static const char *const words[] = { "auto", "bridge", "host", "none" };
+
+	for (size_t i = 0; i < ARRAY_LEN(words); i++)
+		if (str_eq(text, words[i]))
+			return true;
+	return false;
+}
+
+static bool are_addresses(const char *text)
+{
+	auto_strv struct strv words = { 0 };
+	unsigned char raw[sizeof(struct in6_addr)];
+	bool all = true;
+
+	strv_split(&words, text, ' ');
+	for (size_t i = 0; i < words.n; i++)
+		all = all && (!*words.v[i] || inet_pton(AF_INET, words.v[i], raw) == 1 ||
+			      inet_pton(AF_INET6, words.v[i], raw) == 1);
+	return all;
+}
+
 static bool fits(enum setting_type type, const char *value)
 {
 	uint32_t first, count;
@@ -194,6 +226,10 @@ static bool fits(enum setting_type type, const char *value)
 		return true;
 	case TYPE_USERS:
 		return str_eq(value, "auto") || settings_parse_users(value, &first, &count) == 0;
+	case TYPE_NETWORK:
+		return is_network(value);
+	case TYPE_ADDRESSES:
+		return are_addresses(value);
 	case TYPE_PATH:
 		return value[0] == '/';
 	case TYPE_BOOL:
@@ -272,7 +308,8 @@ static int refuse(struct reading *r, const char *what, const char *name)
 /* A second line of words adds to the first: it must not silently undo a rule. */
 static void take_value(struct settings *s, enum setting key, const char *value, const char *source)
 {
-	bool adds = defs[key].type == TYPE_WORDS && !str_eq(s->v[key].source, "default");
+	bool adds = (defs[key].type == TYPE_WORDS || defs[key].type == TYPE_ADDRESSES) &&
+		    !str_eq(s->v[key].source, "default");
 	auto_free char *both = adds ? mem_fmt("%s %s", s->v[key].value, value) : NULL;
 
 	settings_set(s, key, both ? both : value, source);
@@ -334,8 +371,12 @@ int settings_load(struct settings *s, struct err *err)
 	for (size_t i = 0; rc >= 0 && i < SETTING_COUNT; i++) {
 		const char *value = defs[i].env ? secure_getenv(defs[i].env) : NULL;
 
-		if (value && *value)
-			settings_set(s, (enum setting)i, value, defs[i].env);
+		if (!value || !*value)
+			continue;
+		if (defs[i].type == TYPE_NETWORK && !is_network(value))
+			return err_set(err, EINVAL, "%s=%.40s: want bridge, host, none or auto",
+				       defs[i].env, value);
+		settings_set(s, (enum setting)i, value, defs[i].env);
 	}
 	return rc;
 }

@@ -58,6 +58,7 @@ char *container_path(const struct container *c, const char *name)
 
 static int fill(const struct container *c, int which, struct str *to, struct err *err)
 {
+	auto_free char *gateway = NULL;
 	int rc = 0;
 
 	if (which == ETC_HOSTNAME) {
@@ -67,12 +68,13 @@ static int fill(const struct container *c, int which, struct str *to, struct err
 	if (which == ETC_RESOLV)
 		return container_resolv_text(c, to);
 	container_hosts_text(c, to);
+	gateway = c->spec.add_hosts.n ? container_gateway(c) : NULL;
 	for (size_t i = 0; rc >= 0 && i < c->spec.add_hosts.n; i++) {
 		auto_free char *line = NULL;
 
 		rc = container_host_parse(c->spec.add_hosts.v[i], &line, err);
 		if (rc >= 0)
-			str_add(to, line);
+			network_hosts_add(to, line, gateway);
 	}
 	return rc < 0 ? rc : 1;
 }

@@ -12,28 +12,7 @@
 
 #include "priv.h"
 
-enum { HOST_FILE_MAX = 1 << 20, SERVERS_MAX = 3 };
-#define UPSTREAM_FILE "/run/systemd/resolve/resolv.conf"
-
-static void hosts_default(struct str *to)
-{
-	str_add(to, "127.0.0.1\tlocalhost\n"
-		    "::1\tlocalhost ip6-localhost ip6-loopback\n"
-		    "fe00::\tip6-localnet\n"
-		    "ff00::\tip6-mcastprefix\n"
-		    "ff02::1\tip6-allnodes\n"
-		    "ff02::2\tip6-allrouters\n");
-}
-
-static void host_file(const char *path, struct str *to)
-{
-	auto_free char *text = NULL;
-	struct err ignored = { 0 };
-	size_t len = 0;
-
-	if (fd_read_file(AT_FDCWD, path, HOST_FILE_MAX, &text, &len, &ignored) >= 0)
-		str_addn(to, text, len);
-}
+enum { SERVERS_MAX = 3 };
 
 /* The other one can write what it likes in its files; here they are no more than bytes. */
 static void other_file(const struct container *c, const char *name, struct str *to)
@@ -41,7 +20,7 @@ static void other_file(const struct container *c, const char *name, struct str *
 	auto_free char *path =
 		mem_fmt("%s/containers/%s/%s", c->rt->root, container_net_of(&c->spec), name);
 
-	host_file(path, to);
+	network_host_file(path, to);
 }
 
 static void add_own_names(const struct container *c, struct str *to)
@@ -64,58 +43,35 @@ void container_hosts_text(const struct container *c, struct str *to)
 	enum container_net kind = container_net_kind(&c->spec);
 
 	if (kind == CONTAINER_NET_HOST)
-		host_file("/etc/hosts", to);
+		network_host_file("/etc/hosts", to);
 	else if (kind == CONTAINER_NET_CONTAINER)
 		other_file(c, "hosts", to);
 	if (!to->len)
-		hosts_default(to);
+		network_hosts_text(to);
 	if (str_get(to)[to->len - 1] != '\n')
 		str_addc(to, '\n');
 	if (kind == CONTAINER_NET_BRIDGE)
 		add_own_names(c, to);
 }
 
+char *container_gateway(const struct container *c)
+{
+	enum container_net kind = container_net_kind(&c->spec);
+	auto_json json_t *state = NULL;
+	const json_t *first;
+
+	if (kind == CONTAINER_NET_HOST)
+		return mem_str("127.0.0.1");
+	if (kind == CONTAINER_NET_CONTAINER)
+		state = network_state(container_net_of(&c->spec));
+	else if (kind == CONTAINER_NET_BRIDGE)
+		state = network_state(c->id);
+	first = json_array_get(json_object_get(state, "joins"), 0);
+	return mem_str(json_get_str(first, "gateway"));
+}
+
 /* --- who is asked for names
  * ----------------------------------------------------------------------------------------- */
-
-static bool is_loopback_line(const char *line)
-{
-	return str_starts(line, "nameserver") &&
-	       (str_starts(line + strcspn(line, "0123456789:"), "127.") ||
-		str_eq(line + strcspn(line, "0123456789:"), "::1"));
-}
-
-/* The host's lines: servers (unless loopback ones, when the container's loopback is another), and
- * the rest. */
-static void read_resolv(const char *path, bool with_loopback, struct strv *servers,
-			struct strv *rest)
-{
-	auto_str struct str text = { 0 };
-	auto_strv struct strv lines = { 0 };
-
-	host_file(path, &text);
-	strv_split(&lines, str_get(&text), '\n');
-	for (size_t i = 0; i < lines.n; i++) {
-		const char *line = str_trim(lines.v[i]);
-
-		if (str_starts(line, "search") || str_starts(line, "domain") ||
-		    str_starts(line, "options"))
-			strv_add(rest, line);
-		else if (str_starts(line, "nameserver") &&
-			 (with_loopback || !is_loopback_line(line)))
-			strv_add(servers, line);
-	}
-}
-
-/* A local resolver of the host cannot be reached from another namespace; the one it asks can. */
-static void host_resolv(bool with_loopback, struct strv *servers, struct strv *rest)
-{
-	auto_strv struct strv ignored = { 0 };
-
-	read_resolv("/etc/resolv.conf", with_loopback, servers, rest);
-	if (!servers->n && !with_loopback)
-		read_resolv(UPSTREAM_FILE, false, servers, &ignored);
-}
 
 static void network_servers(const struct container *c, struct strv *ret)
 {
@@ -126,47 +82,26 @@ static void network_servers(const struct container *c, struct strv *ret)
 	json_array_foreach(json_object_get(state, "joins"), i, join)
 	{
 		if (json_get_bool(join, "dns") && ret->n < SERVERS_MAX)
-			strv_addf(ret, "nameserver %s", json_get_str(join, "gateway"));
+			strv_add(ret, json_get_str(join, "gateway"));
 	}
-}
-
-static void add_list(struct str *to, const char *word, const struct strv *l)
-{
-	if (l->n)
-		str_add(to, word);
-	for (size_t i = 0; i < l->n; i++)
-		str_addf(to, " %s", l->v[i]);
-	if (l->n)
-		str_addc(to, '\n');
-}
-
-static bool keeps_line(const struct container_spec *s, const char *line)
-{
-	return str_starts(line, "options") ? !s->dns_options.n : !s->dns_search.n;
 }
 
 /* aardvark-dns asks the servers of --dns itself, for names that no container has. */
 static void make_resolv(const struct container *c, struct str *to)
 {
 	const struct container_spec *s = &c->spec;
-	auto_strv struct strv servers = { 0 }, own = { 0 }, rest = { 0 };
+	auto_strv struct strv own = { 0 };
+	struct network_resolv r = { .is_host = container_net_kind(s) == CONTAINER_NET_HOST,
+				    .own = &own,
+				    .servers = &s->dns,
+				    .search = &s->dns_search,
+				    .options = &s->dns_options };
 
-	host_resolv(container_net_kind(s) == CONTAINER_NET_HOST, &servers, &rest);
 	if (container_net_kind(s) == CONTAINER_NET_BRIDGE)
 		network_servers(c, &own);
-	for (size_t i = 0; i < s->dns.n && !own.n; i++)
-		str_addf(to, "nameserver %s\n", s->dns.v[i]);
-	for (size_t i = 0; i < own.n; i++)
-		str_addf(to, "%s\n", own.v[i]);
-	for (size_t i = 0; i < servers.n && !own.n && !s->dns.n; i++)
-		str_addf(to, "%s\n", servers.v[i]);
-	/* "." is how Docker's users say: no domain. */
-	if (s->dns_search.n != 1 || !str_eq(s->dns_search.v[0], "."))
-		add_list(to, "search", &s->dns_search);
-	add_list(to, "options", &s->dns_options);
-	for (size_t i = 0; i < rest.n; i++)
-		if (keeps_line(s, rest.v[i]))
-			str_addf(to, "%s\n", rest.v[i]);
+	if (!s->dns.n && !r.is_host)
+		r.servers = &c->rt->dns;
+	network_resolv_text(&r, to);
 }
 
 bool container_resolv_text(const struct container *c, struct str *to)
@@ -179,7 +114,7 @@ bool container_resolv_text(const struct container *c, struct str *to)
 	if (kind == CONTAINER_NET_CONTAINER)
 		other_file(c, "resolv.conf", to);
 	else if (kind == CONTAINER_NET_HOST && !s->dns.n && !s->dns_search.n && !s->dns_options.n)
-		host_file("/etc/resolv.conf", to);
+		network_host_file("/etc/resolv.conf", to);
 	else
 		make_resolv(c, to);
 	return true;

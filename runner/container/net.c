@@ -96,7 +96,7 @@ int container_net_resolve(struct runtime *rt, struct container_spec *r,
 	int rc = 0;
 
 	if (!r->network)
-		r->network = mem_str(wants ? NETWORK_DEFAULT : "host");
+		r->network = mem_str(wants ? NETWORK_DEFAULT : rt->network ? rt->network : "host");
 	for (size_t i = 0; i < image_ports->n; i++)
 		if (!strv_has(&r->expose, image_ports->v[i]))
 			strv_add(&r->expose, image_ports->v[i]);
@@ -104,11 +104,8 @@ int container_net_resolve(struct runtime *rt, struct container_spec *r,
 		return resolve_other(rt, r, err);
 	if (container_net_kind(r) != CONTAINER_NET_BRIDGE)
 		return 0;
-	if (!network_is_possible())
-		return err_set(
-			err, ENOTSUP,
-			"network %s: netavark is not installed, which bridge networks need (packages netavark and aardvark-dns)",
-			r->network);
+	if (network_missing())
+		return err_set(err, ENOTSUP, "network %s: %s", r->network, network_missing());
 	if (r->publish_all)
 		publish_exposed(r);
 	if (!r->networks.n)
@@ -162,7 +159,7 @@ static int set_up(struct container *c, const struct ids_range *ids, struct err *
 				 .joins = &s->networks,
 				 .ports = ports,
 				 .n_ports = s->publish.n,
-				 .dns = &s->dns,
+				 .dns = s->dns.n ? &s->dns : &c->rt->dns,
 				 .ids = ids };
 	int fd = -1, rc = 0;
 
@@ -199,7 +196,9 @@ void container_net_close(struct container_box *b)
 {
 	struct err ignored = { 0 };
 
-	if (*b->net_user)
+	if (*b->net_user && b->net_later)
+		network_leave(b->net_user, b->net_fd, &ignored);
+	else if (*b->net_user)
 		network_teardown(b->net_user, b->net_fd, &ignored);
 	*b->net_user = 0;
 	fd_close(&b->net_fd);

@@ -207,8 +207,10 @@ int container_host_parse(const char *text, char **ret_line, struct err *err)
 		if ((unsigned char)*p <= ' ' || *p == '#')
 			n = 0;
 	if (n == 0 ||
-	    (inet_pton(AF_INET, address, raw) != 1 && inet_pton(AF_INET6, address, raw) != 1))
-		return err_set(err, EINVAL, "host '%s' is not NAME:ADDRESS", text);
+	    (!str_eq(address, NETWORK_HOST_GATEWAY) && inet_pton(AF_INET, address, raw) != 1 &&
+	     inet_pton(AF_INET6, address, raw) != 1))
+		return err_set(err, EINVAL,
+			       "host '%s' is not NAME:ADDRESS or NAME:" NETWORK_HOST_GATEWAY, text);
 	*ret_line = mem_fmt("%s\t%s\n", address, name);
 	return 0;
 }

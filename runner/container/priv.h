@@ -211,6 +211,7 @@ struct container_box {
 	struct sandbox *sb;
 	int net_fd;                          /* -1: none of its own */
 	char net_user[CONTAINER_ID_LEN + 1]; /* whose network is to be taken back, or "" */
+	bool net_later;                      /* nobody waits for that */
 	int lock_fd;                         /* of the snapshot */
 	struct container_kept *kept;
 	size_t n_kept;
@@ -242,6 +243,8 @@ int container_net_open(struct container *c, const struct ids_range *ids, struct 
 void container_net_close(struct container_box *b);
 /* Its keeper is gone. */
 void container_net_lost(const struct container *c);
+/* Where the host is reached: NULL, it is not. Caller owns it. */
+char *container_gateway(const struct container *c);
 /* Texts of /etc/hosts and /etc/resolv.conf. false: it needs no such file. */
 void container_hosts_text(const struct container *c, struct str *to);
 bool container_resolv_text(const struct container *c, struct str *to);

@@ -18,6 +18,8 @@ enum { SETTLE_MS = 20 };
 
 void container_keep_close(struct container_keep *k)
 {
+	/* A port is to be free when the prompt is back. */
+	k->box.net_later = k->is_foreground && k->c && !k->c->spec.publish.n;
 	/* The program ends (if it has not) before its ends of the pipes go. */
 	container_box_close(&k->box);
 	container_stdio_close(&k->io);

@@ -36,7 +36,9 @@ static int read_user(struct network_live *l, const char *id, json_t **ret, struc
 /* The lock, netavark's own files and unfinished writes have other names. */
 static bool is_id(const char *name)
 {
-	return strlen(name) == NETWORK_ID_LEN && strspn(name, "0123456789abcdef") == NETWORK_ID_LEN;
+	const char *hex = str_starts(name, NETWORK_BUILD) ? name + strlen(NETWORK_BUILD) : name;
+
+	return strlen(name) == NETWORK_ID_LEN && strspn(hex, "0123456789abcdef") == strlen(hex);
 }
 
 static int read_all(struct network_live *l, struct err *err)
@@ -59,18 +61,36 @@ static int read_all(struct network_live *l, struct err *err)
 	return rc < 0 ? rc : 0;
 }
 
-int network_live_peek(struct network_live *l, struct err *err)
+static int read_locked(struct network_live *l, bool wait, struct err *err)
 {
 	int rc;
 
 	l->dir_fd = open(LIVE_DIR, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (l->dir_fd < 0)
 		return errno == ENOENT ? 0 : err_sys(err, "open %s", LIVE_DIR);
-	l->lock_fd = fs_lock(l->dir_fd, "lock", true, err);
+	if (l->lock_fd < 0)
+		l->lock_fd = fs_lock(l->dir_fd, "lock", wait, err);
 	if (l->lock_fd < 0)
 		return l->lock_fd;
 	rc = read_all(l, err);
 	return rc < 0 ? rc : 1;
+}
+
+int network_live_peek(struct network_live *l, struct err *err)
+{
+	return read_locked(l, true, err);
+}
+
+int network_live_inherit(struct network_live *l, int lock_fd, struct err *err)
+{
+	l->lock_fd = lock_fd;
+	return read_locked(l, true, err);
+}
+
+static bool is_lost(const json_t *user)
+{
+	return !proc_is_alive((pid_t)json_get_int(user, "keeper", 0),
+			      (uint64_t)json_get_int(user, "keeper_start", 0));
 }
 
 static void take_back_lost(struct network_live *l)
@@ -83,8 +103,7 @@ static void take_back_lost(struct network_live *l)
 	{
 		struct err ignored = { 0 };
 
-		if (proc_is_alive((pid_t)json_get_int(user, "keeper", 0),
-				  (uint64_t)json_get_int(user, "keeper_start", 0)))
+		if (!is_lost(user))
 			continue;
 		if (network_undo(user, -1, &ignored) != -EINTR)
 			network_live_drop(l, id);
@@ -101,6 +120,35 @@ int network_live_open(struct network_live *l, struct err *err)
 		return rc;
 	take_back_lost(l);
 	return 0;
+}
+
+/* A container that was lost has a row, which is looked at; of a build nothing else is left. Without
+ * the lock, which others hold for as long as netavark takes. */
+static bool is_lost_build(int dir_fd, const char *name)
+{
+	struct network_live l = { .dir_fd = dir_fd };
+	auto_json json_t *user = NULL;
+	struct err ignored = { 0 };
+
+	return is_id(name) && str_starts(name, NETWORK_BUILD) &&
+	       read_user(&l, name, &user, &ignored) >= 0 && is_lost(user);
+}
+
+void network_tidy(void)
+{
+	auto_network_live struct network_live l = NETWORK_LIVE_INIT;
+	auto_fd int dir = open(LIVE_DIR, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	auto_strv struct strv names = { 0 };
+	struct err ignored = { 0 };
+	bool found = false;
+
+	if (dir < 0 || fs_list(dir, ".", &names, &ignored) < 0)
+		return;
+	for (size_t i = 0; i < names.n && !found; i++)
+		found = is_lost_build(dir, names.v[i]);
+	/* Somebody is at it: he sees it, too. */
+	if (found && read_locked(&l, false, &ignored) > 0)
+		take_back_lost(&l);
 }
 
 int network_live_put(struct network_live *l, const char *id, const json_t *user, struct err *err)

@@ -34,11 +34,29 @@ static const char *find(const char *name, char buf[PATH_BYTES])
 	return NULL;
 }
 
-bool network_is_possible(void)
+/* netavark 1.4 runs the first, later ones either. */
+static bool has_firewall(void)
+{
+	static const char *const names[] = { "/usr/sbin/iptables", "/sbin/iptables",
+					     "/usr/bin/iptables",  "/usr/local/sbin/iptables",
+					     "/usr/sbin/nft",      "/usr/bin/nft" };
+
+	for (size_t i = 0; i < ARRAY_LEN(names); i++)
+		if (access(names[i], X_OK) == 0)
+			return true;
+	return false;
+}
+
+const char *network_missing(void)
 {
 	char buf[PATH_BYTES];
 
-	return find("netavark", buf) != NULL;
+	if (!find("netavark", buf))
+		return "netavark is not installed, which bridge networks need (packages netavark "
+		       "and aardvark-dns)";
+	return has_firewall() ? NULL
+			      : "iptables is not installed, which bridge networks need (package "
+				"iptables)";
 }
 
 /*
@@ -94,10 +112,14 @@ static int failed(const char *verb, int code, json_t *answer, int log, struct er
 	const char *why = answer ? json_get_str(answer, "error") : NULL;
 
 	str_trim(text);
-	return err_set(err, code > 128 ? EINTR : EIO, "netavark %s: %.*s", verb, MESSAGE_MAX,
-		       why     ? why
-		       : *text ? text
-			       : "it ended without a word");
+	err_set(err, code > 128 ? EINTR : EIO, "netavark %s: %.*s", verb, MESSAGE_MAX,
+		why     ? why
+		: *text ? text
+			: "it ended without a word");
+	if (str_eq(verb, "setup") && code <= 128)
+		err_hint(err, "--network host and none go without it; network.default in "
+			      "shale.conf says what is meant when none is named");
+	return -err->code;
 }
 
 static int run_it(const char *verb, const char *input, const char *ns, json_t **ret,
@@ -119,9 +141,7 @@ static int run_it(const char *verb, const char *input, const char *ns, json_t **
 	if (rc < 0)
 		return rc;
 	if (!find("netavark", program))
-		return err_set(
-			err, ENOENT,
-			"netavark is not installed, which bridge networks need (packages netavark and aardvark-dns)");
+		return err_set(err, ENOENT, "%s", network_missing());
 	snprintf(name, sizeof(name), "%s", program);
 	snprintf(word, sizeof(word), "%s", verb);
 	snprintf(ns_word, sizeof(ns_word), "%s", ns);

@@ -40,6 +40,8 @@ void network_live_close(struct network_live *l);
 int network_live_open(struct network_live *l, struct err *err);
 /* Locked and nothing else. 0: there is no directory, so no user. */
 int network_live_peek(struct network_live *l, struct err *err);
+/* The same with the lock that somebody has left to us, which becomes l's. */
+int network_live_inherit(struct network_live *l, int lock_fd, struct err *err);
 int network_live_put(struct network_live *l, const char *id, const json_t *user, struct err *err);
 void network_live_drop(struct network_live *l, const char *id);
 /* Has somebody a place in the network of that id, or (id NULL) addresses of the range? */

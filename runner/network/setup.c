@@ -240,6 +240,16 @@ static int add_join(struct db *db, const struct network_live *l, json_t *config,
 	return 0;
 }
 
+/* The default one is made at its first use, which takes the lock: before we have it. */
+static int find_first(struct db *db, const char *join, struct err *err)
+{
+	auto_network_join struct network_join j = { 0 };
+	auto_network struct network *n = NULL;
+	int rc = network_join_parse(join, &j, err);
+
+	return rc < 0 ? rc : network_find(db, j.network, &n, err);
+}
+
 static int make_config(struct db *db, const struct network_live *l, const struct network_use *u,
 		       json_t *config, struct err *err)
 {
@@ -295,8 +305,12 @@ int network_setup(struct db *db, const struct network_use *u, int *ret_ns_fd, st
 	json_t *config = config_new(u->id, u->name), *status = NULL;
 	auto_fd int ns = -1;
 	struct err ignored = { 0 };
-	int rc = network_live_open(&l, err);
+	int rc = 0;
 
+	for (size_t i = 0; i < u->joins->n && rc >= 0; i++)
+		rc = find_first(db, u->joins->v[i], err);
+	if (rc >= 0)
+		rc = network_live_open(&l, err);
 	json_object_set_new(user, "keeper", json_integer(getpid()));
 	json_object_set_new(user, "keeper_start", json_integer((int64_t)proc_start_time(getpid())));
 	json_object_set_new(user, "setup", config);
@@ -320,22 +334,48 @@ int network_setup(struct db *db, const struct network_use *u, int *ret_ns_fd, st
 	return 0;
 }
 
-int network_teardown(const char *id, int ns_fd, struct err *err)
+static int take_back(struct network_live *l, const char *id, int ns_fd, struct err *err)
 {
-	auto_network_live struct network_live l = NETWORK_LIVE_INIT;
-	const json_t *user;
-	int rc = network_live_peek(&l, err);
+	const json_t *user = json_object_get(l->users, id);
+	int rc;
 
-	if (rc <= 0)
-		return rc;
-	user = json_object_get(l.users, id);
 	if (!user)
 		return 0;
 	rc = network_undo(user, ns_fd, err);
 	/* Killed in the middle: whoever is next does it again. Else there is no more to be done. */
 	if (rc != -EINTR)
-		network_live_drop(&l, id);
+		network_live_drop(l, id);
 	return rc;
+}
+
+int network_teardown(const char *id, int ns_fd, struct err *err)
+{
+	auto_network_live struct network_live l = NETWORK_LIVE_INIT;
+	int rc = network_live_peek(&l, err);
+
+	return rc <= 0 ? rc : take_back(&l, id, ns_fd, err);
+}
+
+int network_leave(const char *id, int ns_fd, struct err *err)
+{
+	char name[] = "shale", command[] = "leave-network";
+	auto_network_live struct network_live l = NETWORK_LIVE_INIT;
+	auto_free char *word = mem_str(id);
+	char *argv[] = { name, command, word, NULL };
+	int rc = network_live_peek(&l, err);
+
+	if (rc <= 0 || !json_object_get(l.users, id))
+		return rc;
+	rc = proc_spawn_detached("/proc/self/exe", argv, (int[3]){ ns_fd, l.lock_fd, -1 }, -1, err);
+	return rc < 0 ? take_back(&l, id, ns_fd, err) : 0;
+}
+
+int network_left(const char *id, int ns_fd, int lock_fd, struct err *err)
+{
+	auto_network_live struct network_live l = NETWORK_LIVE_INIT;
+	int rc = network_live_inherit(&l, lock_fd, err);
+
+	return rc <= 0 ? rc : take_back(&l, id, ns_fd, err);
 }
 
 /* --- one more, one less
@@ -373,8 +413,10 @@ int network_connect(struct db *db, const char *id, const char *join, int ns_fd, 
 	auto_free char *interface = NULL;
 	json_t *old = NULL, *setup;
 	struct err ignored = { 0 };
-	int rc = find_user(&l, id, &old, err);
+	int rc = find_first(db, join, err);
 
+	if (rc >= 0)
+		rc = find_user(&l, id, &old, err);
 	if (rc < 0)
 		return rc;
 	user = json_deep_copy(old);

@@ -11,6 +11,9 @@ export SHALE_ROOT
 # Nothing is fetched by a misspelt name: the tests of registries say otherwise.
 SHALE_PULL=never
 export SHALE_PULL
+# Tests run side by side and share one host: who wants a bridge makes a network namespace (network.t).
+SHALE_NETWORK=host
+export SHALE_NETWORK
 unset SOURCE_DATE_EPOCH
 n=0
 failed=0

@@ -53,7 +53,7 @@ ok "an address that is asked for" shale run --rm --network one --ip 10.90.0.77 -
 has "it has it" "inet 10.90.0.77/24"
 has "and that hardware" "02:00:00:00:00:77"
 code 125 "one that is in use" shale run --rm --network one --ip 10.90.0.2 busybox true
-code 125 "one of another network" shale run --rm --network one --ip 10.91.0.2 busybox true
+code 125 "one of another network" shale run --rm --network one --ip 10.90.1.2 busybox true
 ok "its network is shared" shale run --rm --network container:server busybox ip a
 has "by container:" "inet 10.90.0.2/24"
 ok "or by ns:" shale run --rm --network "ns:/proc/$(shale container inspect -f '{{.State.Pid}}' server)/ns/net" busybox wget -q -O - http://127.0.0.1/
@@ -133,7 +133,7 @@ gone() { [ ! -e "/proc/$monitor" ] || grep -q '^State:.Z' "/proc/$monitor/status
 try "its monitor is gone" gone
 SHALE_ROOT=$T/second "$SHALE" import "$tar" busybox >/dev/null
 ok "a start in another store" env SHALE_ROOT="$T/second" "$SHALE" run --rm --network bridge busybox true
-ok "took it back" bare
+try "took it back" bare
 shale rm -f lost >/dev/null
 # The machine goes down: /run, bridges and rules go, the store stays and its rows are of another boot.
 shale run -d --name down --network one -p 18084:80 busybox sh -c "$web" again >/dev/null
@@ -150,6 +150,81 @@ ok "it starts again" shale start down
 try "with its port" get http://127.0.0.1:18084/
 shale rm -f down >/dev/null
 
+# --- nobody names one ----------------------------------------------------------------------------------------------
+unset SHALE_NETWORK
+mkdir "$T/c"
+default() { shale info --format '{{.DefaultNetwork}}'; }
+is "the default is bridge" bridge "$(default)"
+is "or what the environment says" host "$(SHALE_NETWORK=host default)"
+printf '[network]\ndefault = none\ndns = 192.0.2.7 2001:db8::7\n' >"$T/conf"
+is "or shale.conf" none "$(SHALE_CONF=$T/conf default)"
+is "and run does so" lo: "$(SHALE_CONF=$T/conf shale run --rm busybox ip -o link | cut -d' ' -f2)"
+is "with its servers of names" "nameserver 192.0.2.7 nameserver 2001:db8::7" \
+	"$(SHALE_CONF=$T/conf SHALE_NETWORK=bridge shale run --rm busybox grep nameserver /etc/resolv.conf | xargs)"
+code 1 "another word" env SHALE_NETWORK=any "$SHALE" info
+printf '[network]\ndefault = any\n' >"$T/conf"
+code 1 "in shale.conf" env SHALE_CONF="$T/conf" "$SHALE" info
+has "has its line" "conf:2"
+ok "run" shale run --rm --hostname me --add-host up:host-gateway busybox sh -c 'hostname; ip a; cat /etc/hosts'
+has "has an address" "inet 10.90.1.2/24"
+has "and reaches the host" "10.90.1.1	up"
+try "nothing is left of it" bare
+cat >"$T/c/Dockerfile" <<'D'
+FROM busybox
+RUN readlink /proc/self/ns/net >/one; ip a; cat /etc/hosts /etc/resolv.conf
+RUN readlink /proc/self/ns/net >/two; cmp /one /two
+RUN --network=none ip -o link | wc -l >/three
+D
+ok "a build" shale build --add-host up:host-gateway -t built "$T/c"
+has "its steps have an address" "inet 10.90.1.2/24"
+has "names of their own" "127.0.0.1	buildkitsandbox"
+has "and the host's" "10.90.1.1	up"
+is "one step needs none" 1 "$(shale run --rm --network none built cat /three)"
+code 1 "it was not the host's" shale run --rm --network host built sh -c '[ "$(cat /one)" = "$(readlink /proc/self/ns/net)" ]'
+try "nothing is left of it" bare
+ok "the host's" shale build --network host "$T/c"
+hasnt "is another step" "cached 3"
+printf 'FROM busybox\nRUN --network=host true\n' >"$T/c/Host"
+code 1 "the Dockerfile does not take it" shale build -f "$T/c/Host" "$T/c"
+has "by itself" "needs --allow network.host"
+ok "but when it may" shale build --allow network.host -f "$T/c/Host" "$T/c"
+ok "a server" shale run -d --name server --network one busybox sh -c "$web" hello
+printf 'FROM busybox\nRUN wget -q -O /page http://server/ && ip -o link | grep -c eth0 && false\n' >"$T/c/Named"
+code 1 "a build in a network" shale build --network one -f "$T/c/Named" "$T/c"
+has "asks by name" "| 1"
+place=$(shale ps -aq --filter name=failed-)
+ok "where it failed" shale start "$place"
+is "is in that network, too" hello "$(shale exec "$place" wget -q -O - http://server/)"
+code 1 "no such network" shale build --network nosuch "$T/c"
+code 1 "nor a container's" shale build --network container:server "$T/c"
+shale rm -f server "$place" >/dev/null
+printf 'FROM busybox\nRUN echo runs; exec sleep 1009\n' >"$T/c/Long"
+"$SHALE" build -f "$T/c/Long" "$T/c" >"$T/long" 2>&1 &
+long=$!
+try "a build runs" grep -q '| runs' "$T/long"
+is "in the network" 1 "$(users)"
+kill $long
+wait $long || true
+try "SIGTERM ends it and its network" bare
+"$SHALE" build -f "$T/c/Long" "$T/c" >"$T/long" 2>&1 &
+long=$!
+try "a build runs" grep -q '| runs' "$T/long"
+kill -9 $long
+wait $long || true
+ok "after SIGKILL any command" shale images
+ok "takes it back" bare
+mkdir "$T/empty"
+mount --bind "$T/empty" /usr/lib/podman
+is "without netavark the default is the host's" host "$(default)"
+ok "info" shale info
+has "says why" "netavark is not installed"
+is "and so has run" "$(readlink /proc/self/ns/net)" "$(shale run --rm busybox readlink /proc/self/ns/net)"
+code 125 "a port needs it" shale run --rm -p 80:80 busybox true
+ok "what is cached needs none" env SHALE_NETWORK=bridge "$SHALE" build --add-host up:host-gateway "$T/c"
+has "at all" "cached 3 of 4"
+umount /usr/lib/podman
+export SHALE_NETWORK=host
+
 # --- rm, prune -----------------------------------------------------------------------------------------------------
 shale create --name later --network small busybox true >/dev/null
 ok "prune" shale network prune -f
@@ -157,7 +232,7 @@ is "what no container has" one "$(out)"
 shale rm later >/dev/null
 ok "rm" shale network rm small
 is "bridge stays" bridge "$(shale network ls --format '{{.Name}}' | head -n 1)"
-ok "nothing is left" bare
+try "nothing is left" bare
 is "no server of names" "" "$(servers)"
 no_leaks
 done_testing
