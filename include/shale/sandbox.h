@@ -394,6 +394,9 @@ char *sandbox_cap_name(int n); /* NULL: the kernel has none; the caller owns it 
  * removed, with what the container made in it. */
 int sandbox_cgroup_apply(const char *name, const struct sandbox_cgroup_write *w, size_t n,
 			 struct err *err);
+/* On v2, where the rules are no files; instead of those of before. */
+int sandbox_cgroup_devices(const char *name, const struct sandbox_device_rule *r, size_t n,
+			   struct err *err);
 int sandbox_cgroup_delete(const char *name, struct err *err);
 /* A file of the group that has the controller (v1) or that is v2's. -ENOENT. Caller owns *ret. */
 int sandbox_cgroup_read(const char *name, const char *controller, const char *file, char **ret,

@@ -28,7 +28,7 @@ static const struct opt runtime_opts[] = {
 	{ 0, "log-format", OPT_STR, AT(log_format), "FORMAT", "text or json" },
 	{ 0, "log-level", OPT_STR, AT(log_level), "LEVEL", NULL },
 	{ 0, "systemd-cgroup", OPT_BOOL, AT(systemd_cgroup), NULL,
-	  "refused: groups are made in the file system" },
+	  "groups are scopes of systemd (cgroupsPath slice:prefix:name)" },
 	{ 0, "debug", OPT_BOOL, AT(debug), NULL, "told of what is passed over, too" },
 	{ 0, "rootless", OPT_STR, AT(rootless), "WORD", NULL },
 	{ 0, "criu", OPT_STR, AT(criu), "PROGRAM", NULL },

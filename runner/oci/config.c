@@ -28,6 +28,8 @@ void oci_config_cleanup(struct oci_config *c)
 	free(c->bundle);
 	free(c->root_path);
 	free(c->cgroup);
+	free(c->slice);
+	free(c->unit);
 	free(c->groups);
 	free(c->writes);
 	free(c->filter);
@@ -161,10 +163,9 @@ static int find_cgroup(struct oci_config *c, const char *id, struct err *err)
 	auto_free char *clean = NULL;
 
 	if (c->runtime->systemd_cgroup)
-		return err_set(
-			err, ENOTSUP,
-			"--systemd-cgroup: systemd's scopes are not made by this runtime; use "
-			"the cgroupfs manager");
+		return oci_scope_name(c, path, id, err);
+	if (path && strchr(path, ':'))
+		return err_set(err, EINVAL, "linux.cgroupsPath %s needs --systemd-cgroup", path);
 	if (!path || !*path) {
 		c->cgroup = mem_fmt("shale/%s", id);
 		c->spec.cgroup.name = c->cgroup;

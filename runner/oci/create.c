@@ -23,6 +23,7 @@ struct making {
 	const struct oci_io *io;
 	struct oci_config *config;
 	struct oci_state *state;
+	pid_t holder; /* of the scope, until the container's process is in it */
 };
 
 static char *now_text(void)
@@ -192,8 +193,16 @@ static int prepare(struct making *m, bool attached, struct err *err)
 	m->state->bundle = mem_str(c->bundle);
 	m->state->root_path = mem_str(c->root_path);
 	m->state->cgroup = mem_str(c->cgroup);
+	m->state->unit = mem_str(c->unit);
 	m->state->annotations = json_incref(oci_at(c, "annotations", NULL));
 	/* As "creating": whoever removes what a kill left finds the group. */
+	rc = oci_state_write(m->state, err);
+	if (rc < 0 || !c->unit)
+		return rc;
+	rc = oci_scope_start(c, m->state->id, &m->holder, err);
+	if (rc < 0)
+		return rc;
+	m->state->cgroup = mem_str(c->cgroup);
 	return oci_state_write(m->state, err);
 }
 
@@ -250,7 +259,7 @@ static int create(const struct oci_runtime *r, const char *id, const struct oci_
 {
 	struct oci_state state = { .dir_fd = -1 };
 	auto_oci_config struct oci_config config = { 0 };
-	struct making m = { r, io, &config, &state };
+	struct making m = { r, io, &config, &state, 0 };
 	struct err ignored;
 	int rc = oci_state_new(r, id, &state.dir_fd, err);
 
@@ -260,10 +269,13 @@ static int create(const struct oci_runtime *r, const char *id, const struct oci_
 	rc = prepare(&m, attached, err);
 	if (rc == 0)
 		rc = make_process(&m, ret, err);
+	oci_scope_leave(m.holder);
 	if (rc < 0) {
 		oci_exec_words(&config, err);
 		if (state.cgroup)
 			sandbox_cgroup_delete(state.cgroup, &ignored);
+		if (state.unit)
+			oci_scope_stop(state.unit, id, &ignored);
 		oci_state_remove(r, id, &ignored);
 	}
 	oci_state_cleanup(&state);

@@ -33,15 +33,12 @@ static const struct sandbox_device_rule always[] = {
 	{ true, 'c', 5, 2, 7 }, { true, 'c', 136, -1, 7 }, { true, 'a', -1, -1, SANDBOX_MKNOD },
 };
 
-int oci_devices_v2(struct oci_config *c, const json_t *rules, struct err *err)
+void oci_devices_v2(struct oci_config *c, const json_t *rules)
 {
 	size_t n = json_array_size(rules), i;
 	struct sandbox_device_rule *r = oci_block(c, n + ARRAY_LEN(always), sizeof(*r));
 	const json_t *one;
 
-	if (!c->spec.layout)
-		return err_set(err, ENOTSUP,
-			       "linux.resources.devices: on cgroup v2 they are not changed later");
 	json_array_foreach(rules, i, one)
 	{
 		const char *type = json_get_str(one, "type");
@@ -57,5 +54,4 @@ int oci_devices_v2(struct oci_config *c, const json_t *rules, struct err *err)
 	memcpy(r + n, always, sizeof(always));
 	c->layout.device_rules = r;
 	c->layout.n_device_rules = n + ARRAY_LEN(always);
-	return 0;
 }

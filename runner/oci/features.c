@@ -79,7 +79,7 @@ json_t *oci_features(void)
 	json_object_set_new(l, "namespaces", words(namespaces));
 	json_object_set_new(l, "capabilities", caps);
 	json_object_set_new(l, "cgroup",
-			    json_pack("{s:b,s:b,s:b,s:b,s:b}", "v1", 1, "v2", 1, "systemd", 0,
+			    json_pack("{s:b,s:b,s:b,s:b,s:b}", "v1", 1, "v2", 1, "systemd", 1,
 				      "systemdUser", 0, "rdma", 1));
 	json_object_set_new(l, "seccomp", seccomp_features());
 	json_object_set_new(l, "apparmor", enabled(true));
@@ -87,7 +87,8 @@ json_t *oci_features(void)
 	json_object_set_new(l, "intelRdt", enabled(false));
 	json_object_set_new(l, "mountExtensions", json_pack("{s:{s:b}}", "idmap", "enabled", 1));
 	json_object_set_new(j, "linux", l);
-	json_object_set_new(j, "potentiallyUnsafeConfigAnnotations", json_array());
+	json_object_set_new(j, "potentiallyUnsafeConfigAnnotations",
+			    json_pack("[s]", "org.systemd.property."));
 	return j;
 }
 

@@ -64,6 +64,7 @@ struct oci_config {
 	int *fds; /* closed with it */
 	size_t n_fds, cap_fds;
 	char *cgroup;
+	char *slice, *unit; /* of systemd's; NULL: the group is made in the file system */
 	struct sock_filter *filter;
 	bool dev_is_bound;
 	const char *mount_label; /* or NULL */
@@ -110,7 +111,7 @@ bool oci_hooks_has(const struct oci_config *c, const char *kind);
 
 /* state.c */
 struct oci_state {
-	char *id, *bundle, *cgroup, *created, *root_path;
+	char *id, *bundle, *cgroup, *unit, *created, *root_path;
 	pid_t pid;
 	uint64_t start_time;
 	bool other_boot;
@@ -132,6 +133,44 @@ json_t *oci_state_json(const struct oci_state *s, const char *status);
 int oci_state_config(const struct oci_state *s, const struct oci_runtime *r, struct oci_config *ret,
 		     struct err *err);
 
+/* scope.c: the container's group as a unit of systemd's. */
+/* cgroupsPath "slice:prefix:name", or NULL: the names of slice and unit. */
+int oci_scope_name(struct oci_config *c, const char *path, const char *id, struct err *err);
+/* The group's name is known then. *ret_holder keeps the unit until the container's process is in
+ * it, and dies with us. */
+int oci_scope_start(struct oci_config *c, const char *id, pid_t *ret_holder, struct err *err);
+void oci_scope_leave(pid_t holder);
+int oci_scope_update(const char *unit, const struct sandbox_cgroup_write *w, size_t n,
+		     struct err *err);
+/* Whatever of it there is; nothing happens to another container's. */
+int oci_scope_stop(const char *unit, const char *id, struct err *err);
+
+/* bus.c: what is said to systemd. Arguments are written in the order of their signature. */
+#define OCI_SYSTEMD_PATH    "/org/freedesktop/systemd1"
+#define OCI_SYSTEMD_MANAGER "org.freedesktop.systemd1.Manager"
+struct oci_bus;
+struct oci_bus_call {
+	const char *path, *interface, *method, *signature;
+};
+struct oci_bus_array {
+	size_t length, begin;
+};
+int oci_bus_open(struct oci_bus **ret, struct err *err);
+void oci_bus_cleanup(struct oci_bus **b);
+#define auto_oci_bus cleanup(oci_bus_cleanup)
+void oci_bus_u32(struct str *to, uint32_t n);
+void oci_bus_u64(struct str *to, uint64_t n);
+void oci_bus_text(struct str *to, const char *s);
+void oci_bus_signature(struct str *to, const char *s);
+void oci_bus_struct(struct str *to); /* what follows is one's first member */
+struct oci_bus_array oci_bus_begin(struct str *to, size_t alignment);
+void oci_bus_end(struct str *to, struct oci_bus_array a);
+/* *ret: the answer's text, "" when it has none; may be NULL. -ENOENT: no such unit, -EEXIST. */
+int oci_bus_call(struct oci_bus *b, const struct oci_bus_call *c, const struct str *args,
+		 char **ret, struct err *err);
+/* -ECANCELED: it ended otherwise than done. */
+int oci_bus_await_job(struct oci_bus *b, const char *job, struct err *err);
+
 #define OCI_GO     "exec.fifo"
 #define OCI_STATUS "status.fifo"
 
@@ -141,9 +180,10 @@ int oci_write_pid(const char *path, pid_t pid, struct err *err);
 /* Pid file, console and pidfd to who wants them. */
 int oci_hand_out(const struct oci_io *io, struct sandbox *sb, struct err *err);
 /* devices.c: the rules as a program of a v2 group. */
-int oci_devices_v2(struct oci_config *c, const json_t *rules, struct err *err);
+void oci_devices_v2(struct oci_config *c, const json_t *rules);
 
 /* terminal.c */
+int oci_connect(const char *path, struct err *err); /* an fd */
 /* Sends fd over the unix socket at path. */
 int oci_send_fd(const char *path, int fd, const char *text, struct err *err);
 /* Between our terminal and master until the process ends, or only waits (master -1). */

@@ -337,8 +337,10 @@ static int make_devices(struct oci_config *c, json_t *list, bool v2, struct err 
 		if (rc < 0)
 			return rc;
 	}
-	if (v2)
-		return oci_devices_v2(c, list, err);
+	if (v2) {
+		oci_devices_v2(c, list);
+		return 0;
+	}
 	json_array_foreach(list, i, one) oci_write_add(
 		c, "devices", json_get_bool(one, "allow") ? "devices.allow" : "devices.deny",
 		device_rule(one), false);

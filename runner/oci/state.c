@@ -22,6 +22,7 @@ void oci_state_cleanup(struct oci_state *s)
 	free(s->id);
 	free(s->bundle);
 	free(s->cgroup);
+	free(s->unit);
 	free(s->created);
 	free(s->root_path);
 	json_decref(s->annotations);
@@ -95,6 +96,7 @@ int oci_state_write(const struct oci_state *s, struct err *err)
 	json_set_str(j, "bundle", s->bundle);
 	json_set_str(j, "rootfs", s->root_path);
 	json_set_str(j, "cgroup", s->cgroup);
+	json_set_str(j, "unit", s->unit);
 	json_set_str(j, "created", s->created);
 	if (s->annotations)
 		json_object_set(j, "annotations", s->annotations);
@@ -123,6 +125,7 @@ static int read_json(struct oci_state *s, struct err *err)
 	s->bundle = mem_str(json_get_str(j, "bundle"));
 	s->root_path = mem_str(json_get_str(j, "rootfs"));
 	s->cgroup = mem_str(json_get_str(j, "cgroup"));
+	s->unit = mem_str(json_get_str(j, "unit"));
 	s->created = mem_str(json_get_str(j, "created"));
 	s->other_boot = !str_eq(json_get_str(j, "boot"), proc_boot_id());
 	s->annotations = json_incref(json_object_get(j, "annotations"));

@@ -17,7 +17,7 @@
 
 #include "priv.h"
 
-static int connect_to(const char *path, struct err *err)
+int oci_connect(const char *path, struct err *err)
 {
 	auto_fd int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	struct sockaddr_un to = { .sun_family = AF_UNIX };
@@ -32,7 +32,7 @@ static int connect_to(const char *path, struct err *err)
 
 int oci_send_fd(const char *path, int fd, const char *text, struct err *err)
 {
-	auto_fd int sock = connect_to(path, err);
+	auto_fd int sock = oci_connect(path, err);
 
 	if (sock < 0)
 		return sock;

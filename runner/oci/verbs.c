@@ -150,6 +150,9 @@ int oci_delete(const struct oci_runtime *r, const char *id, bool force, struct e
 	} else {
 		kill_left(&s);
 	}
+	/* What is left of it is tidied up as without one, also when systemd cannot be asked. */
+	if (s.unit && !s.other_boot && oci_scope_stop(s.unit, id, &why) < 0 && r->warn)
+		r->warn(why.msg);
 	if (s.cgroup)
 		rc = sandbox_cgroup_delete(s.cgroup, err);
 	if (rc < 0 && !force)
@@ -233,7 +236,12 @@ int oci_update(const struct oci_runtime *r, const char *id, const json_t *resour
 					sandbox_cgroup_is_v2(), err);
 	if (rc == 0)
 		rc = check_usage(&s, json_object_get(resources, "memory"), err);
+	if (rc == 0 && s.unit)
+		rc = oci_scope_update(s.unit, c.writes, c.layout.n_writes, err);
 	if (rc == 0)
 		rc = sandbox_cgroup_apply(s.cgroup, c.writes, c.layout.n_writes, err);
+	if (rc == 0 && c.layout.n_device_rules)
+		rc = sandbox_cgroup_devices(s.cgroup, c.layout.device_rules,
+					    c.layout.n_device_rules, err);
 	return rc;
 }

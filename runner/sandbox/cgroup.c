@@ -30,12 +30,10 @@ enum {
 	KILL_ROUNDS = 200,
 };
 
-#define CGROUP_ROOT "/sys/fs/cgroup"
-
 int sandbox_cgroup_check_name(const char *name, struct err *err)
 {
 	static const char ok[] =
-		"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-/";
+		"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.+:@\\-/";
 	size_t n = strlen(name);
 
 	if (!n || n > 255 || name[strspn(name, ok)] || name[0] == '/' || name[0] == '.' ||
@@ -129,11 +127,15 @@ int sandbox_cgroup_write(int dir_fd, const char *file, const char *value)
 }
 
 /* Controllers for the children of dir_fd (v2). Those that are not there are left out: the limit's
- * file tells. */
+ * file tells. One that is unknown spoils the whole line, then they are named one by one. */
 static void enable(int dir_fd)
 {
-	static const char *const names[] = { "+memory", "+pids", "+cpu", "+io", "+cpuset" };
+	static const char *const names[] = { "+memory", "+pids",    "+cpu",  "+io",
+					     "+cpuset", "+hugetlb", "+rdma", "+misc" };
 
+	if (sandbox_cgroup_write(dir_fd, "cgroup.subtree_control",
+				 "+memory +pids +cpu +io +cpuset +hugetlb +rdma +misc") == 0)
+		return;
 	for (size_t i = 0; i < ARRAY_LEN(names); i++)
 		sandbox_cgroup_write(dir_fd, "cgroup.subtree_control", names[i]);
 }
@@ -217,7 +219,30 @@ int sandbox_cgroup_make(const struct sandbox_cgroup *c, struct sandbox_ctx *ctx,
 	return rc < 0 ? rc : sandbox_cgroup_missing(c, &d, err);
 }
 
-int sandbox_cgroup_open(const char *name, struct sandbox_ctx *ctx, int *ret_v2_fd, struct err *err)
+/* A v2 group whose controllers are handed on takes no process itself (a container that runs systemd
+ * divides its own so): then it is the group of pid, which is beneath. */
+static int group_of(const char *mount, const char *name, pid_t pid, int dir_fd)
+{
+	auto_free char *handed = NULL, *table = NULL, *path = mem_fmt("/proc/%d/cgroup", (int)pid);
+	auto_free char *begin = mem_fmt("0::/%s/", name);
+	auto_fd int dir = dir_fd;
+	struct err ignored;
+	char *line;
+
+	if (fd_read_file(dir, "cgroup.subtree_control", TABLE_MAX, &handed, NULL, &ignored) < 0 ||
+	    strlen(handed) <= 1 ||
+	    fd_read_file(AT_FDCWD, path, TABLE_MAX, &table, NULL, &ignored) < 0)
+		return fd_take(&dir);
+	line = strstr(table, begin);
+	if (!line || (line > table && line[-1] != '\n'))
+		return fd_take(&dir);
+	line += strlen("0::/");
+	line[strcspn(line, "\n")] = 0;
+	return strstr(line, "/..") ? fd_take(&dir) : sandbox_cgroup_group(mount, line, true, false);
+}
+
+int sandbox_cgroup_open(const char *name, pid_t pid, struct sandbox_ctx *ctx, int *ret_v2_fd,
+			struct err *err)
 {
 	auto_cgroup_dirs struct sandbox_cgroup_dirs d = { 0 };
 	int rc = sandbox_cgroup_scan(&d, err);
@@ -228,7 +253,7 @@ int sandbox_cgroup_open(const char *name, struct sandbox_ctx *ctx, int *ret_v2_f
 		if (dir < 0)
 			continue; /* this hierarchy was not needed */
 		if (d.v[i].v2)
-			*ret_v2_fd = fd_take(&dir);
+			*ret_v2_fd = group_of(d.v[i].mount, name, pid, fd_take(&dir));
 		else
 			rc = sandbox_group_tasks(ctx, dir, d.v[i].mount, err);
 	}

@@ -168,6 +168,15 @@ int sandbox_cgroup_apply(const char *name, const struct sandbox_cgroup_write *w,
 	return rc;
 }
 
+int sandbox_cgroup_devices(const char *name, const struct sandbox_device_rule *r, size_t n,
+			   struct err *err)
+{
+	auto_fd int dir = sandbox_cgroup_group(CGROUP_ROOT, name, true, false);
+
+	return dir < 0 ? err_errno(err, -dir, "cgroup %s", name)
+		       : sandbox_devices_attach(dir, r, n, err);
+}
+
 static int remove_below(int dir_fd, const char *name, int depth)
 {
 	int fd = openat(dir_fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);

@@ -12,7 +12,8 @@
 
 #include "priv.h"
 
-enum { RULES_MAX = 400, PER_RULE = 9 };
+enum { RULES_MAX = 400, PER_RULE = 9, PROGRAMS_MAX = 64 };
+#define PROGRAM_NAME "shale_devices"
 enum {
 	REG_TYPE = BPF_REG_2,
 	REG_ACCESS = BPF_REG_3,
@@ -95,13 +96,42 @@ static void make(struct program *p, const struct sandbox_device_rule *r, size_t 
 	emit(p, BPF_JMP | BPF_EXIT, 0, 0, 0, 0);
 }
 
+/* Ours among those of the group: its fd, or -1. systemd may have one there, too. */
+static int find_attached(int group_fd)
+{
+	uint32_t ids[PROGRAMS_MAX] = { 0 };
+	union bpf_attr query = { 0 };
+
+	query.query.target_fd = (uint32_t)group_fd;
+	query.query.attach_type = BPF_CGROUP_DEVICE;
+	query.query.prog_ids = (uint64_t)(uintptr_t)ids;
+	query.query.prog_cnt = PROGRAMS_MAX;
+	if (sys_bpf(BPF_PROG_QUERY, &query, sizeof(query)) < 0)
+		return -1;
+	for (uint32_t i = 0; i < query.query.prog_cnt && i < PROGRAMS_MAX; i++) {
+		union bpf_attr open = { 0 }, ask = { 0 };
+		struct bpf_prog_info info = { 0 };
+		auto_fd int fd = -1;
+
+		open.prog_id = ids[i];
+		fd = sys_bpf(BPF_PROG_GET_FD_BY_ID, &open, sizeof(open));
+		ask.info.bpf_fd = (uint32_t)fd;
+		ask.info.info = (uint64_t)(uintptr_t)&info;
+		ask.info.info_len = sizeof(info);
+		if (fd >= 0 && sys_bpf(BPF_OBJ_GET_INFO_BY_FD, &ask, sizeof(ask)) == 0 &&
+		    strncmp(info.name, PROGRAM_NAME, sizeof(info.name)) == 0)
+			return fd_take(&fd);
+	}
+	return -1;
+}
+
 int sandbox_devices_attach(int group_fd, const struct sandbox_device_rule *r, size_t n,
 			   struct err *err)
 {
 	static const char license[] = "Apache-2.0";
 	auto_free struct program *p = mem_alloc(sizeof(*p));
 	union bpf_attr load = { 0 }, attach = { 0 };
-	auto_fd int fd = -1;
+	auto_fd int fd = -1, before = find_attached(group_fd);
 
 	if (n > RULES_MAX)
 		return err_set(err, E2BIG, "more than %d device rules", RULES_MAX);
@@ -110,13 +140,15 @@ int sandbox_devices_attach(int group_fd, const struct sandbox_device_rule *r, si
 	load.insns = (uint64_t)(uintptr_t)p->v;
 	load.insn_cnt = (uint32_t)p->n;
 	load.license = (uint64_t)(uintptr_t)license;
+	memcpy(load.prog_name, PROGRAM_NAME, sizeof(PROGRAM_NAME));
 	fd = sys_bpf(BPF_PROG_LOAD, &load, sizeof(load));
 	if (fd < 0)
 		return err_sys(err, "device rules: load the program");
 	attach.target_fd = (uint32_t)group_fd;
 	attach.attach_bpf_fd = (uint32_t)fd;
 	attach.attach_type = BPF_CGROUP_DEVICE;
-	attach.attach_flags = BPF_F_ALLOW_MULTI;
+	attach.attach_flags = BPF_F_ALLOW_MULTI | (before >= 0 ? BPF_F_REPLACE : 0);
+	attach.replace_bpf_fd = before >= 0 ? (uint32_t)before : 0;
 	if (sys_bpf(BPF_PROG_ATTACH, &attach, sizeof(attach)) < 0)
 		return err_sys(err, "device rules: attach the program");
 	return 0;

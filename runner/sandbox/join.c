@@ -71,6 +71,6 @@ int sandbox_join(const struct sandbox_plan *p, pid_t pid, struct sandbox **ret, 
 	if (p->layout)
 		ctx.join_types = types_of(pid);
 	if (p->cgroup_name)
-		rc = sandbox_cgroup_open(p->cgroup_name, &ctx, &cgroup_fd, err);
+		rc = sandbox_cgroup_open(p->cgroup_name, pid, &ctx, &cgroup_fd, err);
 	return rc < 0 ? rc : sandbox_start_inside(p, &ctx, 0, cgroup_fd, ret, err);
 }

@@ -228,6 +228,7 @@ void sandbox_listener_names(struct sandbox_listener *l, struct strv *ret); /* an
 int sandbox_stub_open(struct err *err);
 
 /* cgroup.c */
+#define CGROUP_ROOT "/sys/fs/cgroup"
 struct sandbox_cgroup_dirs {
 	struct {
 		char *controllers; /* ",memory," between commas; "" for v2 */
@@ -256,7 +257,7 @@ int sandbox_cgroup_write(int dir_fd, const char *file, const char *value);
  */
 int sandbox_cgroup_make(const struct sandbox_cgroup *c, struct sandbox_ctx *ctx, int *ret_v2_fd,
 			struct err *err);
-/* devices.c: the rules, attached to a v2 group. */
+/* devices.c: the rules, attached to a v2 group instead of those that are there. */
 int sandbox_devices_attach(int group_fd, const struct sandbox_device_rule *r, size_t n,
 			   struct err *err);
 /* cgroup_layout.c: the groups of a layout. */
@@ -266,8 +267,9 @@ bool sandbox_group_has(const struct sandbox_cgroup_dirs *d, size_t i, const char
 int sandbox_group_view(struct sandbox_ctx *ctx, const char *mount, int dir_fd, uint64_t set,
 		       struct err *err);
 int sandbox_group_tasks(struct sandbox_ctx *ctx, int dir_fd, const char *mount, struct err *err);
-/* For a process that joins: the same groups, which must exist. */
-int sandbox_cgroup_open(const char *name, struct sandbox_ctx *ctx, int *ret_v2_fd, struct err *err);
+/* For a process that joins pid: the same groups, which must exist. */
+int sandbox_cgroup_open(const char *name, pid_t pid, struct sandbox_ctx *ctx, int *ret_v2_fd,
+			struct err *err);
 
 /* init.c and its parts: in the child. Each returns 0 or -errno and fills nothing but ctx. */
 void sandbox_child(struct sandbox_ctx *ctx, const struct sandbox_step *steps, size_t n)

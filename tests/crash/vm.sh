@@ -62,6 +62,7 @@ vm_init() {
 		ip link set lo up
 		[ ! -b /dev/vda ] || mount -t ext4 /dev/vda /disk
 		export PATH=/bin HOME=/root SHALE_ROOT=/disk/store
+		[ ! -x /lib/systemd/systemd ] || exec /lib/systemd/systemd --log-level=warning --show-status=no
 		code=0
 		sh /guest || code=$?
 		cd /
@@ -71,6 +72,38 @@ vm_init() {
 		poweroff -f
 	EOF
 	chmod 755 "$VM_ROOT/init"
+}
+
+# systemd as pid 1 with a bus, the host's own programs: the guest's script is a service of it. To be called before vm_prepare.
+vm_systemd() {
+	for p in /lib/systemd/systemd /usr/bin/dbus-daemon /usr/bin/systemctl; do
+		[ -x "$p" ] || { echo "there is no $p"; return 1; }
+	done
+	VM_SYSTEMD=1
+}
+
+vm_units() {
+	units=$VM_ROOT/etc/systemd/system
+	mkdir -p "$VM_ROOT/lib/systemd" "$units" "$VM_ROOT/run/dbus" "$VM_ROOT/etc/dbus"
+	vm_program /lib/systemd/systemd
+	mv "$VM_ROOT/bin/systemd" "$VM_ROOT/lib/systemd/systemd"
+	# Since 254 it starts its services by another program.
+	[ ! -x /lib/systemd/systemd-executor ] || { vm_program /lib/systemd/systemd-executor; mv "$VM_ROOT/bin/systemd-executor" "$VM_ROOT/lib/systemd/"; }
+	vm_program /usr/bin/dbus-daemon
+	vm_program /usr/bin/systemctl
+	: >"$VM_ROOT/etc/machine-id"
+	printf '[Unit]\nRequires=guest.service\nAfter=guest.service\nAllowIsolate=yes\n' >"$units/default.target"
+	printf '[Unit]\nDefaultDependencies=no\n[Socket]\nListenStream=/run/dbus/system_bus_socket\n' >"$units/dbus.socket"
+	printf '[Unit]\nDefaultDependencies=no\nRequires=dbus.socket\n[Service]\nType=notify\nExecStart=/bin/dbus-daemon --config-file=/etc/dbus/system.conf --address=systemd: --nofork --nopidfile --systemd-activation\n' >"$units/dbus.service"
+	printf '[Unit]\nDefaultDependencies=no\nRequires=dbus.service\nAfter=dbus.service\n[Service]\nType=oneshot\nEnvironment=PATH=/bin HOME=/root SHALE_ROOT=/disk/store\nExecStart=/bin/sh /guest.run\nStandardOutput=tty\nStandardError=tty\nTTYPath=/dev/console\n' >"$units/guest.service"
+	printf '#!/bin/sh\ncode=0\nsh /guest || code=$?\ncd /\nsync\necho "VM-EXIT $code"\npoweroff -f\n' >"$VM_ROOT/guest.run"
+	cat >"$VM_ROOT/etc/dbus/system.conf" <<-'EOF'
+		<busconfig><type>system</type><listen>unix:path=/run/dbus/system_bus_socket</listen><auth>EXTERNAL</auth>
+		<policy context="default"><allow user="*"/><allow own="*"/><allow send_type="method_call"/><allow send_type="signal"/>
+		<allow send_requested_reply="true" send_type="method_return"/><allow send_requested_reply="true" send_type="error"/>
+		<allow receive_type="method_call"/><allow receive_type="method_return"/><allow receive_type="error"/><allow receive_type="signal"/>
+		</policy></busconfig>
+	EOF
 }
 
 # The initramfs without the guest's script. vm_prepare PROGRAM…: these go to /bin as well
@@ -90,6 +123,7 @@ vm_prepare() {
 		basename "$m"
 	done <"$T/modules" >"$VM_ROOT/modules/order"
 	for p in "$@"; do vm_program "$p"; done
+	[ -z "${VM_SYSTEMD:-}" ] || vm_units
 	vm_init
 	(cd "$VM_ROOT" && find . | cpio -o -H newc 2>/dev/null) >"$T/base.cpio"
 	rm -rf "$VM_ROOT"
@@ -101,14 +135,14 @@ vm_disk() {
 	mkfs.ext4 -q -F "$1"
 }
 
-# The script, and files for the guest's root ("FILE NAME" pairs)
+# The script, and files or directories for the guest's root ("FILE NAME" pairs)
 vm_guest() {
 	rm -rf "$T/guest.d"
 	mkdir "$T/guest.d"
 	cp "$1" "$T/guest.d/guest"
 	shift
 	while [ $# -gt 1 ]; do
-		cp "$1" "$T/guest.d/$2"
+		cp -a "$1" "$T/guest.d/$2"
 		shift 2
 	done
 	(cd "$T/guest.d" && find . | cpio -o -H newc 2>/dev/null) >"$T/guest.cpio"
@@ -155,4 +189,26 @@ vm_boot() {
 	VM_PID=
 	code=$(tr -d '\r' <"$3" | sed -n 's/^VM-EXIT \([0-9]*\)$/\1/p' | tail -n 1)
 	return "${code:-125}"
+}
+
+# What a guest's script asks with; vm_answers PREFIX tells of each (lib.sh) when the machine has ended.
+vm_words() {
+	cat <<-'EOF'
+		say() { if [ "$1" = 0 ]; then echo "VM ok $2"; else echo "VM not ok $2"; fi; }
+		try() { name=$1; shift; "$@" >/tmp/out 2>&1; rc=$?; say $rc "$name"; [ $rc = 0 ] || tail -n 20 /tmp/out; }
+		is() { if [ "$2" = "$3" ]; then say 0 "$1"; else say 1 "$1: want '$2', got '$3'"; fi; }
+	EOF
+}
+
+vm_answers() {
+	tr -d '\r' <"$T/log" >"$T/out"
+	sed -n 's/.*VM \(ok\|not ok\) /\1 /p' "$T/out" >"$T/results"
+	while read -r line; do
+		: >"$T/err"
+		case $line in
+		not*) fail "$1: ${line#not ok }" ;;
+		*) pass "$1: ${line#ok }" ;;
+		esac
+	done <"$T/results"
+	is "every question was answered" "$(grep -cE '^(try|is|refused) ' "$T/guest")" "$(wc -l <"$T/results")"
 }

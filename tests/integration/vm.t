@@ -11,13 +11,11 @@ if ! why=$(vm_prepare "$SHALE" "$(dirname "$SHALE")/shale-build" "$tests/unit-sn
 	exit
 fi
 vm_disk "$T/disk" 1G
-cat >"$T/guest" <<'EOF'
+vm_words >"$T/guest"
+cat >>"$T/guest" <<'EOF'
 mkdir -p /disk/tmp /c
 mount -o bind /disk/tmp /tmp
 mount -o bind /disk/tmp /var/tmp
-say() { if [ "$1" = 0 ]; then echo "VM ok $2"; else echo "VM not ok $2"; fi; }
-try() { name=$1; shift; "$@" >/tmp/out 2>&1; rc=$?; say $rc "$name"; [ $rc = 0 ] || tail -n 20 /tmp/out; }
-is() { if [ "$2" = "$3" ]; then say 0 "$1"; else say 1 "$1: want '$2', got '$3'"; fi; }
 is "kernel" 6.1 "$(uname -r | cut -d. -f1,2)"
 is "cgroup v2 alone" cgroup2 "$(stat -f -c %T /sys/fs/cgroup | sed 's/.*cgroup2.*\|UNKNOWN/cgroup2/')"
 try "snapshots" unit-snap
@@ -53,14 +51,5 @@ vm_guest "$T/guest" "$top/build/base.tar" base.tar
 rc=0
 vm_boot "$T/disk" 400 "$T/log" || rc=$?
 is "the machine came to its end" 0 "$rc"
-tr -d '\r' <"$T/log" >"$T/out"
-sed -n 's/.*VM \(ok\|not ok\) /\1 /p' "$T/out" >"$T/results"
-while read -r line; do
-	: >"$T/err"
-	case $line in
-	not*) fail "6.1: ${line#not ok }" ;;
-	*) pass "6.1: ${line#ok }" ;;
-	esac
-done <"$T/results"
-is "every question was answered" "$(grep -cE '^(try|is) ' "$T/guest")" "$(wc -l <"$T/results")"
+vm_answers "6.1"
 done_testing
