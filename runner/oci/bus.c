@@ -242,7 +242,7 @@ static int parse(struct message *m, size_t len, size_t fields_end, struct err *e
 
 static int receive(struct oci_bus *b, struct message *m, struct err *err)
 {
-	char header[HEADER];
+	char header[HEADER] = { 0 };
 	uint32_t body, fields;
 	size_t len;
 	int rc = read_part(b, header, sizeof(header), err);
@@ -394,7 +394,7 @@ static int authenticate(struct oci_bus *b, struct err *err)
 {
 	auto_free char *uid = mem_fmt("%u", (unsigned)geteuid());
 	auto_str struct str hello = { 0 };
-	char answer[ANSWER_MAX];
+	char answer[ANSWER_MAX] = { 0 };
 	size_t n = 0;
 	int rc;
 

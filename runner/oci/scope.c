@@ -103,7 +103,7 @@ static void add_u64(struct str *to, const char *name, uint64_t value)
 /* "0-2,5" as bits of bytes; what the kernel would not take is left to its file to tell. */
 static void add_cpus(struct str *to, const char *name, const char *list)
 {
-	char bits[CPUS_MAX / 8] = { 0 };
+	uint8_t bits[CPUS_MAX / 8] = { 0 };
 	struct oci_bus_array a;
 	unsigned long last = 0;
 
@@ -116,7 +116,7 @@ static void add_cpus(struct str *to, const char *name, const char *list)
 		if (end == s || from > until || until >= CPUS_MAX || (*end && *end != ','))
 			return;
 		for (; from <= until; from++)
-			bits[from / 8] |= (char)(1 << from % 8);
+			bits[from / 8] |= (uint8_t)(1 << from % 8);
 		last = until > last ? until : last;
 		s = *end ? end + 1 : end;
 	}
