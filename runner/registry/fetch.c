@@ -22,10 +22,11 @@ struct fetch {
 	struct digest want;
 	uint64_t at, size, skip; /* of a blob: bytes taken so far, all, to be passed over */
 	uint64_t from, max;
-	struct str out; /* taken and not yet written */
-	size_t out_at;
+	struct str text; /* a manifest, which is written when it is whole */
+	size_t text_at;
+	struct lend lend; /* taken and not yet written */
 	unsigned shorts;
-	json_t *result; /* the answer, once out is written */
+	json_t *result; /* the answer, once all is written */
 };
 
 static void fetch_free(struct job *j)
@@ -35,7 +36,8 @@ static void fetch_free(struct job *j)
 	if (!f)
 		return;
 	free(f->name);
-	str_free(&f->out);
+	str_free(&f->text);
+	lend_close(&f->lend);
 	json_decref(f->result);
 	free(f);
 }
@@ -115,40 +117,40 @@ static json_t *result(struct call *c, const struct digest *d, int64_t size)
 }
 
 /* --- what is written to the parent --- */
-/* As much as the pipe takes; what is left stays in out. */
+/* 1: a piece of the manifest has been taken. */
+static int take_text(struct job *j, struct err *err)
+{
+	struct fetch *f = j->own;
+	size_t n = f->result ? f->text.len - f->text_at : 0;
+	int rc;
+
+	if (!n || lend_left(&f->lend))
+		return 0;
+	n = n < GATHER_BYTES ? n : GATHER_BYTES;
+	rc = lend_add(&f->lend, j->fd, f->text.s + f->text_at, n, err);
+	f->text_at += n;
+	return rc < 0 ? rc : 1;
+}
+
+/* As much as the pipe takes. */
 static int flush(struct job *j, struct err *err)
 {
 	struct fetch *f = j->own;
+	int rc;
 
-	while (f->out_at < f->out.len) {
-		ssize_t n = write(j->fd, f->out.s + f->out_at, f->out.len - f->out_at);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0 && errno == EAGAIN) {
-			f->out.len -= f->out_at;
-			memmove(f->out.s, f->out.s + f->out_at, f->out.len);
-			f->out_at = 0;
-			return watch_on(j->t, &j->watch, EPOLLOUT, err);
-		}
-		if (n < 0)
-			return err_sys(err, "write what came");
-		f->out_at += (size_t)n;
-	}
-	str_reset(&f->out);
-	f->out_at = 0;
-	watch_off(j->t, &j->watch);
-	return 0;
-}
-
-static bool is_flushed(const struct fetch *f)
-{
-	return f->out_at >= f->out.len;
+	do
+		rc = lend_flush(&f->lend, j->fd, err);
+	while (rc == 0 && (rc = take_text(j, err)) > 0);
+	if (rc > 0)
+		return watch_on(j->t, &j->watch, EPOLLOUT, err);
+	if (rc == 0)
+		watch_off(j->t, &j->watch);
+	return rc;
 }
 
 static bool is_full(const struct fetch *f)
 {
-	return f->out.len - f->out_at >= GATHER_BYTES;
+	return lend_left(&f->lend) >= GATHER_BYTES;
 }
 
 static void ready(struct job *j)
@@ -159,7 +161,7 @@ static void ready(struct job *j)
 	if (flush(j, &err) < 0) {
 		context(j, &err);
 		job_fail(j, &err, 0, 0);
-	} else if (is_flushed(f)) {
+	} else if (!lend_left(&f->lend)) {
 		if (f->result)
 			job_done(j, take(f->result));
 		else
@@ -225,9 +227,9 @@ static int blob_data(struct call *c, const void *p, size_t n, struct err *err)
 			       (unsigned long long)f->size);
 	f->skip -= pass;
 	f->at += n - pass;
-	str_addn(&f->out, (const char *)p + pass, n - pass);
-	if (is_full(f))
-		return flush(j, err);
+	rc = lend_add(&f->lend, j->fd, (const char *)p + pass, n - pass, err);
+	if (rc < 0 || is_full(f))
+		return rc < 0 ? rc : flush(j, err);
 	/* The rest of what libcurl has at hand comes before the loop does. */
 	rc = j->watch.is_on ? 0 : watch_on(j->t, &j->watch, EPOLLOUT, err);
 	if (rc != -EPERM)
@@ -272,7 +274,7 @@ static void manifest_start(struct call *c, struct strv *headers)
 	struct fetch *f = ((struct job *)c->owner)->own;
 
 	(void)headers;
-	str_reset(&f->out);
+	str_reset(&f->text);
 }
 
 static int manifest_head(struct call *c, struct err *err)
@@ -289,9 +291,9 @@ static int manifest_data(struct call *c, const void *p, size_t n, struct err *er
 {
 	struct fetch *f = ((struct job *)c->owner)->own;
 
-	if (n > f->max - f->out.len)
+	if (n > f->max - f->text.len)
 		return err_set(err, EFBIG, "has more than %llu bytes", (unsigned long long)f->max);
-	str_addn(&f->out, p, n);
+	str_addn(&f->text, p, n);
 	return 0;
 }
 
@@ -303,14 +305,14 @@ static void manifest_done(struct call *c, struct err *err)
 
 	j->call = NULL;
 	if (!err->code) {
-		hash_bytes(str_get(&f->out), f->out.len, &got);
+		hash_bytes(str_get(&f->text), f->text.len, &got);
 		if (f->is_digest && !digest_eq(&got, &f->want))
 			err_set(err, EBADMSG, "what came has the digest %s", digest_str(&got));
 	}
 	if (err->code)
 		next_endpoint(j, c, err);
 	else
-		answer(j, result(c, &got, (int64_t)f->out.len));
+		answer(j, result(c, &got, (int64_t)f->text.len));
 }
 
 static const struct call_ops manifest_ops = {

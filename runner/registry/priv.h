@@ -4,6 +4,7 @@
  *
  *   wire.c     packets from and to the parent
  *   session.c  handles: a registry with its mirrors and credentials
+ *   lend.c     bytes for the parent
  *   fetch.c, push.c, tags.c  the operations, each a job that makes one call after another
  *   call.c     an HTTP request until it has its final answer: tokens, redirects, retries
  *   easy.c     libcurl's handle for it
@@ -283,6 +284,22 @@ void auth_worked(struct call *c);
 bool auth_is_outdated(struct call *c);
 void auth_scrub(struct transfer *t, const struct endpoint *ep, char *msg);
 void tokens_free(struct transfer *t);
+
+/* --- lend.c: what is on its way into a pipe, or another fd; all-zero: nothing --- */
+struct lend {
+	char *ring;
+	size_t size;
+	uint64_t in, out;
+	bool is_copied;
+};
+static inline size_t lend_left(const struct lend *l)
+{
+	return (size_t)(l->in - l->out);
+}
+/* 512 KiB may stand in it. The pipe keeps its size from now on. */
+int lend_add(struct lend *l, int fd, const void *p, size_t n, struct err *err);
+int lend_flush(struct lend *l, int fd, struct err *err); /* 0, or 1: it takes no more for now */
+void lend_close(struct lend *l);
 
 /* --- wire.c, jobs --- */
 struct op {

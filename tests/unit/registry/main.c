@@ -5,10 +5,15 @@
 #include <stdint.h>
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include <cmocka.h>
+
+#include <shale/base/fd.h>
 
 #include "../../../runner/registry/priv.h"
 
@@ -368,6 +373,84 @@ static void test_scrub(void **state)
 	assert_string_equal(s, "*** and ****** end");
 }
 
+/* The pipe is kept as full as it can be, and each byte is to be read as it was added: its page is
+ * the pipe's until then. */
+static void lend_all(int ends[2], struct lend *l, size_t total, size_t piece)
+{
+	enum { LEFT_MAX = 256 << 10, READ = 3001 };
+	auto_free unsigned char *buf = mem_alloc(piece);
+	struct err err = { 0 };
+	size_t added = 0, got = 0;
+
+	while (got < total) {
+		unsigned char part[READ];
+		ssize_t n;
+
+		while (added < total && lend_left(l) < LEFT_MAX) {
+			size_t k = total - added < piece ? total - added : piece;
+
+			for (size_t i = 0; i < k; i++)
+				buf[i] = (unsigned char)((added + i) * 2654435761u >> 13);
+			assert_int_equal(lend_add(l, ends[1], buf, k, &err), 0);
+			added += k;
+		}
+		assert_in_range(lend_flush(l, ends[1], &err), 0, 1);
+		n = read(ends[0], part, sizeof(part));
+		assert_true(n > 0);
+		for (size_t i = 0; i < (size_t)n; i++)
+			if (part[i] != (unsigned char)((got + i) * 2654435761u >> 13))
+				fail_msg("byte %zu is another", got + i);
+		got += (size_t)n;
+	}
+	assert_int_equal(lend_left(l), 0);
+}
+
+static void test_lend(void **state)
+{
+	static const size_t pieces[] = { 16 << 10, 1000, 65537 };
+	static const int sizes[] = { 4096, 1 << 20 };
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(pieces) * ARRAY_LEN(sizes); i++) {
+		struct lend l = { 0 };
+		int ends[2];
+
+		assert_int_equal(pipe2(ends, O_CLOEXEC | O_NONBLOCK), 0);
+		fcntl(ends[1], F_SETPIPE_SZ, sizes[i % ARRAY_LEN(sizes)]);
+		lend_all(ends, &l, 5 << 20, pieces[i / ARRAY_LEN(sizes)]);
+		lend_close(&l);
+		fd_close(&ends[0]);
+		fd_close(&ends[1]);
+	}
+}
+
+/* What is in the pipe when the ring goes stays what it was; a file gets the same by copies. */
+static void test_lend_closed(void **state)
+{
+	static const char text[] = "lent and not taken back";
+	char got[sizeof(text)] = "";
+	struct err err = { 0 };
+	int ends[2], file = memfd_create("lend", MFD_CLOEXEC);
+
+	(void)state;
+	assert_int_equal(pipe2(ends, O_CLOEXEC), 0);
+	for (int i = 0; i < 2; i++) {
+		int to = i ? file : ends[1];
+		struct lend l = { 0 };
+
+		assert_int_equal(lend_add(&l, to, text, sizeof(text), &err), 0);
+		assert_int_equal(lend_flush(&l, to, &err), 0);
+		lend_close(&l);
+	}
+	assert_int_equal(read(ends[0], got, sizeof(got)), sizeof(got));
+	assert_string_equal(got, text);
+	assert_int_equal(pread(file, got, sizeof(got), 0), sizeof(got));
+	assert_string_equal(got, text);
+	fd_close(&ends[0]);
+	fd_close(&ends[1]);
+	fd_close(&file);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -385,6 +468,8 @@ int main(void)
 		cmocka_unit_test(test_url_text),
 		cmocka_unit_test(test_messages),
 		cmocka_unit_test(test_scrub),
+		cmocka_unit_test(test_lend),
+		cmocka_unit_test(test_lend_closed),
 	};
 
 	return cmocka_run_group_tests_name("registry", tests, NULL, NULL);
