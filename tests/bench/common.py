@@ -13,7 +13,8 @@ import urllib.parse
 
 SHALE, BIN, BASE, FS = sys.argv[1:5]
 ONLY = sys.argv[5:]
-ENV = {"PATH": os.environ["PATH"], "SHALE_ROOT": FS + "/store", "HOME": FS + "/home", "TMPDIR": FS + "/tmp", "SHALE_PULL": "never"}
+ENV = {"PATH": os.environ["PATH"], "SHALE_ROOT": FS + "/store", "HOME": FS + "/home", "TMPDIR": FS + "/tmp", "SHALE_PULL": "never",
+       "SHALE_NETWORK": "host"}
 SOCK = FS + "/docker.sock"
 POD = ["podman", "--root", FS + "/pod", "--runroot", "/run/pod", "--storage-driver", "overlay", "--cgroup-manager", "cgroupfs",
        "--events-backend", "none"]
