@@ -585,13 +585,15 @@ int image_compare(struct runtime *rt, const char *const names[2],
 struct image_url {
 	const char *url;             /* http or https, without user information */
 	const char *user, *password; /* or NULL */
+	const char *authorization;   /* instead of them: the header's value; or NULL */
 	char *etag, *modified;       /* in: what is known, or NULL; out: what the server says */
 	int64_t modified_s;          /* -1: it does not say */
 	bool is_same;                /* it is what was known: nothing was written */
 };
 void image_url_free(struct image_url *u); /* etag and modified */
 #define auto_image_url cleanup(image_url_free)
-/* Into to_fd, a file, at most max_bytes. The caller hashes it. Codes as for image_pull. */
+/* Into to_fd, a file, at most max_bytes. The caller hashes it. Credentials go to the URL's own
+ * scheme, host and port, wherever that redirects to. Codes as for image_pull. */
 int image_url_get(struct image_url *u, const struct image_pull_opts *o, int to_fd,
 		  uint64_t max_bytes, struct err *err);
 

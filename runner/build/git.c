@@ -78,21 +78,16 @@ static int add_secret(struct git *g, size_t n, const struct given *secret, bool 
 		      struct err *err)
 {
 	auto_free char *text = NULL;
-	size_t len = 0;
-	int rc = given_read(secret, &text, &len, err);
+	int rc = given_line(secret, &text, err);
 
 	if (rc < 0)
-		return err_ctx(err, "secret %s", secret->id);
-	str_trim(text);
-	for (size_t i = 0; i < strlen(text) && rc >= 0; i++)
-		if ((unsigned char)text[i] < ' ' || text[i] == 0x7f)
-			rc = err_set(err, EINVAL, "secret %s: no header can hold it", secret->id);
-	if (rc >= 0 && is_token)
+		return rc;
+	if (is_token)
 		add_basic(g, n, "x-access-token", text);
-	else if (rc >= 0)
+	else
 		add_header(g, n, text);
-	explicit_bzero(text, len);
-	return rc;
+	explicit_bzero(text, strlen(text));
+	return 0;
 }
 
 /* BuildKit's names: that of one server before that of all. 1 when there is one. */

@@ -41,7 +41,7 @@ static int write_known(const struct git *g, struct err *err)
 	for (size_t i = 0; i < files->n && rc >= 0; i++) {
 		auto_fd int from = open(files->v[i], O_PATH | O_CLOEXEC);
 		auto_free char *text = NULL;
-		size_t len;
+		size_t len = 0;
 
 		if (from < 0 && (errno == ENOENT || errno == ENOTDIR))
 			continue;
@@ -94,10 +94,11 @@ int git_ssh_failed(struct git *g, const char *name, int code, struct err *err)
 	const char *said = str_get(&g->t.said);
 
 	if (g->relay && strstr(said, "HOST IDENTIFICATION HAS CHANGED"))
-		return err_set(err, EACCES,
-			       "%s: the server's host key is not the one that is known: someone may "
-			       "stand in between",
-			       name);
+		return err_set(
+			err, EACCES,
+			"%s: the server's host key is not the one that is known: someone may "
+			"stand in between",
+			name);
 	if (g->relay && strstr(said, "Host key verification failed"))
 		return err_set(err, EACCES,
 			       "%s: the server's host key is not known: have it in the caller's "

@@ -390,6 +390,8 @@ int givens_ssh(const struct strv *texts, struct givens *ret, struct err *err);
 const struct given *givens_find(const struct givens *g, const char *id);
 /* What a secret says, with a NUL after it; the caller owns it, and wipes it. -EFBIG. */
 int given_read(const struct given *g, char **ret, size_t *ret_len, struct err *err);
+/* The same as one line, trimmed. -EINVAL: no HTTP header can hold it. */
+int given_line(const struct given *g, char **ret, struct err *err);
 void givens_free(struct givens *g);
 
 /* Parts of the context that steps of this build mount: copied once, gone with the build. */

@@ -146,13 +146,51 @@ uint64_t build_room(const struct build *b)
 	return fstatvfs(b->rt->root_fd, &v) < 0 ? INT64_MAX : (uint64_t)v.f_bavail * v.f_frsize;
 }
 
+/* "example.org" of https://example.org:8443/x, "::1" of http://[::1]/. */
+static char *host_name(const char *url)
+{
+	const char *host = strstr(url, "://");
+
+	if (!host)
+		return mem_str("");
+	host += 3;
+	return *host == '[' ? mem_strn(host + 1, strcspn(host + 1, "]"))
+			    : mem_strn(host, strcspn(host, ":/?#"));
+}
+
+/* BuildKit's names; of both the token counts. NULL: there is none. */
+static int authorization(struct build *b, const char *url, char **ret, struct err *err)
+{
+	auto_free char *host = host_name(url), *text = NULL;
+	auto_free char *token = mem_fmt("HTTP_AUTH_TOKEN_%s", host),
+		       *header = mem_fmt("HTTP_AUTH_HEADER_%s", host);
+	const struct given *t = givens_find(&b->secrets, token),
+			   *g = t ? t : givens_find(&b->secrets, header);
+	int rc = g ? given_line(g, &text, err) : 0;
+
+	if (rc < 0 || !g)
+		return rc;
+	*ret = t ? mem_fmt("Bearer %s", text) : mem_str(text);
+	explicit_bzero(text, strlen(text));
+	return 0;
+}
+
 static int get(struct build *b, struct image_url *u, int fd, struct err *err)
 {
 	struct image_pull_opts o = { .interrupted = b->o->interrupted };
+	auto_free char *auth = NULL;
+	int rc = authorization(b, u->url, &auth, err);
 
+	if (rc < 0)
+		return rc;
 	if (b->o->access)
 		o.access = *b->o->access;
-	return image_url_get(u, &o, fd, build_room(b), err);
+	u->authorization = auth;
+	rc = image_url_get(u, &o, fd, build_room(b), err);
+	u->authorization = NULL;
+	if (auth)
+		explicit_bzero(auth, strlen(auth));
+	return rc;
 }
 
 static int keep_file(struct build *b, struct remote *r, int fd, struct err *err)

@@ -35,6 +35,26 @@ int given_read(const struct given *g, char **ret, size_t *ret_len, struct err *e
 	return rc < 0 ? err_ctx(err, "%s", g->path) : 0;
 }
 
+int given_line(const struct given *g, char **ret, struct err *err)
+{
+	auto_free char *text = NULL;
+	bool is_good;
+	const char *line;
+	size_t len = 0;
+	int rc = given_read(g, &text, &len, err);
+
+	if (rc < 0 || !text)
+		return err_ctx(err, "secret %s", g->id);
+	is_good = !memchr(text, 0, len);
+	line = str_trim(text);
+	for (const char *p = line; *p; p++)
+		is_good = is_good && (unsigned char)*p >= ' ' && *p != 0x7f;
+	if (is_good)
+		*ret = mem_str(line);
+	explicit_bzero(text, len);
+	return is_good ? 0 : err_set(err, EINVAL, "secret %s: no header can hold it", g->id);
+}
+
 int secret_source_open(struct run *r, struct run_source *s, struct err *err)
 {
 	const struct given *g = givens_find(&r->b->secrets, s->m.id);

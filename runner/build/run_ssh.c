@@ -26,10 +26,9 @@ int ssh_source_open(struct run *r, struct run_source *s, struct err *err)
 			       : 0;
 	scratch_name(own);
 	name = mem_fmt("tmp/%s", own);
-	rc = ssh_relay_open(
-		agent,
-		&(struct ssh_relay_at){ root_fd, name, s->m.uid, s->m.gid, s->m.mode },
-		&s->relay, err);
+	rc = ssh_relay_open(agent,
+			    &(struct ssh_relay_at){ root_fd, name, s->m.uid, s->m.gid, s->m.mode },
+			    &s->relay, err);
 	if (rc < 0)
 		return rc;
 	s->fd = openat(root_fd, name, O_PATH | O_CLOEXEC | O_NOFOLLOW);

@@ -62,9 +62,11 @@ int image_url_get(struct image_url *u, const struct image_pull_opts *o, int to_f
 	json_object_set_new(
 		req, "max",
 		json_integer((json_int_t)(max_bytes > INT64_MAX ? INT64_MAX : max_bytes)));
-	if (u->user)
+	if (u->authorization)
+		json_set_str(req, "authorization", u->authorization);
+	if (u->user && !u->authorization)
 		json_set_str(req, "user", u->user);
-	if (u->password)
+	if (u->password && !u->authorization)
 		json_set_str(req, "password", u->password);
 	if (u->etag)
 		json_set_str(req, "etag", u->etag);

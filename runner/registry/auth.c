@@ -98,6 +98,10 @@ void auth_scrub(struct transfer *t, const struct endpoint *ep, char *msg)
 {
 	auto_free char *basic = has_password(ep) ? basic_text(ep) : NULL;
 
+	const char *word = ep->authorization ? strrchr(ep->authorization, ' ') : NULL;
+
+	message_scrub(msg, ep->authorization);
+	message_scrub(msg, word ? word + 1 : NULL); /* "Bearer x": also x alone */
 	message_scrub(msg, basic);
 	message_scrub(msg, ep->password);
 	message_scrub(msg, ep->identity_token);
@@ -328,6 +332,10 @@ int auth_prepare(struct call *c, struct strv *headers, struct err *err)
 	}
 	if (!call_is_home(c))
 		return 0;
+	if (c->ep->authorization && *c->ep->authorization) {
+		strv_addf(headers, "Authorization: %s", c->ep->authorization);
+		return 0;
+	}
 	if (c->ep->auth != AUTH_BASIC && !c->is_web)
 		return bearer(c, headers, err);
 	if (c->ep->auth == AUTH_BASIC && has_password(c->ep)) {

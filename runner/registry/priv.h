@@ -144,6 +144,7 @@ enum auth { AUTH_UNKNOWN, AUTH_BASIC, AUTH_BEARER };
 struct endpoint {
 	char *host, *repo, *base; /* base: "https://host" */
 	char *user, *password, *identity_token;
+	char *authorization; /* of a web server: the header's value, instead of these */
 	char *ca, *cert, *key;
 	bool plain_http, insecure;
 	bool is_alive; /* has answered before: what is refused now may come back */

@@ -11,9 +11,10 @@ enum { MIRRORS_MAX = 16, RETRIES = 5, BACKOFF_MS = 250, STALL_S = 30 };
 
 static void endpoint_free(struct endpoint *ep)
 {
-	char *const all[] = { ep->host,     ep->repo,           ep->base,    ep->user,
-			      ep->password, ep->identity_token, ep->ca,      ep->cert,
-			      ep->key,      ep->realm,          ep->service, ep->new_identity };
+	char *const all[] = { ep->host,         ep->repo,           ep->base,    ep->user,
+			      ep->password,     ep->identity_token, ep->ca,      ep->cert,
+			      ep->key,          ep->realm,          ep->service, ep->new_identity,
+			      ep->authorization };
 
 	for (size_t i = 0; i < ARRAY_LEN(all); i++)
 		free(all[i]);
@@ -204,12 +205,14 @@ static int web_endpoint(struct endpoint *ep, const json_t *from, struct err *err
 	ep->user = field(from, "user");
 	ep->password = field(from, "password");
 	ep->identity_token = mem_str("");
+	ep->authorization = field(from, "authorization");
 	ep->ca = field(from, "ca");
 	ep->cert = field(from, "cert");
 	ep->key = field(from, "key");
 	/* Given by whoever wrote the URL: not asked for first. */
 	ep->auth = *ep->user || *ep->password ? AUTH_BASIC : AUTH_UNKNOWN;
-	if (strchr(ep->user, ':') || !is_plain(ep->user) || !is_plain(ep->password))
+	if (strchr(ep->user, ':') || !is_plain(ep->user) || !is_plain(ep->password) ||
+	    !is_plain(ep->authorization))
 		return err_set(err, EINVAL, "a user name or password that no header can hold");
 	return 0;
 }

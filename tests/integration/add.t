@@ -34,7 +34,7 @@ printf '#!/bin/sh\ntouch %s/pwned\n' "$T" >"$T/web/repo.git/hooks/post-checkout"
 chmod 755 "$T/web/repo.git/hooks/post-checkout"
 
 cat >"$T/server.py" <<'EOF2'
-import base64, http.server, os, sys
+import base64, http.server, os, sys, threading
 root, log, ready = sys.argv[1:]
 class H(http.server.SimpleHTTPRequestHandler):
     def __init__(self, *a): super().__init__(*a, directory=root)
@@ -45,6 +45,15 @@ class H(http.server.SimpleHTTPRequestHandler):
             if self.headers.get("Authorization") != "Basic " + base64.b64encode(b"user:pass word").decode():
                 self.send_response(401); self.send_header("WWW-Authenticate", "Basic realm=x"); self.end_headers(); return
             self.path = self.path[len("/secret"):]
+        if self.path.startswith("/auth/") or self.path == "/echo":
+            sent = self.headers.get("Authorization") or ""
+            if self.path == "/echo" or sent not in ("Bearer sesame token", "Custom sesame-header"):
+                said = b"denied: " + sent.encode()
+                self.send_response(403); self.send_header("Content-Length", str(len(said))); self.end_headers(); self.wfile.write(said); return
+            self.path = self.path[len("/auth"):]
+        if self.path.startswith("/to/"):
+            self.send_response(302); self.send_header("Location", {"near": "/auth/hello.txt", "far": f"http://127.0.0.2:{s.server_port}/hello.txt",
+                "port": f"http://127.0.0.1:{other.server_port}/hello.txt"}[self.path[4:]]); self.end_headers(); return
         if self.path == "/etag":
             if self.headers.get("If-None-Match") == '"e1"':
                 self.send_response(304); self.end_headers(); return
@@ -56,6 +65,9 @@ class H(http.server.SimpleHTTPRequestHandler):
             self.send_response(302); self.send_header("Location", "file:///etc/passwd"); self.end_headers(); return
         super().do_GET()
 s = http.server.ThreadingHTTPServer(("127.0.0.1", 0), H)
+other = http.server.ThreadingHTTPServer(("127.0.0.1", 0), H)
+far = http.server.ThreadingHTTPServer(("127.0.0.2", s.server_port), H)
+for o in (other, far): threading.Thread(target=o.serve_forever, daemon=True).start()
 open(ready + ".tmp", "w").write(str(s.server_port))
 os.rename(ready + ".tmp", ready)
 s.serve_forever()
@@ -103,6 +115,43 @@ ok "a URL with a password" of "FROM busybox\nADD $secret/hello.txt /\n"
 code 1 "and its failure" of "FROM busybox\nADD $secret/none /\n"
 hasnt "names none" "pass"
 code 1 "no credential is in the store" grep -rqa "pass%20word\|pass word\|dXNlcjpwYXNzIHdvcmQ" "$SHALE_ROOT"
+
+# HTTP_AUTH_TOKEN_<host>, HTTP_AUTH_HEADER_<host>
+printf '  sesame token\n' >"$T/token"
+printf 'Custom sesame-header\n' >"$T/header"
+printf 'two\nlines\n' >"$T/lines"
+token="id=HTTP_AUTH_TOKEN_127.0.0.1,src=$T/token"
+header="id=HTTP_AUTH_HEADER_127.0.0.1,src=$T/header"
+auth() { from=$1 && shift && printf 'FROM busybox\nADD %s/%s /f\n' "$url" "$from" >"$T/Dockerfile" && build --no-cache -f "$T/Dockerfile" -t t "$@" .; }
+sent() { awk -v p="$1" '$1 == p { $1 = ""; print }' "$T/log" | tail -n 1; }
+code 1 "a server that wants to know who asks" auth auth/hello.txt
+ok "T25: a token" auth auth/hello.txt --secret "$token"
+is "T25: is sent as Bearer" " Bearer sesame token" "$(sent /auth/hello.txt)"
+ok "T25: a header" auth auth/hello.txt --secret "$header"
+is "T25: is sent as it is" " Custom sesame-header" "$(sent /auth/hello.txt)"
+ok "T25: of both" env V="Custom wrong" "$SHALE" build --no-cache -f "$T/Dockerfile" --secret id=HTTP_AUTH_HEADER_127.0.0.1,env=V --secret "$token" .
+is "T25: the token counts" " Bearer sesame token" "$(sent /auth/hello.txt)"
+code 1 "T25: that of another host" auth auth/hello.txt --secret "id=HTTP_AUTH_TOKEN_127.0.0.2,src=$T/token"
+is "T25: is not sent" " -" "$(sent /auth/hello.txt)"
+ok "T25: a redirect to the same server" auth to/near --secret "$token"
+is "T25: takes it along" " Bearer sesame token" "$(sent /auth/hello.txt)"
+for to in far port; do
+	ok "T25: a redirect to another server ($to)" auth to/$to --secret "$token" --secret "id=HTTP_AUTH_TOKEN_127.0.0.2,src=$T/token"
+	is "T25: was asked with it ($to)" " Bearer sesame token" "$(sent /to/$to)"
+	is "T25: that one is not told ($to)" " -" "$(sent /hello.txt)"
+done
+code 1 "T25: a server that says what it was told" auth echo --secret "$token"
+hasnt "T25: is not repeated" sesame
+code 1 "T25: two lines" auth auth/hello.txt --secret "id=HTTP_AUTH_HEADER_127.0.0.1,src=$T/lines"
+has "T25: are no header" "no header can hold it"
+printf 'FROM busybox\nCOPY hello.txt /f\n' >"$T/web/Dockerfile"
+tar -cf "$T/web/ctx.tar" -C "$T/web" Dockerfile hello.txt
+ok "T25: an archive as context" build -t t --secret "$token" --provenance true -o type=oci,dest="$T/oci.tar" "$url/auth/ctx.tar"
+is "T25: has its files" hello "$(run t cat /f)"
+ok "T25: the records" shale builds inspect @last
+hasnt "T25: say nothing" sesame
+code 1 "T25: nor does the image" grep -qa sesame "$T/oci.tar"
+code 1 "T25: nor anything in the store" grep -rqa sesame "$SHALE_ROOT"
 
 git=$url/repo.git
 ok "ADD of a repository" of "FROM busybox\nADD $git#v1 /r/\nADD $git /h/\nADD --keep-git-dir=true --checksum=$first $git?tag=v1 /k/\nADD $git#other:docs /s/\n"
