@@ -282,6 +282,7 @@ struct sandbox_cgroup_write {
 	const char *controller; /* v1's; on v2 the file is in the one group */
 	const char *file, *value;
 	bool v2;
+	bool may_miss; /* kernels that have no such file do without */
 };
 
 /* Who may do what with which devices: the last rule that fits decides. */
@@ -329,6 +330,8 @@ struct sandbox_layout {
 	/* Groups: every hierarchy is joined; what is written before the process is in */
 	const struct sandbox_cgroup_write *writes;
 	size_t n_writes;
+	/* Who may divide the v2 group: the owner of it and of what the kernel says is delegated */
+	uint32_t cgroup_uid;
 	/* On v2 the rules are a program of the kernel's; v1 has files for them */
 	const struct sandbox_device_rule *device_rules;
 	size_t n_device_rules;

@@ -327,7 +327,7 @@ int oci_start(const struct oci_runtime *r, const char *id, struct err *err)
 	auto_oci_config struct oci_config c = { 0 };
 	auto_json json_t *state = NULL;
 	const char *status;
-	struct err why = { 0 };
+	struct err ignored;
 	int rc = oci_state_read(r, id, &s, err);
 
 	if (rc < 0)
@@ -347,10 +347,11 @@ int oci_start(const struct oci_runtime *r, const char *id, struct err *err)
 	if (rc < 0)
 		return rc;
 	state = oci_state_json(&s, "running");
-	/* Told of, and the container goes on: so the specification. */
-	if (oci_hooks_run(&c, "poststart", state, &why) < 0 && r->warn)
-		r->warn(why.msg);
-	return 0;
+	rc = oci_hooks_run(&c, "poststart", state, err);
+	/* It runs, and is stopped: so the specification since 1.2.1, and runc. */
+	if (rc < 0)
+		oci_kill(r, id, SIGKILL, s.cgroup != NULL, &ignored);
+	return rc;
 }
 
 /* In the foreground: our stdio is its, our signals go to it, its end is ours. */

@@ -67,7 +67,8 @@ static int run_one(const struct sandbox_hook *h, const char *kind, size_t at, in
 	return rc < 0 ? err_errno(err, -rc, "hooks.%s[%zu]: %s", kind, at, h->path) : 0;
 }
 
-int oci_hooks_run(struct oci_config *c, const char *kind, const json_t *state, struct err *err)
+static int run_all(struct oci_config *c, const char *kind, const json_t *state,
+		   const struct oci_runtime *teller, struct err *err)
 {
 	auto_free char *text = json_text(state);
 	const struct sandbox_hook *h = NULL;
@@ -81,7 +82,27 @@ int oci_hooks_run(struct oci_config *c, const char *kind, const json_t *state, s
 	if (fd < 0)
 		return err_sys(err, "memfd");
 	rc = fd_write_str(fd, text, err);
-	for (size_t i = 0; i < n && rc == 0; i++)
+	for (size_t i = 0; i < n && rc == 0; i++) {
 		rc = run_one(&h[i], kind, i, fd, err);
+		if (rc == 0 || !teller)
+			continue;
+		if (teller->warn)
+			teller->warn(err->msg);
+		err_clear(err);
+		rc = 0;
+	}
 	return rc;
+}
+
+int oci_hooks_run(struct oci_config *c, const char *kind, const json_t *state, struct err *err)
+{
+	return run_all(c, kind, state, NULL, err);
+}
+
+void oci_hooks_poststop(struct oci_config *c, const json_t *state, const struct oci_runtime *r)
+{
+	struct err why = { 0 };
+
+	if (run_all(c, "poststop", state, r, &why) < 0 && r->warn)
+		r->warn(why.msg);
 }

@@ -429,6 +429,34 @@ static int make_mem_policy(struct oci_config *c, struct err *err)
 	return 0;
 }
 
+/* A container that may write to its own groups and has users of its own divides them as such. */
+static int make_cgroup_owner(struct oci_config *c, struct err *err)
+{
+	struct sandbox_ns *own = find_ns(c, CLONE_NEWCGROUP);
+	const struct sandbox_id_maps *maps = &c->layout.maps;
+	uint32_t uid = maps->n_uids ? UINT32_MAX : c->spec.uid;
+	json_t *one;
+	size_t i, k;
+
+	(void)err;
+	for (k = 0; k < maps->n_uids; k++)
+		if (c->spec.uid - maps->uids[k].inside < maps->uids[k].count)
+			uid = maps->uids[k].outside + (c->spec.uid - maps->uids[k].inside);
+	json_array_foreach(oci_at(c, "mounts", NULL), i, one)
+	{
+		bool writable = true;
+		json_t *option;
+
+		json_array_foreach(json_object_get(one, "options"), k, option) writable &=
+			!str_eq(json_string_value(option), "ro");
+		if (own && own->fd < 0 && writable && uid != UINT32_MAX &&
+		    str_eq(json_get_str(one, "source"), "cgroup") &&
+		    str_eq(json_get_str(one, "destination"), "/sys/fs/cgroup"))
+			c->layout.cgroup_uid = uid;
+	}
+	return 0;
+}
+
 static int make_names(struct oci_config *c, struct err *err)
 {
 	const char *label = json_get_str(oci_at(c, "linux", NULL), "mountLabel");
@@ -448,8 +476,9 @@ static int make_names(struct oci_config *c, struct err *err)
 int oci_linux_make(struct oci_config *c, struct err *err)
 {
 	static int (*const parts[])(struct oci_config *, struct err *) = {
-		make_names,   make_namespaces,  make_devices,     make_sysctls,
-		make_offsets, make_propagation, make_personality, make_mem_policy,
+		make_names,       make_namespaces, make_devices,
+		make_sysctls,     make_offsets,    make_propagation,
+		make_personality, make_mem_policy, make_cgroup_owner,
 	};
 	json_t *uids = oci_at(c, "linux", "uidMappings"), *gids = oci_at(c, "linux", "gidMappings");
 	int rc = oci_maps_parse(c, uids, gids, "linux", &c->layout.maps, err);

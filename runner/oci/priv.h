@@ -107,6 +107,9 @@ int oci_hooks_make(struct oci_config *c, const char *kind, const struct sandbox_
 		   size_t *ret_n, struct err *err);
 /* Runs them with state on their stdin; the first that fails ends it. */
 int oci_hooks_run(struct oci_config *c, const char *kind, const json_t *state, struct err *err);
+/* All of them; those that fail are told of, and the container is gone all the same: so the
+ * specification. */
+void oci_hooks_poststop(struct oci_config *c, const json_t *state, const struct oci_runtime *r);
 bool oci_hooks_has(const struct oci_config *c, const char *kind);
 
 /* state.c */

@@ -233,10 +233,15 @@ static int make_huge_pages(struct oci_config *c, json_t *list, bool v2, struct e
 		if (!size || !*size || strlen(size) > 16 || size[strspn(size, "0123456789KMGTB")])
 			return err_set(err, EINVAL,
 				       "linux.resources.hugepageLimits[%zu]: bad pageSize", i);
-		oci_write_add(
-			c, "hugetlb",
-			oci_keep(c, mem_fmt("hugetlb.%s.%s", size, v2 ? "max" : "limit_in_bytes")),
-			number(json_get_int(one, "limit", 0), v2), v2);
+		/* When it is reserved (since 5.7), and when it is touched without. */
+		for (int k = 0; k < 2; k++) {
+			char *file = mem_fmt("hugetlb.%s.%s%s", size, k ? "rsvd." : "",
+					     v2 ? "max" : "limit_in_bytes");
+
+			oci_write_add(c, "hugetlb", oci_keep(c, file),
+				      number(json_get_int(one, "limit", 0), v2), v2);
+			c->writes[c->layout.n_writes - 1].may_miss = k;
+		}
 	}
 	return 0;
 }

@@ -158,12 +158,10 @@ int oci_delete(const struct oci_runtime *r, const char *id, bool force, struct e
 	if (rc < 0 && !force)
 		return rc;
 	state = oci_state_json(&s, "stopped");
-	if (oci_state_config(&s, &(struct oci_runtime){ .root = r->root }, &c, &why) < 0 ||
-	    oci_hooks_run(&c, "poststop", state, &why) < 0) {
-		/* Told of, and the container is gone all the same: so the specification. */
-		if (r->warn && s.created)
-			r->warn(why.msg);
-	}
+	if (oci_state_config(&s, &(struct oci_runtime){ .root = r->root }, &c, &why) == 0)
+		oci_hooks_poststop(&c, state, r);
+	else if (r->warn && s.created)
+		r->warn(why.msg);
 	return oci_state_remove(r, id, err);
 }
 

@@ -68,6 +68,8 @@ static int apply(const struct sandbox_cgroup_dirs *d, size_t i, int dir_fd,
 	    (!w->v2 && !sandbox_group_has(d, i, w->controller)))
 		return 0;
 	rc = sandbox_cgroup_write(dir_fd, w->file, w->value);
+	if (rc == -ENOENT && w->may_miss)
+		return 1;
 	return rc < 0 ? err_errno(err, -rc, "cgroup: %s = %s", w->file, w->value) : 1;
 }
 
@@ -92,6 +94,26 @@ static int apply_all(const struct sandbox_cgroup_dirs *d, size_t i, int dir_fd,
 	for (size_t k = 0; k < n && rc >= 0; k++)
 		rc = apply(d, i, dir_fd, &w[k], err);
 	return rc < 0 ? rc : 0;
+}
+
+/* cgroups(7), "Cgroups delegation": limits are in none of these files. */
+static int give(int dir_fd, uint32_t uid, struct err *err)
+{
+	static const char fallback[] = "cgroup.procs\ncgroup.subtree_control\ncgroup.threads\n";
+	auto_free char *list = NULL;
+	struct err ignored;
+	char *save = NULL;
+
+	if (fd_read_file(AT_FDCWD, "/sys/kernel/cgroup/delegate", FILE_MAX, &list, NULL, &ignored) <
+	    0)
+		list = mem_str(fallback);
+	if (fchown(dir_fd, uid, (gid_t)-1) < 0)
+		return err_sys(err, "owner of the cgroup");
+	for (char *file = strtok_r(list, "\n", &save); file; file = strtok_r(NULL, "\n", &save))
+		if (!strchr(file, '/') && fchownat(dir_fd, file, uid, (gid_t)-1, 0) < 0 &&
+		    errno != ENOENT)
+			return err_sys(err, "owner of the cgroup's %s", file);
+	return 0;
 }
 
 /* Whoever removes the last group of a parent takes that one along, perhaps while we make ours. */
@@ -124,6 +146,8 @@ int sandbox_cgroup_make_all(const struct sandbox_plan *p, struct sandbox_ctx *ct
 		rc = apply_all(&d, i, dir, l->writes, l->n_writes, err);
 		if (rc == 0 && d.pure_v2 && l->n_device_rules)
 			rc = sandbox_devices_attach(dir, l->device_rules, l->n_device_rules, err);
+		if (rc == 0 && d.pure_v2 && l->cgroup_uid)
+			rc = give(dir, l->cgroup_uid, err);
 		if (rc == 0 && !d.pure_v2)
 			rc = sandbox_group_view(ctx, d.v[i].mount, dir, 0, err);
 		if (rc == 0 && !d.v[i].v2)

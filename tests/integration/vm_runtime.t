@@ -29,6 +29,8 @@ conf devices 'mknod /dev/k c 1 11 && echo made; head -c 1 /dev/k 2>/dev/null || 
 conf view 'stat -f -c %T /sys/fs/cgroup; cat /proc/self/cgroup; mkdir /sys/fs/cgroup/x 2>/dev/null || echo ro; ls /sys/fs/cgroup/cgroup.procs'
 conf delegate 'cd /sys/fs/cgroup; mkdir init sub && echo 0 >init/cgroup.procs && echo +memory >cgroup.subtree_control && echo ready >/tmp/ready; sleep 1000' \
 	"[m for m in c['mounts'] if m['type'] == 'cgroup'][0]['options'].remove('ro')"
+conf owner 'stat -c %u /sys/fs/cgroup /sys/fs/cgroup/cgroup.procs /sys/fs/cgroup/pids.max; mkdir /sys/fs/cgroup/x && echo made' "[m for m in c['mounts'] if m['type'] == 'cgroup'][0]['options'].remove('ro')" \
+	"l['namespaces'] += [{'type': 'user'}]; l['uidMappings'] = l['gidMappings'] = [{'containerID': 0, 'hostID': 100000, 'size': 1000}]; p['user'] = {'uid': 5, 'gid': 5}; p['capabilities'] = {}; l['resources'] = {}"
 conf bad 'echo it ran' "p['args'] = ['nosuch']"
 conf nopid 'sleep 1001 & sleep 1002' "l['namespaces'] = [n for n in l['namespaces'] if n['type'] != 'pid']; c['mounts'] = [m for m in c['mounts'] if m['type'] != 'proc']; l['maskedPaths'] = l['readonlyPaths'] = []"
 for r in "kernelTCP:'memory': {'kernelTCP': 1}" "swappiness:'memory': {'swappiness': 5}" "disableOOMKiller:'memory': {'disableOOMKiller': True}" "realtimeRuntime:'cpu': {'realtimeRuntime': 5}" "network:'network': {'classID': 5}" \
@@ -59,7 +61,7 @@ g=$(group c1)
 is "its group" /sys/fs/cgroup/shale/c1 "$g"
 is "memory: limit, reservation, swap alone, unified" "67108864 33554432 33554432 59998208" "$(echo $(cat $g/memory.max $g/memory.low $g/memory.swap.max $g/memory.high))"
 is "cpu: shares as a weight, quota and period" "20 25000 50000" "$(echo $(cat $g/cpu.weight $g/cpu.max))"
-is "cpuset, pids, huge pages" "0-1 0 44 4194304" "$(echo $(cat $g/cpuset.cpus $g/cpuset.mems $g/pids.max $g/hugetlb.2MB.max))"
+is "cpuset, pids, huge pages" "0-1 0 44 4194304 4194304" "$(echo $(cat $g/cpuset.cpus $g/cpuset.mems $g/pids.max $g/hugetlb.2MB.max $g/hugetlb.2MB.rsvd.max))"
 try "start" rt start c1
 is "state" running "$(state c1)"
 is "exec" "0::/" "$(rt exec c1 cat /proc/self/cgroup)"
@@ -87,6 +89,9 @@ use devices
 is "devices: the rules are in force" "made denied null 1 1" "$(echo $(rt run -b /b d1))"
 use view
 is "what is seen of the groups" "cgroup2fs 0::/ ro /sys/fs/cgroup/cgroup.procs" "$(echo $(rt run -b /b v1 | sed 's/^UNKNOWN.*/cgroup2fs/'))"
+use owner
+chown -R 100005:100005 /b/rootfs
+is "a writable group is its user's, limits are not" "5 5 65534 made" "$(echo $(rt run -b /b o1))"
 use path
 try "cgroupsPath" rt run -d -b /b p1
 is "it is there" /sys/fs/cgroup/p/q "$(group p1)"
