@@ -32,6 +32,7 @@ ok "what went is given again" shale run -d --name one --network none --userns au
 	--tmpfs /t --mount type=cache,target=/c -e A=b img sh -c 'touch /new; chown 5:6 /new; sleep 1000'
 is "from its beginning" " 0 3000000000 65536" "$(map one)"
 is "inspect tells" "auto 0:3000000000:65536" "$(shale inspect -f '{{.HostConfig.UsernsMode}} {{index .HostConfig.IDMappings.UidMap 0}}' one)"
+try "its program is done" shale exec one sh -c '[ "$(stat -c %u /new)" = 5 ]'
 is "owners are plain inside" "/ 0:0
 /etc/hosts 0:0
 /dev 0:0
