@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Namespaces that a container shares with the host or with another one, and its users: --pid, --ipc,
+ * Namespaces that a container shares with the host or with another one, and its users: --pid,
+ * --ipc,
  * --uts, --cgroupns, --userns. The network's are net.c's.
  */
 #include <shale/container.h>
@@ -31,7 +32,8 @@
 enum { AUTO_COUNT = 65536, AUTO_MIN = 1024, TMPFS_MAGIC_NUMBER = 0x01021994 };
 
 /* --- words
- * ----------------------------------------------------------------------------------------------- */
+ * -----------------------------------------------------------------------------------------------
+ */
 
 static const struct kind {
 	const char *option, *words; /* blank-separated */
@@ -74,7 +76,8 @@ static int check_word(const struct kind *k, const char *word, struct err *err)
 	auto_str struct str all = { 0 };
 
 	strv_split(&words, k->words, ' ');
-	if (!word || !*word || strv_has(&words, word) || (k->of_containers && is_of_container(word)) ||
+	if (!word || !*word || strv_has(&words, word) ||
+	    (k->of_containers && is_of_container(word)) ||
 	    (k->offset == offsetof(struct container_spec, user_ns) && auto_size(word)))
 		return 0;
 	for (size_t i = 0; i < words.n; i++)
@@ -121,7 +124,8 @@ int container_namespaces_resolve(struct runtime *rt, struct container_spec *r, s
 }
 
 /* --- users of a range of its own
- * ------------------------------------------------------------------------------------------------ */
+ * ------------------------------------------------------------------------------------------------
+ */
 
 struct given {
 	int64_t root, count;
@@ -131,11 +135,10 @@ static int read_given(struct db *db, struct given **ret, size_t *ret_n, struct e
 {
 	auto_db_stmt struct db_stmt *st = NULL;
 	size_t n = 0, cap = 0;
-	int rc = db_query(
-		db,
-		"SELECT json_extract(spec,'$.ids_root'),json_extract(spec,'$.ids_count')"
-		" FROM containers WHERE instr(spec,'\"ids_root\"')>0 ORDER BY 1",
-		NULL, &st, err);
+	int rc = db_query(db,
+			  "SELECT json_extract(spec,'$.ids_root'),json_extract(spec,'$.ids_count')"
+			  " FROM containers WHERE instr(spec,'\"ids_root\"')>0 ORDER BY 1",
+			  NULL, &st, err);
 
 	while (rc >= 0 && (rc = db_step(st, err)) > 0) {
 		mem_room(*ret, n, cap);
@@ -145,7 +148,8 @@ static int read_given(struct db *db, struct given **ret, size_t *ret_n, struct e
 	return rc;
 }
 
-/* The lowest that nobody has; inside the transaction that inserts the row, and with that it goes. */
+/* The lowest that nobody has; inside the transaction that inserts the row, and with that it goes.
+ */
 int container_users_allot(struct container *c, struct err *err)
 {
 	int64_t count = auto_size(c->spec.user_ns), at = c->rt->ids_first,
@@ -161,10 +165,11 @@ int container_users_allot(struct container *c, struct err *err)
 		if (given[i].root + given[i].count > at)
 			at = given[i].root + given[i].count;
 	if (rc >= 0 && at + count > end)
-		return err_set(err, ENOSPC,
-			       "--userns %s: the %u users from %u on (/etc/subuid, or containers.users "
-			       "in shale.conf) are all given to containers",
-			       c->spec.user_ns, c->rt->ids_count, c->rt->ids_first);
+		return err_set(
+			err, ENOSPC,
+			"--userns %s: the %u users from %u on (/etc/subuid, or containers.users "
+			"in shale.conf) are all given to containers",
+			c->spec.user_ns, c->rt->ids_count, c->rt->ids_first);
 	c->spec.ids_root = at;
 	c->spec.ids_count = count;
 	return rc < 0 ? rc : 0;
@@ -250,7 +255,8 @@ static int open_users(const struct container *c, struct ids_range *ret, struct e
 }
 
 /* --- the others
- * ----------------------------------------------------------------------------------------------- */
+ * -----------------------------------------------------------------------------------------------
+ */
 
 static void add(struct container_namespaces *n, int type, int fd)
 {
@@ -317,8 +323,8 @@ static int clone_shm(const struct container *other, struct err *err)
 /* Another's memory, not whatever that one has put in its place. */
 static int take_shm(struct container_namespaces *n, int fd, struct err *err)
 {
-	struct mount_attr attr = { .attr_set = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV |
-					       MOUNT_ATTR_NOEXEC,
+	struct mount_attr attr = { .attr_set =
+					   MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC,
 				   .propagation = MS_PRIVATE };
 	struct statfs fs;
 
