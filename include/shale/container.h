@@ -261,6 +261,15 @@ int container_kill(struct container *c, int sig, struct err *err);
 int container_wait(struct container *c, int *ret_exit, struct err *err);
 /* -EBUSY while it runs, unless force. The disk is freed after the return. */
 int container_remove(struct container *c, bool force, struct err *err);
+/* Its file system where the host sees it, nosuid and nodev, until it is unmounted or removed; else
+ * as image_mount and its kin. */
+int container_mount(struct runtime *rt, const char *name, const char *dir, char **ret_dir,
+		    struct err *err);
+int container_unmount(struct runtime *rt, const char *which, bool lazy, struct strv *ret_dirs,
+		      struct err *err);
+typedef int container_mounts_fn(const char *id, const char *dir, void *arg, struct err *err);
+int container_mounts(struct runtime *rt, container_mounts_fn *fn, void *arg, struct err *err);
+
 struct container_prune_opts {
 	int64_t before_s; /* only what was created earlier; 0 = any time */
 	bool dry_run;

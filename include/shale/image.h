@@ -559,6 +559,36 @@ int image_unmount(struct runtime *rt, const char *which, bool lazy, struct strv 
 typedef int image_mount_fn(const char *id, const char *dir, void *arg, struct err *err);
 int image_mounts(struct runtime *rt, image_mount_fn *fn, void *arg, struct err *err);
 
+/* The same for whatever has an id: kind "image" or "container". */
+struct image_show {
+	const char *kind, *id;
+	bool writable;
+	/* The detached mount, the callee's; a note of it is written before it is attached. */
+	int (*open)(void *arg, int *ret_mount_fd, struct err *err);
+	/* Is it still there? In the transaction in which it is attached. */
+	int (*check)(void *arg, struct err *err);
+	void *arg;
+};
+int image_show(struct runtime *rt, const struct image_show *s, const char *dir, char **ret_dir,
+	       struct err *err);
+/* By id, or by directory; neither: all of the kind. */
+struct image_hide {
+	const char *kind, *id, *dir;
+	bool lazy;
+};
+int image_hide(struct runtime *rt, const struct image_hide *h, struct strv *ret_dirs,
+	       struct err *err);
+int image_shows(struct runtime *rt, const char *kind, image_mount_fn *fn, void *arg,
+		struct err *err);
+/* mounted.c: 1 and where it is (the caller's), or 0. */
+int image_shown(struct runtime *rt, const char *kind, const char *id, char **ret_dir,
+		struct err *err);
+/* A clone of that mount, detached; -ENOENT: it is gone. */
+int image_shown_clone(struct runtime *rt, const char *kind, const char *id, int *ret_fd,
+		      struct err *err);
+/* Detached at once, also while files in it are open. Nothing there is fine. */
+void image_shown_drop(struct runtime *rt, const char *kind, const char *id);
+
 /* --- two images [hash] --- */
 
 struct image_change {

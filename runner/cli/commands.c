@@ -49,6 +49,9 @@ HEAVY(heavy_push, "push", "Send an image to a registry");
 HEAVY(heavy_recover, "recover", "Make a damaged or lost database anew from the rest of the store");
 HEAVY(heavy_save, "save", "Save images to an archive");
 HEAVY(heavy_verify, "verify", "Read layers and configs again and name what is damaged");
+HEAVY_AS(heavy_container_mount, "container-mount",
+	 "Mount a container's file system, or list those mounted", CMD_HIDDEN);
+HEAVY_AS(heavy_container_unmount, "container-unmount", "Unmount containers", CMD_HIDDEN);
 HEAVY(heavy_cp, "cp", "Copy files between a container and the host");
 HEAVY(heavy_commit, "commit", "Make an image of a container");
 
@@ -67,7 +70,9 @@ const struct command *const cli_commands[] = {
 	&cmd_cache_rm,
 	&heavy_commit,
 	&cmd_container_inspect,
+	&heavy_container_mount,
 	&cmd_container_prune,
+	&heavy_container_unmount,
 	&heavy_cp,
 	&cmd_create,
 	&cmd_diff,

@@ -391,7 +391,7 @@ int container_box_spawn(struct container *c, const int stdio[3], bool want_cgrou
 
 	rc = container_namespaces_open(c, &p->spaces, err);
 	if (rc >= 0)
-		rc = snap_mount_as(c->rt->snap, c->snapshot, flags, &p->spaces.ids, &m, err);
+		rc = container_layer_mount(c, flags, &p->spaces.ids, &m, err);
 	if (rc < 0)
 		return rc;
 	s.root_fd = m.root_fd;

@@ -235,7 +235,7 @@ int container_users_of(const struct container *c, struct ids_range *ret, struct 
 	return 0;
 }
 
-static int open_users(const struct container *c, struct ids_range *ret, struct err *err)
+int container_users_open(const struct container *c, struct ids_range *ret, struct err *err)
 {
 	auto_container struct container *other = NULL;
 	int rc;
@@ -280,26 +280,26 @@ static int add_pid(const struct container *c, struct container_namespaces *n, st
 }
 
 /* In a child, by system calls only: a mount can be cloned where it is mounted. */
-static void send_shm(int mnt_fd, int sock)
+static void send_clone(int mnt_fd, const char *path, int sock)
 {
 	char c = 0;
 	int fd = -1;
 
 	if (setns(mnt_fd, CLONE_NEWNS) == 0)
-		fd = sys_open_tree(AT_FDCWD, "/dev/shm",
+		fd = sys_open_tree(AT_FDCWD, path,
 				   OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_SYMLINK_NOFOLLOW);
 	fd_send(sock, &c, 1, fd);
 	_exit(0);
 }
 
-static int clone_shm(const struct container *other, struct err *err)
+int container_clone_mount(const struct container *c, const char *path, struct err *err)
 {
-	auto_fd int mnt = container_ns_fd(other, "mnt", err), ours = -1, theirs = -1, fd = -1;
+	auto_fd int mnt = container_ns_fd(c, "mnt", err), ours = -1, theirs = -1, fd = -1;
 	int pair[2], code;
 	struct err ignored;
 	ssize_t n;
 	pid_t pid;
-	char c;
+	char ok;
 
 	if (mnt < 0)
 		return mnt;
@@ -311,12 +311,12 @@ static int clone_shm(const struct container *other, struct err *err)
 	if (pid < 0)
 		return err_sys(err, "fork");
 	if (pid == 0)
-		send_shm(mnt, theirs);
+		send_clone(mnt, path, theirs);
 	fd_close(&theirs);
-	n = fd_receive(ours, &c, 1, &fd);
+	n = fd_receive(ours, &ok, 1, &fd);
 	proc_wait(pid, &code, &ignored);
 	if (n != 1 || fd < 0)
-		return err_set(err, ENOENT, "container %s has no /dev/shm", other->name);
+		return err_set(err, ENOENT, "container %s has nothing at %s", c->name, path);
 	return fd_take(&fd);
 }
 
@@ -353,7 +353,7 @@ static int share_ipc(const struct container *c, struct container_namespaces *n, 
 	if (fd < 0)
 		return fd;
 	add(n, CLONE_NEWIPC, fd);
-	fd = clone_shm(other, err);
+	fd = container_clone_mount(other, "/dev/shm", err);
 	return fd < 0 ? fd : take_shm(n, fd, err);
 }
 
@@ -377,7 +377,7 @@ static int add_ipc(const struct container *c, struct container_namespaces *n, st
 int container_namespaces_open(const struct container *c, struct container_namespaces *ret,
 			      struct err *err)
 {
-	int fd, rc = open_users(c, &ret->ids, err);
+	int fd, rc = container_users_open(c, &ret->ids, err);
 
 	if (rc >= 0)
 		rc = add_pid(c, ret, err);

@@ -202,6 +202,14 @@ int container_namespaces_open(const struct container *c, struct container_namesp
 void container_namespaces_close(struct container_namespaces *n);
 bool container_has_users(const struct container_spec *s); /* that are not the host's */
 int container_users_allot(struct container *c, struct err *err);
+/* For one that does not run yet; none are fine. */
+int container_users_open(const struct container *c, struct ids_range *ret, struct err *err);
+/* A clone of what is mounted at path in one that runs, detached: an fd. */
+int container_clone_mount(const struct container *c, const char *path, struct err *err);
+/* shown.c: its root; where the host sees it already, that mount. */
+int container_layer_mount(const struct container *c, unsigned flags, const struct ids_range *ids,
+			  struct snap_mount *ret, struct err *err);
+void container_unmount_all(const struct container *c); /* from where the host sees it */
 /* Those of one that runs; none are fine. */
 int container_users_of(const struct container *c, struct ids_range *ret, struct err *err);
 /* Of one that runs: "net", "pid" … -EBUSY. */

@@ -207,6 +207,9 @@ static int delete_rows(struct container *c, struct err *err)
 		rc = container_volumes_drop(c, err);
 	if (rc > 0)
 		c->drop_volumes = true;
+	/* Who would mount it where the host sees it finds no row any more. */
+	if (rc >= 0)
+		container_unmount_all(c);
 	fault_point("container.remove.rows");
 	return rc < 0 ? rc : db_tx_commit(&tx, err);
 }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Images that the host sees mounted. The kernel's mount is the truth; a note in the run state says
- * what it is of: "id dir device". A note whose mount is gone counts for nothing, as after a reboot
- * or umount(8).
+ * Images and containers that the host sees mounted. The kernel's mount is the truth; a note in the
+ * run state says what it is of. A note whose mount is gone counts for nothing, as after a reboot or
+ * umount(8).
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -10,11 +10,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mount.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
+#include <shale/base/fault.h>
 #include <shale/base/fd.h>
 #include <shale/base/fs.h>
+#include <shale/base/sys.h>
 
 #include "mounted.h"
 #include "priv.h"
@@ -32,6 +35,7 @@ char *image_mounts_dir(struct runtime *rt)
 
 void image_note_free(struct image_note *n)
 {
+	free(n->kind);
 	free(n->id);
 	free(n->dir);
 	*n = (struct image_note){ 0 };
@@ -64,7 +68,8 @@ static int read_note(int dir_fd, const char *name, struct image_note *ret, struc
 		rc = json_parse(text, len, &o, err);
 	if (rc < 0)
 		return err_ctx(err, "note of a mount");
-	ret->id = mem_str(json_get_str(o, "image"));
+	ret->kind = mem_str(json_get_str(o, "image") ? "image" : "container");
+	ret->id = mem_str(json_get_str(o, ret->kind));
 	ret->dir = mem_str(json_get_str(o, "dir"));
 	ret->dev = (uint64_t)json_get_int(o, "device", 0);
 	ret->is_own_dir = json_get_bool(o, "own");
@@ -88,34 +93,104 @@ int image_notes_walk(int dir_fd, image_note_fn *fn, void *arg, struct err *err)
 }
 
 struct search {
-	const char *id;
+	const char *kind, *id;
+	int (*found)(const struct image_note *n, struct search *s, struct err *err);
+	int notes_fd;
 	char *dir;
+	int fd;
 };
 
 static int match(const struct image_note *n, void *arg, struct err *err)
 {
 	struct search *s = arg;
 
+	return n->is_live && str_eq(n->kind, s->kind) && str_eq(n->id, s->id) ? s->found(n, s, err)
+									      : 0;
+}
+
+static int search(struct runtime *rt, struct search *s, struct err *err)
+{
+	auto_free char *path = image_mounts_dir(rt);
+	auto_fd int fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+
+	if (fd < 0)
+		return errno == ENOENT || errno == ENOTDIR ? 0 : err_sys(err, "open %s", path);
+	s->notes_fd = fd;
+	return image_notes_walk(fd, match, s, err);
+}
+
+static int take_dir(const struct image_note *n, struct search *s, struct err *err)
+{
 	(void)err;
-	if (n->is_live && !s->dir && str_eq(n->id, s->id))
+	if (!s->dir)
 		s->dir = mem_str(n->dir);
 	return 0;
 }
 
-int image_mounted(struct runtime *rt, const char *id, char **ret_dir, struct err *err)
+int image_shown(struct runtime *rt, const char *kind, const char *id, char **ret_dir,
+		struct err *err)
 {
-	auto_free char *path = image_mounts_dir(rt);
-	auto_fd int fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-	struct search s = { .id = id };
-	int rc;
+	struct search s = { .kind = kind, .id = id, .found = take_dir };
+	int rc = search(rt, &s, err);
 
-	if (fd < 0)
-		return errno == ENOENT || errno == ENOTDIR ? 0 : err_sys(err, "open %s", path);
-	rc = image_notes_walk(fd, match, &s, err);
 	if (rc < 0 || !s.dir) {
 		free(s.dir);
 		return rc < 0 ? rc : 0;
 	}
 	*ret_dir = s.dir;
 	return 1;
+}
+
+/* Of the very mount: what has taken its place since has another device. */
+static int take_clone(const struct image_note *n, struct search *s, struct err *err)
+{
+	auto_fd int fd =
+		s->fd >= 0
+			? -1
+			: sys_open_tree(AT_FDCWD, n->dir,
+					OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_SYMLINK_NOFOLLOW);
+	struct stat st;
+
+	if (s->fd >= 0)
+		return 0;
+	if (fd < 0 || fstat(fd, &st) < 0)
+		return err_sys(err, "mount at %s", n->dir);
+	if ((uint64_t)st.st_dev == n->dev)
+		s->fd = fd_take(&fd);
+	return 0;
+}
+
+int image_shown_clone(struct runtime *rt, const char *kind, const char *id, int *ret_fd,
+		      struct err *err)
+{
+	struct search s = { .kind = kind, .id = id, .found = take_clone, .fd = -1 };
+	int rc = search(rt, &s, err);
+
+	if (rc >= 0 && s.fd < 0)
+		return err_set(err, ENOENT, "%s %.12s is not mounted", kind, id);
+	if (rc < 0)
+		fd_close(&s.fd);
+	else
+		*ret_fd = s.fd;
+	return rc;
+}
+
+static int drop(const struct image_note *n, struct search *s, struct err *err)
+{
+	(void)err;
+	if (umount2(n->dir, MNT_DETACH | UMOUNT_NOFOLLOW) < 0)
+		return 0;
+	fault_point("container.unmount.gone");
+	unlinkat(s->notes_fd, n->name, 0);
+	if (n->is_own_dir)
+		rmdir(n->dir);
+	return 0;
+}
+
+void image_shown_drop(struct runtime *rt, const char *kind, const char *id)
+{
+	struct search s = { .kind = kind, .id = id, .found = drop };
+	struct err ignored = { 0 };
+
+	search(rt, &s, &ignored);
 }

@@ -12,11 +12,11 @@
 #define IMAGE_RUN_DIR "/run/shale"
 
 struct image_note {
-	const char *name; /* its file */
-	char *id, *dir;   /* NULL in a note that is damaged */
-	uint64_t dev;     /* st_dev of what is mounted */
-	bool is_own_dir;  /* made for the mount */
-	bool is_live;     /* it is mounted, as this process sees it */
+	const char *name;      /* its file */
+	char *kind, *id, *dir; /* NULL in a note that is damaged */
+	uint64_t dev;          /* st_dev of what is mounted */
+	bool is_own_dir;       /* made for the mount */
+	bool is_live;          /* it is mounted, as this process sees it */
 };
 void image_note_free(struct image_note *n);
 typedef int image_note_fn(const struct image_note *n, void *arg, struct err *err);

@@ -97,9 +97,6 @@ int image_repo_digest_get(struct runtime *rt, const char *normalized, char **ret
 int image_repo_digest_drop(struct runtime *rt, const char *normalized, const char *id,
 			   struct err *err);
 
-/* mounted.c: 1 and where the host sees the image mounted, or 0. */
-int image_mounted(struct runtime *rt, const char *id, char **ret_dir, struct err *err);
-
 /* --- [hash] --- */
 
 /* image_write without the config: text becomes the blob as it is. */

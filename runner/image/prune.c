@@ -82,7 +82,7 @@ static int is_unused(struct runtime *rt, const char *id, const void *arg, struct
 
 	if (rc <= 0)
 		return rc;
-	rc = image_mounted(rt, id, &dir, err);
+	rc = image_shown(rt, "image", id, &dir, err);
 	if (rc)
 		return rc < 0 ? rc : 0;
 	return image_has_labels(rt, id, o->labels ? o->labels : &none,

@@ -116,7 +116,7 @@ static int check_pin(struct job *j, const char *name, struct err *err)
 static int check_mount(struct job *j, const char *name, struct err *err)
 {
 	auto_free char *dir = NULL;
-	int rc = image_mounted(j->rt, j->id, &dir, err);
+	int rc = image_shown(j->rt, "image", j->id, &dir, err);
 
 	if (rc <= 0)
 		return rc;

@@ -1,0 +1,115 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A container's file system where the host sees it, writable; whether it runs or not. */
+#include <shale/container.h>
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <shale/base/db.h>
+#include <shale/base/fd.h>
+#include <shale/image.h>
+
+#include "priv.h"
+
+#define KIND "container"
+
+/* What is mounted already is what it gets: an upper has one overlay at a time. */
+int container_layer_mount(const struct container *c, unsigned flags, const struct ids_range *ids,
+			  struct snap_mount *ret, struct err *err)
+{
+	struct err missing = { 0 };
+	int fd = -1;
+
+	if (image_shown_clone(c->rt, KIND, c->id, &fd, &missing) < 0)
+		return snap_mount_as(c->rt->snap, c->snapshot, flags, ids, ret, err);
+	*ret = (struct snap_mount){ fd, -1, c->snapshot, false };
+	return 0;
+}
+
+static int open_layer(void *arg, int *ret_fd, struct err *err)
+{
+	struct container *c = arg;
+	cleanup(container_namespaces_close) struct container_namespaces spaces =
+		CONTAINER_NAMESPACES_INIT;
+	auto_snap_mount struct snap_mount m = SNAP_MOUNT_INIT;
+	int rc;
+
+	if (c->state == CONTAINER_RUNNING) {
+		rc = container_clone_mount(c, "/", err);
+		if (rc >= 0)
+			*ret_fd = rc;
+		return rc;
+	}
+	rc = container_users_open(c, &spaces.ids, err);
+	if (rc >= 0)
+		rc = container_layer_mount(c, 0, &spaces.ids, &m, err);
+	if (rc >= 0)
+		*ret_fd = fd_take(&m.root_fd);
+	return rc;
+}
+
+static int check_row(void *arg, struct err *err)
+{
+	const struct container *c = arg;
+	int64_t one;
+	int rc = db_get_int(c->rt->db, "SELECT 1 FROM containers WHERE id=?1 AND state<>4",
+			    DB_ARGS(DB_T(c->id)), &one, err);
+
+	return rc == 0 ? err_set(err, ENOENT, "container %s was removed meanwhile", c->name) : rc;
+}
+
+int container_mount(struct runtime *rt, const char *name, const char *dir, char **ret_dir,
+		    struct err *err)
+{
+	auto_container struct container *c = NULL;
+	auto_free char *there = NULL;
+	struct image_show s = {
+		.kind = KIND, .writable = true, .open = open_layer, .check = check_row
+	};
+	int rc = container_find(rt, name, &c, err);
+
+	if (rc >= 0)
+		rc = container_pid_wait(c, err);
+	if (rc >= 0 && !dir)
+		rc = image_shown(rt, KIND, c->id, &there, err);
+	if (rc < 0)
+		return rc;
+	if (there) {
+		*ret_dir = take(there);
+		return 0;
+	}
+	s.id = c->id;
+	s.arg = c;
+	rc = image_show(rt, &s, dir, ret_dir, err);
+	if (rc >= 0)
+		container_event(c, "mount", NULL, NULL);
+	return rc;
+}
+
+int container_unmount(struct runtime *rt, const char *which, bool lazy, struct strv *ret_dirs,
+		      struct err *err)
+{
+	auto_container struct container *c = NULL;
+	auto_free char *dir = which && strchr("/.", *which) ? realpath(which, NULL) : NULL;
+	struct image_hide h = { .kind = KIND, .dir = dir, .lazy = lazy };
+	int rc = which && !dir ? container_find(rt, which, &c, err) : 0;
+
+	if (rc < 0)
+		return rc;
+	h.id = c ? c->id : NULL;
+	rc = image_hide(rt, &h, ret_dirs, err);
+	if (rc >= 0 && c)
+		container_event(c, "unmount", NULL, NULL);
+	return rc == -ENOENT && which ? err_set(err, ENOENT, "%.80s is not mounted", which) : rc;
+}
+
+int container_mounts(struct runtime *rt, container_mounts_fn *fn, void *arg, struct err *err)
+{
+	return image_shows(rt, KIND, fn, arg, err);
+}
+
+void container_unmount_all(const struct container *c)
+{
+	image_shown_drop(c->rt, KIND, c->id);
+}
