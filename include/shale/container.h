@@ -127,6 +127,7 @@ struct container {
 	int exit_code;
 	int64_t created_ns, started_ns, finished_ns; /* 0: not yet */
 	bool auto_remove;
+	bool is_brief;              /* its spec was not read: CONTAINER_LIST_BRIEF */
 	bool drop_volumes;          /* its removal takes its anonymous volumes along */
 	struct container_spec spec; /* resolved */
 };

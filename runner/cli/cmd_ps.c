@@ -163,6 +163,7 @@ static bool passes(const struct container *ct, const struct strv *l)
 struct ps {
 	const struct ps_args *a;
 	json_t *rows;
+	struct strv lines; /* of the table, which needs no rows */
 	bool all;
 	int left; /* -1: no limit */
 };
@@ -244,6 +245,42 @@ static int set_size(struct container *ct, json_t *row, struct err *err)
 	return 0;
 }
 
+static int add_line(struct container *ct, struct ps *ps, struct err *err)
+{
+	int64_t now = proc_now_ns();
+	auto_free char *age = container_age_text(now - ct->created_ns);
+	auto_free char *command = quoted_command(ct, ps->a->no_trunc);
+	auto_free char *status = container_status_text(ct, now);
+	auto_free char *ports = ports_text(ct);
+	char size[STR_SIZE_MAX];
+	struct str line = { 0 };
+	uint64_t bytes;
+
+	str_addn(&line, ct->id, ps->a->no_trunc ? CONTAINER_ID_LEN : CONTAINER_SHORT_LEN);
+	str_addc(&line, '\t');
+	out_cell(&line, ct->image_name);
+	str_addc(&line, '\t');
+	out_cell(&line, command);
+	str_addc(&line, '\t');
+	str_add(&line, age);
+	str_add(&line, " ago\t");
+	str_add(&line, status);
+	str_addc(&line, '\t');
+	str_add(&line, ports);
+	str_addc(&line, '\t');
+	str_add(&line, ct->name);
+	strv_add_take(&ps->lines, str_take(&line));
+	if (!ps->a->size)
+		return 0;
+	if (container_usage(ct, &bytes, err) < 0)
+		return -err->code;
+	line = (struct str){ 0 };
+	str_addf(&line, "%s\t%s", ps->lines.v[ps->lines.n - 1], str_size(bytes, size));
+	free(ps->lines.v[ps->lines.n - 1]);
+	ps->lines.v[ps->lines.n - 1] = str_take(&line);
+	return 0;
+}
+
 static int add_row(struct container *ct, void *arg, struct err *err)
 {
 	struct ps *ps = arg;
@@ -256,6 +293,8 @@ static int add_row(struct container *ct, void *arg, struct err *err)
 		return 0;
 	if (ps->left > 0)
 		ps->left--;
+	if (!ps->rows)
+		return add_line(ct, ps, err);
 	row = out_row_new();
 	age = container_age_text(now - ct->created_ns);
 	out_row_take(row, "ID",
@@ -288,7 +327,8 @@ static unsigned list_flags(const struct ps *ps)
 static int ps_main(struct cli *c, void *args, int argc, char **argv)
 {
 	struct ps_args *a = args;
-	auto_json json_t *rows = json_array();
+	bool is_plain = !a->quiet && (!a->format || !*a->format || str_eq(a->format, "table"));
+	auto_json json_t *rows = is_plain ? NULL : json_array();
 	struct ps ps = { .a = a, .rows = rows, .left = a->latest ? 1 : a->last };
 	struct out_list out = { .cols = a->size ? columns_size : columns, .format = a->format };
 	struct err err = { 0 };
@@ -301,11 +341,16 @@ static int ps_main(struct cli *c, void *args, int argc, char **argv)
 		return cli_usage(c, &err);
 	if (a->quiet)
 		out.quiet_key = "ID";
+	if (is_plain)
+		out_heads(out.cols, &ps.lines);
 	rc = cli_open(c, &err);
 	if (rc >= 0)
 		rc = container_list(&c->rt, list_flags(&ps), add_row, &ps, &err);
-	if (rc >= 0)
+	if (rc >= 0 && is_plain)
+		out_aligned(&ps.lines);
+	else if (rc >= 0)
 		rc = out_list(&out, rows, &err);
+	strv_free(&ps.lines);
 	return rc < 0 ? cli_fail(c, &err) : cli_done(c);
 }
 

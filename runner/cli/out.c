@@ -51,39 +51,102 @@ static size_t width_of(const char *s)
 	return n;
 }
 
+/* What goes to the reader, in one write. */
+static void add_clean(struct str *to, const char *s)
+{
+	for (; *s; s++) {
+		size_t n = 0;
+
+		while ((unsigned char)s[n] >= 0x20 && s[n] != 0x7f && (unsigned char)s[n] != 0xc2)
+			n++;
+		str_addn(to, s, n);
+		s += n;
+		if (!*s)
+			return;
+		if ((unsigned char)*s == 0xc2 && ((unsigned char)s[1] & 0xe0) != 0x80) {
+			str_addc(to, *s);
+			continue;
+		}
+		s += (unsigned char)*s == 0xc2;
+		str_addc(to, *s == '\n' || *s == '\t' ? ' ' : '?');
+	}
+}
+
+static void add_blanks(struct str *to, size_t n)
+{
+	static const char blanks[] = "                                ";
+
+	for (; n > sizeof(blanks) - 1; n -= sizeof(blanks) - 1)
+		str_addn(to, blanks, sizeof(blanks) - 1);
+	str_addn(to, blanks, n);
+}
+
+/* Tabs become ends: how many cells there are. */
+static size_t cut(char *line)
+{
+	size_t n = 1;
+
+	for (; (line = strchr(line, '\t')); n++)
+		*line++ = 0;
+	return n;
+}
+
 /* Lines of cells separated by tabs, aligned as docker's tabwriter does: at least ten wide, three
  * apart. */
-static void print_aligned(const struct strv *lines)
+void out_aligned(struct strv *lines)
 {
 	size_t width[COLUMNS_MAX] = { 0 };
+	auto_free size_t *n = mem_array(lines->n + 1, sizeof(*n));
+	auto_str struct str out = { 0 };
 
 	for (size_t i = 0; i < lines->n; i++) {
-		auto_strv struct strv cells = { 0 };
+		const char *cell = lines->v[i];
 
-		strv_split(&cells, lines->v[i], '\t');
-		for (size_t k = 0; k < cells.n && k < COLUMNS_MAX; k++)
-			if (width_of(cells.v[k]) > width[k])
-				width[k] = width_of(cells.v[k]);
+		n[i] = cut(lines->v[i]);
+		for (size_t k = 0; k < n[i] && k < COLUMNS_MAX; k++) {
+			size_t len = strlen(cell), w = len > width[k] ? width_of(cell) : 0;
+
+			if (w > width[k])
+				width[k] = w;
+			cell += len + 1;
+		}
 	}
 	for (size_t i = 0; i < lines->n; i++) {
-		auto_strv struct strv cells = { 0 };
+		const char *cell = lines->v[i];
 
-		strv_split(&cells, lines->v[i], '\t');
-		for (size_t k = 0; k < cells.n; k++) {
+		for (size_t k = 0; k < n[i]; k++, cell += strlen(cell) + 1) {
 			size_t room = k < COLUMNS_MAX ? width[k] + COLUMN_GAP : 0;
+			size_t w = k + 1 < n[i] ? width_of(cell) : 0;
 
-			out_clean(stdout, cells.v[k], true);
+			add_clean(&out, cell);
 			if (room < COLUMN_MIN)
 				room = COLUMN_MIN;
-			if (k + 1 < cells.n)
-				printf("%*s",
-				       (int)(room > width_of(cells.v[k])
-						     ? room - width_of(cells.v[k])
-						     : 1),
-				       "");
+			if (k + 1 < n[i])
+				add_blanks(&out, room > w ? room - w : 1);
 		}
-		putchar('\n');
+		str_addc(&out, '\n');
 	}
+	fwrite(str_get(&out), 1, out.len, stdout);
+}
+
+void out_cell(struct str *line, const char *text)
+{
+	size_t from = line->len;
+
+	str_add(line, text);
+	for (size_t i = from; i < line->len; i++)
+		if (line->s[i] == '\t' || line->s[i] == '\n')
+			line->s[i] = ' ';
+}
+
+void out_heads(const struct out_column *cols, struct strv *lines)
+{
+	struct str line = { 0 };
+
+	for (const struct out_column *c = cols; c->header; c++)
+		if (!c->hidden)
+			str_addf(&line, "%s%s", line.len ? "\t" : "", c->header);
+	strv_add_take(lines, str_take(&line));
 }
 
 /* A cell may hold no tab, or it would be two. */
@@ -106,10 +169,7 @@ static void list_default(const struct out_list *o, const json_t *rows)
 	json_t *row;
 	size_t i;
 
-	for (const struct out_column *c = o->cols; c->header; c++)
-		if (!c->hidden)
-			str_addf(&line, "%s%s", line.len ? "\t" : "", c->header);
-	strv_add_take(&lines, str_take(&line));
+	out_heads(o->cols, &lines);
 	json_array_foreach((json_t *)(uintptr_t)rows, i, row)
 	{
 		bool first = true;
@@ -124,7 +184,7 @@ static void list_default(const struct out_list *o, const json_t *rows)
 		}
 		strv_add_take(&lines, str_take(&line));
 	}
-	print_aligned(&lines);
+	out_aligned(&lines);
 }
 
 /* The heads are what the template makes of the columns' names. */
@@ -151,7 +211,7 @@ static int list_table(const struct out_list *o, const struct template *t, const 
 			return rc;
 		strv_add_take(&lines, str_take(&line));
 	}
-	print_aligned(&lines);
+	out_aligned(&lines);
 	return 0;
 }
 

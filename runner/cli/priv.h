@@ -209,6 +209,10 @@ char *out_size(uint64_t bytes);
 /* "sha256:0123456789ab…" -> "0123456789ab"; caller owns it. */
 char *out_short_id(const char *id);
 /* String members of an object that becomes a row. */
+/* The same without rows, for long lists: lines of cells, each ended by a tab but the last one. */
+void out_heads(const struct out_column *cols, struct strv *lines);
+void out_cell(struct str *line, const char *text); /* without tabs of its own */
+void out_aligned(struct strv *lines);              /* which it cuts up */
 json_t *out_row_new(void);
 void out_row_set(json_t *row, const char *key, const char *value);
 void out_row_take(json_t *row, const char *key, char *value); /* frees value */

@@ -8,13 +8,16 @@
 #include <string.h>
 
 #include <shale/base/db.h>
+#include <shale/base/proc.h>
 
 #include "priv.h"
 
-#define COLUMNS                                                                                       \
+/* The spec is long: who does not want it leaves it where it is. */
+#define COLUMNS_BRIEF                                                                                 \
 	"id,name,image,image_name,coalesce(snapshot,0),state,coalesce(pid,0),coalesce(start_time,0)," \
 	"coalesce(monitor,0),coalesce(monitor_start,0),boot,coalesce(exit_code,0),error,created_ns,"  \
-	"coalesce(started_ns,0),coalesce(finished_ns,0),command,auto_remove,spec"
+	"coalesce(started_ns,0),coalesce(finished_ns,0),command,auto_remove,"
+#define COLUMNS COLUMNS_BRIEF "spec"
 
 void container_free(struct container *c)
 {
@@ -26,7 +29,8 @@ void container_free(struct container *c)
 	free(c->image_id);
 	free(c->error);
 	free(c->boot);
-	container_spec_free(&c->spec);
+	if (!c->is_brief)
+		container_spec_free(&c->spec);
 	free(c);
 }
 
@@ -61,8 +65,8 @@ static int read_row(struct runtime *rt, struct db_stmt *st, bool brief, struct c
 	c->finished_ns = db_col_int(st, 15);
 	c->command = mem_str(db_col_str(st, 16));
 	c->auto_remove = db_col_int(st, 17) != 0;
-	brief = brief && c->state != CONTAINER_RUNNING;
-	rc = brief ? 0 : container_spec_parse(spec ? spec : "{}", &c->spec, err);
+	c->is_brief = brief && c->state != CONTAINER_RUNNING;
+	rc = c->is_brief ? 0 : container_spec_parse(spec ? spec : "{}", &c->spec, err);
 	if (rc < 0)
 		return err_ctx(err, "container %s", c->name);
 	*ret = take(c);
@@ -181,51 +185,63 @@ int container_walk(struct runtime *rt, container_fn *fn, void *arg, struct err *
 	return rc < 0 ? rc : 0;
 }
 
-struct listed {
-	struct {
-		struct container *c;
-	} * v;
-	size_t n, cap;
-};
-
-static void listed_free(struct listed *l)
-{
-	for (size_t i = 0; i < l->n; i++)
-		container_free(l->v[i].c);
-	free(l->v);
-}
-
-static int read_rows(struct runtime *rt, unsigned flags, struct listed *l, struct err *err)
+/* Those whose keeper is gone are put in order first: nobody writes while the rows are read. */
+static int find_lost(struct runtime *rt, struct strv *ret, struct err *err)
 {
 	auto_db_stmt struct db_stmt *st = NULL;
 	int rc = db_query(rt->db,
-			  "SELECT " COLUMNS " FROM containers WHERE ?1=0 OR state IN (2,4)"
-			  " ORDER BY created_ns DESC",
-			  DB_ARGS(DB_I(flags & CONTAINER_LIST_RUNNING)), &st, err);
+			  "SELECT id,coalesce(monitor,0),coalesce(monitor_start,0),boot"
+			  " FROM containers WHERE state IN (2,4)",
+			  NULL, &st, err);
 
-	while (rc >= 0 && (rc = db_step(st, err)) > 0) {
-		mem_room(l->v, l->n, l->cap);
-		rc = read_row(rt, st, flags & CONTAINER_LIST_BRIEF, &l->v[l->n].c, err);
+	while (rc >= 0 && (rc = db_step(st, err)) > 0)
+		if (!str_eq(db_col_str(st, 3), proc_boot_id()) ||
+		    !proc_is_alive((pid_t)db_col_int(st, 1), (uint64_t)db_col_int(st, 2)))
+			strv_add(ret, db_col_str(st, 0));
+	return rc;
+}
+
+static int reconcile_lost(struct runtime *rt, struct err *err)
+{
+	auto_strv struct strv ids = { 0 };
+	int rc = find_lost(rt, &ids, err);
+
+	for (size_t i = 0; rc >= 0 && i < ids.n; i++) {
+		auto_container struct container *c = NULL;
+
+		rc = container_load(rt, ids.v[i], &c, err);
 		if (rc >= 0)
-			l->n++;
+			rc = container_reconcile(c, err);
+		if (rc == -ENOENT) { /* removed since */
+			err_clear(err);
+			rc = 0;
+		}
 	}
 	return rc;
 }
 
+/* Only the keys are sorted: SQLite would copy whole rows for that. */
+#define ORDERED                                                                                    \
+	" FROM (SELECT id AS i FROM containers WHERE ?1=0 OR state IN (2,4)"                       \
+	" ORDER BY created_ns DESC) CROSS JOIN containers ON id=i"
+
 int container_list(struct runtime *rt, unsigned flags, container_fn *fn, void *arg, struct err *err)
 {
-	cleanup(listed_free) struct listed l = { 0 };
-	int rc = read_rows(rt, flags, &l, err);
+	static const char whole[] = "SELECT " COLUMNS ORDERED;
+	static const char brief[] =
+		"SELECT " COLUMNS_BRIEF "CASE WHEN state IN (2,4) THEN spec END" ORDERED;
+	auto_db_stmt struct db_stmt *st = NULL;
+	int rc = reconcile_lost(rt, err);
 
-	for (size_t i = 0; rc >= 0 && i < l.n; i++) {
-		rc = container_reconcile(l.v[i].c, err);
-		if (rc == -ENOENT) { /* removed since */
-			err_clear(err);
-			rc = 0;
-			continue;
-		}
+	if (rc >= 0)
+		rc = db_query(rt->db, flags & CONTAINER_LIST_BRIEF ? brief : whole,
+			      DB_ARGS(DB_I(flags & CONTAINER_LIST_RUNNING)), &st, err);
+	while (rc >= 0 && (rc = db_step(st, err)) > 0) {
+		auto_container struct container *c = NULL;
+
+		rc = read_row(rt, st, flags & CONTAINER_LIST_BRIEF, &c, err);
 		if (rc >= 0)
-			rc = fn(l.v[i].c, arg, err);
+			rc = fn(c, arg, err);
 	}
 	return rc < 0 ? rc : 0;
 }
