@@ -295,8 +295,6 @@ static int unpack(struct image_fetch *f, const struct layer_range *range, struct
 	/* With damaged data the digest is what matters; otherwise no more bytes are of use. */
 	if (rc < 0 && rc != -EBADMSG)
 		f->stop = true;
-	if (rc >= 0)
-		rc = layer_freeze(f->fs_fd, NULL, &f->frozen, err);
 	return rc;
 }
 
@@ -434,8 +432,7 @@ static int unpack_again(struct runtime *rt, struct image_fetch *f, int64_t paren
 	if (rc < 0)
 		return rc;
 	o.parent_fd = below.root_fd;
-	rc = layer_apply(f->part_fd, f->fs_fd, &o, &f->stream, err);
-	return rc < 0 ? rc : layer_freeze(f->fs_fd, NULL, &f->frozen, err);
+	return layer_apply(f->part_fd, f->fs_fd, &o, &f->stream, err);
 }
 
 int image_fetch_put_upon(struct runtime *rt, struct image_fetch *f, int64_t parent,
@@ -450,7 +447,7 @@ int image_fetch_put_upon(struct runtime *rt, struct image_fetch *f, int64_t pare
 		rc = snap_rebase(rt->snap, f->snapshot, parent, !(seen & LAYER_SAW_ROOT), err);
 	fd_close(&f->fs_fd);
 	if (rc >= 0)
-		rc = snap_commit(rt->snap, f->snapshot, NULL, f->frozen.flags, err);
+		rc = snap_commit(rt->snap, f->snapshot, NULL, f->stream.flags, err);
 	if (rc >= 0)
 		rc = image_layer_diff(
 			rt, f->snapshot,

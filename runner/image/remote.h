@@ -305,7 +305,7 @@ struct image_fetch {
 	uint64_t there; /* of part_fd, for who unpacks it */
 	bool is_over;   /* no more of it comes */
 	struct layer_memo *memo;
-	struct layer_info stream, frozen;
+	struct layer_info stream;
 	struct err err, pump_err;
 	bool is_short, is_wrong; /* the bytes ended too early; have another digest */
 	_Atomic uint64_t done_bytes;

@@ -25,7 +25,7 @@ static int open_ring(struct lend *l, int fd, struct err *err)
 	l->is_copied = pipe_bytes < 0 || pipe_bytes > PIPE_MAX;
 	size = ROOM + (l->is_copied ? 0 : (size_t)pipe_bytes);
 	p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	if (p == MAP_FAILED)
+	if (p == MAP_FAILED || !p)
 		return err_sys(err, "memory for what comes");
 	l->ring = p;
 	l->size = size;

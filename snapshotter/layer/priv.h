@@ -357,6 +357,7 @@ struct layer_apply {
 	uint64_t limit, bytes;       /* of content, holes and all */
 	uint64_t stored;             /* of content as the archive has it */
 	XXH3_state_t *xxh;           /* for a memo: of the file at hand */
+	struct stat made;            /* what is new, before it gets its attributes */
 	uint64_t unasked;            /* of it since the file system was asked what is free */
 	struct layer_info info;
 };

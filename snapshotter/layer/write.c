@@ -90,14 +90,18 @@ static int replace_xattrs(struct layer_apply *a, int fd, const struct layer_entr
 int layer_write_attrs(struct layer_apply *a, int fd, const struct layer_entry *e, bool is_new,
 		      struct err *err)
 {
-	struct stat st;
-	/* Most belong to root, as what is made here does; a chown to the same costs as much. */
-	bool is_theirs =
-		is_new && fstat(fd, &st) == 0 && st.st_uid == e->uid && st.st_gid == e->gid;
+	const struct stat *st = &a->made;
+	bool is_theirs, has_mode;
 
+	if (is_new && fstat(fd, &a->made) < 0)
+		return err_sys(err, "stat");
+	/* Most belong to root, as what is made here does; a chown to the same costs as much. */
+	is_theirs = is_new && st->st_uid == e->uid && st->st_gid == e->gid;
+	/* A setuid bit is never there yet, and a chown takes none of the others. */
+	has_mode = is_new && (st->st_mode & 07777) == e->mode;
 	if (!is_theirs && fchown(fd, e->uid, e->gid) < 0)
 		return err_sys(err, "chown");
-	if (fchmod(fd, e->mode) < 0)
+	if (!has_mode && fchmod(fd, e->mode) < 0)
 		return err_sys(err, "chmod");
 	return replace_xattrs(a, fd, e, is_new, err);
 }
@@ -194,17 +198,18 @@ static bool is_whole(const struct layer_entry *e)
 	return e->n_parts == 1 && e->parts[0].at == 0 && e->parts[0].len == e->size;
 }
 
-static int note_file(struct layer_apply *a, int fd, struct err *err)
+static bool is_noted(const struct layer_apply *a)
+{
+	return a->o->memo && is_whole(&a->tar.e);
+}
+
+static void note_file(struct layer_apply *a)
 {
 	XXH128_hash_t h = XXH3_128bits_digest(a->xxh);
 	uint64_t hash[2] = { h.low64, h.high64 };
-	struct stat st;
 
-	if (fstat(fd, &st) < 0)
-		return err_sys(err, "stat");
 	layer_memo_content(a->o->memo, hash);
-	layer_memo_file(a->o->memo, &st, hash);
-	return 0;
+	layer_memo_file(a->o->memo, &a->made, hash);
 }
 
 static int write_data(struct layer_apply *a, int fd, struct err *err)
@@ -212,17 +217,17 @@ static int write_data(struct layer_apply *a, int fd, struct err *err)
 	uint64_t at = 0, end = 0, size = a->tar.e.size;
 	const void *p;
 	ssize_t n;
-	bool is_noted = a->o->memo && is_whole(&a->tar.e);
+	bool is_hashed = is_noted(a);
 	int rc = check_size(a, err);
 
 	if (rc < 0)
 		return rc;
 	a->bytes += size;
-	if (is_noted)
+	if (is_hashed)
 		XXH3_128bits_reset(a->xxh);
 	while ((n = layer_untar_data(&a->tar, &p, &at, err)) > 0) {
 		a->stored += (uint64_t)n;
-		if (is_noted)
+		if (is_hashed)
 			XXH3_128bits_update(a->xxh, p, (size_t)n);
 		rc = write_blocks(fd, p, (size_t)n, at, &end, err);
 		if (rc >= 0)
@@ -234,19 +239,20 @@ static int write_data(struct layer_apply *a, int fd, struct err *err)
 		return (int)n;
 	if (end < size && ftruncate(fd, (off_t)size) < 0)
 		return err_sys(err, "truncate");
-	return is_noted ? note_file(a, fd, err) : 0;
+	return 0;
 }
 
 static int create(struct layer_apply *a, const char *name, struct err *err)
 {
 	const int flags = O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC;
-	int fd = openat(a->dir_fd, name, flags, 0600), rc;
+	mode_t mode = a->tar.e.mode & 0777; /* no setuid bit while it is written */
+	int fd = openat(a->dir_fd, name, flags, mode), rc;
 
 	if (fd < 0 && errno == EEXIST) {
 		rc = clear_way(a, name, err);
 		if (rc < 0)
 			return rc;
-		fd = openat(a->dir_fd, name, flags, 0600);
+		fd = openat(a->dir_fd, name, flags, mode);
 	}
 	return fd < 0 ? err_sys(err, "create") : fd;
 }
@@ -259,6 +265,8 @@ static int write_file(struct layer_apply *a, const char *name, struct err *err)
 
 	if (rc >= 0)
 		rc = layer_write_attrs(a, fd, &a->tar.e, true, err);
+	if (rc >= 0 && is_noted(a))
+		note_file(a);
 	if (rc >= 0 && futimens(fd, ts) < 0)
 		rc = err_sys(err, "set time");
 	return rc;

@@ -220,7 +220,8 @@ static int unpack(struct prop *p, const struct made *below, struct made *m, stru
 		return err_set(err, EBADMSG, "unpack: another DiffID");
 	if (rc >= 0 && (info.size_bytes != m->info.size_bytes || info.entries != m->info.entries))
 		return err_set(err, EBADMSG, "unpack: other counts");
-	return rc < 0 ? rc : freeze(p, m->theirs, err);
+	/* What is unpacked needs no freeze. */
+	return rc < 0 ? rc : snap_commit(p->snap, m->theirs, NULL, info.flags, err);
 }
 
 struct layer_rows {
