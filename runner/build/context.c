@@ -4,7 +4,6 @@
  * goes beneath the directory's fd and follows no symlink, since others may change the tree while it
  * is read (TRAPS T1).
  */
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -18,7 +17,7 @@
 
 #include "context.h"
 
-enum { DEPTH_MAX = 256, FILES_MAX = 20 << 20, IGNORE_BYTES_MAX = 1 << 20 };
+enum { IGNORE_BYTES_MAX = 1 << 20 };
 
 int context_open(struct runtime *rt, const char *dir, struct context **ret, struct err *err)
 {
@@ -127,115 +126,28 @@ int context_ignore(struct context *c, int dir_fd, const char *dockerfile, struct
 	return rc < 0 ? rc : 0;
 }
 
-static int64_t time_ns(const struct timespec *t)
-{
-	return (int64_t)t->tv_sec * 1000000000 + t->tv_nsec;
-}
-
 static struct context_file *add_file(struct context *c, const char *path, const struct stat *st)
 {
 	struct context_file *f;
 
 	mem_room(c->files, c->n, c->cap);
 	f = &c->files[c->n++];
-	*f = (struct context_file){
-		.path = mem_str(path),
-		.mode = st->st_mode,
-		.uid = st->st_uid,
-		.gid = st->st_gid,
-		.nlink = (uint32_t)st->st_nlink,
-		.rdev = st->st_rdev,
-		.dev = st->st_dev,
-		.ino = st->st_ino,
-		.size = (uint64_t)st->st_size,
-		.mtime_ns = time_ns(&st->st_mtim),
-		.ctime_ns = time_ns(&st->st_ctim),
-	};
+	*f = context_file_of(mem_str(path), st);
 	return f;
 }
 
 bool context_is_same(const struct context *c, int fd, const struct context_file *f)
 {
+	struct context_file now;
 	struct stat st;
 
 	if (c->is_tree) /* frozen */
 		return true;
-	return fstat(fd, &st) == 0 && st.st_ino == f->ino && (uint64_t)st.st_size == f->size &&
-	       time_ns(&st.st_mtim) == f->mtime_ns && time_ns(&st.st_ctim) == f->ctime_ns;
-}
-
-static int read_link(int dir_fd, const char *name, char **ret, struct err *err)
-{
-	char buf[PATH_MAX];
-	ssize_t n = readlinkat(dir_fd, name, buf, sizeof(buf) - 1);
-
-	if (n < 0)
-		return err_sys(err, "read link %s", name);
-	*ret = mem_strn(buf, (size_t)n);
-	return 0;
-}
-
-static int walk(struct context *c, int fd, struct str *path, int depth, struct err *err);
-
-static int walk_entry(struct context *c, int dir_fd, const char *name, struct str *path, int depth,
-		      struct err *err)
-{
-	bool ignored = ignore_match(c->ignore, path->s);
-	struct context_file *f;
-	struct stat st;
-	int fd;
-
-	if (ignored && !ignore_has_negation(c->ignore))
-		return 0;
-	if (fstatat(dir_fd, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
-		return errno == ENOENT ? 0 : err_sys(err, "stat %s", path->s);
-	if (c->n >= FILES_MAX)
-		return err_set(err, E2BIG, "more than %d files", FILES_MAX);
-	if (!ignored) {
-		f = add_file(c, path->s, &st);
-		if (S_ISLNK(st.st_mode))
-			return read_link(dir_fd, name, &f->link, err);
-	}
-	if (!S_ISDIR(st.st_mode))
-		return 0;
-	if (depth >= DEPTH_MAX)
-		return err_set(err, ELOOP, "%s: deeper than %d directories", path->s, DEPTH_MAX);
-	fd = openat(dir_fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-	if (fd < 0)
-		return errno == ENOENT || errno == ENOTDIR || errno == ELOOP
-			       ? 0
-			       : err_sys(err, "open %s", path->s);
-	return walk(c, fd, path, depth + 1, err);
-}
-
-/* Takes fd. */
-static int walk(struct context *c, int fd, struct str *path, int depth, struct err *err)
-{
-	auto_strv struct strv names = { 0 };
-	DIR *d = fdopendir(fd);
-	size_t len = path->len;
-	struct dirent *e;
-	int rc = 0;
-
-	if (!d) {
-		close(fd);
-		return err_sys(err, "read directory %s", str_get(path));
-	}
-	while ((e = readdir(d)))
-		if (strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0)
-			strv_add(&names, e->d_name);
-	strv_sort(&names);
-	for (size_t i = 0; i < names.n && rc >= 0; i++) {
-		if (len)
-			str_addc(path, '/');
-		str_add(path, names.v[i]);
-		rc = walk_entry(c, dirfd(d), names.v[i], path, depth, err);
-		path->len = len;
-		if (path->s)
-			path->s[len] = 0;
-	}
-	closedir(d);
-	return rc;
+	if (fstat(fd, &st) < 0)
+		return false;
+	now = context_file_of(NULL, &st);
+	return now.ino == f->ino && now.size == f->size && now.mtime_ns == f->mtime_ns &&
+	       now.ctime_ns == f->ctime_ns;
 }
 
 int context_compare(const void *a, const void *b)
@@ -289,7 +201,6 @@ static void add_parents(struct context *c)
 
 int context_files(struct context *c, struct context_file **ret, size_t *ret_n, struct err *err)
 {
-	auto_str struct str path = { 0 };
 	int fd, rc;
 
 	if (!c->walked) {
@@ -297,13 +208,11 @@ int context_files(struct context *c, struct context_file **ret, size_t *ret_n, s
 		fd = openat(c->fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 		if (fd < 0)
 			return err_sys(err, "build context %s", c->name);
-		rc = walk(c, fd, &path, 0, err);
+		rc = context_walk(c, fd, "", err);
 		if (rc < 0) {
 			forget_files(c); /* who looks again begins anew */
 			return err_ctx(err, "build context %s", c->name);
 		}
-		if (c->n)
-			qsort(c->files, c->n, sizeof(*c->files), context_compare);
 		if (c->ignore && ignore_has_negation(c->ignore))
 			add_parents(c);
 		c->walked = true;
@@ -329,7 +238,6 @@ int context_open_tree(struct runtime *rt, int root_fd, struct context **ret, str
 
 int context_walk_beneath(struct context *c, const char *path, struct err *err)
 {
-	auto_str struct str at = { 0 };
 	auto_fd int fd = -1;
 	struct stat st;
 	int rc;
@@ -342,7 +250,7 @@ int context_walk_beneath(struct context *c, const char *path, struct err *err)
 	if (*path) {
 		struct context_file *f = add_file(c, path, &st);
 
-		rc = S_ISLNK(st.st_mode) ? read_link(fd, "", &f->link, err) : 0;
+		rc = S_ISLNK(st.st_mode) ? context_read_link(fd, "", &f->link, err) : 0;
 		if (rc < 0)
 			return rc;
 	}
@@ -352,8 +260,7 @@ int context_walk_beneath(struct context *c, const char *path, struct err *err)
 
 		if (dir < 0)
 			return err_sys(err, "open %s", path);
-		str_add(&at, path);
-		rc = walk(c, dir, &at, 0, err);
+		rc = context_walk(c, dir, path, err);
 	}
 	sort(c);
 	return rc;

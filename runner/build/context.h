@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The build context's two halves: the walk (context.c) and the stat index (context_index.c). */
+/* The build context: its files (context.c), the walk that finds them (context_walk.c) and the stat
+ * index (context_index.c). */
 #ifndef SHALE_BUILD_CONTEXT_H
 #define SHALE_BUILD_CONTEXT_H
 
 #include <stdatomic.h>
+#include <sys/stat.h>
 
 #include <shale/base/hash.h>
 
@@ -12,7 +14,7 @@
 struct context_index {
 	const char *map; /* the whole file, or NULL */
 	size_t len;
-	size_t n;
+	size_t n, next;     /* entries; the one behind what was found last */
 	int64_t written_ns; /* when its walk began: files as new as this are read again, as git does
 			       ("racy") */
 };
@@ -30,6 +32,13 @@ struct context {
 	struct ahead *ahead; /* the thread that reads what will be copied; NULL: none */
 	struct context_index index;
 };
+
+/* Takes path. */
+struct context_file context_file_of(char *path, const struct stat *st);
+int context_read_link(int dir_fd, const char *name, char **ret, struct err *err);
+/* Adds what stands in the directory fd, as far as it is not ignored, sorted by path. path: what fd
+ * is called; it is in no list itself. Takes fd. */
+int context_walk(struct context *c, int fd, const char *path, struct err *err);
 
 /* What a thread hashes with. */
 struct reader {

@@ -81,7 +81,7 @@ static void index_open(struct context *c)
 	fd = openat(c->rt->root_fd, path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
 	if (fd < 0 || fstat(fd, &st) < 0 || st.st_size <= 0 || st.st_size > INDEX_BYTES_MAX)
 		return;
-	map = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
+	map = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE | MAP_POPULATE, fd, 0);
 	if (map == MAP_FAILED)
 		return;
 	if (!index_is_whole(map, (size_t)st.st_size)) {
@@ -89,7 +89,7 @@ static void index_open(struct context *c)
 		return;
 	}
 	memcpy(&h, map, sizeof(h));
-	c->index = (struct context_index){ map, (size_t)st.st_size, h.n, h.written_ns };
+	c->index = (struct context_index){ map, (size_t)st.st_size, h.n, 0, h.written_ns };
 }
 
 static const struct entry *entry_at(const struct context_index *ix, size_t i)
@@ -104,34 +104,44 @@ static const char *entry_path(const struct context_index *ix, const struct entry
 	return e->path < ix->len - base ? ix->map + base + e->path : "";
 }
 
-static bool index_find(const struct context_index *ix, struct context_file *f)
+/* Who asks goes through the paths in their order, as the index has them: mostly it is the next. */
+static const struct entry *entry_of(struct context_index *ix, const char *path)
 {
 	size_t lo = 0, hi = ix->n;
 
+	if (ix->next < ix->n && !strcmp(entry_path(ix, entry_at(ix, ix->next)), path))
+		return entry_at(ix, ix->next++);
 	while (lo < hi) {
 		size_t mid = lo + (hi - lo) / 2;
 		const struct entry *e = entry_at(ix, mid);
-		int cmp = strcmp(entry_path(ix, e), f->path);
+		int cmp = strcmp(entry_path(ix, e), path);
 
-		if (cmp < 0) {
-			lo = mid + 1;
-		} else if (cmp > 0) {
-			hi = mid;
-		} else {
-			if (e->ino != f->ino || e->size != f->size || e->mtime_ns != f->mtime_ns ||
-			    e->ctime_ns != f->ctime_ns)
-				return false;
-			/* Changed in the very tick in which the index was written: its times cannot
-			 * tell. */
-			if (f->mtime_ns >= ix->written_ns || f->ctime_ns >= ix->written_ns)
-				return false;
-			f->digest = e->digest;
-			f->xattrs = e->xattrs;
-			f->has_digest = true;
-			return true;
+		if (!cmp) {
+			ix->next = mid + 1;
+			return e;
 		}
+		if (cmp < 0)
+			lo = mid + 1;
+		else
+			hi = mid;
 	}
-	return false;
+	return NULL;
+}
+
+static bool index_find(struct context_index *ix, struct context_file *f)
+{
+	const struct entry *e = entry_of(ix, f->path);
+
+	if (!e || e->ino != f->ino || e->size != f->size || e->mtime_ns != f->mtime_ns ||
+	    e->ctime_ns != f->ctime_ns)
+		return false;
+	/* Changed in the very tick in which the index was written: its times cannot tell. */
+	if (f->mtime_ns >= ix->written_ns || f->ctime_ns >= ix->written_ns)
+		return false;
+	f->digest = e->digest;
+	f->xattrs = e->xattrs;
+	f->has_digest = true;
+	return true;
 }
 
 /* Files to hash, shared by the threads: each takes the next. */
