@@ -276,6 +276,14 @@ static void show_json(const struct build_event *e)
 	fprintf(stderr, "%s\n", line);
 }
 
+static void show_lines(struct progress *p, const struct build_event *e)
+{
+	if (!p->is_buffered)
+		setvbuf(stderr, NULL, _IOLBF, BUFSIZ);
+	p->is_buffered = true;
+	show(p, e);
+}
+
 void progress_event(const struct build_event *e, void *progress)
 {
 	struct progress *p = progress;
@@ -287,7 +295,7 @@ void progress_event(const struct build_event *e, void *progress)
 	else if (p->kind == PROGRESS_TTY)
 		show_live(p, e);
 	else
-		show(p, e);
+		show_lines(p, e);
 }
 
 void progress_end(struct progress *p, const struct build_result *r)

@@ -25,6 +25,7 @@ struct live;
 struct progress {
 	enum progress_kind kind;
 	struct live *live; /* on a terminal, from the first event on */
+	bool is_buffered;  /* a line at a time, where stderr would go a character at a time */
 	int64_t start_ns;
 	struct progress_part *parts; /* output of the running steps: lines without their ends yet */
 	size_t n, cap;
