@@ -3,6 +3,8 @@
 #include <errno.h>
 #include <string.h>
 
+#include <shale/base/fd.h>
+
 #include "remote.h"
 
 static int expand_flag(struct build *b, struct stage_state *st, const struct df_inst *i,
@@ -192,10 +194,13 @@ struct copy_work {
 static int copy_work(int root_fd, int64_t snapshot, void *arg, struct err *err)
 {
 	struct copy_work *w = arg;
+	auto_fd int upper_fd = -1;
 	int rc = copy_fetch(w->b, w->j, err);
 
 	if (rc >= 0)
-		rc = copy_write(w->j, root_fd, err);
+		rc = snap_work_fd(w->b->rt->snap, snapshot, root_fd, &upper_fd, err);
+	if (rc >= 0)
+		rc = copy_write(w->j, root_fd, upper_fd, err);
 	return rc < 0 ? rc : sources_write(w->b->rt->snap, w->j, snapshot, err);
 }
 

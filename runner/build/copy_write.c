@@ -6,6 +6,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -17,7 +18,7 @@
 #include <shale/base/path.h>
 #include <shale/sandbox.h>
 
-#include "priv.h"
+#include "fresh.h"
 
 enum { HARDLINKS_MAX = 100000 };
 
@@ -44,6 +45,8 @@ struct writer {
 	char *dir;
 	struct made *made;
 	size_t n_made, cap_made;
+	struct fresh *fresh;
+	pthread_mutex_t lock;  /* of j->changed */
 	struct linked *linked; /* a hash table of cap_linked places */
 	size_t n_linked, cap_linked;
 };
@@ -66,6 +69,8 @@ static void writer_cleanup(struct writer *w)
 	linked_forget(w);
 	free(w->made);
 	free(w->linked);
+	fresh_free(w->fresh);
+	pthread_mutex_destroy(&w->lock);
 }
 
 /* The directory of path inside the root, made where it is missing; the last one is remembered. */
@@ -104,9 +109,12 @@ static int source_open(struct writer *w, const struct context_file *f, struct er
 /* After it was read: whether it is still what the key was made of. */
 static void note_change(struct writer *w, int fd, const struct context_file *f)
 {
-	if (w->j->changed || context_is_same(w->item->from, fd, f))
+	if (context_is_same(w->item->from, fd, f))
 		return;
-	w->j->changed = mem_str(f->path);
+	pthread_mutex_lock(&w->lock);
+	if (!w->j->changed)
+		w->j->changed = mem_str(f->path);
+	pthread_mutex_unlock(&w->lock);
 }
 
 /* user.* and file capabilities go along, as with BuildKit. */
@@ -177,20 +185,24 @@ static int clear_way(struct writer *w, int dir_fd, const char *name, struct err 
 }
 
 static int finish_file(struct writer *w, int from_fd, int to_fd, const struct context_file *f,
-		       struct err *err)
+		       const struct fresh_at *at, struct err *err)
 {
 	struct timespec t[2] = { seconds(f->mtime_ns), seconds(f->mtime_ns) };
-	uint32_t mode = 0;
+	uint32_t uid = owner(w, w->uid, f->uid), gid = owner(w, w->gid, f->gid), mode = 0;
 	int rc = final_mode(w, f, &mode, err);
+	/* What it had from the start need not be given to it. */
+	bool is_ours = at->is_fresh && !uid && !gid && !at->has_gid;
+	bool has_mode = is_ours && at->mode_kept && !(mode & ~at->mode_kept);
 
 	if (rc < 0)
 		return rc;
-	if (fchown(to_fd, owner(w, w->uid, f->uid), owner(w, w->gid, f->gid)) < 0)
+	if (!is_ours && fchown(to_fd, uid, gid) < 0)
 		return err_sys(err, "chown %s", f->path);
-	rc = copy_xattrs(from_fd, to_fd, err);
+	if (!f->has_digest || !digest_is_zero(&f->xattrs))
+		rc = copy_xattrs(from_fd, to_fd, err);
 	if (rc < 0)
 		return rc;
-	if (fchmod(to_fd, mode) < 0 || futimens(to_fd, t) < 0)
+	if ((!has_mode && fchmod(to_fd, mode) < 0) || futimens(to_fd, t) < 0)
 		return err_sys(err, "attributes of %s", f->path);
 	return 0;
 }
@@ -256,20 +268,24 @@ static int try_hardlink(struct writer *w, const struct context_file *f, int dir_
 	       linkat(AT_FDCWD, fd_path(fd, self), dir_fd, name, AT_SYMLINK_FOLLOW) == 0;
 }
 
-static int put_file(struct writer *w, const struct context_file *f, int dir_fd, const char *name,
+/* By several threads at once. */
+static int put_file(const struct context_file *f, const struct fresh_at *at, void *arg,
 		    struct err *err)
 {
+	struct writer *w = arg;
 	auto_fd int from = source_open(w, f, err), to = -1;
-	int rc;
+	uint32_t mode = 0;
+	int rc = from < 0 ? from : final_mode(w, f, &mode, err);
 
-	if (from < 0)
-		return fd_take(&from);
-	to = openat(dir_fd, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+	if (rc < 0)
+		return rc;
+	to = openat(at->dir_fd, at->name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC,
+		    at->mode_kept ? mode & 0777 : 0600);
 	if (to < 0)
-		return err_sys(err, "create %s", name);
+		return err_sys(err, "create %s", at->name);
 	rc = fs_copy_data(from, to, err);
 	note_change(w, from, f);
-	return rc < 0 ? err_ctx(err, "copy %s", f->path) : finish_file(w, from, to, f, err);
+	return rc < 0 ? err_ctx(err, "copy %s", f->path) : finish_file(w, from, to, f, at, err);
 }
 
 static int put_special(struct writer *w, const struct context_file *f, int dir_fd, const char *name,
@@ -328,6 +344,8 @@ static int put_dir(struct writer *w, const struct context_file *f, int dir_fd, c
 	if (fd < 0 || fchown(fd, owner(w, w->uid, f->uid), owner(w, w->gid, f->gid)) < 0 ||
 	    fchmod(fd, mode) < 0)
 		return err_sys(err, "directory %s", path);
+	if (is_new)
+		fresh_dir(w->fresh, path, fd);
 	time_later(w, path, f);
 	return 0;
 }
@@ -338,10 +356,14 @@ static int put(struct writer *w, const struct context_file *f, const char *path,
 	auto_free char *parent = path_clean(path);
 	char *slash = strrchr(parent, '/');
 	const char *name = path + (slash - parent) + 1;
+	struct fresh_at at = { .name = name, .path = path };
 	int dir_fd, rc;
 
+	/* What has several names is made one after the other. */
+	if (S_ISREG(f->mode) && f->nlink < 2 && fresh_file(w->fresh, f, path))
+		return 0;
 	slash[slash == parent] = 0;
-	dir_fd = enter(w, parent, err);
+	dir_fd = at.dir_fd = enter(w, parent, err);
 	if (dir_fd < 0)
 		return dir_fd;
 	if (S_ISDIR(f->mode))
@@ -349,8 +371,7 @@ static int put(struct writer *w, const struct context_file *f, const char *path,
 	rc = clear_way(w, dir_fd, name, err);
 	if (rc < 0 || try_hardlink(w, f, dir_fd, name))
 		return rc;
-	rc = S_ISREG(f->mode) ? put_file(w, f, dir_fd, name, err)
-			      : put_special(w, f, dir_fd, name, err);
+	rc = S_ISREG(f->mode) ? put_file(f, &at, w, err) : put_special(w, f, dir_fd, name, err);
 	if (rc >= 0)
 		linked_note(w, f, dir_fd, name, path);
 	return rc;
@@ -374,12 +395,23 @@ static int set_times(struct writer *w, struct err *err)
 	return 0;
 }
 
+/* The directory dest; what comes into a new one is written at the end. */
+static int enter_dest(struct writer *w, const char *dest, struct err *err)
+{
+	auto_fd int there = path_try_in(w->root_fd, dest, O_PATH | O_DIRECTORY, 0);
+	int fd = enter(w, dest, err);
+
+	if (fd >= 0 && there < 0)
+		fresh_dir(w->fresh, dest, fd);
+	return fd;
+}
+
 static int put_tree(struct writer *w, const struct copy_item *item, const char *dest,
 		    struct err *err)
 {
 	size_t first, n, skip = *item->path ? strlen(item->path) + 1 : 0;
 	const struct context_file *self = context_find(item->from, item->path);
-	int rc = enter(w, dest, err);
+	int rc = enter_dest(w, dest, err);
 
 	/* As BuildKit has it: of the source directory itself, its time goes along. */
 	if (self && !w->j->parents && strcmp(dest, "/") != 0)
@@ -394,6 +426,8 @@ static int put_tree(struct writer *w, const struct copy_item *item, const char *
 		path = path_join(dest, f->path + skip);
 		rc = put(w, f, path, err);
 	}
+	if (rc >= 0)
+		rc = fresh_write(w->fresh, put_file, w, err);
 	/* Before the next source: what that writes here is seen in the times. */
 	return rc < 0 ? rc : set_times(w, err);
 }
@@ -519,9 +553,13 @@ static int find_owner(struct writer *w, struct err *err)
 	return 0;
 }
 
-int copy_write(struct copy_job *j, int dest_fd, struct err *err)
+int copy_write(struct copy_job *j, int dest_fd, int upper_fd, struct err *err)
 {
-	cleanup(writer_cleanup) struct writer w = { .j = j, .root_fd = dest_fd, .dir_fd = -1 };
+	cleanup(writer_cleanup) struct writer w = { .j = j,
+						    .root_fd = dest_fd,
+						    .dir_fd = -1,
+						    .lock = PTHREAD_MUTEX_INITIALIZER,
+						    .fresh = fresh_new(dest_fd, upper_fd) };
 	auto_free char *dest = path_join(j->workdir && *j->workdir ? j->workdir : "/", j->dest);
 	auto_free char *real = NULL;
 	int rc = find_owner(&w, err);
@@ -555,5 +593,5 @@ int copy_layer(struct runtime *rt, int64_t snapshot, int dest_fd, struct err *er
 	j.from = tree;
 	strv_add(&j.sources, "/");
 	rc = copy_resolve(&j, err);
-	return rc < 0 ? rc : copy_write(&j, dest_fd, err);
+	return rc < 0 ? rc : copy_write(&j, dest_fd, dest_fd, err);
 }

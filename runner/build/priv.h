@@ -271,7 +271,8 @@ int copy_resolve(struct copy_job *j,
 int copy_digest(struct copy_job *j, struct digest *ret, struct err *err);
 /* On a miss, before the write: what the remote sources have. */
 int copy_fetch(struct build *b, struct copy_job *j, struct err *err);
-int copy_write(struct copy_job *j, int dest_fd, struct err *err);
+/* upper_fd: where what is written to dest_fd ends up, or -1. */
+int copy_write(struct copy_job *j, int dest_fd, int upper_fd, struct err *err);
 /* What was found, kept beside the layer for --explain. */
 int sources_write(struct snap *snap, const struct copy_job *j, int64_t snapshot, struct err *err);
 /* path with every symlink in it resolved beneath root_fd, without a leading slash; what is missing

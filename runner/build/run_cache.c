@@ -49,14 +49,14 @@ static int fill_from_tree(struct fill *f, int data_fd, struct err *err)
 	j.from = tree;
 	j.is_tree = true;
 	rc = copy_resolve(&j, err);
-	return rc < 0 ? rc : copy_write(&j, data_fd, err);
+	return rc < 0 ? rc : copy_write(&j, data_fd, -1, err);
 }
 
 static int fill(int data_fd, void *arg, struct err *err)
 {
 	struct fill *f = arg;
 
-	return f->s->of_context ? copy_write(&f->s->copy, data_fd, err)
+	return f->s->of_context ? copy_write(&f->s->copy, data_fd, -1, err)
 				: fill_from_tree(f, data_fd, err);
 }
 

@@ -193,7 +193,7 @@ static int copy_context(struct run *r, struct run_source *s, int64_t id, struct 
 	int rc = snap_mount(r->b->rt->snap, id, 0, &m, err);
 
 	if (rc >= 0)
-		rc = copy_write(&s->copy, m.root_fd, err);
+		rc = copy_write(&s->copy, m.root_fd, -1, err);
 	snap_mount_close(&m);
 	m = (struct snap_mount)SNAP_MOUNT_INIT;
 	return rc < 0 ? rc : snap_commit(r->b->rt->snap, id, NULL, 0, err);

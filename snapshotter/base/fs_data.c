@@ -18,13 +18,14 @@
 #include <shale/base/mem.h>
 #include <shale/base/str.h>
 
-enum { COPY_CHUNK = 256 << 10, XATTR_NAMES_MAX = 64 << 10 };
+enum { COPY_CHUNK = 256 << 10, COPY_SMALL = 64 << 10, XATTR_NAMES_MAX = 64 << 10 };
 
-static int copy_by_hand(int from_fd, int to_fd, off_t off, off_t end, struct err *err)
+/* These set *ret to the end of what was written, which is less than `end` of a file that shrank. */
+static int copy_by_hand(int from_fd, int to_fd, off_t off, off_t end, off_t *ret, struct err *err)
 {
 	auto_free char *buf = mem_alloc(COPY_CHUNK);
 
-	while (off < end) {
+	for (*ret = off; off < end; *ret = off) {
 		size_t want = end - off < COPY_CHUNK ? (size_t)(end - off) : (size_t)COPY_CHUNK;
 		ssize_t n = pread(from_fd, buf, want, off);
 
@@ -41,16 +42,16 @@ static int copy_by_hand(int from_fd, int to_fd, off_t off, off_t end, struct err
 	return 0;
 }
 
-static int copy_extent(int from_fd, int to_fd, off_t off, off_t end, struct err *err)
+static int copy_extent(int from_fd, int to_fd, off_t off, off_t end, off_t *ret, struct err *err)
 {
 	off_t in = off, out = off;
 
-	while (in < end) {
+	for (*ret = in; in < end; *ret = in) {
 		ssize_t n = copy_file_range(from_fd, &in, to_fd, &out, (size_t)(end - in), 0);
 
 		if (n < 0 &&
 		    (errno == EXDEV || errno == EINVAL || errno == EOPNOTSUPP || errno == ENOSYS))
-			return copy_by_hand(from_fd, to_fd, in, end, err);
+			return copy_by_hand(from_fd, to_fd, in, end, ret, err);
 		if (n < 0)
 			return err_sys(err, "copy");
 		if (n == 0)
@@ -59,16 +60,22 @@ static int copy_extent(int from_fd, int to_fd, off_t off, off_t end, struct err 
 	return 0;
 }
 
-int fs_copy_data(int from_fd, int to_fd, struct err *err)
+/* The most common file: one read, one write. */
+static int copy_small(int from_fd, int to_fd, off_t *ret, struct err *err)
 {
-	off_t pos = 0;
-	struct stat st;
+	char buf[COPY_SMALL];
+	ssize_t n = pread(from_fd, buf, sizeof(buf), 0);
 
-	if (fstat(from_fd, &st) < 0)
-		return err_sys(err, "stat");
-	if (st.st_size == 0 || ioctl(to_fd, FICLONE, from_fd) == 0)
-		return 0;
-	while (pos < st.st_size) {
+	if (n < 0)
+		return err_sys(err, "read");
+	*ret = n;
+	return fd_write_all(to_fd, buf, (size_t)n, err);
+}
+
+/* The extents that have data. */
+static int copy_sparse(int from_fd, int to_fd, off_t size, off_t *ret, struct err *err)
+{
+	for (off_t pos = 0; pos < size;) {
 		off_t data = lseek(from_fd, pos, SEEK_DATA), hole;
 		int rc;
 
@@ -76,17 +83,36 @@ int fs_copy_data(int from_fd, int to_fd, struct err *err)
 			break; /* only a hole is left */
 		if (data < 0) {
 			data = pos;
-			hole = st.st_size;
+			hole = size;
 		} else {
 			hole = lseek(from_fd, data, SEEK_HOLE);
 			if (hole < 0)
-				hole = st.st_size;
+				hole = size;
 		}
-		rc = copy_extent(from_fd, to_fd, data, hole, err);
+		rc = copy_extent(from_fd, to_fd, data, hole, ret, err);
 		if (rc < 0)
 			return rc;
 		pos = hole;
 	}
+	return 0;
+}
+
+int fs_copy_data(int from_fd, int to_fd, struct err *err)
+{
+	off_t end = 0;
+	struct stat st;
+	int rc;
+
+	if (fstat(from_fd, &st) < 0)
+		return err_sys(err, "stat");
+	if (st.st_size == 0 || ioctl(to_fd, FICLONE, from_fd) == 0)
+		return 0;
+	rc = st.st_size <= COPY_SMALL && st.st_blocks * 512 >= st.st_size
+		     ? copy_small(from_fd, to_fd, &end, err)
+		     : copy_sparse(from_fd, to_fd, st.st_size, &end, err);
+	if (rc < 0 || end == st.st_size)
+		return rc;
+	/* Behind a hole. Of any other file it would cost more than the writing. */
 	return ftruncate(to_fd, st.st_size) < 0 ? err_sys(err, "truncate") : 0;
 }
 

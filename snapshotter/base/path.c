@@ -51,6 +51,12 @@ int path_open_beneath(int dir_fd, const char *path, int flags, mode_t mode, stru
 	return fd < 0 ? err_sys(err, "open %s", path) : fd;
 }
 
+int path_try_plain(int dir_fd, const char *path, int flags)
+{
+	return try_open(dir_fd, *path ? path : ".", flags, 0,
+			RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS);
+}
+
 /* Makes name in dir_fd unless it is there; what it is is for the open after it to find out. */
 static int make_one(int dir_fd, const char *name, const struct path_new *n)
 {

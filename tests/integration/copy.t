@@ -110,5 +110,37 @@ printf 'FROM busybox\nCOPY 1 2 3 /dst/\n' >Dockerfile
 ok "three directories into one" shale build --network none -t links .
 is "each name has its content" "second first first" "$(shale run --rm --network none links cat /dst/x /dst/y /dst/z | xargs)"
 is "what is one file there is one file here" "1 2 2" "$(shale run --rm --network none links stat -c %h /dst/x /dst/y /dst/z | xargs)"
+# A large tree: walked and written by two threads, into directories that the step makes and one that is there, under any umask.
+rm -rf "$T/large" && mkdir -p "$T/large/src" && cd "$T/large"
+for d in a a-b a/b a-b/c.d 'a/b e' s old old/deep gone; do
+	mkdir -p "src/$d"
+	for i in $(seq 60); do echo "$d $i" >"src/$d/$i"; done
+done
+ln src/a/1 src/a/b/one
+ln -s ../a src/s/to-a
+mkfifo src/s/fifo
+: >src/a/empty && truncate -s 300000 src/a/hole && head -c 300000 /dev/zero | tr '\0' x >src/a/big
+chmod 0 src/a/2 && chmod 4755 src/a/3 && chmod 600 src/a-b/4 && chmod 777 src/a-b/5 && chmod 2775 src/s && chmod 1777 src/a/b
+chown 5:6 src/a/7 && chown 5:6 src/old && setfattr -n user.x -v 1 src/a/8
+find src -exec touch -h -d @1000000000.7 {} +
+echo src/gone >.dockerignore
+printf 'FROM busybox\nRUN mkdir -p /dst/old && chmod 700 /dst/old\nCOPY src /dst\nCOPY src/a /new/a\n' >Dockerfile
+ok "many files" sh -c 'umask 077; exec "$0" build --network none -t large .' "$SHALE"
+list() { (cd "$1" && shift && find "$@" -exec stat -c '%n %A %h %Y %F' {} + && find "$@" -type f -exec md5sum {} +) | sort; }
+at() { dirname "$(dirname "$(find "$SHALE_ROOT/snap" -path "*/fs/$1/empty")")"; }
+list src a a-b s old >want
+list "$(at dst/a)" a a-b s old >got
+ok "are there as they were" diff -u want got
+is "and are root's" "" "$(find "$(at dst/a)" ! -user 0 -o ! -group 0)"
+is "an attribute goes along" 1 "$(getfattr --absolute-names --only-values -n user.x "$(at dst/a)/a/8")"
+is "what is ignored does not" "" "$(find "$SHALE_ROOT/snap" -name gone)"
+list src a | sed 's/ 2 1000000000 / 1 1000000000 /' >want
+list "$(at new/a)" a | sed 's/ 2 1000000000 / 1 1000000000 /' >got
+ok "a part of it elsewhere" diff -u want got
+shale build --network none --progress plain -t large . 2>"$T/err"
+is "again: all is found" 3 "$(grep -c CACHED "$T/err")"
+printf 'FROM busybox AS a\nRUN mkdir -p /g/s && cd /g/s && touch 1 2 3 && chgrp -R 4 /g && chmod 2755 . && chgrp 0 2 && chown 3 3\nFROM busybox\nCOPY --from=a /g /h\n' >Dockerfile
+ok "files of another group than their directory's" shale build --network none -t group .
+is "keep it" "0:4 0:0 3:4" "$(shale run --rm --network none group stat -c %u:%g /h/s/1 /h/s/2 /h/s/3 | xargs)"
 no_leaks
 done_testing

@@ -27,6 +27,8 @@ int path_open_beneath(int dir_fd, const char *path, int flags, mode_t mode, stru
 
 /* The same as path_open_in without a message: fd or -1 and errno. */
 int path_try_in(int root_fd, const char *path, int flags, mode_t mode);
+/* The same beneath dir_fd and through no symlink at all, -1 and ELOOP where there is one. */
+int path_try_plain(int dir_fd, const char *path, int flags);
 
 /*
  * mkdir -p inside root_fd, through symlinks as a chrooted process would see them. New directories
