@@ -170,6 +170,15 @@ enum snap_mount_flag {
  * nodev and noexec.
  */
 int snap_mount(struct snap *s, int64_t id, unsigned flags, struct snap_mount *ret, struct err *err);
+/*
+ * A read-only mount of a committed snapshot, which another thread makes: what the rows say is read
+ * here. snap_later_mount once, while the handle is open; cleanup drops what nobody has mounted.
+ */
+struct snap_later;
+int snap_later(struct snap *s, int64_t id, struct snap_later **ret, struct err *err);
+int snap_later_mount(struct snap_later *l, struct snap_mount *ret, struct err *err);
+void snap_later_cleanup(struct snap_later **l);
+#define auto_snap_later cleanup(snap_later_cleanup)
 /* The same for who sees it from the user namespace of ids (NULL: as above): owners on disk are as
  * ever. -ENOTSUP where the file system or the driver cannot. */
 int snap_mount_as(struct snap *s, int64_t id, unsigned flags, const struct ids_range *ids,

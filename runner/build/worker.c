@@ -19,7 +19,7 @@ enum { THREADS = 2 };
 struct job {
 	int64_t snapshot;
 	int dir_fd, upper_fd;
-	struct snap_mount merged, parent;
+	struct snap_later *merged, *parent; /* NULL: there is none, or none is needed */
 	struct layer_info info;
 	struct err err;
 	int rc;
@@ -46,12 +46,24 @@ struct workers *workers_new(struct runtime *rt)
 	return w;
 }
 
+/* Mounts cost a thread that works beside the steps less than the one that runs them. */
+static int diff(struct job *j)
+{
+	auto_snap_mount struct snap_mount merged = SNAP_MOUNT_INIT, parent = SNAP_MOUNT_INIT;
+	struct layer_diff_opts o = { .table_dir_fd = j->dir_fd, .writeback = true };
+	int rc = j->merged ? snap_later_mount(j->merged, &merged, &j->err) : 0;
+
+	if (rc >= 0 && j->parent)
+		rc = snap_later_mount(j->parent, &parent, &j->err);
+	if (rc < 0)
+		return rc;
+	return layer_diff(&(struct layer_source){ j->upper_fd, merged.root_fd, parent.root_fd }, &o,
+			  &j->info, &j->err);
+}
+
 static void job_run(struct job *j)
 {
-	struct layer_source src = { j->upper_fd, j->merged.root_fd, j->parent.root_fd };
-	struct layer_diff_opts o = { .table_dir_fd = j->dir_fd, .writeback = true };
-
-	j->rc = layer_diff(&src, &o, &j->info, &j->err);
+	j->rc = diff(j);
 }
 
 static void *worker_main(void *arg)
@@ -79,8 +91,8 @@ static void *worker_main(void *arg)
 
 static void job_free(struct job *j)
 {
-	snap_mount_close(&j->merged);
-	snap_mount_close(&j->parent);
+	snap_later_cleanup(&j->merged);
+	snap_later_cleanup(&j->parent);
 	fd_close(&j->dir_fd);
 	fd_close(&j->upper_fd);
 	free(j);
@@ -102,10 +114,10 @@ static int job_open(struct workers *w, struct job *j, struct err *err)
 		return err_sys(err, "open snapshot %lld", (long long)j->snapshot);
 	if (!info.parent)
 		return 0;
-	rc = snap_mount(w->rt->snap, j->snapshot, SNAP_RDONLY, &j->merged, err);
-	if (rc >= 0)
-		rc = snap_mount(w->rt->snap, info.parent, SNAP_RDONLY, &j->parent, err);
-	return rc;
+	/* What the layer only says of files beneath it is read through them. */
+	if (info.flags & (SNAP_NEEDS_METACOPY | SNAP_NEEDS_REDIRECT))
+		rc = snap_later(w->rt->snap, j->snapshot, &j->merged, err);
+	return rc < 0 ? rc : snap_later(w->rt->snap, info.parent, &j->parent, err);
 }
 
 static int start_thread(struct workers *w, struct err *err)
@@ -126,11 +138,7 @@ int workers_add(struct workers *w, int64_t snapshot, struct err *err)
 	struct job *j = mem_alloc(sizeof(*j));
 	int rc;
 
-	*j = (struct job){ .snapshot = snapshot,
-			   .dir_fd = -1,
-			   .upper_fd = -1,
-			   .merged = SNAP_MOUNT_INIT,
-			   .parent = SNAP_MOUNT_INIT };
+	*j = (struct job){ .snapshot = snapshot, .dir_fd = -1, .upper_fd = -1 };
 	rc = job_open(w, j, err);
 	if (rc >= 0)
 		rc = start_thread(w, err);

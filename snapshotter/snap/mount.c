@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
@@ -271,6 +272,70 @@ int snap_mount(struct snap *s, int64_t id, unsigned flags, struct snap_mount *re
 		return err_ctx(err, "mount snapshot %" PRId64, id);
 	*ret = (struct snap_mount){ fd_take(&m.root_fd), fd_take(&m.lock_fd), id, m.is_volatile };
 	return 0;
+}
+
+struct snap_later {
+	struct snap s; /* as the handle was; without its db */
+	struct snap_chain c;
+	struct snap_mount made; /* what could not wait */
+	bool is_made;
+};
+
+/* Where the kernel's ways are known and no tree has to be merged first, a mount asks for nothing
+ * but the chain. */
+static int may_wait(const struct snap_later *l, struct err *err)
+{
+	struct snap_plan p = { 0 };
+	int rc = snap_plan_make(&l->c, SNAP_RDONLY, &p, err);
+
+	if (rc < 0)
+		return rc;
+	return l->c.kind == SNAP_COMMITTED && l->s.driver == SNAP_OVERLAY && !p.merged &&
+	       (p.kind == SNAP_PLAN_BIND || (l->s.how_known && l->s.how != SNAP_HOW_HELPER));
+}
+
+int snap_later(struct snap *s, int64_t id, struct snap_later **ret, struct err *err)
+{
+	auto_snap_later struct snap_later *l = mem_alloc(sizeof(*l));
+	int rc = snap_chain_load(s, id, &l->c, err);
+
+	l->made = (struct snap_mount)SNAP_MOUNT_INIT;
+	l->s = *s;
+	l->s.db = NULL;
+	l->s.ids = NULL;
+	if (rc >= 0)
+		rc = may_wait(l, err);
+	if (rc < 0)
+		return err_ctx(err, "mount snapshot %" PRId64, id);
+	l->is_made = !rc;
+	if (l->is_made)
+		rc = snap_mount(s, id, SNAP_RDONLY, &l->made, err);
+	if (rc >= 0)
+		*ret = take(l);
+	return rc < 0 ? rc : 0;
+}
+
+int snap_later_mount(struct snap_later *l, struct snap_mount *ret, struct err *err)
+{
+	int rc = 0;
+
+	if (!l->is_made)
+		rc = mount_layers(&l->s, &l->c, SNAP_RDONLY, &l->made, err);
+	if (rc < 0)
+		return err_ctx(err, "mount snapshot %" PRId64, l->c.ids[0]);
+	*ret = l->made;
+	l->made = (struct snap_mount)SNAP_MOUNT_INIT;
+	return 0;
+}
+
+void snap_later_cleanup(struct snap_later **l)
+{
+	if (!*l)
+		return;
+	snap_mount_close(&(*l)->made);
+	snap_chain_free(&(*l)->c);
+	free(*l);
+	*l = NULL;
 }
 
 int snap_mount_as(struct snap *s, int64_t id, unsigned flags, const struct ids_range *ids,

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mount.h>
@@ -78,6 +79,65 @@ static void test_every_way(void **state)
 		two = layer(f, NULL, one, change_files);
 		look(f, two, changed);
 		assert_int_equal(f->s->how, how);
+	}
+}
+
+struct later {
+	struct snap_later *l;
+	struct snap_mount m;
+	struct err err;
+};
+
+static void *mount_later(void *arg)
+{
+	struct later *l = arg;
+
+	snap_later_mount(l->l, &l->m, &l->err);
+	return NULL;
+}
+
+/* Prepared here, mounted by a thread that has no database; whatever the way, and one layer too. */
+static void test_later(void **state)
+{
+	struct fix *f = *state;
+
+	for (int how = first_how(f); how < SNAP_HOW_N; how++) {
+		int64_t one = layer(f, NULL, 0, make_files);
+		int64_t ids[] = { one, layer(f, NULL, one, change_files) };
+
+		for (size_t i = 0; i < ARRAY_LEN(ids); i++) {
+			struct later l = { .m = SNAP_MOUNT_INIT };
+			pthread_t t;
+
+			f->s->how = (enum snap_how)how;
+			f->s->how_known = true;
+			ok(f, snap_later(f->s, ids[i], &l.l, &f->err));
+			assert_int_equal(proc_thread(&t, mount_later, &l), 0);
+			pthread_join(t, NULL);
+			assert_int_equal(l.err.code, 0);
+			(i ? changed : only_lower)(l.m.root_fd);
+			assert_int_equal(mkdirat(l.m.root_fd, "no", 0755), -1);
+			assert_int_equal(errno, EROFS);
+			snap_mount_close(&l.m);
+			snap_later_cleanup(&l.l);
+			assert_null(l.l);
+		}
+	}
+}
+
+/* One that nobody mounts in the end. */
+static void test_later_never(void **state)
+{
+	struct fix *f = *state;
+	struct snap_later *l = NULL;
+	int64_t one = layer(f, NULL, 0, make_files);
+
+	fails(f, ENOENT, snap_later(f->s, 99999, &l, &f->err));
+	assert_null(l);
+	for (int known = 0; known < 2; known++) {
+		f->s->how_known = known;
+		ok(f, snap_later(f->s, layer(f, NULL, one, NULL), &l, &f->err));
+		snap_later_cleanup(&l);
 	}
 }
 
@@ -514,6 +574,7 @@ const struct CMUnitTest mount_tests[] = {
 	SNAP_TEST(test_deep_helper),     SNAP_TEST(test_metacopy),
 	SNAP_TEST(test_mounts),          SNAP_TEST(test_mounts_by_hand),
 	SNAP_TEST(test_bind_attributes), SNAP_TEST(test_helper_unseen),
-	SNAP_TEST(test_empty),
+	SNAP_TEST(test_empty),           SNAP_TEST(test_later),
+	SNAP_TEST(test_later_never),
 };
 const size_t mount_tests_n = ARRAY_LEN(mount_tests);
