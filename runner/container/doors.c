@@ -14,6 +14,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -62,7 +63,9 @@ int container_doors_open(struct container_doors *d, int dir_fd, struct err *err)
 	address(dir_fd, &a);
 	/* That of an earlier run: there is one keeper at a time. */
 	unlinkat(dir_fd, socket_name, 0);
-	if (fd < 0 || bind(fd, (struct sockaddr *)&a, sizeof(a)) < 0 || listen(fd, BACKLOG) < 0)
+	/* Before it has a name, so that it never was anybody's (CVE-2020-15257, TRAPS T32). */
+	if (fd < 0 || fchmod(fd, 0600) < 0 || bind(fd, (struct sockaddr *)&a, sizeof(a)) < 0 ||
+	    listen(fd, BACKLOG) < 0)
 		return err_sys(err, "socket of the container");
 	d->listen_fd = fd_take(&fd);
 	return 0;

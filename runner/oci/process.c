@@ -244,8 +244,9 @@ static void add_home(struct oci_config *c)
 	if (strv_env_get(&c->env, "HOME"))
 		return;
 	snprintf(id, sizeof(id), "%u", c->spec.uid);
-	if (c->spec.root_fd >= 0 && sandbox_user_find(c->spec.root_fd, id, &user, &ignored) == 0)
-		strv_addf(&c->env, "HOME=%s", user.home && *user.home ? user.home : "/");
+	if (c->spec.root_fd >= 0)
+		sandbox_user_find(c->spec.root_fd, id, &user, &ignored);
+	strv_addf(&c->env, "HOME=%s", user.home && *user.home ? user.home : "/");
 	sandbox_user_free(&user);
 }
 
