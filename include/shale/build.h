@@ -264,9 +264,10 @@ struct build_opts {
 	/* What records are read from and left in besides the store: "REF", "type=local,dest=DIR,…".
 	 */
 	struct strv cache_from, cache_to;
-	struct strv volumes;     /* "HOST:CTR[:ro|rw]"; read-only unless rw */
-	struct strv secrets;     /* "id=…,src=…", "id=…,env=…" */
-	struct strv ssh;         /* "default", "ID=SOCKET", "ID=KEY,KEY" */
+	struct build_leaving *leaving; /* what several builds leave at once; or NULL */
+	struct strv volumes;           /* "HOST:CTR[:ro|rw]"; read-only unless rw */
+	struct strv secrets;           /* "id=…,src=…", "id=…,env=…" */
+	struct strv ssh;               /* "default", "ID=SOCKET", "ID=KEY,KEY" */
 	struct strv known_hosts; /* files of host keys for git by ssh; missing ones are skipped */
 	const struct build_resume *resume; /* NULL: none */
 	struct strv allow; /* network.host, security.insecure, device, device=/dev/NAME */
@@ -350,6 +351,11 @@ struct build_result {
 };
 void build_result_free(struct build_result *r);
 #define auto_build_result cleanup(build_result_free)
+
+/* For builds of one command (several platforms) that leave steps in the same places: what they have
+ * found is put together, and written by the last one. */
+struct build_leaving *build_leaving_new(size_t builds);
+void build_leaving_free(struct build_leaving *l);
 
 /*
  * Dockerfile -> image and tags. Must be called from the main thread. Every step that succeeded

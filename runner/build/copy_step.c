@@ -291,7 +291,7 @@ static int copy_from_tree(struct step_run *r, struct copy_job *j, struct build_t
 		rc = depots_find(r, r->key, true, err);
 	if (rc < 0)
 		return rc;
-	if (rc > 0)
+	if (rc > 0 && !(from->stage && depots_want_content(r->b)))
 		return copy_run(r, j, err);
 	rc = build_tree_whole(r->b, from, err);
 	if (rc >= 0)

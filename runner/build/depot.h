@@ -79,7 +79,7 @@ struct depot_source {
 struct trail_step {
 	char id[STEP_ID_LEN + 1];
 	char name[DIGEST_STR_MAX + 8]; /* as portable keys call its result; "": not known yet */
-	json_t *ingredients;
+	json_t *ingredients, *content; /* content: those of its second key, or NULL */
 	char *platform;
 	bool has_layer, in_target, is_tainted, is_kept; /* is_kept: it has its row */
 	int64_t created_s;
@@ -94,6 +94,17 @@ struct trail_step {
 	struct digest key, alias;
 	bool has_alias;
 	char *parent, *text, *config;
+};
+
+/* A document in the making: snapshots[i] is the layer of layers[i]. */
+struct depot_draft {
+	struct depot_doc doc;
+	int64_t *snapshots;
+};
+struct build_leaving {
+	size_t builds;         /* that are still to come */
+	struct depot_draft *v; /* one for each that the command line names */
+	size_t n;
 };
 
 struct depots {

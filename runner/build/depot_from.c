@@ -28,6 +28,7 @@ static void close_sources(struct depots *d)
 static void step_drop(struct trail_step *t)
 {
 	json_decref(t->ingredients);
+	json_decref(t->content);
 	free(t->platform);
 	free(t->parent);
 	free(t->text);

@@ -6,16 +6,36 @@
 
 #include "depot.h"
 
-/* A document in the making: snapshots[i] is the layer of layers[i]. */
-struct draft {
-	struct depot_doc doc;
-	int64_t *snapshots;
-};
-
-static void draft_free(struct draft *d)
+static void draft_free(struct depot_draft *d)
 {
 	depot_doc_free(&d->doc);
 	free(d->snapshots);
+	d->snapshots = NULL;
+}
+
+struct build_leaving *build_leaving_new(size_t builds)
+{
+	struct build_leaving *l = mem_alloc(sizeof(*l));
+
+	l->builds = builds;
+	return l;
+}
+
+void build_leaving_free(struct build_leaving *l)
+{
+	for (size_t i = 0; l && i < l->n; i++)
+		draft_free(&l->v[i]);
+	if (l)
+		free(l->v);
+	free(l);
+}
+
+bool depots_want_content(const struct build *b)
+{
+	for (size_t i = 0; b->depots && i < b->depots->n_to; i++)
+		if (!b->depots->to[i].is_max)
+			return true;
+	return false;
 }
 
 /* Also those that are not written out: keys name them. */
@@ -49,7 +69,7 @@ static int fetch_all(struct build *b, bool is_max, struct err *err)
 	return rc;
 }
 
-static size_t find_layer(const struct draft *d, const struct digest *chain)
+static size_t find_layer(const struct depot_draft *d, const struct digest *chain)
 {
 	size_t i = 0;
 
@@ -58,8 +78,8 @@ static size_t find_layer(const struct draft *d, const struct digest *chain)
 	return i;
 }
 
-static int add_layer(struct build *b, struct draft *d, const struct trail_step *t, size_t *ret,
-		     struct err *err)
+static int add_layer(struct build *b, struct depot_draft *d, const struct trail_step *t,
+		     size_t *ret, struct err *err)
 {
 	auto_free struct image_layer *chain = NULL;
 	struct depot_layer *l;
@@ -86,13 +106,15 @@ static int add_layer(struct build *b, struct draft *d, const struct trail_step *
 	return rc;
 }
 
-static int add_record(struct build *b, struct draft *d, const struct trail_step *t, struct err *err)
+/* By one of its keys. */
+static int add_record(struct build *b, struct depot_draft *d, const struct trail_step *t,
+		      json_t *ingredients, struct err *err)
 {
 	struct depot_record *rec = &d->doc.records[d->doc.n_records];
 	int rc = 0;
 
 	*rec = (struct depot_record){ .has_layer = t->has_layer, .created_s = t->created_s };
-	if (t->is_tainted || !trail_key(b, t->ingredients, t->platform, &rec->key))
+	if (!ingredients || t->is_tainted || !trail_key(b, ingredients, t->platform, &rec->key))
 		return 0;
 	if (t->has_layer)
 		rc = add_layer(b, d, t, &rec->layer, err);
@@ -100,55 +122,81 @@ static int add_record(struct build *b, struct draft *d, const struct trail_step 
 	return rc;
 }
 
-static void draft_begin(const struct depots *depots, struct draft *d)
+/* Room for what the trail may add. */
+static void draft_grow(const struct depots *depots, struct depot_draft *d)
 {
-	d->doc.layers = mem_array(depots->n + 1, sizeof(*d->doc.layers));
-	d->doc.records = mem_array(depots->n + 1, sizeof(*d->doc.records));
-	d->snapshots = mem_array(depots->n + 1, sizeof(*d->snapshots));
+	size_t layers = d->doc.n_layers + depots->n + 1, records = d->doc.n_records + 2 * layers;
+
+	d->doc.layers = mem_grow(d->doc.layers, layers, sizeof(*d->doc.layers));
+	d->snapshots = mem_grow(d->snapshots, layers, sizeof(*d->snapshots));
+	d->doc.records = mem_grow(d->doc.records, records, sizeof(*d->doc.records));
 }
 
-static int draft_make(struct build *b, bool is_max, struct draft *d, struct err *err)
+static int draft_add(struct build *b, bool is_max, struct depot_draft *d, struct err *err)
 {
 	const struct depots *depots = b->depots;
 	int rc = 0;
 
-	if (depots->n > DEPOT_RECORDS_MAX)
-		return err_set(err, E2BIG, "%zu steps, at most %d leave", depots->n,
+	draft_grow(depots, d);
+	for (size_t i = 0; i < depots->n && rc >= 0; i++) {
+		const struct trail_step *t = &depots->v[i];
+
+		if (!is_max && !t->in_target)
+			continue;
+		rc = add_record(b, d, t, t->ingredients, err);
+		if (rc >= 0)
+			rc = add_record(b, d, t, t->content, err);
+	}
+	if (rc >= 0 && d->doc.n_records > DEPOT_RECORDS_MAX)
+		return err_set(err, E2BIG, "%zu records, at most %d leave", d->doc.n_records,
 			       DEPOT_RECORDS_MAX);
-	draft_begin(depots, d);
-	for (size_t i = 0; i < depots->n && rc >= 0; i++)
-		if (is_max || depots->v[i].in_target)
-			rc = add_record(b, d, &depots->v[i], err);
 	return rc;
 }
 
-static int write_one(struct build *b, const struct depot_spec *s, struct err *err)
+/* Where the n-th of the command line is put together, for all builds that leave something there. */
+static struct depot_draft *draft_of(struct build *b, size_t n, struct depot_draft *own)
 {
-	cleanup(draft_free) struct draft d = { 0 };
+	struct build_leaving *l = b->o->leaving;
+
+	if (!l)
+		return own;
+	if (!l->v) {
+		l->n = b->depots->n_to;
+		l->v = mem_array(l->n, sizeof(*l->v));
+	}
+	return &l->v[n];
+}
+
+static int write_one(struct build *b, size_t n, bool is_last, struct err *err)
+{
+	cleanup(draft_free) struct depot_draft own = { 0 };
+	const struct depot_spec *s = &b->depots->to[n];
+	struct depot_draft *d = draft_of(b, n, &own);
 	struct image_pull_opts o = { 0 };
 	auto_free char *text = NULL;
-	int rc = draft_make(b, s->is_max, &d, err);
+	int rc = draft_add(b, s->is_max, d, err);
 
-	if (rc < 0)
+	if (rc < 0 || !is_last)
 		return rc;
-	text = depot_doc_text(&d.doc);
+	text = depot_doc_text(&d->doc);
 	build_transfer_opts(b, &o);
 	o.pack = s->pack;
 	return image_depot_write(b->rt, &s->at,
-				 &(struct image_depot_new){ text, d.snapshots, d.doc.n_layers }, &o,
-				 err);
+				 &(struct image_depot_new){ text, d->snapshots, d->doc.n_layers },
+				 &o, err);
 }
 
 static int write_all(struct build *b, struct err *err)
 {
 	struct depots *d = b->depots;
+	bool is_last = !b->o->leaving || b->o->leaving->builds-- <= 1;
 
 	for (size_t i = 0; i < d->n_to; i++) {
 		const struct depot_spec *s = &d->to[i];
 		struct err why = { 0 };
 		auto_free char *text = NULL;
 
-		if (s->is_inline || write_one(b, s, &why) >= 0)
+		if (s->is_inline || write_one(b, i, is_last, &why) >= 0)
 			continue;
 		err_ctx(&why, "--cache-to %.100s", s->text);
 		if (!s->ignore_error || why.code == EINTR) {
@@ -184,7 +232,7 @@ int depots_write(struct build *b, struct err *err)
 /* --- inline --- */
 
 /* Layers are counted as the image has them, base and all. */
-static int number_layers(struct build *b, const struct stage_state *st, struct draft *d,
+static int number_layers(struct build *b, const struct stage_state *st, struct depot_draft *d,
 			 struct err *err)
 {
 	auto_free struct image_layer *chain = NULL;
@@ -208,7 +256,7 @@ static int number_layers(struct build *b, const struct stage_state *st, struct d
 
 int depots_inline(struct build *b, struct stage_state *st, struct err *err)
 {
-	cleanup(draft_free) struct draft d = { 0 };
+	cleanup(draft_free) struct depot_draft d = { 0 };
 	bool is_asked = false;
 	int rc;
 
@@ -220,7 +268,7 @@ int depots_inline(struct build *b, struct stage_state *st, struct err *err)
 	if (rc >= 0)
 		rc = settle_all(b, err);
 	if (rc >= 0)
-		rc = draft_make(b, false, &d, err);
+		rc = draft_add(b, false, &d, err);
 	if (rc >= 0)
 		rc = number_layers(b, st, &d, err);
 	if (rc < 0)

@@ -70,7 +70,7 @@ static int add_text(const struct build *b, struct hash *h, const char *key, cons
 		return 0;
 	if (!strcmp(key, "mounts"))
 		return add_mount(b, h, text);
-	if (is_result)
+	if (is_result && *text) /* what is linked rests on nothing */
 		text = trail_name(b, text);
 	if (!text)
 		return 0;
@@ -167,6 +167,9 @@ static struct trail_step *add(struct step_run *r, const struct step *s, bool has
 	mem_room(d->v, d->n, d->cap);
 	t = &d->v[d->n++];
 	*t = (struct trail_step){ .ingredients = json_incref(r->key->ingredients),
+				  .content = r->content_key
+						     ? json_incref(r->content_key->ingredients)
+						     : NULL,
 				  .platform = platform_of(st->config),
 				  .has_layer = has_layer,
 				  .in_target = st->in_target,

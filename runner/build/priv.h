@@ -552,6 +552,8 @@ struct step_run {
 };
 /* What --cache-from has for the key of a step with or without a layer: 1, or 0. */
 int depots_find(struct step_run *r, const struct key *k, bool has_layer, struct err *err);
+/* Whether steps leave without the stages that they read: then they are found by what they read. */
+bool depots_want_content(const struct build *b);
 int run_step(struct build *b, struct stage_state *st, const struct df_inst *i, struct err *err);
 int copy_step(struct build *b, struct stage_state *st, const struct df_inst *i, struct err *err);
 int workdir_step(struct build *b, struct stage_state *st, const struct df_inst *i, struct err *err);

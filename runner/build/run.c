@@ -389,7 +389,7 @@ static int run_keys(struct run *r, struct step_run *s, struct key *content_key, 
 	step_free(&found);
 	if (rc == 0)
 		rc = depots_find(s, s->key, true, err);
-	if (rc == 0) {
+	if (rc == 0 || (rc > 0 && depots_want_content(s->b))) {
 		rc = run_key(r, content_key, true, &differs, err);
 		s->content_key = content_key;
 	}

@@ -175,6 +175,8 @@ static int use_record(struct step_run *r, bool has_layer, struct err *err)
 	}
 	if (rc == 0) {
 		rc = depots_find(r, r->key, has_layer, err);
+		if (rc == 0 && r->content_key)
+			rc = depots_find(r, r->content_key, has_layer, err);
 		if (rc > 0 && !r->hit.is_row)
 			return use_depot(r, has_layer, err);
 		if (rc > 0)

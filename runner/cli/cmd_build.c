@@ -438,12 +438,6 @@ static int build_all(const struct build_args *a, struct deliver *d, const struct
 
 	if (a->twice && is_index)
 		return err_set(err, EINVAL, "--twice compares images, not indexes");
-	for (size_t i = 0; platforms->n > 1 && i < a->cache_to.n; i++)
-		if (!str_starts(a->cache_to.v[i], "type=inline"))
-			return err_set(err, EINVAL,
-				       "--cache-to %.100s: would be each platform's in turn; build "
-				       "them one by one, with a tag for each, or use type=inline",
-				       a->cache_to.v[i]);
 	if (is_index)
 		return platforms_run(d, o, platforms, progress, r, err);
 	if (a->twice)

@@ -195,16 +195,23 @@ static int check_outputs(const struct deliver *d, const struct build_opts *o,
 		       : 0;
 }
 
+static void leaving_cleanup(struct build_leaving **l)
+{
+	build_leaving_free(*l);
+}
+
 int platforms_run(struct deliver *d, const struct build_opts *o, const struct strv *platforms,
 		  const char *progress, struct build_result *r, struct err *err)
 {
 	cleanup(results_free) struct results l = { mem_array(platforms->n + 1, sizeof(*l.v)), 0 };
 	struct build_opts one = *o;
 	size_t count = platforms->n ? platforms->n : 1;
+	cleanup(leaving_cleanup) struct build_leaving *leaving = build_leaving_new(count);
 	auto_free char *here = NULL;
 	size_t first = 0;
 	int rc = image_platform_text(NULL, &here, err);
 
+	one.leaving = leaving;
 	if (rc >= 0)
 		rc = check_outputs(d, o, platforms, err);
 	for (size_t i = 0; rc >= 0 && i < count; i++) {

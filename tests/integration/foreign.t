@@ -103,6 +103,22 @@ E
 		ok "with one" with "$SHALE" build --platform arm64 -t ran -f "$c/Dockerfile.run" "$c"
 		ok "the tree, from the cache" shale build --platform arm64 -o "$T/ran" -f "$c/Dockerfile.run" "$c"
 		is "the program has run" "ran on arm64" "$(cat "$T/ran/ran")"
+		# --cache-to of both, found by a store that could not run one of them
+		shale tag busybox base-amd64
+		shale tag arm base-arm64
+		shale save -o "$T/bases.tar" base-amd64 base-arm64 2>/dev/null
+		printf 'FROM base-$TARGETARCH AS tools\nRUN echo x >/ran\nFROM base-$TARGETARCH\nCOPY --from=tools /ran /got\nRUN echo y >/ran\n' >"$c/Dockerfile.cache"
+		cache="--network none -f $c/Dockerfile.cache --platform linux/amd64,linux/arm64"
+		cached() { sed -n 's/.*cached \([0-9]* of [0-9]*\).*/\1/p' "$T/err" | xargs; }
+		# shellcheck disable=SC2086
+		ok "--cache-to of two platforms" with "$SHALE" build $cache -t both --cache-to "type=local,dest=$T/max,mode=max" --cache-to "type=local,dest=$T/min" "$c"
+		for mode in max min; do
+			SHALE_ROOT=$T/there-$mode shale load -q -i "$T/bases.tar" >/dev/null
+			case $mode in max) how= want="3 of 5 3 of 5" ;; min) how=with want="2 of 5 2 of 5" ;; esac
+			# shellcheck disable=SC2086
+			ok "elsewhere (mode=$mode)" $how env SHALE_ROOT="$T/there-$mode" "$SHALE" build $cache -t both --cache-from "type=local,src=$T/$mode" "$c"
+			is "each has its steps (mode=$mode)" "$want" "$(cached)"
+		done
 	else
 		skip "binfmt_misc or qemu-user-static is not here"
 	fi
