@@ -30,7 +30,7 @@
 /* What ids of users begin with that are builds: such have no row. */
 #define NETWORK_BUILD "build-"
 
-enum { NETWORK_ID_LEN = 64, NETWORK_ADDRESS_MAX = 16, NETWORK_SUBNET_MAX = 20 };
+enum { NETWORK_ID_LEN = 64, NETWORK_ADDRESS_MAX = 46, NETWORK_SUBNET_MAX = 50 };
 
 struct network {
 	char id[NETWORK_ID_LEN + 1];
@@ -38,7 +38,9 @@ struct network {
 	char bridge[16];                   /* the host's interface */
 	char subnet[NETWORK_SUBNET_MAX];   /* "10.90.0.0/24" */
 	char gateway[NETWORK_ADDRESS_MAX]; /* also where names are asked for */
-	bool is_internal;                  /* no way out */
+	char subnet6[NETWORK_SUBNET_MAX];  /* the same of IPv6; "": it has none */
+	char gateway6[NETWORK_ADDRESS_MAX];
+	bool is_internal; /* no way out */
 	bool has_dns;
 	uint32_t mtu; /* 0: the kernel's */
 	struct strv labels;
@@ -50,7 +52,10 @@ void network_cleanup(struct network **n);
 
 struct network_new {
 	const char *name;
-	const char *subnet, *gateway; /* NULL: one that is free, its first address */
+	/* At most one of IPv4 and one of IPv6 each; what is not there is one that is free, and its
+	 * first address. Or NULL. */
+	const struct strv *subnets, *gateways;
+	bool has_v6; /* also without a subnet of it */
 	bool is_internal, no_dns;
 	uint32_t mtu;
 	const struct strv *labels; /* "k=v", or NULL */
@@ -67,10 +72,10 @@ int network_remove(struct db *db, const struct network *n, struct err *err);
 /* Ids of those who are in it now. */
 int network_users(const struct network *n, struct strv *ret, struct err *err);
 
-/* "NAME" or "name=NAME,ip=ADDRESS,mac-address=MAC,alias=NAME…": the place of a container in a
- * network. Pure. */
+/* "NAME" or "name=NAME,ip=ADDRESS,ip6=ADDRESS,mac-address=MAC,alias=NAME…": the place of a
+ * container in a network. Pure. */
 struct network_join {
-	char *network, *ip, *mac;
+	char *network, *ip, *ip6, *mac;
 	struct strv aliases;
 };
 void network_join_free(struct network_join *j);
@@ -79,10 +84,11 @@ int network_join_parse(const char *text, struct network_join *ret, struct err *e
 char *network_join_text(const struct network_join *j);
 bool network_name_valid(const char *name);
 
-/* "[ADDRESS:][[PORT[-PORT]]:]PORT[-PORT][/tcp|udp|sctp]". host 0: any that is free. Pure. */
+/* "[ADDRESS:][[PORT[-PORT]]:]PORT[-PORT][/tcp|udp|sctp]", an address of IPv6 in brackets. host 0:
+ * any that is free; n 1 and n_host more: any free one of these. Pure. */
 struct network_port {
 	char address[NETWORK_ADDRESS_MAX]; /* "": all */
-	uint16_t host, port, n;
+	uint16_t host, n_host, port, n;
 	char protocol[5];
 };
 int network_port_parse(const char *text, struct network_port *ret, struct err *err);
@@ -95,9 +101,18 @@ struct network_use {
 	const struct strv *dns;      /* servers for other names than containers', or NULL */
 	const struct ids_range *ids; /* whose users have rights in it; NULL, none: the host's */
 };
+/* Sockets that keep programs of the host from the ports; closed when the network has gone. */
+struct network_held {
+	int *v;
+	size_t n, cap;
+};
+void network_held_close(struct network_held *h);
+#define auto_network_held cleanup(network_held_close)
 /* A network namespace with an interface in each network; until network_teardown, which this process
- * is to call. -ENOENT (network, or netavark), -EADDRINUSE (address or port), -EINVAL. */
-int network_setup(struct db *db, const struct network_use *u, int *ret_ns_fd, struct err *err);
+ * is to call. ret_held may be NULL without ports. -ENOENT (network, or netavark), -EADDRINUSE
+ * (address or port), -EINVAL. */
+int network_setup(struct db *db, const struct network_use *u, struct network_held *ret_held,
+		  int *ret_ns_fd, struct err *err);
 /* Nobody there is fine. ns_fd -1: the namespace is gone. */
 int network_teardown(const char *id, int ns_fd, struct err *err);
 /* The same by a process of its own, which nobody waits for but who needs the lock. */
@@ -110,9 +125,11 @@ int network_disconnect(struct db *db, const char *id, const char *network, int n
 		       struct err *err);
 
 /* What is known of a user that has a network now: {"joins":[{"network","id","ip","prefix",
- * "gateway","mac","interface","dns","aliases"}],"ports":[{"address","host","port","n","protocol"}]}.
- * NULL: it has none. Caller owns it. */
+ * "ip6","prefix6","gateway","gateway6","mac","interface","dns","aliases"}],"ports":[{"host_ip",
+ * "host_port","container_port","range","protocol"}]}. NULL: it has none. Caller owns it. */
 json_t *network_state(const char *id);
+/* "0.0.0.0:80", "[::1]:80": of a row of its ports, the i-th of a range. Caller owns it. */
+char *network_port_text(const json_t *port, int i);
 /* Names, for another network namespace than the host's (is_host: for that one). own: the servers of
  * its networks, which ask the others themselves; servers: instead of the host's; all may be NULL.
  */

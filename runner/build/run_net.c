@@ -55,7 +55,7 @@ static int make(struct build *b, struct err *err)
 	strv_addf(&joins, "name=%s", b->network);
 	if (b->rt->dns.n)
 		u.dns = &b->rt->dns;
-	rc = network_setup(b->rt->db, &u, &fd, err);
+	rc = network_setup(b->rt->db, &u, NULL, &fd, err);
 	if (rc < 0)
 		return err_ctx(err, "network %s", b->network);
 	b->net.fd = fd;
@@ -95,8 +95,8 @@ static void fill_resolv(struct run *r, const char *server)
 
 	if (server)
 		strv_add(&own, server);
-	network_resolv_text(
-		&(struct network_resolv){ .own = &own, .servers = &r->b->rt->dns }, &text);
+	network_resolv_text(&(struct network_resolv){ .own = &own, .servers = &r->b->rt->dns },
+			    &text);
 	mem_cleanup(&r->resolv);
 	r->resolv = mem_str(str_get(&text));
 	run_mount_fill(r, r->resolv_mount, r->resolv);

@@ -13,9 +13,9 @@ extern const struct command cmd_network_create, cmd_network_ls, cmd_network_insp
 	cmd_network_prune;
 
 struct network_args {
-	bool quiet, no_trunc, internal, disable_dns, force;
-	const char *format, *subnet, *gateway, *driver;
-	struct strv labels, options;
+	bool quiet, no_trunc, internal, disable_dns, force, ipv6;
+	const char *format, *driver;
+	struct strv labels, options, subnets, gateways;
 };
 
 #define OFF(field) offsetof(struct network_args, field)
@@ -24,11 +24,13 @@ static const struct opt create_opts[] = {
 	{ 0, "disable-dns", OPT_BOOL, OFF(disable_dns), NULL,
 	  "Containers are not found by their names" },
 	{ 'd', "driver", OPT_STR, OFF(driver), "bridge", "Kind of network: bridge only" },
-	{ 0, "gateway", OPT_STR, OFF(gateway), "ADDRESS", "The host's address in it" },
+	{ 0, "gateway", OPT_STRV, OFF(gateways), "ADDRESS", "The host's address in it" },
 	{ 0, "internal", OPT_BOOL, OFF(internal), NULL, "No way out of it" },
+	{ 0, "ipv6", OPT_BOOL, OFF(ipv6), NULL, "Addresses of IPv6, too" },
 	{ 0, "label", OPT_STRV, OFF(labels), "KEY=VALUE", "Set a label" },
 	{ 'o', "opt", OPT_STRV, OFF(options), "mtu=N", "The interfaces' MTU" },
-	{ 0, "subnet", OPT_STR, OFF(subnet), "ADDRESS/BITS", "Its addresses (IPv4)" },
+	{ 0, "subnet", OPT_STRV, OFF(subnets), "ADDRESS/BITS",
+	  "Its addresses: one of IPv4, one of IPv6" },
 	{ 0 },
 };
 static const struct opt ls_opts[] = {
@@ -47,11 +49,12 @@ static const struct opt prune_opts[] = {
 };
 
 static const struct out_column columns[] = {
-	{ "NETWORK ID", "ID", false },       { "NAME", "Name", false },
-	{ "DRIVER", "Driver", false },       { "SUBNET", "Subnet", false },
-	{ "SCOPE", "Scope", true },          { "INTERNAL", "Internal", true },
-	{ "LABELS", "Labels", true },        { "GATEWAY", "Gateway", true },
-	{ "CREATED AT", "CreatedAt", true }, { NULL, NULL, false },
+	{ "NETWORK ID", "ID", false }, { "NAME", "Name", false },
+	{ "DRIVER", "Driver", false }, { "SUBNET", "Subnet", false },
+	{ "SCOPE", "Scope", true },    { "INTERNAL", "Internal", true },
+	{ "LABELS", "Labels", true },  { "GATEWAY", "Gateway", true },
+	{ "IPV6", "IPv6", true },      { "CREATED AT", "CreatedAt", true },
+	{ NULL, NULL, false },
 };
 
 static int read_options(const struct strv *l, uint32_t *ret_mtu, struct err *err)
@@ -75,8 +78,9 @@ static int create_main(struct cli *c, void *args, int argc, char **argv)
 	const struct network_args *a = args;
 	auto_network struct network *n = NULL;
 	struct network_new new = { .name = argv[0],
-				   .subnet = a->subnet,
-				   .gateway = a->gateway,
+				   .subnets = &a->subnets,
+				   .gateways = &a->gateways,
+				   .has_v6 = a->ipv6,
 				   .is_internal = a->internal,
 				   .no_dns = a->disable_dns,
 				   .labels = &a->labels };
@@ -87,7 +91,7 @@ static int create_main(struct cli *c, void *args, int argc, char **argv)
 		err_set(&err, EINVAL, "--driver %.40s: only bridge is there", a->driver);
 		return cli_usage(c, &err);
 	}
-	if (a->gateway && !a->subnet) {
+	if (a->gateways.n > a->subnets.n) {
 		err_set(&err, EINVAL, "--gateway needs --subnet");
 		return cli_usage(c, &err);
 	}
@@ -118,9 +122,15 @@ static void add_builtin(json_t *rows, const char *name)
 	out_row_set(row, "Driver", str_eq(name, "none") ? "null" : name);
 	out_row_set(row, "Scope", "local");
 	out_row_set(row, "Internal", "false");
+	out_row_set(row, "IPv6", "false");
 	for (size_t i = 0; i < ARRAY_LEN(unset); i++)
 		out_row_set(row, unset[i], "");
 	json_array_append_new(rows, row);
+}
+
+static char *both(const char *v4, const char *v6)
+{
+	return mem_fmt("%s%s%s", v4, *v6 ? "," : "", v6);
 }
 
 static int add_row(const struct network *n, void *arg, struct err *err)
@@ -135,8 +145,9 @@ static int add_row(const struct network *n, void *arg, struct err *err)
 	out_row_take(row, "ID", mem_strn(n->id, l->whole ? NETWORK_ID_LEN : 12));
 	out_row_set(row, "Name", n->name);
 	out_row_set(row, "Driver", "bridge");
-	out_row_set(row, "Subnet", n->subnet);
-	out_row_set(row, "Gateway", n->gateway);
+	out_row_take(row, "Subnet", both(n->subnet, n->subnet6));
+	out_row_take(row, "Gateway", both(n->gateway, n->gateway6));
+	out_row_set(row, "IPv6", *n->subnet6 ? "true" : "false");
 	out_row_set(row, "Scope", "local");
 	out_row_set(row, "Internal", n->is_internal ? "true" : "false");
 	out_row_take(row, "Labels", str_take(&labels));
@@ -189,7 +200,7 @@ static int add_member(struct container *ct, void *arg, struct err *err)
 	(void)err;
 	json_array_foreach(json_object_get(state, "joins"), i, join)
 	{
-		auto_free char *address = NULL;
+		auto_free char *address = NULL, *address6 = NULL;
 		json_t *o;
 
 		if (!str_eq(json_get_str(join, "id"), m->n->id))
@@ -200,6 +211,11 @@ static int add_member(struct container *ct, void *arg, struct err *err)
 		set_str(o, "Name", ct->name);
 		set_str(o, "MacAddress", json_get_str(join, "mac"));
 		set_str(o, "IPv4Address", address);
+		address6 = json_get_str(join, "ip6")
+				   ? mem_fmt("%s/%d", json_get_str(join, "ip6"),
+					     (int)json_get_int(join, "prefix6", 0))
+				   : mem_str("");
+		set_str(o, "IPv6Address", address6);
 		json_object_set_new(m->to, ct->id, o);
 	}
 	return 0;
@@ -223,6 +239,7 @@ static int inspect_one(struct cli *c, const char *name, json_t *to, struct err *
 	auto_network struct network *n = NULL;
 	auto_free char *created = NULL;
 	json_t *o = json_object(), *members = json_object(), *options = json_object();
+	json_t *config;
 	struct membership m = { c, NULL, members };
 	int rc;
 
@@ -240,12 +257,14 @@ static int inspect_one(struct cli *c, const char *name, json_t *to, struct err *
 	json_object_set_new(o, "Scope", json_string("local"));
 	set_str(o, "Driver", "bridge");
 	set_str(o, "Interface", n->bridge);
-	json_object_set_new(o, "EnableIPv6", json_false());
+	json_object_set_new(o, "EnableIPv6", json_boolean(*n->subnet6));
 	json_object_set_new(o, "Internal", json_boolean(n->is_internal));
 	json_object_set_new(o, "DNS", json_boolean(n->has_dns));
-	json_object_set_new(o, "IPAM",
-			    json_pack("{ss,s[{ss,ss}]}", "Driver", "default", "Config", "Subnet",
-				      n->subnet, "Gateway", n->gateway));
+	config = json_pack("[{ss,ss}]", "Subnet", n->subnet, "Gateway", n->gateway);
+	if (*n->subnet6)
+		json_array_append_new(
+			config, json_pack("{ss,ss}", "Subnet", n->subnet6, "Gateway", n->gateway6));
+	json_object_set_new(o, "IPAM", json_pack("{ss,so}", "Driver", "default", "Config", config));
 	json_object_set_new(o, "Labels", labels_json(&n->labels));
 	if (n->mtu)
 		json_object_set_new(options, "mtu", json_integer(n->mtu));

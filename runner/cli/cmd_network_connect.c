@@ -10,7 +10,7 @@
 extern const struct command cmd_network_connect, cmd_network_disconnect;
 
 struct connect_args {
-	const char *ip, *mac;
+	const char *ip, *ip6, *mac;
 	struct strv aliases;
 	bool force;
 };
@@ -19,6 +19,8 @@ static const struct opt connect_opts[] = {
 	{ 0, "alias", OPT_STRV, offsetof(struct connect_args, aliases), "NAME",
 	  "Another name of the container there" },
 	{ 0, "ip", OPT_STR, offsetof(struct connect_args, ip), "ADDRESS", "Its address there" },
+	{ 0, "ip6", OPT_STR, offsetof(struct connect_args, ip6), "ADDRESS",
+	  "Its IPv6 address there" },
 	{ 0, "mac-address", OPT_STR, offsetof(struct connect_args, mac), "MAC",
 	  "Its hardware address there" },
 	{ 0 },
@@ -34,6 +36,7 @@ static int connect_main(struct cli *c, void *args, int argc, char **argv)
 	auto_container struct container *ct = NULL;
 	auto_network_join struct network_join j = { .network = mem_str(argv[0]),
 						    .ip = mem_str(a->ip),
+						    .ip6 = mem_str(a->ip6),
 						    .mac = mem_str(a->mac) };
 	auto_free char *join = NULL;
 	struct err err = { 0 };

@@ -19,20 +19,20 @@ static bool is_asked(const char *want, const char *port, const char *protocol)
 
 static size_t print_mapping(const json_t *m, const char *want)
 {
-	const char *ip = json_get_str(m, "host_ip"), *protocol = json_get_str(m, "protocol");
-	int outer = (int)json_get_int(m, "host_port", 0);
+	const char *protocol = json_get_str(m, "protocol");
 	int inner = (int)json_get_int(m, "container_port", 0), n = (int)json_get_int(m, "range", 1);
 	size_t shown = 0;
 
 	for (int i = 0; i < n; i++) {
 		auto_free char *port = mem_fmt("%d", inner + i);
+		auto_free char *outer = network_port_text(m, i);
 
 		if (!is_asked(want, port, protocol))
 			continue;
 		shown++;
 		if (!want)
 			printf("%s/%s -> ", port, protocol);
-		printf("%s:%d\n", ip && *ip ? ip : "0.0.0.0", outer + i);
+		puts(outer);
 	}
 	return shown;
 }

@@ -217,12 +217,12 @@ static char *ports_text(const struct container *ct)
 
 	json_array_foreach(json_object_get(state, "ports"), i, m)
 	{
-		const char *ip = json_get_str(m, "host_ip");
+		auto_free char *first = network_port_text(m, 0);
 		int outer = (int)json_get_int(m, "host_port", 0);
 		int inner = (int)json_get_int(m, "container_port", 0);
 		int n = (int)json_get_int(m, "range", 1);
 
-		str_addf(&b, "%s%s:%d", b.len ? ", " : "", ip && *ip ? ip : "0.0.0.0", outer);
+		str_addf(&b, "%s%s", b.len ? ", " : "", first);
 		if (n > 1)
 			str_addf(&b, "-%d", outer + n - 1);
 		str_addf(&b, "->%d", inner);

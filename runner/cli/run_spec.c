@@ -154,6 +154,10 @@ static int add_join(const struct run_args *a, const char *word, struct container
 		free(j.ip);
 		j.ip = mem_str(a->ip);
 	}
+	if (first && a->ip6) {
+		free(j.ip6);
+		j.ip6 = mem_str(a->ip6);
+	}
 	if (first && a->mac) {
 		free(j.mac);
 		j.mac = mem_str(a->mac);
@@ -168,7 +172,7 @@ static int add_join(const struct run_args *a, const char *word, struct container
 
 static int add_networks(const struct run_args *a, struct container_spec *s, struct err *err)
 {
-	bool placed = a->ip || a->mac || a->aliases.n;
+	bool placed = a->ip || a->ip6 || a->mac || a->aliases.n;
 	int rc = 0;
 
 	strv_copy(&s->publish, &a->publish);
@@ -178,7 +182,7 @@ static int add_networks(const struct run_args *a, struct container_spec *s, stru
 		if (a->networks.n > 1 || placed)
 			return err_set(err, EINVAL,
 				       "--network %.80s goes with no other network and no --ip, "
-				       "--mac-address or --network-alias",
+				       "--ip6, --mac-address or --network-alias",
 				       a->networks.v[0]);
 		s->network = mem_str(a->networks.v[0]);
 		return 0;

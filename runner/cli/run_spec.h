@@ -46,7 +46,7 @@ int run_limits_make(const struct limit_args *a, struct container_spec *ret, stru
 
 struct run_args {
 	bool publish_all, detach, interactive, tty, rm, init, read_only, privileged, sig_proxy;
-	const char *name, *entrypoint, *user, *workdir, *hostname, *ip, *mac, *stop_signal,
+	const char *name, *entrypoint, *user, *workdir, *hostname, *ip, *ip6, *mac, *stop_signal,
 		*cidfile, *pull, *platform, *detach_keys;
 	struct strv networks, aliases, publish, expose;
 	struct strv mounts, volumes_from, log_opts, sysctls;
@@ -166,6 +166,7 @@ struct run_args {
 		  OPT_STRV, RUN_AT(aliases),                                                            \
 		  "NAME",   "Another name of it in its network" },                                      \
 		{ 0, "ip", OPT_STR, RUN_AT(ip), "ADDRESS", "Its address in its network" },              \
+		{ 0, "ip6", OPT_STR, RUN_AT(ip6), "ADDRESS", "Its IPv6 address there" },                \
 		{ 0,           "mac-address", OPT_STR,                                                  \
 		  RUN_AT(mac), "MAC",         "Its hardware address in its network" },                  \
 		{ 0, "expose", OPT_STRV, RUN_AT(expose), "PORT[/PROTOCOL]", "A port for -P" },          \

@@ -23,7 +23,7 @@ static void other_file(const struct container *c, const char *name, struct str *
 	network_host_file(path, to);
 }
 
-static void add_own_names(const struct container *c, struct str *to)
+void container_own_names(const struct container *c, struct str *to)
 {
 	auto_json json_t *state = network_state(c->id);
 	json_t *join;
@@ -31,10 +31,11 @@ static void add_own_names(const struct container *c, struct str *to)
 
 	json_array_foreach(json_object_get(state, "joins"), i, join)
 	{
-		const char *ip = json_get_str(join, "ip");
+		const char *ips[] = { json_get_str(join, "ip"), json_get_str(join, "ip6") };
 
-		if (ip)
-			str_addf(to, "%s\t%s %s\n", ip, c->spec.hostname, c->name);
+		for (size_t k = 0; k < ARRAY_LEN(ips); k++)
+			if (ips[k])
+				str_addf(to, "%s\t%s %s\n", ips[k], c->spec.hostname, c->name);
 	}
 }
 
@@ -51,7 +52,7 @@ void container_hosts_text(const struct container *c, struct str *to)
 	if (str_get(to)[to->len - 1] != '\n')
 		str_addc(to, '\n');
 	if (kind == CONTAINER_NET_BRIDGE)
-		add_own_names(c, to);
+		container_own_names(c, to);
 }
 
 char *container_gateway(const struct container *c)
@@ -161,6 +162,14 @@ static json_t *ports_json(const struct container *c, const json_t *state)
 	return o;
 }
 
+static void set_v6(json_t *o, const json_t *join)
+{
+	set_str(o, "IPv6Gateway", json_get_str(join, "gateway6"));
+	set_str(o, "GlobalIPv6Address", json_get_str(join, "ip6"));
+	json_object_set_new(o, "GlobalIPv6PrefixLen",
+			    json_integer(json_get_int(join, "prefix6", 0)));
+}
+
 static json_t *place_json(const json_t *join)
 {
 	json_t *o = json_object(), *aliases = json_object_get(join, "aliases");
@@ -169,6 +178,7 @@ static json_t *place_json(const json_t *join)
 	set_str(o, "Gateway", json_get_str(join, "gateway"));
 	set_str(o, "IPAddress", json_get_str(join, "ip"));
 	json_object_set_new(o, "IPPrefixLen", json_integer(json_get_int(join, "prefix", 0)));
+	set_v6(o, join);
 	set_str(o, "MacAddress", json_get_str(join, "mac"));
 	set_str(o, "Interface", json_get_str(join, "interface"));
 	json_object_set(o, "Aliases", aliases ? aliases : json_null());
@@ -201,6 +211,7 @@ json_t *container_net_json(const struct container *c)
 	set_str(o, "IPAddress", json_get_str(first, "ip"));
 	json_object_set_new(o, "IPPrefixLen", json_integer(json_get_int(first, "prefix", 0)));
 	set_str(o, "Gateway", json_get_str(first, "gateway"));
+	set_v6(o, first);
 	set_str(o, "MacAddress", json_get_str(first, "mac"));
 	json_object_set_new(o, "Ports", ports_json(c, state));
 	json_object_set_new(o, "Networks", networks);

@@ -89,6 +89,16 @@ static int resolve_other(struct runtime *rt, struct container_spec *r, struct er
 	return 0;
 }
 
+static int check_aliases(const struct network_join *j, const struct network *n, struct err *err)
+{
+	if (!j->aliases.n || n->has_dns)
+		return 0;
+	return err_set(err, EINVAL,
+		       "network %s has no names, so %s would be nobody's: make a network for that "
+		       "(network create)",
+		       n->name, j->aliases.v[0]);
+}
+
 int container_net_resolve(struct runtime *rt, struct container_spec *r,
 			  const struct strv *image_ports, struct err *err)
 {
@@ -117,6 +127,8 @@ int container_net_resolve(struct runtime *rt, struct container_spec *r,
 		rc = network_join_parse(r->networks.v[i], &j, err);
 		if (rc >= 0)
 			rc = network_find(rt->db, j.network, &n, err);
+		if (rc >= 0)
+			rc = check_aliases(&j, n, err);
 	}
 	/* -ENOENT would be an image that is missing. */
 	if (rc == -ENOENT)
@@ -149,7 +161,8 @@ static int open_path(const char *path, struct err *err)
 	return fd_take(&fd);
 }
 
-static int set_up(struct container *c, const struct ids_range *ids, struct err *err)
+static int set_up(struct container *c, const struct ids_range *ids, struct network_held *held,
+		  struct err *err)
 {
 	const struct container_spec *s = &c->spec;
 	struct network_port *ports = mem_array(s->publish.n + 1, sizeof(*ports));
@@ -167,7 +180,7 @@ static int set_up(struct container *c, const struct ids_range *ids, struct err *
 	for (size_t i = 0; rc >= 0 && i < s->publish.n; i++)
 		rc = network_port_parse(s->publish.v[i], &ports[i], err);
 	if (rc >= 0)
-		rc = network_setup(c->rt->db, &u, &fd, err);
+		rc = network_setup(c->rt->db, &u, held, &fd, err);
 	return rc < 0 ? rc : fd;
 }
 
@@ -181,7 +194,7 @@ int container_net_open(struct container *c, const struct ids_range *ids, struct 
 		return 0;
 	if (kind == CONTAINER_NET_BRIDGE && !c->spec.networks.n) /* it has left all */
 		return 0;
-	fd = kind == CONTAINER_NET_BRIDGE      ? set_up(c, ids, err)
+	fd = kind == CONTAINER_NET_BRIDGE      ? set_up(c, ids, &b->ports, err)
 	     : kind == CONTAINER_NET_CONTAINER ? open_other(c, err)
 					       : open_path(c->spec.network + strlen(OF_NS), err);
 	if (fd < 0)
@@ -201,6 +214,7 @@ void container_net_close(struct container_box *b)
 	else if (*b->net_user)
 		network_teardown(b->net_user, b->net_fd, &ignored);
 	*b->net_user = 0;
+	network_held_close(&b->ports);
 	fd_close(&b->net_fd);
 }
 
@@ -257,6 +271,7 @@ int container_connect(struct container *c, const char *join, struct err *err)
 	auto_network_join struct network_join j = { 0 };
 	auto_network struct network *n = NULL;
 	auto_fd int fd = -1;
+	cleanup(container_etc_free) struct container_etc_state before = { 0 };
 	struct err ignored = { 0 };
 	size_t i;
 	int rc = network_join_parse(join, &j, err);
@@ -270,15 +285,21 @@ int container_connect(struct container *c, const char *join, struct err *err)
 	if (join_index(c, n, &i, &ignored) >= 0)
 		return err_set(err, EEXIST, "container %s is in network %s already", c->name,
 			       n->name);
-	rc = fd >= 0 ? network_connect(c->rt->db, c->id, join, fd, err) : 0;
+	rc = check_aliases(&j, n, err);
+	container_etc_note(c, &before);
+	if (rc >= 0 && fd >= 0)
+		rc = network_connect(c->rt->db, c->id, join, fd, err);
 	if (rc < 0)
 		return rc;
+	if (fd >= 0)
+		container_etc_edit(c, &before);
 	strv_add(&c->spec.networks, join);
 	return container_store_spec(c, err);
 }
 
 int container_disconnect(struct container *c, const char *network, struct err *err)
 {
+	cleanup(container_etc_free) struct container_etc_state before = { 0 };
 	auto_network struct network *n = NULL;
 	auto_fd int fd = -1;
 	size_t i = 0;
@@ -288,10 +309,13 @@ int container_disconnect(struct container *c, const char *network, struct err *e
 		rc = own_network(c, &fd, err);
 	if (rc >= 0)
 		rc = join_index(c, n, &i, err);
+	container_etc_note(c, &before);
 	if (rc >= 0 && fd >= 0)
 		rc = network_disconnect(c->rt->db, c->id, n->name, fd, err);
 	if (rc < 0)
 		return rc;
+	if (fd >= 0)
+		container_etc_edit(c, &before);
 	strv_remove(&c->spec.networks, i);
 	return container_store_spec(c, err);
 }

@@ -220,7 +220,8 @@ struct container_box {
 	int net_fd;                          /* -1: none of its own */
 	char net_user[CONTAINER_ID_LEN + 1]; /* whose network is to be taken back, or "" */
 	bool net_later;                      /* nobody waits for that */
-	int lock_fd;                         /* of the snapshot */
+	struct network_held ports;
+	int lock_fd; /* of the snapshot */
 	struct container_kept *kept;
 	size_t n_kept;
 };
@@ -251,6 +252,16 @@ int container_net_open(struct container *c, const struct ids_range *ids, struct 
 void container_net_close(struct container_box *b);
 /* Its keeper is gone. */
 void container_net_lost(const struct container *c);
+/* Its own lines of /etc/hosts in bridge networks. */
+void container_own_names(const struct container *c, struct str *to);
+/* What connect and disconnect change of these files while it runs (etc.c): noted before, edited
+ * after. */
+struct container_etc_state {
+	struct str names, resolv;
+};
+void container_etc_note(const struct container *c, struct container_etc_state *ret);
+void container_etc_edit(const struct container *c, const struct container_etc_state *before);
+void container_etc_free(struct container_etc_state *s);
 /* Where the host is reached: NULL, it is not. Caller owns it. */
 char *container_gateway(const struct container *c);
 /* Texts of /etc/hosts and /etc/resolv.conf. false: it needs no such file. */

@@ -105,7 +105,7 @@ static void take_back_lost(struct network_live *l)
 
 		if (!is_lost(user))
 			continue;
-		if (network_undo(user, -1, &ignored) != -EINTR)
+		if (network_undo(l, id, -1, &ignored) != -EINTR)
 			network_live_drop(l, id);
 	}
 }
@@ -173,11 +173,18 @@ void network_live_drop(struct network_live *l, const char *id)
 
 static bool range_is_used(const json_t *info, const struct network_range *range)
 {
-	const json_t *subnet = json_array_get(json_object_get(info, "subnets"), 0);
-	const char *text = json_get_str(subnet, "subnet");
+	json_t *all = json_object_get(info, "subnets"), *subnet;
 	struct network_range r;
+	size_t i;
 
-	return text && network_range_parse(text, &r) == 0 && network_range_overlaps(&r, range);
+	json_array_foreach(all, i, subnet)
+	{
+		const char *text = json_get_str(subnet, "subnet");
+
+		if (text && network_range_parse(text, &r) == 0 && network_range_overlaps(&r, range))
+			return true;
+	}
+	return false;
 }
 
 bool network_live_uses(const struct network_live *l, const char *network_id,

@@ -4,6 +4,7 @@
 #include <shale/network.h>
 
 #include <errno.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -194,13 +195,50 @@ static int stand_in(const json_t *config, struct err *err)
 	return rc < 0 ? rc : fd_take(&ns);
 }
 
-/* ns_fd -1: the namespace went with its processes. */
-int network_undo(const json_t *user, int ns_fd, struct err *err)
+static int others_in(const struct network_live *l, const char *id, const char *bridge)
 {
-	const json_t *config = json_object_get(user, "setup");
+	const char *key, *name;
+	json_t *user, *info;
+	int n = 0;
+
+	json_object_foreach(l->users, key, user)
+	{
+		json_t *all = json_object_get(json_object_get(user, "setup"), "network_info");
+
+		json_object_foreach(all, name, info) n +=
+			!str_eq(key, id) && str_eq(json_get_str(info, "network_interface"), bridge);
+	}
+	return n;
+}
+
+/* The kernel takes a namespace apart some time after its last process, and netavark leaves a bridge
+ * that has interfaces, with its rules. */
+static void wait_for_links(const struct network_live *l, const char *id, const json_t *config)
+{
+	enum { WAIT_MS = 3000, PAUSE_MS = 5 };
+	json_t *all = json_object_get(config, "network_info"), *info;
+	const char *name;
+	int waited = 0;
+
+	json_object_foreach(all, name, info)
+	{
+		const char *bridge = json_get_str(info, "network_interface");
+		int others = others_in(l, id, bridge);
+
+		for (; network_bridge_ports(bridge) > others && waited < WAIT_MS;
+		     waited += PAUSE_MS)
+			poll(NULL, 0, PAUSE_MS);
+	}
+}
+
+int network_undo(const struct network_live *l, const char *id, int ns_fd, struct err *err)
+{
+	const json_t *config = json_object_get(json_object_get(l->users, id), "setup");
 	auto_fd int other = ns_fd < 0 ? stand_in(config, err) : -1;
 
 	if (ns_fd < 0 && other < 0)
 		return other;
+	if (ns_fd < 0)
+		wait_for_links(l, id, config);
 	return network_netavark("teardown", config, ns_fd < 0 ? other : ns_fd, NULL, err);
 }

@@ -43,6 +43,19 @@ int network_socket_in(int ns_fd, int family, int type, int protocol)
 	return fd;
 }
 
+/* /proc/sys/net shows the namespace of who opens it. */
+void network_v6_off(int ns_fd, const char *interface)
+{
+	auto_free char *path = mem_fmt("/proc/sys/net/ipv6/conf/%s/disable_ipv6", interface);
+	auto_fd int here = open(our_ns, O_RDONLY | O_CLOEXEC);
+	struct err ignored = { 0 };
+
+	if (here < 0 || setns(ns_fd, CLONE_NEWNET) < 0)
+		return;
+	fd_write_file(AT_FDCWD, path, "1", 1, 0, &ignored);
+	setns(here, CLONE_NEWNET);
+}
+
 /* --- rtnetlink(7)
  * ---------------------------------------------------------------------------------------------- */
 
@@ -101,4 +114,49 @@ int network_links_make(int ns_fd, const struct strv *names, struct err *err)
 	for (size_t i = 0; i < names->n && rc >= 0; i++)
 		rc = link_make(fd, names->v[i], err);
 	return rc;
+}
+
+/* Those of one message of a dump; -1: it was the last. */
+static int count_in(const char *buf, ssize_t n, unsigned master)
+{
+	int found = 0;
+
+	for (const struct nlmsghdr *h = (const void *)buf; NLMSG_OK(h, n); h = NLMSG_NEXT(h, n)) {
+		const struct ifinfomsg *link = NLMSG_DATA(h);
+		int len = (int)IFLA_PAYLOAD(h);
+		unsigned of;
+
+		if (h->nlmsg_type != RTM_NEWLINK)
+			return -1;
+		for (const struct rtattr *a = IFLA_RTA(link); RTA_OK(a, len);
+		     a = RTA_NEXT(a, len)) {
+			if (a->rta_type != IFLA_MASTER)
+				continue;
+			memcpy(&of, RTA_DATA(a), sizeof(of));
+			found += of == master;
+		}
+	}
+	return found;
+}
+
+int network_bridge_ports(const char *bridge)
+{
+	enum { BUFFER = 32 << 10 };
+	auto_fd int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE);
+	struct request r = { .head = { .nlmsg_len = NLMSG_LENGTH(sizeof(struct ifinfomsg)),
+				       .nlmsg_type = RTM_GETLINK,
+				       .nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP } };
+	auto_free char *buf = mem_alloc(BUFFER);
+	unsigned master = if_nametoindex(bridge);
+	int found = 0, more = 0;
+
+	if (!master || fd < 0 || send(fd, &r, r.head.nlmsg_len, 0) < 0)
+		return 0;
+	while (more >= 0) {
+		ssize_t n = recv(fd, buf, BUFFER, 0);
+
+		more = n <= 0 ? -1 : count_in(buf, n, master);
+		found += more > 0 ? more : 0;
+	}
+	return found;
 }

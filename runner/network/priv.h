@@ -7,20 +7,30 @@
 #include <shale/base/json.h>
 #include <shale/network.h>
 
-/* --- addresses (address.c): pure, in the host's byte order
- * ---------------------------------------------------------------- */
+/* --- addresses (address.c): pure
+ * ------------------------------------------------------------------------------------------------
+ */
+
+struct network_address {
+	bool v6;
+	unsigned __int128 n; /* as a number: the first byte is the highest */
+};
+int network_address_parse(const char *text, struct network_address *ret);
+void network_address_text(const struct network_address *a, char buf[NETWORK_ADDRESS_MAX]);
+bool network_is_v6(const char *text); /* of an address or a subnet */
 
 struct network_range {
-	uint32_t base;
+	struct network_address base;
 	unsigned bits;
 };
-int network_address_parse(const char *text, uint32_t *ret);
-void network_address_text(uint32_t a, char buf[NETWORK_ADDRESS_MAX]);
 /* The base's lower bits are 0. -EINVAL. */
 int network_range_parse(const char *text, struct network_range *ret);
-uint32_t network_range_last(const struct network_range *r);
-bool network_range_has(const struct network_range *r, uint32_t a);
+void network_range_text(const struct network_range *r, char buf[NETWORK_SUBNET_MAX]);
+struct network_address network_range_last(const struct network_range *r);
+bool network_range_has(const struct network_range *r, const struct network_address *a);
 bool network_range_overlaps(const struct network_range *a, const struct network_range *b);
+/* Can a host have it? Not the range's own address, nor the one that all hear (IPv4). */
+bool network_range_gives(const struct network_range *r, const struct network_address *a);
 bool network_mac_valid(const char *mac);
 
 /* --- the state of this boot (live.c)
@@ -48,6 +58,14 @@ void network_live_drop(struct network_live *l, const char *id);
 bool network_live_uses(const struct network_live *l, const char *network_id,
 		       const struct network_range *range);
 
+/* --- ports (ports.c)
+ * ------------------------------------------------------------------------------------------------
+ */
+
+/* Those of u, to config, and held. -EADDRINUSE, with who has it. */
+int network_ports_add(const struct network_live *l, json_t *config, const struct network_use *u,
+		      struct network_held *held, struct err *err);
+
 /* --- netavark (netavark.c)
  * ----------------------------------------------------------------------------------------- */
 
@@ -59,10 +77,14 @@ int network_netavark(const char *verb, const json_t *config, int ns_fd, json_t *
 int network_ns_make(struct err *err);
 /* A socket of that namespace: a descriptor, or -1 and errno. */
 int network_socket_in(int ns_fd, int family, int type, int protocol);
+/* Its interface hears and says nothing of IPv6, not even to its link (TRAPS T35). */
+void network_v6_off(int ns_fd, const char *interface);
 /* Links of those names in it, of a kind that matters to nobody. */
 int network_links_make(int ns_fd, const struct strv *names, struct err *err);
-/* What a user has, but for its file. */
-int network_undo(const json_t *user, int ns_fd, struct err *err);
+/* How many interfaces that bridge has; 0 without one. */
+int network_bridge_ports(const char *bridge);
+/* What a user has, but for its file. ns_fd -1: its namespace is gone. */
+int network_undo(const struct network_live *l, const char *id, int ns_fd, struct err *err);
 
 /* Until the server knows the label, for some seconds at most: names are no reason not to start. */
 void network_dns_wait(int ns_fd, const char *server, const char *label);

@@ -17,7 +17,7 @@
 
 /* Subnets that nobody asked for are taken from here: 2560 of 254 addresses. */
 enum { POOL_FIRST = 10 << 24 | 90 << 16, POOL_END = 10 << 24 | 100 << 16, POOL_STEP = 256 };
-enum { POOL_BITS = 24, BITS_MIN = 8, BITS_MAX = 29, ROUTES_MAX = 1 << 20 };
+enum { POOL_BITS = 24, BITS_MIN = 8, BITS_MAX = 29, BITS6_MAX = 126, ROUTES_MAX = 1 << 20 };
 
 void network_free(struct network *n)
 {
@@ -40,6 +40,10 @@ static char *doc_text(const struct network *n)
 	json_set_str(j, "bridge", n->bridge);
 	json_set_str(j, "subnet", n->subnet);
 	json_set_str(j, "gateway", n->gateway);
+	if (*n->subnet6) {
+		json_set_str(j, "subnet6", n->subnet6);
+		json_set_str(j, "gateway6", n->gateway6);
+	}
 	json_object_set_new(j, "internal", json_boolean(n->is_internal));
 	json_object_set_new(j, "dns", json_boolean(n->has_dns));
 	json_object_set_new(j, "mtu", json_integer(n->mtu));
@@ -67,6 +71,8 @@ static int read_row(struct db_stmt *st, struct network **ret, struct err *err)
 	copy_word(n->bridge, sizeof(n->bridge), json_get_str(j, "bridge"));
 	copy_word(n->subnet, sizeof(n->subnet), json_get_str(j, "subnet"));
 	copy_word(n->gateway, sizeof(n->gateway), json_get_str(j, "gateway"));
+	copy_word(n->subnet6, sizeof(n->subnet6), json_get_str(j, "subnet6"));
+	copy_word(n->gateway6, sizeof(n->gateway6), json_get_str(j, "gateway6"));
 	n->is_internal = json_get_bool(j, "internal");
 	n->has_dns = json_get_bool(j, "dns");
 	n->mtu = (uint32_t)json_get_int(j, "mtu", 0);
@@ -78,10 +84,13 @@ static int read_row(struct db_stmt *st, struct network **ret, struct err *err)
 
 json_t *network_info_json(const struct network *n)
 {
-	json_t *j = json_object(), *subnet = json_object(), *options = json_object();
+	json_t *j = json_object(), *options = json_object(), *subnets = json_array();
 
-	json_set_str(subnet, "subnet", n->subnet);
-	json_set_str(subnet, "gateway", n->gateway);
+	json_array_append_new(subnets,
+			      json_pack("{ss,ss}", "subnet", n->subnet, "gateway", n->gateway));
+	if (*n->subnet6)
+		json_array_append_new(subnets, json_pack("{ss,ss}", "subnet", n->subnet6, "gateway",
+							 n->gateway6));
 	if (n->mtu)
 		json_object_set_new(options, "mtu", json_sprintf("%u", n->mtu));
 	json_set_str(options, "isolate", "true");
@@ -89,10 +98,14 @@ json_t *network_info_json(const struct network *n)
 	json_set_str(j, "id", n->id);
 	json_set_str(j, "driver", "bridge");
 	json_set_str(j, "network_interface", n->bridge);
-	json_object_set_new(j, "subnets", json_pack("[o]", subnet));
-	json_object_set_new(j, "ipv6_enabled", json_false());
+	json_object_set_new(j, "subnets", subnets);
+	json_object_set_new(j, "ipv6_enabled", json_boolean(*n->subnet6));
 	json_object_set_new(j, "internal", json_boolean(n->is_internal));
 	json_object_set_new(j, "dns_enabled", json_boolean(n->has_dns));
+	/* What has no way out must not ask outside either, as aardvark-dns would for it: nothing
+	 * can be sent there, and nothing is (CVE-2024-29018; TRAPS T35). */
+	if (n->is_internal)
+		json_object_set_new(j, "network_dns_servers", json_pack("[s]", "255.255.255.255"));
 	json_object_set_new(j, "ipam_options", json_pack("{ss}", "driver", "host-local"));
 	json_object_set_new(j, "options", options);
 	return j;
@@ -103,106 +116,191 @@ json_t *network_info_json(const struct network *n)
 
 /* Lines of /proc/net/route have destination and mask in columns 2 and 8, in hex as they lie in
  * memory. The default route and the bridge's own are nobody's addresses. */
-static bool route_hits(const char *line, const struct network_range *r)
+static bool route_parse(const char *line, struct network_range *ret)
 {
 	auto_strv struct strv words = { 0 };
-	unsigned long destination, mask;
+	unsigned long mask;
 
 	strv_split(&words, line, '\t');
 	if (words.n < 8)
 		return false;
-	destination = strtoul(words.v[1], NULL, 16);
 	mask = strtoul(words.v[7], NULL, 16);
-	return mask && network_range_overlaps(
-			       r, &(struct network_range){ ntohl((uint32_t)destination),
-							   (unsigned)__builtin_popcountl(mask) });
+	ret->base.n = ntohl((uint32_t)strtoul(words.v[1], NULL, 16));
+	ret->bits = (unsigned)__builtin_popcountl(mask);
+	return mask != 0;
+}
+
+/* Those of /proc/net/ipv6_route begin with 32 digits and the bits, in hex. Link-local and multicast
+ * ones are everywhere. */
+static bool route6_parse(const char *line, struct network_range *ret)
+{
+	enum { DIGITS = 32, HALF = 16, FIRST_SHIFT = 120, LOCAL = 0xfe };
+	auto_free char *high = NULL, *low = NULL;
+
+	if (strlen(line) < DIGITS + 3)
+		return false;
+	high = mem_strn(line, HALF);
+	low = mem_strn(line + HALF, HALF);
+	ret->base.v6 = true;
+	ret->base.n = (unsigned __int128)strtoull(high, NULL, 16) << (4 * HALF);
+	ret->base.n |= strtoull(low, NULL, 16);
+	ret->bits = (unsigned)strtoul(line + DIGITS + 1, NULL, 16);
+	return ret->bits && ret->base.n >> FIRST_SHIFT < LOCAL;
 }
 
 struct taken {
 	struct network_live *live;
-	char *routes;
 	struct network_range *ranges;
 	size_t n, cap;
 };
 
-static int add_range(const struct network *n, void *arg, struct err *err)
+static void add_range(struct taken *t, const struct network_range *r)
 {
-	struct taken *t = arg;
+	mem_room(t->ranges, t->n, t->cap);
+	t->ranges[t->n++] = *r;
+}
+
+static void add_routes(struct taken *t, const char *path,
+		       bool (*parse)(const char *line, struct network_range *ret))
+{
+	auto_free char *text = NULL;
+	auto_strv struct strv lines = { 0 };
+	struct err ignored = { 0 };
+	size_t len;
+
+	if (fd_read_file(AT_FDCWD, path, ROUTES_MAX, &text, &len, &ignored) < 0)
+		return;
+	strv_split(&lines, text, '\n');
+	for (size_t i = 0; i < lines.n; i++) {
+		struct network_range r = { 0 };
+
+		if (parse(lines.v[i], &r))
+			add_range(t, &r);
+	}
+}
+
+static int add_network(const struct network *n, void *arg, struct err *err)
+{
 	struct network_range r;
 
 	(void)err;
-	if (network_range_parse(n->subnet, &r) < 0)
-		return 0;
-	mem_room(t->ranges, t->n, t->cap);
-	t->ranges[t->n++] = r;
+	if (network_range_parse(n->subnet, &r) >= 0)
+		add_range(arg, &r);
+	if (*n->subnet6 && network_range_parse(n->subnet6, &r) >= 0)
+		add_range(arg, &r);
 	return 0;
 }
 
-static bool is_taken(struct taken *t, const struct network_range *r)
+static bool is_taken(const struct taken *t, const struct network_range *r)
 {
-	auto_strv struct strv lines = { 0 };
-
 	for (size_t i = 0; i < t->n; i++)
 		if (network_range_overlaps(&t->ranges[i], r))
-			return true;
-	strv_split(&lines, t->routes, '\n');
-	for (size_t i = 1; i < lines.n; i++)
-		if (route_hits(lines.v[i], r))
 			return true;
 	return network_live_uses(t->live, NULL, r);
 }
 
-static int choose_range(struct taken *t, const char *want, struct network_range *ret,
-			struct err *err)
+static int take_range(const struct taken *t, const char *want, struct network_range *ret,
+		      struct err *err)
 {
-	if (want &&
-	    (network_range_parse(want, ret) < 0 || ret->bits < BITS_MIN || ret->bits > BITS_MAX))
+	if (network_range_parse(want, ret) < 0 || ret->bits < BITS_MIN ||
+	    ret->bits > (ret->base.v6 ? BITS6_MAX : BITS_MAX))
 		return err_set(err, EINVAL,
-			       "subnet '%.40s' is not an IPv4 ADDRESS/BITS with %d to %d bits",
-			       want, BITS_MIN, BITS_MAX);
-	if (want)
-		return is_taken(t, ret) ? err_set(err, EADDRINUSE,
-						  "subnet %s overlaps with another network or a "
-						  "route of the host",
-						  want)
-					: 0;
-	ret->bits = POOL_BITS;
-	for (ret->base = POOL_FIRST; ret->base < POOL_END; ret->base += POOL_STEP)
+			       "subnet '%.60s' is not ADDRESS/BITS with %d to %d bits (IPv6: %d)",
+			       want, BITS_MIN, BITS_MAX, BITS6_MAX);
+	return is_taken(t, ret)
+		       ? err_set(err, EADDRINUSE,
+				 "subnet %s overlaps with another network or a route of the host",
+				 want)
+		       : 0;
+}
+
+static int free_range(const struct taken *t, struct network_range *ret, struct err *err)
+{
+	*ret = (struct network_range){ .bits = POOL_BITS };
+	for (ret->base.n = POOL_FIRST; ret->base.n < POOL_END; ret->base.n += POOL_STEP)
 		if (!is_taken(t, ret))
 			return 0;
 	return err_set(err, EADDRINUSE, "no subnet is free in 10.90.0.0 to 10.99.255.0");
 }
 
-static int choose_addresses(struct db *db, const struct network_new *new, struct network *n,
-			    struct network_live *live, struct err *err)
+/* RFC 4193: fd and 40 random bits, here the id's, and subnet 0 of it. */
+static int local_range(const struct taken *t, const char *id, struct network_range *ret,
+		       struct err *err)
 {
-	struct taken t = { .live = live };
-	struct network_range r = { 0 };
-	char base[NETWORK_ADDRESS_MAX];
-	struct err ignored = { 0 };
-	uint32_t gateway;
-	size_t len;
-	int rc;
+	auto_free char *text = mem_fmt("fd%.2s:%.4s:%.4s::/64", id, id + 2, id + 6);
 
-	if (fd_read_file(AT_FDCWD, "/proc/net/route", ROUTES_MAX, &t.routes, &len, &ignored) < 0)
-		t.routes = mem_str("");
-	rc = network_walk(db, add_range, &t, err);
+	return take_range(t, text, ret, err);
+}
+
+/* The one of that family; at most one of each. */
+static int find_word(const struct strv *l, bool v6, const char **ret, struct err *err)
+{
+	*ret = NULL;
+	for (size_t i = 0; l && i < l->n; i++) {
+		if (network_is_v6(l->v[i]) != v6)
+			continue;
+		if (*ret)
+			return err_set(err, EINVAL, "'%.60s' and '%.60s': one of each IP is enough",
+				       *ret, l->v[i]);
+		*ret = l->v[i];
+	}
+	return 0;
+}
+
+static int choose_gateway(const struct network_new *new, const struct network_range *r,
+			  char ret[NETWORK_ADDRESS_MAX], struct err *err)
+{
+	struct network_address a = r->base;
+	const char *want = NULL;
+	int rc = find_word(new->gateways, r->base.v6, &want, err);
+
+	a.n++;
+	if (rc >= 0 && want && (network_address_parse(want, &a) < 0 || !network_range_gives(r, &a)))
+		rc = err_set(err, EINVAL, "gateway '%.60s' is no address of the subnet", want);
 	if (rc >= 0)
-		rc = choose_range(&t, new->subnet, &r, err);
-	free(t.routes);
-	free(t.ranges);
+		network_address_text(&a, ret);
+	return rc;
+}
+
+static int choose_addresses(const struct taken *t, const struct network_new *new, struct network *n,
+			    struct err *err)
+{
+	struct network_range r = { 0 }, r6 = { 0 };
+	const char *want = NULL, *want6 = NULL;
+	int rc = find_word(new->subnets, false, &want, err);
+
+	if (rc >= 0)
+		rc = find_word(new->subnets, true, &want6, err);
+	if (rc >= 0)
+		rc = want ? take_range(t, want, &r, err) : free_range(t, &r, err);
+	if (rc >= 0)
+		rc = choose_gateway(new, &r, n->gateway, err);
 	if (rc < 0)
 		return rc;
-	gateway = r.base + 1;
-	if (new->gateway &&
-	    (network_address_parse(new->gateway, &gateway) < 0 || !network_range_has(&r, gateway) ||
-	     gateway == r.base || gateway == network_range_last(&r)))
-		return err_set(err, EINVAL, "gateway '%.40s' is no address of the subnet",
-			       new->gateway);
-	network_address_text(r.base, base);
-	snprintf(n->subnet, sizeof(n->subnet), "%s/%u", base, r.bits);
-	network_address_text(gateway, n->gateway);
-	return 0;
+	network_range_text(&r, n->subnet);
+	if (!want6 && !new->has_v6)
+		return 0;
+	rc = want6 ? take_range(t, want6, &r6, err) : local_range(t, n->id, &r6, err);
+	if (rc >= 0)
+		rc = choose_gateway(new, &r6, n->gateway6, err);
+	if (rc >= 0)
+		network_range_text(&r6, n->subnet6);
+	return rc;
+}
+
+static int choose(struct db *db, const struct network_new *new, struct network *n,
+		  struct network_live *live, struct err *err)
+{
+	struct taken t = { .live = live };
+	int rc;
+
+	add_routes(&t, "/proc/net/route", route_parse);
+	add_routes(&t, "/proc/net/ipv6_route", route6_parse);
+	rc = network_walk(db, add_network, &t, err);
+	if (rc >= 0)
+		rc = choose_addresses(&t, new, n, err);
+	free(t.ranges);
+	return rc;
 }
 
 /* --- rows
@@ -226,7 +324,7 @@ static int insert(struct db *db, const struct network_new *new, struct network *
 	if (rc > 0)
 		return err_set(err, EEXIST, "network %s is there already", n->name);
 	if (rc >= 0)
-		rc = choose_addresses(db, new, n, &live, err);
+		rc = choose(db, new, n, &live, err);
 	if (rc < 0)
 		return rc;
 	doc = doc_text(n);

@@ -13,7 +13,7 @@ ip_of() { shale container inspect -f '{{.NetworkSettings.IPAddress}}' "$1"; }
 state() { shale container inspect -f '{{.State.Status}}' "$1"; }
 # What netavark leaves for good are its chains and what leads to them.
 links() { ip -br link | grep -c -E 'shale-|veth' || true; }
-rules() { iptables-save | grep -E -- '-[sd] 10\.|--dport' || true; }
+rules() { { iptables-save; ip6tables-save; } | grep -E -- '-[sd] (10\.|fd)|--dport' || true; }
 server_pid() { cat /run/shale/networks/aardvark-dns/aardvark.pid 2>/dev/null || true; }
 servers() { s=$(server_pid); [ -z "$s" ] || readlink "/proc/$s/exe" || true; }
 users() { find /run/shale/networks -maxdepth 1 -type f -name '????????????????????????????????????????????????????????????????' | wc -l; }
@@ -74,8 +74,25 @@ code 1 "rm of the default" shale network rm bridge
 ok "connect" shale network connect --ip 10.123.0.4 --alias srv small server
 is "it is reached there" hello "$(shale run --rm --network small busybox wget -q -O - http://srv/)"
 code 1 "connect again" shale network connect small server
+ok "its own file" shale exec server cat /etc/hosts
+has "says so" "10.123.0.4	"
+shale exec server sh -c 'echo "192.0.2.9	mine" >>/etc/hosts'
 ok "disconnect" shale network disconnect small server
+ok "its own file" shale exec server cat /etc/hosts
+hasnt "no more" "10.123.0.4	"
+has "but the other one" "10.90.0.2	"
+has "and what it wrote itself" "192.0.2.9	mine"
 code 1 "disconnect again" shale network disconnect small server
+shale run -d --name plain --network bridge --add-host up:host-gateway busybox sleep 1011 >/dev/null
+ok "until it is in another one, too" shale network connect one plain
+is "where it asks" "nameserver 10.90.0.1" "$(shale exec plain grep nameserver /etc/resolv.conf)"
+is "and is answered" hello "$(shale exec plain wget -q -O - http://server/)"
+shale exec plain sh -c 'echo nameserver 192.0.2.1 >/etc/resolv.conf'
+shale network disconnect one plain
+is "what it wrote there stays" "nameserver 192.0.2.1" "$(shale exec plain cat /etc/resolv.conf)"
+code 125 "bridge has no names to give" shale run --rm --network bridge --network-alias x busybox true
+has "says where" "network create"
+shale rm -f plain >/dev/null
 is "the first one stays" hello "$(shale run --rm --network one busybox wget -q -O - http://server/)"
 code 125 "without a network" shale run --rm --network one --network none busybox true
 
@@ -88,17 +105,101 @@ is "inspect" 18081 "$(shale container inspect -f '{{(index (index .NetworkSettin
 try "the host's port leads there" get http://127.0.0.1:18081/
 is "to that server" outside "$(out)"
 code 125 "the port is taken" shale run --rm -p 18081:80 busybox true
-has "says which" "port 18081/tcp"
+has "says by whom" "port 18081/tcp of the host: in use by container web"
+code 125 "also for one address" shale run --rm -p 127.0.0.1:18081:80 busybox true
+code 125 "and in a range" shale run --rm -p 18080-18082:80-82 busybox true
+is "which holds nothing then" 18082 "$(python3 -c 'import socket; s = socket.create_server(("", 18082)); print(s.getsockname()[1])')"
+ok "the other protocol's is another" shale run --rm -p 18081:80/udp busybox true
+code 1 "no program of the host gets it" python3 -c 'import socket; socket.create_server(("", 18081))'
+has "since it is held" "Address already in use"
 python3 -c 'import socket,time; s = socket.create_server(("127.0.0.1", 18082)); open("'"$T"'/bound", "w"); time.sleep(30)' &
 holder=$!
 try "somebody listens" test -e "$T/bound"
 code 125 "a port of the host's own" shale run --rm -p 18082:80 busybox true
+has "whose" "in use by python3 (process $holder)"
+ok "any of a range" shale run -d --name ranged -p 18082-18084:80 -p 18085-18086:85-86/udp busybox sleep 1010
+is "is the first that is free" "80/tcp -> 0.0.0.0:18083 85/udp -> 0.0.0.0:18085 86/udp -> 0.0.0.0:18086" "$(shale port ranged | xargs)"
+is "ps has them" "0.0.0.0:18083->80/tcp, 0.0.0.0:18085-18086->85-86/udp" "$(shale ps --format '{{.Ports}}' -f name=ranged)"
 kill $holder
 wait $holder || true
-code 125 "odd ports" shale run -p 1-2:3 busybox true
+ok "rm" shale rm -f ranged
+ok "a port that is free again" python3 -c 'import socket; socket.create_server(("", 18083))'
+code 125 "odd ports" shale run -p 1-3:3-4 busybox true
 code 125 "ports with none" shale run --network none -p 80:80 busybox true
 ok "-P" shale run -d --name all -P --expose 81 busybox sleep 1003
 is "publishes what is exposed" 81/tcp "$(shale port all | sed 's/ ->.*//')"
+
+# --- IPv6 ----------------------------------------------------------------------------------------------------------
+ip link add host0 type bridge
+ip addr add fd77::1/64 dev host0 nodad
+ip link set host0 up
+ok "create" shale network create --ipv6 --subnet 10.124.0.0/24 --subnet fd00:5::/64 --gateway fd00:5::9 six
+is "both subnets" "true 10.124.0.0/24 10.124.0.1 fd00:5::/64 fd00:5::9 " \
+	"$(shale network inspect -f '{{.EnableIPv6}} {{range .IPAM.Config}}{{.Subnet}} {{.Gateway}} {{end}}' six)"
+ok "--ipv6 alone" shale network create --ipv6 chosen
+is "is one of nobody's" fd "$(shale network inspect -f '{{(index .IPAM.Config 1).Subnet}}' chosen | cut -c1-2)"
+code 1 "addresses that are taken" shale network create --subnet fd00:5::/48 other
+code 1 "the host's" shale network create --subnet fd77::/80 other
+code 1 "two of one kind" shale network create --subnet fd01::/64 --subnet fd02::/64 other
+ok "a server" shale run -d --name six --network six --ip6 fd00:5::5 -p 18087:80 -p '[fd77::1]:18088:80' busybox sh -c "$web" sixth
+is "its address" "fd00:5::5 64 fd00:5::9" "$(shale container inspect -f '{{with .NetworkSettings}}{{.GlobalIPv6Address}} {{.GlobalIPv6PrefixLen}} {{.IPv6Gateway}}{{end}}' six)"
+ok "it is reached there" shale run --rm --network six busybox ping -c 1 -W 3 fd00:5::5
+is "under its name" fd00:5::5 "$(shale run --rm --network six busybox nslookup -type=aaaa six | sed -n 's/^Address: //p' | tail -n 1)"
+ok "its own file" shale exec six cat /etc/hosts
+has "has both" "fd00:5::5	"
+code 125 "an address in use" shale run --rm --network six --ip6 fd00:5::5 busybox true
+code 125 "where there is none" shale run --rm --network one --ip6 fd00:5::6 busybox true
+try "a port of all" get 'http://[fd77::1]:18087/'
+try "in both" get 'http://127.0.0.1:18087/'
+try "and of one" get 'http://[fd77::1]:18088/'
+is "port" "80/tcp -> 0.0.0.0:18087 80/tcp -> [::]:18087 80/tcp -> [fd77::1]:18088" "$(shale port six | xargs)"
+code 125 "one that cannot be" shale run --rm --network six -p '[::1]:18089:80' busybox true
+ok "connect" shale network connect --ip6 fd00:5::7 six server
+has6() { shale exec "$1" ip -6 -o a show dev "$2"; }
+ok "gives one" has6 server eth1
+has "as it was asked for" "fd00:5::7/64"
+# Those of an internal network, and what they ask its server of names.
+ip addr add 192.0.2.53/24 dev host0
+cat >"$T/dns.py" <<'P'
+import socket, sys
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+s.bind(("192.0.2.53", 53))
+open(sys.argv[1], "w").close()
+while True:
+    q, a = s.recvfrom(512)
+    open(sys.argv[1], "ab").write(q[13:13 + q[12]] + b"\n")
+    s.sendto(q[:2] + b"\x81\x80" + q[4:6] + b"\0\1\0\0\0\0" + q[12:] + b"\xc0\x0c\0\1\0\1\0\0\0\1\0\4\xc0\0\2\x01", a)
+P
+python3 "$T/dns.py" "$T/asked" &
+dns=$!
+try "a server of the host's" test -e "$T/asked"
+echo nameserver 192.0.2.53 >"$T/resolv"
+mount --bind "$T/resolv" /etc/resolv.conf
+asks() { shale run --rm "$@" sh -c 'timeout "$0" nslookup -type=a "$1"; exit $?' "$limit" "$word"; }
+limit=20
+word=outer.example ok "is asked from a network" asks --network six busybox
+is "by its server" outer "$(cat "$T/asked")"
+ok "one inside" shale network create --internal inner
+limit=1
+word=inner.example code 143 "not from an internal one" asks --network inner busybox
+word=asked.example code 143 "nor whom --dns names" asks --network inner --dns 192.0.2.53 busybox
+is "nothing is sent" outer "$(cat "$T/asked")"
+kill $dns
+wait $dns || true
+umount /etc/resolv.conf
+# T35: who has no IPv6 has none at all, and who has no network asks nobody.
+is "an interface without it" "" "$(has6 server eth0)"
+ok "disconnect" shale network disconnect six server
+ok "none" shale run --rm --network none --dns 10.90.0.1 busybox sh -c 'ip -o a; cat /etc/resolv.conf; ! nslookup server 10.90.0.1; ! ping -c 1 -W 1 10.90.0.1; ip r; ip -6 r'
+hasnt "has no interface" eth
+hasnt "no link-local address" fe80
+hasnt "no route" default
+hasnt "no answer" "Name:"
+ok "an internal network" shale run --rm --network small busybox sh -c '! ping -c 1 -W 1 192.0.2.1; ! nslookup server 10.90.0.1; ip -6 -o a'
+hasnt "does not speak beyond it" "Name:"
+hasnt "nor in IPv6" eth0
+ok "rm" shale rm -f six
+ip link del host0
 
 # --- the end -------------------------------------------------------------------------------------------------------
 ok "stop" shale stop -t 0 web all
@@ -228,7 +329,7 @@ export SHALE_NETWORK=host
 # --- rm, prune -----------------------------------------------------------------------------------------------------
 shale create --name later --network small busybox true >/dev/null
 ok "prune" shale network prune -f
-is "what no container has" one "$(out)"
+is "what no container has" "chosen inner one six" "$(sort "$T/out" | xargs)"
 shale rm later >/dev/null
 ok "rm" shale network rm small
 is "bridge stays" bridge "$(shale network ls --format '{{.Name}}' | head -n 1)"
