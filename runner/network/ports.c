@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Ports of the host that lead into containers. Who keeps a container holds its ports by sockets that
- * are only bound, so that no program of the host takes them for its own; netavark's rules see to it
- * that nothing comes to these. */
+/* Ports of the host that lead into containers. Who keeps a container holds its ports by sockets
+ * that are only bound, so that no program of the host takes them for its own; netavark's rules see
+ * to it that nothing comes to these. */
 #include <shale/network.h>
 
 #include <arpa/inet.h>
@@ -38,7 +38,8 @@ struct claim {
 };
 
 /* --- whose it is
- * ------------------------------------------------------------------------------------------------ */
+ * ------------------------------------------------------------------------------------------------
+ */
 
 static bool ports_meet(const json_t *m, const struct network_port *p, unsigned port)
 {
@@ -157,7 +158,8 @@ static char *port_program(const struct network_port *p, unsigned port)
 }
 
 /* --- taken
- * ------------------------------------------------------------------------------------------------ */
+ * ------------------------------------------------------------------------------------------------
+ */
 
 static int bind_to(int fd, const char *address, bool v6, unsigned port)
 {
