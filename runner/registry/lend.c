@@ -15,7 +15,7 @@
 enum { PIPE_MAX = 1 << 20, ROOM = 512 << 10 };
 
 /* Mapped, not from the heap: what the pipe still holds when this ends must not become another's. */
-static int open_ring(struct lend *l, int fd, struct err *err)
+static void open_ring(struct lend *l, int fd, struct err *err)
 {
 	int pipe_bytes = fcntl(fd, F_GETPIPE_SZ);
 	size_t size;
@@ -25,11 +25,12 @@ static int open_ring(struct lend *l, int fd, struct err *err)
 	l->is_copied = pipe_bytes < 0 || pipe_bytes > PIPE_MAX;
 	size = ROOM + (l->is_copied ? 0 : (size_t)pipe_bytes);
 	p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	if (p == MAP_FAILED || !p)
-		return err_sys(err, "memory for what comes");
+	if (p == MAP_FAILED) {
+		err_sys(err, "memory for what comes");
+		return;
+	}
 	l->ring = p;
 	l->size = size;
-	return 0;
 }
 
 void lend_close(struct lend *l)
@@ -43,7 +44,9 @@ int lend_add(struct lend *l, int fd, const void *p, size_t n, struct err *err)
 {
 	size_t at, first;
 
-	if (!l->ring && open_ring(l, fd, err) < 0)
+	if (!l->ring)
+		open_ring(l, fd, err);
+	if (!l->ring)
 		return -err->code;
 	if (n > ROOM - lend_left(l))
 		return err_set(err, EFBIG, "more at once than there is room for");
