@@ -248,6 +248,13 @@ typedef int container_event_fn(const json_t *event, void *arg, struct err *err);
 int container_events(struct runtime *rt, const struct container_events *o, container_event_fn *fn,
 		     void *arg, struct err *err);
 
+/* For what modules beneath this one do: a network that is made or goes, has one container more or
+ * less (else NULL); a prune of a type, "image" and so on. */
+struct network;
+void container_network_event(struct runtime *rt, const struct network *n, const char *action,
+			     const struct container *c);
+void container_prune_event(struct runtime *rt, const char *type, uint64_t bytes);
+
 /* Its processes as the host sees them. -EBUSY: not running. Caller owns *ret. */
 int container_pids(struct container *c, pid_t **ret, size_t *ret_n, struct err *err);
 

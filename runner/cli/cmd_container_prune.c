@@ -54,6 +54,8 @@ static int prune_main(struct cli *c, void *args, int argc, char **argv)
 		rc = container_prune(&c->rt, &o, &ids, &bytes, &err);
 	if (rc < 0)
 		return cli_fail(c, &err);
+	if (!a->dry_run)
+		container_prune_event(&c->rt, "container", bytes);
 	print_removed(&ids, bytes, a->dry_run);
 	return cli_done(c);
 }

@@ -8,6 +8,8 @@
 
 extern const struct command cmd_events;
 
+enum { ID_SHORTEST = 6 };
+
 struct events_args {
 	const char *since, *until, *format;
 	struct strv filters;
@@ -15,7 +17,7 @@ struct events_args {
 
 static const struct opt events_opts[] = {
 	{ 'f', "filter", OPT_STRV, offsetof(struct events_args, filters), "KEY=VALUE",
-	  "Only those with this container, event, image, label, type or volume" },
+	  "Only those with this container, event, image, label, network, scope, type or volume" },
 	{ 0, "format", OPT_STR, offsetof(struct events_args, format), "FORMAT",
 	  "json or a Go template" },
 	{ 0, "since", OPT_STR, offsetof(struct events_args, since), "TIME",
@@ -41,18 +43,51 @@ static const char *id_of(const json_t *e)
 
 static bool match_container(const json_t *e, const char *v)
 {
-	return str_eq(json_get_str(e, "Type"), "container") &&
-	       (str_starts(id_of(e), v) || str_eq(json_get_str(attributes_of(e), "name"), v));
+	return str_eq(json_get_str(e, "Type"), "container")
+		       ? str_starts(id_of(e), v) ||
+				 str_eq(json_get_str(attributes_of(e), "name"), v)
+		       : str_eq(json_get_str(attributes_of(e), "container"), v);
 }
 
+/* "health_status: healthy" is a health_status, too. */
 static bool match_event(const json_t *e, const char *v)
 {
-	return str_eq(json_get_str(e, "Action"), v);
+	const char *action = json_get_str(e, "Action");
+	size_t n = strlen(v);
+
+	return str_eq(action, v) || (action && str_starts(action, v) && action[n] == ':');
+}
+
+/* A name is meant with and without its tag. */
+static bool same_image(const char *name, const char *v)
+{
+	const char *colon = name ? strrchr(name, ':') : NULL;
+
+	return str_eq(name, v) || (colon && !strchr(colon, '/') && !strchr(v, ':') &&
+				   str_starts(name, v) && name + strlen(v) == colon);
 }
 
 static bool match_image(const json_t *e, const char *v)
 {
-	return str_eq(json_get_str(attributes_of(e), "image"), v);
+	const json_t *a = attributes_of(e);
+
+	if (same_image(json_get_str(a, "image"), v))
+		return true;
+	return str_eq(json_get_str(e, "Type"), "image") &&
+	       (same_image(json_get_str(a, "name"), v) || same_image(id_of(e), v) ||
+		(str_starts(id_of(e), "sha256:") && strlen(v) >= ID_SHORTEST &&
+		 str_starts(id_of(e) + strlen("sha256:"), v)));
+}
+
+static bool match_network(const json_t *e, const char *v)
+{
+	return str_eq(json_get_str(e, "Type"), "network") &&
+	       (str_starts(id_of(e), v) || str_eq(json_get_str(attributes_of(e), "name"), v));
+}
+
+static bool match_scope(const json_t *e, const char *v)
+{
+	return str_eq(json_get_str(e, "scope"), v);
 }
 
 static bool match_type(const json_t *e, const char *v)
@@ -79,6 +114,7 @@ static const struct {
 } filters[] = {
 	{ "container", match_container }, { "event", match_event }, { "image", match_image },
 	{ "label", match_label },         { "type", match_type },   { "volume", match_volume },
+	{ "network", match_network },     { "scope", match_scope },
 };
 
 static const char *value_of(const char *filter, const char *key)
@@ -178,7 +214,7 @@ static int events_main(struct cli *c, void *args, int argc, char **argv)
 const struct command cmd_events = {
 	.name = "events",
 	.args = "",
-	.summary = "Show what happens to containers and volumes",
+	.summary = "Show what happens to containers, images, networks and volumes",
 	.opts = events_opts,
 	.args_size = sizeof(struct events_args),
 	.main = events_main,

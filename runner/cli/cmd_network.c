@@ -99,6 +99,7 @@ static int create_main(struct cli *c, void *args, int argc, char **argv)
 		return cli_usage(c, &err);
 	if (cli_open(c, &err) < 0 || network_create(c->rt.db, &new, &n, &err) < 0)
 		return cli_fail(c, &err);
+	container_network_event(&c->rt, n, "create", NULL);
 	puts(n->id);
 	return cli_done(c);
 }
@@ -293,6 +294,12 @@ static int inspect_main(struct cli *c, void *args, int argc, char **argv)
 /* --- rm, prune
  * --------------------------------------------------------------------------------------------- */
 
+static void removed(struct cli *c, const struct network *n)
+{
+	container_network_event(&c->rt, n, "destroy", NULL);
+	puts(n->name);
+}
+
 static int rm_main(struct cli *c, void *args, int argc, char **argv)
 {
 	struct err err = { 0 };
@@ -309,7 +316,7 @@ static int rm_main(struct cli *c, void *args, int argc, char **argv)
 		    network_remove(c->rt.db, n, &err) < 0)
 			code = cli_fail(c, &err);
 		else
-			puts(n->name);
+			removed(c, n);
 	}
 	return code ? code : cli_done(c);
 }
@@ -366,13 +373,16 @@ static int prune_main(struct cli *c, void *args, int argc, char **argv)
 		if (rc >= 0)
 			rc = network_remove(c->rt.db, n, &err);
 		if (rc >= 0)
-			puts(n->name);
+			removed(c, n);
 		if (rc == -EBUSY || rc == -ENOENT) {
 			err_clear(&err);
 			rc = 0;
 		}
 	}
-	return rc < 0 ? cli_fail(c, &err) : cli_done(c);
+	if (rc < 0)
+		return cli_fail(c, &err);
+	container_prune_event(&c->rt, "network", 0);
+	return cli_done(c);
 }
 
 #define NETWORK_COMMAND(variable, its_name, its_args, text, its_opts, its_main, least, most)       \

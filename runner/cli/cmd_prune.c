@@ -85,8 +85,12 @@ static int prune_images(struct cli *c, const struct prune_args *a, const struct 
 	auto_image_victims struct image_victims victims = { 0 };
 	int rc;
 
-	if (!a->dry_run)
-		return image_prune(&c->rt, &o, r, err);
+	if (!a->dry_run) {
+		rc = image_prune(&c->rt, &o, r, err);
+		if (rc >= 0)
+			container_prune_event(&c->rt, "image", r->freed_bytes);
+		return rc;
+	}
 	rc = image_prune_plan(&c->rt, &o, &victims, err);
 	return rc < 0 ? rc : removal_plan(&victims, "images", err);
 }

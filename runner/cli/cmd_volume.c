@@ -304,6 +304,7 @@ static int prune_main(struct cli *c, void *args, int argc, char **argv)
 	strv_free(&p.gone);
 	if (rc < 0)
 		return cli_fail(c, &err);
+	container_prune_event(&c->rt, "volume", p.bytes);
 	container_tidy_later(&c->rt);
 	size = out_size(p.bytes);
 	printf("\nTotal reclaimed space: %s\n", size);

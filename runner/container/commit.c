@@ -241,5 +241,8 @@ int container_commit(struct container *c, const struct container_commit *o,
 	rc = commit_quiet(c, o, ret_id, err);
 	if (pauses)
 		container_thaw(c, &ignored);
-	return rc < 0 ? err_ctx(err, "commit %s", c->name) : 0;
+	if (rc < 0)
+		return err_ctx(err, "commit %s", c->name);
+	container_event(c, "commit", "imageID", ret_id);
+	return 0;
 }

@@ -1,77 +1,38 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/*
- * What happens to containers and volumes, a line of JSON each as docker events has it, appended to
- * the store's file events by whoever does it. It is told, not relied on: a full disk loses lines.
- */
+/* What happens to containers, volumes and networks; and reading of what happened to all. */
 #include <shale/container.h>
 
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
+#include <shale/base/event.h>
 #include <shale/base/fd.h>
 #include <shale/base/json.h>
 #include <shale/base/proc.h>
 
 #include "priv.h"
 
-enum { EVENTS_BYTES_MAX = 4 << 20, READ_BYTES = 65536, LINE_MAX_BYTES = 1 << 20, POLL_MS = 100 };
-
-static const char file_name[] = "events", old_name[] = "events.1";
+enum { READ_BYTES = 65536, LINE_MAX_BYTES = 1 << 20, POLL_MS = 100 };
 
 /* --- writing --- */
 
-/* Two files of that size are kept. The lock and the second look: one renames. */
-static void rotate(int root_fd, int fd)
+static json_t *attributes_of(const struct container *c)
 {
-	struct stat ours, now;
+	json_t *o = json_object();
 
-	if (fstat(fd, &ours) < 0 || ours.st_size < EVENTS_BYTES_MAX ||
-	    flock(fd, LOCK_EX | LOCK_NB) < 0)
-		return;
-	if (fstatat(root_fd, file_name, &now, AT_SYMLINK_NOFOLLOW) == 0 &&
-	    now.st_ino == ours.st_ino)
-		renameat(root_fd, file_name, root_fd, old_name);
-}
+	json_set_str(o, "image", c->image_name);
+	json_set_str(o, "name", c->name);
+	for (size_t i = 0; i < c->spec.labels.n; i++) {
+		const char *label = c->spec.labels.v[i], *eq = strchr(label, '=');
+		auto_free char *name = mem_strn(label, strcspn(label, "="));
 
-static void append(struct runtime *rt, const struct str *lines)
-{
-	auto_fd int fd = openat(rt->root_fd, file_name,
-				O_WRONLY | O_CREAT | O_APPEND | O_NOFOLLOW | O_CLOEXEC, 0600);
-
-	/* One write: whole lines, whoever writes beside us. */
-	if (fd < 0 || write(fd, lines->s, lines->len) < 0)
-		return;
-	rotate(rt->root_fd, fd);
-}
-
-static void add_line(struct str *to, const char *type, const char *id, const char *action,
-		     json_t *attributes)
-{
-	int64_t now = proc_now_ns();
-	auto_json json_t *o = json_object();
-	auto_free char *text = NULL;
-	json_t *actor = json_object();
-
-	json_set_str(o, "Type", type);
-	json_set_str(o, "Action", action);
-	json_set_str(actor, "ID", id);
-	json_object_set(actor, "Attributes", attributes);
-	json_object_set_new(o, "Actor", actor);
-	json_set_str(o, "scope", "local");
-	json_object_set_new(o, "time", json_integer(now / 1000000000));
-	json_object_set_new(o, "timeNano", json_integer(now));
-	if (str_eq(type, "container")) {
-		json_set_str(o, "status", action);
-		json_set_str(o, "id", id);
-		json_set_str(o, "from", json_get_str(attributes, "image"));
+		json_set_str(o, name, eq ? eq + 1 : "");
 	}
-	text = json_text(o);
-	str_addf(to, "%s\n", text);
+	return o;
 }
 
 /* actions: blank-separated, in the order in which they came. key: of one more attribute, or NULL.
@@ -79,24 +40,16 @@ static void add_line(struct str *to, const char *type, const char *id, const cha
 void container_event(const struct container *c, const char *actions, const char *key,
 		     const char *value)
 {
-	auto_json json_t *attributes = json_object();
+	auto_json json_t *attributes = attributes_of(c);
 	auto_strv struct strv words = { 0 };
 	auto_str struct str lines = { 0 };
 
-	json_set_str(attributes, "image", c->image_name);
-	json_set_str(attributes, "name", c->name);
-	for (size_t i = 0; i < c->spec.labels.n; i++) {
-		const char *label = c->spec.labels.v[i], *eq = strchr(label, '=');
-		auto_free char *name = mem_strn(label, strcspn(label, "="));
-
-		json_set_str(attributes, name, eq ? eq + 1 : "");
-	}
 	if (key)
 		json_set_str(attributes, key, value);
 	strv_split(&words, actions, ' ');
 	for (size_t i = 0; i < words.n; i++)
-		add_line(&lines, "container", c->id, words.v[i], attributes);
-	append(c->rt, &lines);
+		event_add(&lines, "container", c->id, words.v[i], attributes);
+	event_append(c->rt->root_fd, &lines);
 }
 
 void container_event_number(const struct container *c, const char *actions, const char *key,
@@ -107,14 +60,33 @@ void container_event_number(const struct container *c, const char *actions, cons
 	container_event(c, actions, key, text);
 }
 
+void container_event_health(const struct container *c, const char *status)
+{
+	auto_free char *action = mem_fmt("health_status: %s", status);
+
+	event_tell(c->rt->root_fd, "container", c->id, action, attributes_of(c));
+}
+
 void container_volume_event(struct runtime *rt, const char *name, const char *action)
 {
-	auto_json json_t *attributes = json_object();
-	auto_str struct str line = { 0 };
+	event_tell(rt->root_fd, "volume", name, action, json_pack("{ss}", "driver", "local"));
+}
 
-	json_set_str(attributes, "driver", "local");
-	add_line(&line, "volume", name, action, attributes);
-	append(rt, &line);
+void container_network_event(struct runtime *rt, const struct network *n, const char *action,
+			     const struct container *c)
+{
+	json_t *o = json_pack("{ss,ss}", "name", n->name, "type", "bridge");
+
+	if (c)
+		json_set_str(o, "container", c->id);
+	event_tell(rt->root_fd, "network", n->id, action, o);
+}
+
+void container_prune_event(struct runtime *rt, const char *type, uint64_t bytes)
+{
+	auto_free char *text = mem_fmt("%llu", (unsigned long long)bytes);
+
+	event_tell(rt->root_fd, type, "", "prune", json_pack("{ss}", "reclaimed", text));
 }
 
 /* --- reading --- */
@@ -204,11 +176,11 @@ static int follow(struct reader *r, struct err *err)
 		nanosleep(&(struct timespec){ .tv_nsec = POLL_MS * 1000000L }, NULL);
 		if (r->fd >= 0)
 			fstat(r->fd, &ours);
-		if (fstatat(r->rt->root_fd, file_name, &now, AT_SYMLINK_NOFOLLOW) < 0)
+		if (fstatat(r->rt->root_fd, EVENT_FILE, &now, AT_SYMLINK_NOFOLLOW) < 0)
 			now = ours;
 		rc = read_on(r, err);
 		if (rc == 0 && now.st_ino != ours.st_ino) {
-			open_events(r, file_name);
+			open_events(r, EVENT_FILE);
 			rc = read_on(r, err);
 		}
 	}
@@ -221,9 +193,9 @@ int container_events(struct runtime *rt, const struct container_events *o, conta
 	struct reader r = { .rt = rt, .o = o, .fn = fn, .arg = arg, .fd = -1 };
 	int rc = 0;
 
-	if (o->since_ns && open_events(&r, old_name) >= 0)
+	if (o->since_ns && open_events(&r, EVENT_OLD) >= 0)
 		rc = read_on(&r, err);
-	if (rc == 0 && open_events(&r, file_name) >= 0) {
+	if (rc == 0 && open_events(&r, EVENT_FILE) >= 0) {
 		if (!o->since_ns)
 			lseek(r.fd, 0, SEEK_END);
 		rc = read_on(&r, err);

@@ -337,8 +337,14 @@ int container_exec(struct container *c, const struct container_exec *x, int *ret
 	container_event(c, "exec_start", "command", x->command.v[0]);
 	if (x->detach)
 		return exec_detached(c, x, ret_exit, err);
-	if (x->tty && x->interactive)
-		return exec_attached(c, x, ret_exit, err);
-	rc = container_stdio_foreground(x->tty, x->interactive, false, &io, err);
-	return rc < 0 ? rc : run(c, x, &io, ret_exit, err);
+	if (x->tty && x->interactive) {
+		rc = exec_attached(c, x, ret_exit, err);
+	} else {
+		rc = container_stdio_foreground(x->tty, x->interactive, false, &io, err);
+		if (rc >= 0)
+			rc = run(c, x, &io, ret_exit, err);
+	}
+	if (rc >= 0)
+		container_event_number(c, "exec_die", "exitCode", *ret_exit);
+	return rc;
 }

@@ -174,7 +174,7 @@ static int note(const struct container *c, const struct result *r, struct err *e
 	int64_t streak = json_get_int(j, "FailingStreak", 0);
 	bool early = proc_now_ns() - c->started_ns < c->spec.health_start_ns &&
 		     str_eq(json_get_str(j, "Status"), "starting");
-	auto_free char *text = NULL;
+	auto_free char *text = NULL, *before = mem_str(json_get_str(j, "Status"));
 	auto_fd int dir = -1;
 	int rc = container_dir(c, &dir, err);
 
@@ -193,7 +193,10 @@ static int note(const struct container *c, const struct result *r, struct err *e
 	json_object_set_new(j, "FailingStreak", json_integer(streak));
 	add_log(j, r);
 	text = json_text(j);
-	return fs_write_atomic(dir, health_name, text, strlen(text), false, err);
+	rc = fs_write_atomic(dir, health_name, text, strlen(text), false, err);
+	if (rc >= 0 && !str_eq(json_get_str(j, "Status"), before))
+		container_event_health(c, json_get_str(j, "Status"));
+	return rc;
 }
 
 int container_health_check(struct runtime *rt, const char *id, struct err *err)

@@ -294,7 +294,10 @@ int container_connect(struct container *c, const char *join, struct err *err)
 	if (fd >= 0)
 		container_etc_edit(c, &before);
 	strv_add(&c->spec.networks, join);
-	return container_store_spec(c, err);
+	rc = container_store_spec(c, err);
+	if (rc >= 0)
+		container_network_event(c->rt, n, "connect", c);
+	return rc;
 }
 
 int container_disconnect(struct container *c, const char *network, struct err *err)
@@ -317,5 +320,8 @@ int container_disconnect(struct container *c, const char *network, struct err *e
 	if (fd >= 0)
 		container_etc_edit(c, &before);
 	strv_remove(&c->spec.networks, i);
-	return container_store_spec(c, err);
+	rc = container_store_spec(c, err);
+	if (rc >= 0)
+		container_network_event(c->rt, n, "disconnect", c);
+	return rc;
 }

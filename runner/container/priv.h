@@ -140,6 +140,7 @@ void container_event(const struct container *c, const char *actions, const char 
 		     const char *value);
 void container_event_number(const struct container *c, const char *actions, const char *key,
 			    int64_t value);
+void container_event_health(const struct container *c, const char *status);
 void container_volume_event(struct runtime *rt, const char *name, const char *action);
 
 /* --- files (files.c)

@@ -140,6 +140,7 @@ int image_import(struct runtime *rt, int tar_fd, const struct image_import_opts 
 	if (rc < 0)
 		return err_ctx(err, "import");
 	undo_done(&undo);
+	image_event(rt, "import", ret_id, o->tag);
 	image_watch_tell(&o->watch, IMAGE_TRANSFER_DONE, "import", 0, 0, "Imported");
 	return 0;
 }

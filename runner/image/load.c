@@ -148,6 +148,7 @@ int image_load_one(const struct image_load *ld, const struct image_loaded *l, st
 	undo_done(&undo);
 	if (ld->id)
 		memcpy(ld->id, id, DIGEST_STR_MAX);
+	image_event(ld->rt, "load", id, l->tags.n ? l->tags.v[0] : NULL);
 	for (size_t i = 0; i < l->tags.n; i++) {
 		auto_free char *name = image_ref_familiar(l->tags.v[i]);
 

@@ -97,6 +97,9 @@ int image_repo_digest_get(struct runtime *rt, const char *normalized, char **ret
 int image_repo_digest_drop(struct runtime *rt, const char *normalized, const char *id,
 			   struct err *err);
 
+/* event.c: told when it is done. id NULL: what is meant is the name; name NULL: it has none. */
+void image_event(struct runtime *rt, const char *action, const char *id, const char *normalized);
+
 /* --- [hash] --- */
 
 /* image_write without the config: text becomes the blob as it is. */

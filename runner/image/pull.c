@@ -693,5 +693,6 @@ int image_pull(struct runtime *rt, const char *normalized, const struct image_pu
 
 		return err_ctx(err, "pull %s", name);
 	}
+	image_event(rt, "pull", NULL, normalized);
 	return 0;
 }

@@ -324,5 +324,6 @@ int image_push(struct runtime *rt, const char *normalized, const struct image_pu
 		  mem_fmt("%s: digest: %s size: %zu", p.remote.tag ? p.remote.tag : p.remote.digest,
 			  digest_str(&p.manifest.digest), p.manifest.len));
 	digest_format(&p.manifest.digest, ret_digest);
+	image_event(rt, "push", NULL, normalized);
 	return 0;
 }

@@ -260,12 +260,15 @@ static int apply_rows(struct job *j, struct err *err)
 
 static int apply_files(struct job *j, struct image_removal *r, struct err *err)
 {
-	for (size_t i = 0; i < j->untag.n; i++)
+	for (size_t i = 0; i < j->untag.n; i++) {
+		image_event(j->rt, "untag", j->id, j->untag.v[i]);
 		strv_add_take(&r->untagged, image_ref_familiar(j->untag.v[i]));
+	}
 	if (j->digest)
 		strv_add_take(&r->untagged, image_ref_familiar(j->digest));
 	if (!j->is_deleted)
 		return 0;
+	image_event(j->rt, "delete", j->id, NULL);
 	strv_add(&r->deleted, j->id);
 	for (size_t i = 0; i < j->n_kept; i++) {
 		struct err ignored = { 0 };

@@ -598,5 +598,9 @@ int image_save(struct runtime *rt, const struct image_save_opts *o, const struct
 				       &s.out, err);
 	if (rc >= 0)
 		rc = o->format == IMAGE_DOCKER_ARCHIVE ? save_docker(&s, err) : save_oci(&s, err);
-	return rc < 0 ? rc : image_archive_finish(s.out, err);
+	if (rc >= 0)
+		rc = image_archive_finish(s.out, err);
+	for (size_t i = 0; rc >= 0 && i < s.n; i++)
+		image_event(rt, "save", s.v[i].img->id, NULL);
+	return rc;
 }

@@ -8,7 +8,7 @@
 
 #include "priv.h"
 
-int image_tag(struct runtime *rt, const char *id, const char *normalized, struct err *err)
+static int set_tag(struct runtime *rt, const char *id, const char *normalized, struct err *err)
 {
 	auto_db_tx struct db *tx = NULL;
 	int rc;
@@ -26,6 +26,15 @@ int image_tag(struct runtime *rt, const char *id, const char *normalized, struct
 	return rc < 0 ? rc : db_tx_commit(&tx, err);
 }
 
+int image_tag(struct runtime *rt, const char *id, const char *normalized, struct err *err)
+{
+	int rc = set_tag(rt, id, normalized, err);
+
+	if (rc >= 0)
+		image_event(rt, "tag", id, normalized);
+	return rc;
+}
+
 int image_tag_again(struct runtime *rt, const char *source, const char *id, const char *normalized,
 		    struct err *err)
 {
@@ -38,13 +47,17 @@ int image_tag_again(struct runtime *rt, const char *source, const char *id, cons
 	if (image_ref_normalize(source, &name, &ignored) < 0)
 		name = mem_str("");
 	if (rc >= 0 && !str_eq(name, normalized))
-		rc = image_tag(rt, id, normalized, err);
+		rc = set_tag(rt, id, normalized, err);
 	if (rc >= 0)
 		rc = db_run(rt->db,
 			    "INSERT OR REPLACE INTO tag_docs(name,image,digest)"
 			    " SELECT ?1,image,digest FROM tag_docs WHERE name=?2 AND image=?3",
 			    DB_ARGS(DB_T(normalized), DB_T(name), DB_T(id)), err);
-	return rc < 0 ? rc : db_tx_commit(&tx, err);
+	if (rc >= 0)
+		rc = db_tx_commit(&tx, err);
+	if (rc >= 0)
+		image_event(rt, "tag", id, normalized);
+	return rc;
 }
 
 static int add_name(const struct tag_info *tag, void *arg, struct err *err)

@@ -14,13 +14,44 @@ shale exec one true
 shale stop one >/dev/null
 shale rename one two
 shale rm two >/dev/null
-is "one in the background" "create start pause unpause exec_start kill die stop rename destroy" "$(actions -f label=k=v)"
+is "one in the background" "create start pause unpause exec_start exec_die kill die stop rename destroy" "$(actions -f label=k=v)"
 is "its exit code" 5 "$(shale events --since "$begin" --until "$(date -u +%Y-%m-%dT%H:%M:%S.%NZ)" -f container=one -f event=die --format '{{.Actor.Attributes.exitCode}}')"
 is "filters: alternatives of a key" "create destroy" "$(actions -f event=create -f event=destroy -f container=brief)"
 shale volume create vol >/dev/null
 shale volume rm vol >/dev/null
 is "volumes" "create destroy" "$(actions -f type=volume -f volume=vol)"
-is "an image's" 2 "$(actions -f image=busybox -f event=create | wc -w)"
+# --- of images and networks
+shale tag busybox ev:1
+shale save -o "$T/ev.tar" ev:1
+shale rmi ev:1 >/dev/null
+shale load -q -i "$T/ev.tar" >/dev/null
+shale import -c 'LABEL kind=thing' "$top/build/base.tar" ev:2 >/dev/null
+shale run --name made --network none busybox touch /x
+shale commit made ev:3 >/dev/null
+shale rm made >/dev/null
+shale rmi ev:1 ev:2 >/dev/null
+shale image prune -f >/dev/null
+id=$(shale images -q --no-trunc ev:3)
+is "images" "tag save untag tag load tag import tag untag untag delete prune" "$(actions -f type=image)"
+is "by name" "tag untag tag load untag" "$(actions -f image=ev:1)"
+is "with any tag" "tag untag tag load tag import tag untag untag" "$(actions -f image=ev)"
+is "by label" "tag import" "$(actions -f label=kind=thing)"
+is "a commit names its image" "$id" "$(shale events --since "$begin" --until "$(date -u +%Y-%m-%dT%H:%M:%S.%NZ)" -f event=commit --format '{{.Actor.Attributes.imageID}}')"
+is "by its id" "delete" "$(actions -f event=delete -f image="$(shale events --since "$begin" --until "$(date -u +%Y-%m-%dT%H:%M:%S.%NZ)" -f event=delete --format '{{.id}}')")"
+is "scope" "" "$(actions -f scope=swarm)"
+shale volume prune -f >/dev/null
+is "a prune" prune "$(actions -f type=volume -f event=prune)"
+shale network create --disable-dns evnet >/dev/null
+shale network rm evnet >/dev/null
+is "networks" "create destroy" "$(actions -f network=evnet)"
+shale run -d --name well --network none --health-cmd 'test -e /ok' --health-interval 100ms --health-retries 1 busybox sleep 1000 >/dev/null
+sick() { [ "$(actions -f event=health_status -f container=well)" = "health_status: unhealthy" ]; }
+try "health" sick
+shale exec well touch /ok
+well() { [ "$(actions -f event=health_status -f container=well)" = "health_status: unhealthy health_status: healthy" ]; }
+try "both ways" well
+shale rm -f well >/dev/null
+is "an image's" 4 "$(actions -f image=busybox -f event=create | wc -w)"
 is "until" "" "$(shale events --since "$begin" --until "$begin")"
 shale events --since "$begin" --until "$(date -u +%Y-%m-%dT%H:%M:%S.%NZ)" >"$T/lines"
 is "lines as docker's" 4 "$(grep -cE '^20[0-9-]+T[0-9:]+\.[0-9]{9}Z container [a-z]+ [0-9a-f]{64} \(.*name=brief.*\)$' "$T/lines")"
