@@ -113,10 +113,11 @@ struct layer_apply_opts {
 };
 
 /* A tar stream, compressed (gzip, zstd, xz, bzip2) or not, from tar_fd into the empty directory
- * dir_fd. ret may be NULL; its diff_id is that of the uncompressed bytes read, flags 0. What is made
- * is as layer_freeze leaves a layer. -EBADMSG for a damaged stream, -EPERM for an entry that would
- * leave dir_fd, -ENOTSUP for an unknown type, -EFBIG above max_bytes, the free space or what codecs
- * may take of memory, -E2BIG and -ENAMETOOLONG above the limits of T17. Nothing is undone. */
+ * dir_fd. ret may be NULL; its diff_id is that of the uncompressed bytes read, flags 0. What is
+ * made is as layer_freeze leaves a layer. -EBADMSG for a damaged stream, -EPERM for an entry that
+ * would leave dir_fd, -ENOTSUP for an unknown type, -EFBIG above max_bytes, the free space or what
+ * codecs may take of memory, -E2BIG and -ENAMETOOLONG above the limits of T17. Nothing is undone.
+ */
 int layer_apply(int tar_fd, int dir_fd, const struct layer_apply_opts *o, struct layer_info *ret,
 		struct err *err);
 
