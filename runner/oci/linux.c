@@ -137,12 +137,9 @@ static int check_namespaces(struct oci_config *c, struct err *err)
 		return err_set(err, EINVAL,
 			       "linux.namespaces: a new user namespace needs linux.uidMappings and "
 			       "linux.gidMappings");
-	if (user && user->fd >= 0)
-		return err_set(err, ENOTSUP,
-			       "linux.namespaces: a user namespace by its path is not supported");
-	if ((!user || user->fd >= 0) && (c->layout.maps.n_uids || c->layout.maps.n_gids))
+	if (!user && (c->layout.maps.n_uids || c->layout.maps.n_gids))
 		return err_set(err, EINVAL,
-			       "linux.uidMappings and gidMappings are of a new user namespace");
+			       "linux.uidMappings and gidMappings are of a user namespace");
 	if (!uts && (c->spec.hostname || c->layout.domainname))
 		return err_set(err, EINVAL,
 			       "hostname and domainname need a uts namespace in linux.namespaces");
@@ -434,7 +431,7 @@ static int make_cgroup_owner(struct oci_config *c, struct err *err)
 {
 	struct sandbox_ns *own = find_ns(c, CLONE_NEWCGROUP);
 	const struct sandbox_id_maps *maps = &c->layout.maps;
-	uint32_t uid = maps->n_uids ? UINT32_MAX : c->spec.uid;
+	uint32_t uid = find_ns(c, CLONE_NEWUSER) ? UINT32_MAX : c->spec.uid;
 	json_t *one;
 	size_t i, k;
 

@@ -34,13 +34,12 @@ static int ask(struct sandbox_ctx *ctx, enum sandbox_msg_kind kind)
 	return n == 1 ? 0 : -ECANCELED;
 }
 
-/* Root of the new user namespace: until then we are nobody in it. Its change of ids makes us
+/* Root of the user namespace: until then we are nobody in it. The change of ids makes us
  * dumpable or not by a setting of the host's. */
 int sandbox_in_mapped(struct sandbox_ctx *ctx, const struct sandbox_step *s)
 {
-	int rc = ask(ctx, SANDBOX_MSG_MAP);
+	int rc = s->a ? ask(ctx, SANDBOX_MSG_MAP) : 0;
 
-	(void)s;
 	if (rc < 0)
 		return rc;
 	if (sys_setresgid(0) < 0 || sys_setresuid(0) < 0)
@@ -53,13 +52,7 @@ int sandbox_in_ns(struct sandbox_ctx *ctx, const struct sandbox_step *s)
 	const struct sandbox_ns *ns = s->of;
 
 	(void)ctx;
-	if (setns(ns->fd, ns->type) < 0)
-		return -errno;
-	if (ns->type != CLONE_NEWUSER)
-		return 0;
-	if (sys_setresgid(0) < 0 || sys_setresuid(0) < 0)
-		return -errno;
-	return prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0 ? -errno : 0;
+	return setns(ns->fd, ns->type) < 0 ? -errno : 0;
 }
 
 int sandbox_in_stage(struct sandbox_ctx *ctx, const struct sandbox_step *s)

@@ -45,20 +45,19 @@ static struct sandbox_step *with(struct sandbox_step *s, const char *name, const
 	return s;
 }
 
-/*
- * A user namespace comes first: all else is then its own. One that is there is entered last of what
- * root of the host does; a new one came with the clone and waits for its maps.
- */
+/* A user namespace comes first: all else is then its own. It came with the clone; a new one waits
+ * for its maps. */
 static void plan_namespaces(struct sandbox_plan *p)
 {
 	const struct sandbox_layout *l = p->layout;
 
 	if (p->cgroup_name)
 		sandbox_step_add(p, OP_CGROUP_ENTER)->name = p->cgroup_name;
-	if (has_new(l, CLONE_NEWUSER))
-		sandbox_step_add(p, OP_MAPPED);
 	for (size_t i = 0; i < l->n_ns; i++)
-		if (l->ns[i].fd >= 0 && l->ns[i].type != CLONE_NEWPID)
+		if (l->ns[i].type == CLONE_NEWUSER)
+			sandbox_step_add(p, OP_MAPPED)->a = l->ns[i].fd < 0;
+	for (size_t i = 0; i < l->n_ns; i++)
+		if (l->ns[i].fd >= 0 && !sandbox_layout_is_born_in(l, l->ns[i].type))
 			with(sandbox_step_add(p, OP_NS), NULL, &l->ns[i], 0);
 	if (has_new(l, CLONE_NEWCGROUP))
 		sandbox_step_add(p, OP_CGROUP_NS);

@@ -19,6 +19,8 @@
 
 #include "priv.h"
 
+enum { INFO_MAX = 4096 };
+
 static const struct sandbox_ns *find_ns(const struct sandbox_layout *l, int type)
 {
 	for (size_t i = 0; i < l->n_ns; i++)
@@ -196,34 +198,138 @@ static int new_time(const struct sandbox_layout *l, struct err *err)
 	return 0;
 }
 
-/* Pid and time namespaces concern the children made after: they are taken for one clone. */
+/* By whom a namespace that is there is entered. Pid and time concern the children made after; and
+ * what lives in a user namespace may enter nothing of the host's any more, so then it is all done
+ * by the parent, for the time of one clone. */
+static const struct {
+	int type;
+	const char *name;
+} entered[] = {
+	{ CLONE_NEWPID, "pid" }, { CLONE_NEWNET, "net" },       { CLONE_NEWIPC, "ipc" },
+	{ CLONE_NEWUTS, "uts" }, { CLONE_NEWCGROUP, "cgroup" }, { CLONE_NEWTIME, "time" },
+};
+
+bool sandbox_layout_is_born_in(const struct sandbox_layout *l, int type)
+{
+	if (type == CLONE_NEWUSER)
+		return true;
+	for (size_t i = 0; i < ARRAY_LEN(entered); i++)
+		if (entered[i].type == type)
+			return type == CLONE_NEWPID || find_ns(l, CLONE_NEWUSER);
+	return false;
+}
+
+/* own: where to return to; -1 where nothing was entered. A new time namespace is entered, too. */
+static int enter(const struct sandbox_layout *l, int own[ARRAY_LEN(entered)], struct err *err)
+{
+	int rc = 0;
+
+	for (size_t i = 0; i < ARRAY_LEN(entered) && rc == 0; i++) {
+		const struct sandbox_ns *ns = find_ns(l, entered[i].type);
+		auto_free char *path = mem_fmt("/proc/self/ns/%s", entered[i].name);
+		bool is_new = ns && ns->fd < 0;
+
+		if (!ns ||
+		    (is_new ? ns->type != CLONE_NEWTIME : !sandbox_layout_is_born_in(l, ns->type)))
+			continue;
+		own[i] = open(path, O_RDONLY | O_CLOEXEC);
+		if (own[i] < 0)
+			rc = err_sys(err, "own %s namespace", entered[i].name);
+		else if (is_new)
+			rc = new_time(l, err);
+		else if (setns(ns->fd, ns->type) < 0)
+			rc = err_sys(err, "%s namespace", entered[i].name);
+	}
+	return rc;
+}
+
+static int come_back(int own[ARRAY_LEN(entered)])
+{
+	int rc = 0;
+
+	for (size_t i = 0; i < ARRAY_LEN(entered); i++) {
+		if (own[i] >= 0 && setns(own[i], entered[i].type) < 0)
+			rc = -errno;
+		fd_close(&own[i]);
+	}
+	return rc;
+}
+
 int sandbox_layout_start(const struct sandbox_plan *p, struct sandbox_ctx *ctx, uint64_t flags,
 			 int cgroup_fd, struct sandbox **ret, struct err *err)
 {
-	const struct sandbox_ns *pid = find_ns(p->layout, CLONE_NEWPID);
-	const struct sandbox_ns *clock = find_ns(p->layout, CLONE_NEWTIME);
-	auto_fd int own_pid = -1, own_time = -1;
-	int rc = 0;
+	const struct sandbox_ns *user = find_ns(p->layout, CLONE_NEWUSER);
+	int own[ARRAY_LEN(entered)] = { -1, -1, -1, -1, -1, -1 };
+	int rc, back;
 
 	fd_close(&ctx->null_fd);
-	if (pid && pid->fd >= 0) {
-		own_pid = open("/proc/self/ns/pid", O_RDONLY | O_CLOEXEC);
-		if (own_pid < 0 || setns(pid->fd, CLONE_NEWPID) < 0)
-			return err_sys(err, "pid namespace");
-	}
-	if (clock && clock->fd < 0) {
-		own_time = open("/proc/self/ns/time", O_RDONLY | O_CLOEXEC);
-		rc = own_time < 0 ? err_sys(err, "own time namespace") : new_time(p->layout, err);
-	}
+	ctx->user_fd = user ? user->fd : -1;
+	rc = enter(p->layout, own, err);
 	if (rc == 0)
 		rc = sandbox_start(p, ctx, flags, cgroup_fd, ret, err);
-	if ((own_pid >= 0 && setns(own_pid, CLONE_NEWPID) < 0) ||
-	    (own_time >= 0 && setns(own_time, CLONE_NEWTIME) < 0)) {
-		if (rc == 0)
-			sandbox_free(take(*ret));
-		return err_sys(err, "return to the own namespaces");
+	back = come_back(own);
+	if (back < 0 && rc == 0) {
+		sandbox_free(take(*ret));
+		rc = err_errno(err, -back, "return to the own namespaces");
 	}
 	return rc;
+}
+
+/* The pid of who is behind a pidfd, as our /proc sees it. */
+static pid_t pid_of(int pidfd)
+{
+	auto_free char *path = mem_fmt("/proc/self/fdinfo/%d", pidfd), *text = NULL;
+	struct err ignored;
+	const char *at;
+
+	if (fd_read_file(AT_FDCWD, path, INFO_MAX, &text, NULL, &ignored) < 0)
+		return -1;
+	at = strstr(text, "Pid:\t");
+	return at ? (pid_t)strtol(at + strlen("Pid:\t"), NULL, 10) : -1;
+}
+
+/*
+ * A process of a user namespace that is there. Its other namespaces must be that one's, so who
+ * clones it has to be inside; and who went in does not come out. So a process in between does, with
+ * our table of fds: what it makes is our child, and its pidfd ours.
+ */
+pid_t sandbox_clone_in_user(int user_fd, struct clone_args *args, int *ret_pidfd)
+{
+	struct clone_args between = { .flags = CLONE_FILES | CLONE_CLEAR_SIGHAND,
+				      .exit_signal = SIGCHLD };
+	int pair[2], told[2] = { -1, EPIPE };
+	pid_t pid;
+
+	if (pipe2(pair, O_CLOEXEC) < 0)
+		return -1;
+	args->flags |= CLONE_PARENT;
+	args->exit_signal = 0; /* its parent's in between */
+	pid = sys_clone3(&between, sizeof(between));
+	if (pid == 0) {
+		pid_t child =
+			setns(user_fd, CLONE_NEWUSER) < 0 ? -1 : sys_clone3(args, sizeof(*args));
+
+		if (child == 0) {
+			close(pair[0]);
+			close(pair[1]);
+			return 0;
+		}
+		told[0] = child < 0 ? -1 : *ret_pidfd;
+		told[1] = child < 0 ? errno : 0;
+		_exit(write(pair[1], told, sizeof(told)) != sizeof(told));
+	}
+	/* The other end is open as long as it is ours: only who wrote can have. */
+	while (pid > 0 && waitpid(pid, NULL, __WALL) < 0 && errno == EINTR)
+		;
+	close(pair[1]);
+	if (pid > 0 && read(pair[0], told, sizeof(told)) != sizeof(told))
+		told[1] = EPIPE;
+	close(pair[0]);
+	if (pid < 0)
+		return -1;
+	*ret_pidfd = told[0];
+	errno = told[1];
+	return told[1] ? -1 : pid_of(told[0]);
 }
 
 static int write_map(pid_t pid, const char *name, const struct sandbox_id_map *maps, size_t n,

@@ -151,6 +151,7 @@ struct sandbox_ctx {
 	/* Of a layout: clones of binds, one a part; of the host's /dev/null; and, with a user
 	 * namespace, of the nodes. */
 	int *part_fds, *node_fds;
+	int user_fd; /* of a layout: the user namespace that it is born in; the layout's */
 	int mask_null_fd;
 	/* Made by the child's own steps. */
 	int proc_fd, sys_fd, dev_fd, pts_fd, mask_dir_fd;
@@ -349,6 +350,11 @@ int sandbox_send_fd(int sock, enum sandbox_msg_kind kind, int fd);
 int sandbox_layout_open(struct sandbox_ctx *ctx, struct err *err);
 void sandbox_layout_close(struct sandbox_ctx *ctx);
 uint64_t sandbox_layout_flags(const struct sandbox_layout *l);
+/* Of namespaces that are there: is the child in it from its birth, or does it enter? */
+bool sandbox_layout_is_born_in(const struct sandbox_layout *l, int type);
+struct clone_args;
+/* As clone3: 0 in the child. */
+pid_t sandbox_clone_in_user(int user_fd, struct clone_args *args, int *ret_pidfd);
 int sandbox_layout_start(const struct sandbox_plan *p, struct sandbox_ctx *ctx, uint64_t flags,
 			 int cgroup_fd, struct sandbox **ret, struct err *err);
 int sandbox_new_fs(struct sandbox_ctx *ctx, const struct sandbox_part *part);

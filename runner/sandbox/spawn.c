@@ -28,7 +28,7 @@ void sandbox_ctx_init(struct sandbox_ctx *ctx, const struct sandbox_plan *p)
 	ctx->sock = ctx->parent_sock = ctx->stub_fd = ctx->join_pidfd = ctx->root_fd =
 		ctx->null_fd = -1;
 	ctx->proc_fd = ctx->sys_fd = ctx->dev_fd = ctx->pts_fd = -1;
-	ctx->pid_fd = ctx->mask_null_fd = ctx->mask_dir_fd = ctx->exec_fd = -1;
+	ctx->user_fd = ctx->pid_fd = ctx->mask_null_fd = ctx->mask_dir_fd = ctx->exec_fd = -1;
 }
 
 void sandbox_ctx_close(struct sandbox_ctx *ctx)
@@ -250,7 +250,8 @@ int sandbox_start(const struct sandbox_plan *p, struct sandbox_ctx *ctx, uint64_
 	if (rc < 0)
 		return rc;
 	sb->joined = joins;
-	pid = sys_clone3(&args, sizeof(args));
+	pid = ctx->user_fd >= 0 ? sandbox_clone_in_user(ctx->user_fd, &args, &pidfd)
+				: sys_clone3(&args, sizeof(args));
 	if (pid < 0)
 		return err_sys(err, "clone");
 	if (pid == 0)

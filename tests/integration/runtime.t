@@ -167,6 +167,27 @@ sleep 0.2
 gives "one by its path" "$(readlink "/proc/$holder/ns/net")" 'readlink /proc/self/ns/net' "l['namespaces'][1]['path'] = '/proc/$holder/ns/net'"
 kill "$holder"
 gives "one left out is the runtime's" "$(readlink /proc/self/ns/ipc)" 'readlink /proc/self/ns/ipc' "l['namespaces'] = [n for n in l['namespaces'] if n['type'] != 'ipc']"
+# A pod: a user namespace and others that are its own or the host's
+unshare -n -u -i sleep 97 & holder=$!
+for _ in $(seq 100); do [ "$(readlink "/proc/$holder/ns/uts")" = "$(readlink /proc/self/ns/uts)" ] || break; sleep 0.05; done
+cp -a "$B/rootfs" "$T/ubundle/pod"
+chown -R 100000:100000 "$T/ubundle/pod"
+users="l['uidMappings'] = l['gidMappings'] = [{'containerID': 0, 'hostID': 100000, 'size': 65536}]; c['root']['path'] = '$T/ubundle/pod'; c['mounts'] = [m for m in c['mounts'] if m['type'] not in ('cgroup', 'sysfs', 'mqueue')]; c.pop('hostname')"
+gives "a new user namespace in network, ipc and uts of the host" "$(echo $(for k in net ipc uts; do readlink "/proc/$holder/ns/$k"; done)) 0" 'echo $(for k in net ipc uts; do readlink /proc/self/ns/$k; done) $(id -u)' \
+	"[n.update(path='/proc/$holder/ns/' + n['type'].replace('network', 'net')) for n in l['namespaces'] if n['type'] in ('network', 'ipc', 'uts')]; l['namespaces'] += [{'type': 'user'}]; $users"
+kill "$holder"
+sh_cfg 'sleep 100' "l['namespaces'] += [{'type': 'user'}]; $users"
+ok "a pod of users of its own" rt run -d -b "$B" pod
+pod=$(rt state pod | python3 -c 'import json,sys; print(json.load(sys.stdin)["pid"])')
+in_pod="[n.update(path='/proc/$pod/ns/' + n['type'].replace('network', 'net')) for n in l['namespaces'] if n['type'] in ('network', 'ipc', 'uts')]; l['namespaces'] += [{'type': 'user', 'path': '/proc/$pod/ns/user'}]; $users"
+gives "a container of the pod: user, net and uts are the pod's, pid and mount are not" "$(readlink "/proc/$pod/ns/user") $(readlink "/proc/$pod/ns/net") $(readlink "/proc/$pod/ns/uts") 0 0 1 other" \
+	"echo \$(readlink /proc/self/ns/user) \$(readlink /proc/self/ns/net) \$(readlink /proc/self/ns/uts) \$(id -u) \$(id -g) \$\$ \$(test \$(readlink /proc/self/ns/mnt) = $(readlink "/proc/$pod/ns/mnt") || echo other)" "$in_pod"
+gives "its processes, too, another user, no maps told" "$(readlink "/proc/$pod/ns/pid") 5 6" 'echo $(readlink /proc/self/ns/pid) $(id -u) $(id -g)' "$in_pod; [n.update(path='/proc/$pod/ns/pid') for n in l['namespaces'] if n['type'] == 'pid']; p['user'] = {'uid': 5, 'gid': 6}; del l['uidMappings'], l['gidMappings']"
+sh_cfg 'sleep 100' "$in_pod"
+ok "run -d in the pod" rt run -d -b "$B" inpod
+is "exec is in it" "$(readlink "/proc/$pod/ns/user")" "$(rt exec inpod readlink /proc/self/ns/user)"
+rt delete -f inpod
+rt delete -f pod
 refused "without a mount namespace" "without a mount namespace" "l['namespaces'] = [n for n in l['namespaces'] if n['type'] != 'mount']"
 refused "hostname without uts" "hostname" "l['namespaces'] = [n for n in l['namespaces'] if n['type'] != 'uts']"
 gives "what outlives the first process without a pid namespace" "ran" 'sleep 89 >/dev/null 2>&1 & echo ran' "l['namespaces'] = [n for n in l['namespaces'] if n['type'] != 'pid']; c['mounts'] = [m for m in c['mounts'] if m['type'] != 'proc']; l['maskedPaths'] = l['readonlyPaths'] = []"
