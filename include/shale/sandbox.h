@@ -216,14 +216,6 @@ int sandbox_cgroup_pids(const char *name, pid_t **ret, size_t *ret_n, struct err
  */
 struct sock_filter;
 
-struct sandbox_id_map {
-	uint32_t inside, outside, count;
-};
-struct sandbox_id_maps {
-	const struct sandbox_id_map *uids, *gids;
-	size_t n_uids, n_gids;
-};
-
 struct sandbox_pair {
 	const char *key, *value; /* value NULL: a flag */
 };
@@ -297,9 +289,9 @@ enum { SANDBOX_MKNOD = 1, SANDBOX_READ = 2, SANDBOX_WRITE = 4 };
 struct sandbox_layout {
 	const struct sandbox_ns *ns; /* fd -1: a new one */
 	size_t n_ns;
-	struct sandbox_id_maps maps; /* of a new user namespace */
-	const char *root_path;       /* where the root is put until it is "/" */
-	uint64_t root_propagation;   /* 0: private */
+	struct ids_maps maps;      /* of a new user namespace */
+	const char *root_path;     /* where the root is put until it is "/" */
+	uint64_t root_propagation; /* 0: private */
 	bool root_propagation_below, root_read_only;
 	const char *domainname;
 	const char *time_offsets; /* lines of timens_offsets, or NULL */
@@ -418,8 +410,5 @@ struct sandbox_failure {
 	char text[256];
 };
 int sandbox_failure_read(int fd, struct sandbox_failure *ret, struct err *err);
-
-/* A user namespace with these maps, by a process that is gone when this returns. Returns its fd. */
-int sandbox_userns_make(const struct sandbox_id_maps *maps, struct err *err);
 
 #endif

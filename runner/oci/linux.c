@@ -90,10 +90,10 @@ static int make_namespaces(struct oci_config *c, struct err *err)
 	return 0;
 }
 
-static int parse_maps(struct oci_config *c, json_t *list, const char *what,
-		      const struct sandbox_id_map **ret, size_t *ret_n, struct err *err)
+static int parse_maps(struct oci_config *c, json_t *list, const char *what, const char **ret,
+		      struct err *err)
 {
-	struct sandbox_id_map *m = oci_block(c, json_array_size(list), sizeof(*m));
+	auto_str struct str text = { 0 };
 	json_t *one;
 	size_t i;
 
@@ -101,27 +101,26 @@ static int parse_maps(struct oci_config *c, json_t *list, const char *what,
 		return err_set(err, EINVAL, "%s: more than %d", what, OCI_MAPS_MAX);
 	json_array_foreach(list, i, one)
 	{
-		m[i].inside = (uint32_t)json_get_int(one, "containerID", 0);
-		m[i].outside = (uint32_t)json_get_int(one, "hostID", 0);
-		m[i].count = (uint32_t)json_get_int(one, "size", 0);
-		if (!m[i].count || (uint64_t)m[i].inside + m[i].count > UINT32_MAX ||
-		    (uint64_t)m[i].outside + m[i].count > UINT32_MAX)
+		uint64_t inside = oci_u64(one, "containerID", 0), count = oci_u64(one, "size", 0);
+		uint64_t outside = oci_u64(one, "hostID", 0);
+
+		if (!count || inside + count > UINT32_MAX || outside + count > UINT32_MAX)
 			return err_set(err, EINVAL,
 				       "%s[%zu] is empty or leaves the ids that there are", what,
 				       i);
+		str_addf(&text, "%u %u %u\n", (unsigned)inside, (unsigned)outside, (unsigned)count);
 	}
-	*ret = m;
-	*ret_n = i;
+	*ret = text.len ? oci_keep(c, str_take(&text)) : NULL;
 	return 0;
 }
 
 int oci_maps_parse(struct oci_config *c, json_t *uids, json_t *gids, const char *what,
-		   struct sandbox_id_maps *ret, struct err *err)
+		   struct ids_maps *ret, struct err *err)
 {
 	auto_free char *u = mem_fmt("%s.uidMappings", what), *g = mem_fmt("%s.gidMappings", what);
-	int rc = parse_maps(c, uids, u, &ret->uids, &ret->n_uids, err);
+	int rc = parse_maps(c, uids, u, &ret->uids, err);
 
-	return rc == 0 ? parse_maps(c, gids, g, &ret->gids, &ret->n_gids, err) : rc;
+	return rc == 0 ? parse_maps(c, gids, g, &ret->gids, err) : rc;
 }
 
 static int check_namespaces(struct oci_config *c, struct err *err)
@@ -133,11 +132,11 @@ static int check_namespaces(struct oci_config *c, struct err *err)
 		return err_set(err, ENOTSUP,
 			       "linux.namespaces: without a mount namespace of its own the "
 			       "container's mounts would be those of others");
-	if (user && user->fd < 0 && (!c->layout.maps.n_uids || !c->layout.maps.n_gids))
+	if (user && user->fd < 0 && (!c->layout.maps.uids || !c->layout.maps.gids))
 		return err_set(err, EINVAL,
 			       "linux.namespaces: a new user namespace needs linux.uidMappings and "
 			       "linux.gidMappings");
-	if (!user && (c->layout.maps.n_uids || c->layout.maps.n_gids))
+	if (!user && (c->layout.maps.uids || c->layout.maps.gids))
 		return err_set(err, EINVAL,
 			       "linux.uidMappings and gidMappings are of a user namespace");
 	if (!uts && (c->spec.hostname || c->layout.domainname))
@@ -430,15 +429,18 @@ static int make_mem_policy(struct oci_config *c, struct err *err)
 static int make_cgroup_owner(struct oci_config *c, struct err *err)
 {
 	struct sandbox_ns *own = find_ns(c, CLONE_NEWCGROUP);
-	const struct sandbox_id_maps *maps = &c->layout.maps;
 	uint32_t uid = find_ns(c, CLONE_NEWUSER) ? UINT32_MAX : c->spec.uid;
 	json_t *one;
 	size_t i, k;
 
 	(void)err;
-	for (k = 0; k < maps->n_uids; k++)
-		if (c->spec.uid - maps->uids[k].inside < maps->uids[k].count)
-			uid = maps->uids[k].outside + (c->spec.uid - maps->uids[k].inside);
+	json_array_foreach(oci_at(c, "linux", "uidMappings"), i, one)
+	{
+		uint32_t off = c->spec.uid - (uint32_t)json_get_int(one, "containerID", 0);
+
+		if (off < json_get_int(one, "size", 0))
+			uid = (uint32_t)json_get_int(one, "hostID", 0) + off;
+	}
 	json_array_foreach(oci_at(c, "mounts", NULL), i, one)
 	{
 		bool writable = true;

@@ -215,7 +215,7 @@ static int make_idmap(struct oci_config *c, json_t *m, size_t at, struct sandbox
 	json_t *options = json_object_get(m, "options");
 	json_t *uids = json_object_get(m, "uidMappings"), *gids = json_object_get(m, "gidMappings");
 	auto_free char *what = mem_fmt("mounts[%zu]", at);
-	struct sandbox_id_maps maps = c->layout.maps;
+	struct ids_maps maps = c->layout.maps;
 	int rc = 0, fd;
 
 	p->idmap_below = has(options, "ridmap");
@@ -227,9 +227,9 @@ static int make_idmap(struct oci_config *c, json_t *m, size_t at, struct sandbox
 		rc = oci_maps_parse(c, uids, gids, what, &maps, err);
 	if (rc < 0)
 		return rc;
-	if (!maps.n_uids || !maps.n_gids)
+	if (!maps.uids || !maps.gids)
 		return err_set(err, EINVAL, "%s: an idmap needs uidMappings and gidMappings", what);
-	fd = sandbox_userns_make(&maps, err);
+	fd = ids_open_maps(&maps, err);
 	if (fd < 0)
 		return err_ctx(err, "%s", what);
 	p->idmap_fd = oci_keep_fd(c, fd);

@@ -95,7 +95,7 @@ uint64_t oci_propagation(const char *name, bool *ret_below); /* 0: no such word 
 /* linux.c: namespaces, devices, sysctl, propagation, paths … */
 int oci_linux_make(struct oci_config *c, struct err *err);
 int oci_maps_parse(struct oci_config *c, json_t *uids, json_t *gids, const char *what,
-		   struct sandbox_id_maps *ret, struct err *err);
+		   struct ids_maps *ret, struct err *err);
 /* resources.c: appended to the writes. v2: of a host with nothing but that. */
 int oci_resources_make(struct oci_config *c, json_t *resources, bool v2, struct err *err);
 void oci_write_add(struct oci_config *c, const char *controller, const char *file, char *owned,

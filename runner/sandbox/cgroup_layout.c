@@ -28,7 +28,7 @@ static void nap(void)
 
 /* A v1 group of cpuset takes no process before it has CPUs and memory nodes: those of its parent,
  * level by level. */
-static void inherit_cpuset(const char *mount, const char *name)
+void sandbox_group_inherit(const char *mount, const char *name)
 {
 	static const char *const files[] = { "cpuset.cpus", "cpuset.mems" };
 	auto_free char *path = mem_str(name);
@@ -142,7 +142,7 @@ int sandbox_cgroup_make_all(const struct sandbox_plan *p, struct sandbox_ctx *ct
 			return err_errno(err, -dir, "cgroup %s in %s", p->cgroup_name,
 					 d.v[i].mount);
 		if (sandbox_group_has(&d, i, "cpuset"))
-			inherit_cpuset(d.v[i].mount, p->cgroup_name);
+			sandbox_group_inherit(d.v[i].mount, p->cgroup_name);
 		rc = apply_all(&d, i, dir, l->writes, l->n_writes, err);
 		if (rc == 0 && d.pure_v2 && l->n_device_rules)
 			rc = sandbox_devices_attach(dir, l->device_rules, l->n_device_rules, err);

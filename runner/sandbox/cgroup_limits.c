@@ -10,8 +10,6 @@
 
 #include "priv.h"
 
-enum { VALUE_MAX = 4096 };
-
 /* How a value is written, "" when it is not asked for. */
 typedef char *value_fn(const struct sandbox_cgroup *c, bool v2);
 
@@ -144,23 +142,6 @@ int sandbox_cgroup_missing(const struct sandbox_cgroup *c, const struct sandbox_
 	return 0;
 }
 
-/* A group of v1 has no CPUs and nodes until it is given some: those of the group above it. */
-static void inherit(int dir_fd, const char *file)
-{
-	auto_free char *own = NULL, *above = NULL, *path = mem_fmt("../%s", file),
-		       *path2 = mem_fmt("../../%s", file);
-	struct err ignored;
-
-	if (fd_read_file(dir_fd, path, VALUE_MAX, &above, NULL, &ignored) >= 0 && *above == '\n') {
-		free(take(above));
-		if (fd_read_file(dir_fd, path2, VALUE_MAX, &above, NULL, &ignored) >= 0)
-			sandbox_cgroup_write(dir_fd, path, above);
-	}
-	if (above && fd_read_file(dir_fd, file, VALUE_MAX, &own, NULL, &ignored) >= 0 &&
-	    *own == '\n')
-		sandbox_cgroup_write(dir_fd, file, above);
-}
-
 static int write_limit(const struct limit *l, const struct sandbox_cgroup *c, bool v2, int dir_fd,
 		       struct err *err)
 {
@@ -184,10 +165,8 @@ int sandbox_cgroup_limit(const struct sandbox_cgroup *c, const struct sandbox_cg
 
 	if (v2 && !d->pure_v2)
 		return 0;
-	if (!v2 && sandbox_group_has(d, i, "cpuset")) {
-		inherit(dir_fd, "cpuset.cpus");
-		inherit(dir_fd, "cpuset.mems");
-	}
+	if (!v2 && sandbox_group_has(d, i, "cpuset"))
+		sandbox_group_inherit(d->v[i].mount, c->name);
 	for (size_t k = 0; rc == 0 && k < ARRAY_LEN(limits); k++)
 		if (v2 || sandbox_group_has(d, i, limits[k].controller))
 			rc = write_limit(&limits[k], c, v2, dir_fd, err);

@@ -332,28 +332,6 @@ pid_t sandbox_clone_in_user(int user_fd, struct clone_args *args, int *ret_pidfd
 	return told[1] ? -1 : pid_of(told[0]);
 }
 
-static int write_map(pid_t pid, const char *name, const struct sandbox_id_map *maps, size_t n,
-		     struct err *err)
-{
-	auto_free char *path = mem_fmt("/proc/%d/%s", (int)pid, name);
-	auto_fd int fd = open(path, O_WRONLY | O_CLOEXEC);
-	auto_str struct str text = { 0 };
-
-	for (size_t i = 0; i < n; i++)
-		str_addf(&text, "%u %u %u\n", maps[i].inside, maps[i].outside, maps[i].count);
-	if (fd < 0 || write(fd, text.s, text.len) != (ssize_t)text.len)
-		return err_sys(err, "%s of the user namespace", name);
-	return 0;
-}
-
-static int write_maps(pid_t pid, const struct sandbox_id_maps *maps, struct err *err)
-{
-	int rc = maps->n_uids ? write_map(pid, "uid_map", maps->uids, maps->n_uids, err) : 0;
-
-	return rc == 0 && maps->n_gids ? write_map(pid, "gid_map", maps->gids, maps->n_gids, err)
-				       : rc;
-}
-
 static int answer(struct sandbox *sb, struct err *err)
 {
 	return send(sb->sock, "g", 1, MSG_NOSIGNAL) < 0 ? err_sys(err, "sandbox: go on") : 0;
@@ -370,7 +348,7 @@ static int one_message(struct sandbox *sb, const struct sandbox_layout *l,
 		sb->terminal_fd = fd_take(fd);
 		return 0;
 	case SANDBOX_MSG_MAP:
-		rc = write_maps(sb->pid, &l->maps, err);
+		rc = ids_write_maps(sb->pid, &l->maps, err);
 		return rc < 0 ? rc : answer(sb, err);
 	case SANDBOX_MSG_STAGE:
 		rc = l->stage(l->arg, SANDBOX_STAGE_RUNTIME, sb->pid, -1, err);
@@ -431,41 +409,4 @@ int sandbox_failure_read(int fd, struct sandbox_failure *ret, struct err *err)
 	memcpy(ret->text, m.text, sizeof(ret->text));
 	ret->text[sizeof(ret->text) - 1] = 0;
 	return 1;
-}
-
-static int wait_in_userns(void *arg)
-{
-	char byte;
-
-	while (read(*(int *)arg, &byte, 1) < 0 && errno == EINTR)
-		;
-	_exit(0);
-}
-
-int sandbox_userns_make(const struct sandbox_id_maps *maps, struct err *err)
-{
-	struct clone_args args = { .flags = CLONE_NEWUSER | CLONE_CLEAR_SIGHAND,
-				   .exit_signal = SIGCHLD };
-	auto_free char *path = NULL;
-	int pair[2], rc, fd = -1;
-	pid_t pid;
-
-	if (pipe2(pair, O_CLOEXEC) < 0)
-		return err_sys(err, "pipe");
-	pid = sys_clone3(&args, sizeof(args));
-	if (pid == 0) {
-		close(pair[1]);
-		wait_in_userns(&pair[0]);
-	}
-	close(pair[0]);
-	rc = pid < 0 ? err_sys(err, "user namespace") : write_maps(pid, maps, err);
-	if (rc == 0) {
-		path = mem_fmt("/proc/%d/ns/user", (int)pid);
-		fd = open(path, O_RDONLY | O_CLOEXEC);
-		rc = fd < 0 ? err_sys(err, "user namespace") : fd;
-	}
-	close(pair[1]);
-	while (pid > 0 && waitpid(pid, NULL, __WALL) < 0 && errno == EINTR)
-		;
-	return rc;
 }

@@ -264,6 +264,8 @@ int sandbox_devices_attach(int group_fd, const struct sandbox_device_rule *r, si
 /* cgroup_layout.c: the groups of a layout. */
 int sandbox_cgroup_make_all(const struct sandbox_plan *p, struct sandbox_ctx *ctx, int *ret_v2_fd,
 			    struct err *err);
+/* CPUs and memory nodes of a v1 group that has none yet. */
+void sandbox_group_inherit(const char *mount, const char *name);
 bool sandbox_group_has(const struct sandbox_cgroup_dirs *d, size_t i, const char *controller);
 int sandbox_group_view(struct sandbox_ctx *ctx, const char *mount, int dir_fd, uint64_t set,
 		       struct err *err);

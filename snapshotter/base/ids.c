@@ -31,15 +31,24 @@ static void hold_namespace(int sock, const struct ids_range *in)
 	_exit(0);
 }
 
-static int write_map(pid_t pid, const char *name, const struct ids_range *i, struct err *err)
+static int write_map(pid_t pid, const char *name, const char *map, struct err *err)
 {
-	char path[64], map[64];
-	int n = snprintf(map, sizeof(map), "0 %u %u\n", i->root, i->count);
+	const ssize_t n = (ssize_t)strlen(map);
 	auto_fd int fd = -1;
+	char path[64];
 
 	snprintf(path, sizeof(path), "/proc/%d/%s", (int)pid, name);
 	fd = open(path, O_WRONLY | O_CLOEXEC);
-	return fd < 0 || write(fd, map, (size_t)n) != n ? err_sys(err, "%s", name) : 0;
+	return fd < 0 || write(fd, map, (size_t)n) != n
+		       ? err_sys(err, "%s of the user namespace", name)
+		       : 0;
+}
+
+int ids_write_maps(pid_t pid, const struct ids_maps *m, struct err *err)
+{
+	int rc = m->uids ? write_map(pid, "uid_map", m->uids, err) : 0;
+
+	return rc >= 0 && m->gids ? write_map(pid, "gid_map", m->gids, err) : rc;
 }
 
 static int open_of(pid_t pid, const char *kind, struct err *err)
@@ -52,21 +61,19 @@ static int open_of(pid_t pid, const char *kind, struct err *err)
 	return fd < 0 ? err_sys(err, "%s", path) : fd;
 }
 
-static int map_and_open(pid_t pid, const struct ids_range *i, struct err *err)
+static int map_and_open(pid_t pid, const struct ids_maps *m, struct err *err)
 {
-	int rc = write_map(pid, "uid_map", i, err);
+	int rc = ids_write_maps(pid, m, err);
 
-	if (rc >= 0)
-		rc = write_map(pid, "gid_map", i, err);
 	return rc < 0 ? rc : open_of(pid, "user", err);
 }
 
-/* A network namespace of i's, or, as long as that has none, a user namespace with its range. */
-static int make(const struct ids_range *i, struct err *err)
+/* A network namespace of i's, or, without one, a user namespace with these maps. */
+static int make(const struct ids_range *i, const struct ids_maps *m, struct err *err)
 {
 	auto_fd int ours = -1, theirs = -1;
 	int pair[2], code, rc = 0;
-	const bool is_net = i->fd >= 0;
+	const bool is_net = i != NULL;
 	struct err ignored;
 	char c = EPIPE;
 	pid_t pid;
@@ -80,27 +87,34 @@ static int make(const struct ids_range *i, struct err *err)
 		return err_sys(err, "fork");
 	if (pid == 0) {
 		close(ours); /* so that our end is seen */
-		hold_namespace(theirs, is_net ? i : NULL);
+		hold_namespace(theirs, i);
 	}
 	fd_close(&theirs);
 	if (read(ours, &c, 1) != 1 || c)
 		rc = err_errno(err, c, "make a %s namespace", is_net ? "network" : "user");
 	if (rc >= 0)
-		rc = is_net ? open_of(pid, "net", err) : map_and_open(pid, i, err);
+		rc = is_net ? open_of(pid, "net", err) : map_and_open(pid, m, err);
 	fd_close(&ours);
 	proc_wait(pid, &code, &ignored);
 	return rc;
 }
 
+int ids_open_maps(const struct ids_maps *m, struct err *err)
+{
+	return make(NULL, m, err);
+}
+
 int ids_open(struct ids_range *ret, struct err *err)
 {
 	struct ids_range i = { -1, ret->root, ret->count };
+	char map[64];
 
 	if (!i.root) {
 		i.root = IDS_ROOT;
 		i.count = IDS_COUNT;
 	}
-	i.fd = make(&i, err);
+	snprintf(map, sizeof(map), "0 %u %u\n", i.root, i.count);
+	i.fd = ids_open_maps(&(struct ids_maps){ map, map }, err);
 	if (i.fd < 0)
 		return i.fd;
 	*ret = i;
@@ -109,7 +123,7 @@ int ids_open(struct ids_range *ret, struct err *err)
 
 int ids_open_net(const struct ids_range *i, struct err *err)
 {
-	return make(i, err);
+	return make(i, NULL, err);
 }
 
 void ids_close(struct ids_range *i)

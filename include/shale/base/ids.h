@@ -7,6 +7,7 @@
 #define SHALE_BASE_IDS_H
 
 #include <stdint.h>
+#include <sys/types.h>
 
 #include <shale/base/err.h>
 
@@ -25,6 +26,14 @@ struct ids_range {
 	}
 /* A new one; ret->root 0: with the range above, else with that of ret. */
 int ids_open(struct ids_range *ret, struct err *err);
+/* Any maps, as the kernel reads them: lines of "INSIDE OUTSIDE COUNT"; NULL: none is written. */
+struct ids_maps {
+	const char *uids, *gids;
+};
+/* A user namespace with these maps: an fd. */
+int ids_open_maps(const struct ids_maps *m, struct err *err);
+/* To the new user namespace of pid. */
+int ids_write_maps(pid_t pid, const struct ids_maps *m, struct err *err);
 /* A network namespace that is i's: who has all rights in i has them there. An fd. */
 int ids_open_net(const struct ids_range *i, struct err *err);
 void ids_close(struct ids_range *i);
