@@ -141,7 +141,6 @@ static void make_alias(const struct step_run *r, const struct digest *key, struc
 	hash_field_str(h, scope && *scope ? scope : NULL);
 	hash_add(h, key->b, DIGEST_LEN);
 	hash_end(h, &hit->alias.digest);
-	hit->has_alias = true;
 }
 
 static int find_row(struct step_run *r, struct err *err)

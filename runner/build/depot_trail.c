@@ -210,7 +210,7 @@ void trail_defer(struct step_run *r, const struct step *s, bool has_layer)
 	t->text = mem_str(r->text);
 	t->config = mem_str(s->config);
 	t->alias = r->hit.alias.digest;
-	t->has_alias = r->hit.has_alias;
+	t->has_alias = r->hit.record != NULL;
 	if (has_layer) {
 		t->source = r->hit.source;
 		t->layer = r->hit.record->layer;
@@ -323,20 +323,26 @@ int trail_fetch(struct build *b, size_t i, struct err *err)
 	return rc < 0 ? rc : 0;
 }
 
+bool stage_is_lazy(const struct stage_state *st)
+{
+	return st->snapshot == STAGE_LAZY;
+}
+
 int stage_whole(struct build *b, struct stage_state *st, struct err *err)
 {
-	int rc = st->is_lazy ? trail_fetch(b, st->fs_step, err) : 0;
+	int rc;
 
-	if (rc < 0 || !st->is_lazy)
-		return rc;
-	st->snapshot = b->depots->v[st->fs_step - 1].snapshot;
-	st->is_lazy = false;
-	return 0;
+	if (!stage_is_lazy(st))
+		return 0;
+	rc = trail_fetch(b, st->fs_step, err);
+	if (rc >= 0)
+		st->snapshot = b->depots->v[st->fs_step - 1].snapshot;
+	return rc;
 }
 
 int64_t stage_rests_on(const struct build *b, const struct stage_state *st)
 {
-	size_t i = st->is_lazy ? st->fs_step : 0;
+	size_t i = stage_is_lazy(st) ? st->fs_step : 0;
 
 	for (; i; i = b->depots->v[i - 1].below) {
 		const struct trail_step *t = &b->depots->v[i - 1];

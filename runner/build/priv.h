@@ -355,9 +355,8 @@ struct stage_state {
 	bool is_image;  /* its layers are the image's */
 	bool no_cache;  /* every step of it runs */
 	bool in_target; /* its layers would be the image's, if one was made */
-	/* depot.h: the last step with a layer in the trail, from 1; is its layer not here yet? Then
-	 * there is no snapshot (STAGE_LAZY) until somebody needs it. */
-	bool is_lazy;
+	/* depot.h: the last step with a layer in the trail, from 1. While its layer is not here,
+	 * and until somebody needs it, snapshot is STAGE_LAZY. */
 	size_t fs_step;
 	int64_t snapshot;
 	size_t depth; /* layers */
@@ -512,6 +511,7 @@ int build_find_tree(struct build *b, struct stage_state *st, const char *name,
 		    struct build_tree *ret, struct err *err);
 /* Before the tree is mounted: layers that a step was found with, but that are not here, come. */
 int build_tree_whole(struct build *b, struct build_tree *t, struct err *err);
+bool stage_is_lazy(const struct stage_state *st);
 int stage_whole(struct build *b, struct stage_state *st, struct err *err);
 /* The snapshot of this store that it rests on. */
 int64_t stage_rests_on(const struct build *b, const struct stage_state *st);
@@ -527,8 +527,9 @@ struct depot_hit {
 	const struct depot_source *source;
 	const struct depot_record *record;
 	int64_t snapshot; /* with a layer: where it is here, or 0 */
-	struct key alias; /* what rows of such steps are found by besides; also of a miss */
-	bool has_alias, is_row;
+	struct key
+		alias; /* what the row of a step that a record was found for is found by besides */
+	bool is_row;
 };
 
 /* The moments of a step that makes a layer: begin (or a hit), then the work on a mounted snapshot,

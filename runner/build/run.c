@@ -38,9 +38,14 @@ void run_free(struct run *r)
 	run_sources_free(r);
 	mem_cleanup(&r->mounts);
 	mem_cleanup(&r->script);
-	if (r->script_name)
-		unlinkat(r->b->rt->root_fd, r->script_name, 0);
-	mem_cleanup(&r->script_name);
+	scratch_close(&r->own);
+}
+
+int run_own_dir(struct run *r, struct err *err)
+{
+	int rc = r->own.fd >= 0 ? 0 : scratch_open(r->b->rt->root_fd, &r->own, err);
+
+	return rc < 0 ? rc : r->own.fd;
 }
 
 /* A heredoc that stands alone is the script; otherwise the shell reads the whole text, heredocs in
@@ -398,7 +403,9 @@ static int run_keys(struct run *r, struct step_run *s, struct key *content_key, 
 
 int run_step(struct build *b, struct stage_state *st, const struct df_inst *i, struct err *err)
 {
-	cleanup(run_free) struct run r = { .b = b, .st = st, .config = st->config };
+	cleanup(run_free) struct run r = {
+		.b = b, .st = st, .config = st->config, .own = SCRATCH_INIT
+	};
 	auto_free char *cache_dir = mem_fmt("%s/cache/seccomp", b->rt->root);
 	auto_key struct key key = { 0 }, content_key = { 0 };
 	auto_str struct str text = { 0 };

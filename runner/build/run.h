@@ -7,6 +7,7 @@
 #ifndef SHALE_BUILD_RUN_H
 #define SHALE_BUILD_RUN_H
 
+#include <shale/base/scratch.h>
 #include <shale/sandbox.h>
 #include <shale/store.h>
 
@@ -61,8 +62,9 @@ struct run {
 		struct strv mounts, missing; /* of build_failure */
 		struct build_places places;
 	} kept;
-	char *script_name; /* its file beneath the store while the step runs */
+	struct scratch own; /* a script and sockets that are bound into the box: run_own_dir */
 };
+int run_own_dir(struct run *r, struct err *err); /* its fd */
 /* run_net.c: which network a step has, and what of that is there when it runs. */
 void run_net_choose(struct run *r, const struct df_inst *i);
 int run_net_open(struct run *r, struct err *err);

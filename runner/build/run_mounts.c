@@ -113,27 +113,24 @@ static void add_etc(struct run *r)
 static int add_script(struct run *r, const struct df_inst *i, struct err *err)
 {
 	auto_free char *target = mem_fmt(RUN_SCRIPT_DIR "/%s", i->heredocs[0].name);
-	auto_fd int fd = openat(r->b->rt->root_fd, "tmp", O_WRONLY | O_TMPFILE | O_CLOEXEC, 0755);
-	char path[FD_PATH_MAX], name[SCRATCH_NAME_MAX + 8], own[SCRATCH_NAME_MAX];
-	int rc;
+	int dir = run_own_dir(r, err), rc;
+	auto_fd int fd = -1;
 
+	if (dir < 0)
+		return dir;
+	fd = openat(dir, "script", O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0755);
 	if (fd < 0)
 		return err_sys(err, "create the script");
 	rc = fd_write_str(fd, r->script, err);
 	if (rc < 0)
 		return rc;
-	/* A bind needs a linked file, and exec one that nobody has open for writing: link, open
-	 * again, unlink. */
-	scratch_name(own);
-	snprintf(name, sizeof(name), "tmp/%s", own);
-	if (fchmod(fd, 0755) < 0 ||
-	    linkat(AT_FDCWD, fd_path(fd, path), r->b->rt->root_fd, name, AT_SYMLINK_FOLLOW) < 0)
-		return err_sys(err, "link the script");
+	if (fchmod(fd, 0755) < 0)
+		return err_sys(err, "attributes of the script");
+	/* A bind needs a linked file, and exec one that nobody has open for writing. */
 	fd_close(&fd);
-	fd = openat(r->b->rt->root_fd, name, O_PATH | O_CLOEXEC | O_NOFOLLOW);
+	fd = openat(dir, "script", O_PATH | O_CLOEXEC | O_NOFOLLOW);
 	if (fd < 0)
 		return err_sys(err, "open the script");
-	r->script_name = mem_str(name);
 	add_bind(r, fd_take(&fd), target, true);
 	return 0;
 }

@@ -164,7 +164,6 @@ static int find_base(struct build *b, const struct plan_stage *ps, struct stage_
 	st->base = other->base;
 	st->base_depth = other->base_depth;
 	st->base_rows = other->base_rows;
-	st->is_lazy = other->is_lazy;
 	st->fs_step = other->fs_step;
 	memcpy(st->fs_parent, other->fs_parent, sizeof(st->fs_parent));
 	memcpy(st->like_fs, other->like_fs, sizeof(st->like_fs));

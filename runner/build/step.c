@@ -74,7 +74,7 @@ static void stand_on(struct step_run *r, const struct step *s, bool has_layer)
 	if (!has_layer)
 		return;
 	snprintf(r->st->fs_parent, sizeof(r->st->fs_parent), "%s", s->id);
-	r->st->snapshot = r->st->is_lazy ? STAGE_LAZY : s->snapshot;
+	r->st->snapshot = s->snapshot ? s->snapshot : STAGE_LAZY;
 	r->st->depth++;
 }
 
@@ -140,10 +140,9 @@ static int use_depot(struct step_run *r, bool has_layer, struct err *err)
 	}
 	add_history(r, &s, has_layer);
 	s.config = image_config_text(r->st->config);
-	rc = keep(r, &s, has_layer, has_layer ? !hit->snapshot : r->st->is_lazy, err);
+	rc = keep(r, &s, has_layer, has_layer ? !hit->snapshot : stage_is_lazy(r->st), err);
 	if (rc < 0)
 		return rc;
-	r->st->is_lazy = has_layer ? !hit->snapshot : r->st->is_lazy;
 	stand_on(r, &s, has_layer);
 	step_announce(r, &s, true, has_layer);
 	tell_depth(r);
@@ -184,7 +183,6 @@ static int use_record(struct step_run *r, bool has_layer, struct err *err)
 	}
 	if (rc <= 0)
 		return rc;
-	r->st->is_lazy = r->st->is_lazy && !has_layer;
 	add_history(r, &s, has_layer);
 	config = image_config_text(r->st->config);
 	rc = step_use(r->b, &s, config, err);
@@ -207,7 +205,7 @@ static int record(struct step_run *r, struct step *s, bool has_layer, struct err
 	add_history(r, s, has_layer);
 	s->config = image_config_text(r->st->config);
 	fault_point("build.step.committed");
-	rc = keep(r, s, has_layer, r->st->is_lazy, err);
+	rc = keep(r, s, has_layer, stage_is_lazy(r->st), err);
 	fault_point("build.step.recorded");
 	if (rc >= 0 && r->content_key && !s->tainted)
 		rc = cache_alias(r->b->rt, r->content_key, s->id, err);

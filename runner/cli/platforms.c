@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "progress.h"
+#include "one_build.h"
 
 enum { PLATFORMS_MAX = 32 };
 
@@ -46,28 +46,6 @@ static void results_free(struct results *l)
 	for (size_t i = 0; i < l->n; i++)
 		build_result_free(&l->v[i]);
 	free(l->v);
-}
-
-static int run_one(struct deliver *d, const struct build_opts *o, const char *progress,
-		   struct build_result *r, struct err *err)
-{
-	struct build_opts one = *o;
-	struct progress p = { 0 };
-	int rc = progress_begin(&p, progress, err);
-
-	if (rc < 0)
-		return rc;
-	if (o->platform && (p.kind == PROGRESS_PLAIN || p.kind == PROGRESS_TTY))
-		fprintf(stderr, "%s\n", o->platform);
-	one.event_arg = &p;
-	/* The names are the index's. */
-	one.tags = (struct strv){ 0 };
-	rc = build_run(&d->c->rt, &one, r, err);
-	/* -q prints one ID, of what the names stand for here. */
-	if (rc >= 0 && p.kind == PROGRESS_QUIET)
-		str_reset(&p.tail);
-	progress_end(&p, rc < 0 || p.kind == PROGRESS_QUIET ? NULL : r);
-	return rc < 0 && o->platform ? err_ctx(err, "%s", o->platform) : rc;
 }
 
 static bool is_same(const struct strv *a, const struct strv *b)
@@ -212,6 +190,7 @@ int platforms_run(struct deliver *d, const struct build_opts *o, const struct st
 	int rc = image_platform_text(NULL, &here, err);
 
 	one.leaving = leaving;
+	one.tags = (struct strv){ 0 }; /* the names are the index's */
 	if (rc >= 0)
 		rc = check_outputs(d, o, platforms, err);
 	for (size_t i = 0; rc >= 0 && i < count; i++) {
@@ -220,7 +199,12 @@ int platforms_run(struct deliver *d, const struct build_opts *o, const struct st
 		d->sub = dir;
 		one.platform = platforms->n ? platforms->v[i] : NULL;
 		l.n = i + 1;
-		rc = run_one(d, &one, progress, &l.v[i], err);
+		rc = one_build_run(
+			&d->c->rt, &one,
+			&(struct one_build){ .progress = progress, .title = one.platform }, &l.v[i],
+			err);
+		if (rc < 0 && one.platform)
+			err_ctx(err, "%s", one.platform);
 		d->sub = NULL;
 		if (str_eq(one.platform, here))
 			first = i;

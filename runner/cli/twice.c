@@ -8,25 +8,7 @@
 
 #include <shale/image.h>
 
-static int run_one(struct cli *c, struct build_opts *o, const char *progress, bool is_last,
-		   struct build_result *r, struct err *err)
-{
-	struct progress p = { 0 };
-	int rc = progress_begin(&p, progress, err);
-
-	if (rc < 0)
-		return rc;
-	o->event_arg = &p;
-	rc = build_run(&c->rt, o, r, err);
-	/* -q prints one ID. */
-	if (rc >= 0 && !is_last && p.kind == PROGRESS_QUIET) {
-		str_reset(&p.tail);
-		progress_end(&p, NULL);
-		return rc;
-	}
-	progress_end(&p, rc < 0 ? NULL : r);
-	return rc;
-}
+#include "one_build.h"
 
 struct differences {
 	size_t n;
@@ -106,7 +88,7 @@ int twice_run(struct cli *c, const struct build_opts *o, const char *progress,
 			err, EINVAL,
 			"--twice compares images: not with standard input, --resume, -o local or tar");
 	once.tags = (struct strv){ 0 };
-	rc = run_one(c, &once, progress, false, r, err);
+	rc = one_build_run(&c->rt, &once, &(struct one_build){ .progress = progress }, r, err);
 	if (rc < 0)
 		return rc;
 	memcpy(first, r->image_id, sizeof(first));
@@ -114,7 +96,8 @@ int twice_run(struct cli *c, const struct build_opts *o, const char *progress,
 	*r = (struct build_result){ 0 };
 	once.no_cache = true;
 	once.cache_to = (struct strv){ 0 };
-	rc = run_one(c, &once, progress, true, r, err);
+	rc = one_build_run(&c->rt, &once,
+			   &(struct one_build){ .progress = progress, .says_id = true }, r, err);
 	if (rc >= 0)
 		rc = compare(c, o, first, r, err);
 	if (rc >= 0)

@@ -14,6 +14,8 @@
 #include <shale/base/proc.h>
 #include <shale/base/str.h>
 
+enum { KEEP_S = 24 * 3600 };
+
 void scratch_close(struct scratch *s)
 {
 	struct err ignored = { 0 };
@@ -26,7 +28,7 @@ void scratch_close(struct scratch *s)
 	errno = saved;
 }
 
-void scratch_name(char buf[SCRATCH_NAME_MAX])
+static void scratch_name(char buf[SCRATCH_NAME_MAX])
 {
 	char random[17];
 
@@ -40,6 +42,16 @@ static int open_locked(int tmp_fd, const char *name, int flags)
 	auto_fd int fd = openat(tmp_fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 
 	return fd < 0 || flock(fd, LOCK_EX | flags) < 0 ? -1 : fd_take(&fd);
+}
+
+/* What is no directory has no lock, and was made by an earlier release: one that runs in another
+ * pid namespace may still use it. */
+static bool is_abandoned(int tmp_fd, const char *name)
+{
+	struct stat st;
+
+	return fstatat(tmp_fd, name, &st, AT_SYMLINK_NOFOLLOW) == 0 && !S_ISDIR(st.st_mode) &&
+	       st.st_mtim.tv_sec + KEEP_S < proc_now_ns() / 1000000000;
 }
 
 static void sweep(int tmp_fd)
@@ -58,7 +70,7 @@ static void sweep(int tmp_fd)
 			continue;
 		/* A pid is one of its namespace's: the lock tells what lives in another. */
 		fd = open_locked(tmp_fd, names.v[i], LOCK_NB);
-		if (fd >= 0 || errno == ENOTDIR)
+		if (fd >= 0 || is_abandoned(tmp_fd, names.v[i]))
 			fs_remove_tree(tmp_fd, names.v[i], &ignored);
 	}
 }

@@ -22,8 +22,6 @@ struct scratch {
 #define auto_scratch cleanup(scratch_close)
 int scratch_open(int store_fd, struct scratch *ret, struct err *err);
 void scratch_close(struct scratch *s); /* with all that is in it */
-/* A name in tmp/ for a file or socket of this process: swept like the directories. */
-void scratch_name(char buf[SCRATCH_NAME_MAX]);
 /* What killed commands have left. */
 void scratch_sweep(int store_fd);
 

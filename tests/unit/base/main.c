@@ -5,6 +5,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -18,6 +19,7 @@
 #include <shale/base/json.h>
 #include <shale/base/path.h>
 #include <shale/base/proc.h>
+#include <shale/base/scratch.h>
 #include <shale/base/str.h>
 #include <shale/base/undo.h>
 
@@ -374,6 +376,38 @@ static void test_proc(void **state)
 	assert_int_equal(strlen(a), 32);
 }
 
+/* What a killed command has left goes; what one in another pid namespace uses stays, though its
+ * name says that nobody lives. */
+static void test_scratch(void **state)
+{
+	static const char *const names[] = { "999999.1.locked", "999999.1.dir", "999999.1.file",
+					     "999999.1.old", "other" };
+	static const bool stays[] = { true, false, true, false, true };
+	const struct timespec long_ago[2] = { { 1, 0 }, { 1, 0 } };
+	struct dir *d = *state;
+	struct scratch s = SCRATCH_INIT;
+	struct err err = { 0 };
+	auto_fd int tmp = -1, locked = -1;
+
+	assert_int_equal(scratch_open(d->fd, &s, &err), 0);
+	tmp = openat(d->fd, "tmp", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+		if (i < 2)
+			assert_int_equal(mkdirat(tmp, names[i], 0700), 0);
+		else
+			assert_int_equal(mknodat(tmp, names[i], S_IFREG | 0600, 0), 0);
+	}
+	assert_int_equal(utimensat(tmp, names[3], long_ago, 0), 0);
+	locked = openat(tmp, names[0], O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	assert_int_equal(flock(locked, LOCK_EX), 0);
+	scratch_sweep(d->fd);
+	for (size_t i = 0; i < ARRAY_LEN(names); i++)
+		assert_int_equal(faccessat(tmp, names[i], F_OK, 0) == 0, stays[i]);
+	assert_int_equal(faccessat(tmp, s.name, F_OK, 0), 0);
+	scratch_close(&s);
+	assert_int_equal(faccessat(tmp, names[0], F_OK, 0), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -391,6 +425,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_db, setup, teardown),
 		cmocka_unit_test(test_undo),
 		cmocka_unit_test(test_proc),
+		cmocka_unit_test_setup_teardown(test_scratch, setup, teardown),
 	};
 
 	return cmocka_run_group_tests_name("base", tests, NULL, NULL);
