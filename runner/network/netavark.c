@@ -74,6 +74,7 @@ static int run(char *const argv[], int in, int out, int log, int *ret_code, stru
 	prctl(PR_GET_CHILD_SUBREAPER, &reaps);
 	prctl(PR_SET_CHILD_SUBREAPER, 0);
 	setenv("PATH", PROGRAM_PATH, 1);
+	setenv("NETAVARK_FW", "iptables", 1); /* from 1.13 on it would be nft */
 	pid = proc_spawn(argv[0], argv, (int[3]){ in, out, log }, err);
 	if (path)
 		setenv("PATH", path, 1);
