@@ -24,14 +24,16 @@ static json_t *seccomp_features(void)
 	static const char *const operators[] = { "SCMP_CMP_EQ", "SCMP_CMP_GE", "SCMP_CMP_GT",
 						 "SCMP_CMP_LE", "SCMP_CMP_LT", "SCMP_CMP_MASKED_EQ",
 						 "SCMP_CMP_NE", NULL };
-	static const char *const archs[] = {
-		"SCMP_ARCH_AARCH64",  "SCMP_ARCH_ARM",         "SCMP_ARCH_MIPS",
-		"SCMP_ARCH_MIPS64",   "SCMP_ARCH_MIPS64N32",   "SCMP_ARCH_MIPSEL",
-		"SCMP_ARCH_MIPSEL64", "SCMP_ARCH_MIPSEL64N32", "SCMP_ARCH_PPC",
-		"SCMP_ARCH_PPC64",    "SCMP_ARCH_PPC64LE",     "SCMP_ARCH_RISCV64",
-		"SCMP_ARCH_S390",     "SCMP_ARCH_S390X",       "SCMP_ARCH_X32",
-		"SCMP_ARCH_X86",      "SCMP_ARCH_X86_64",      NULL
-	};
+	static const char *const archs[] = { "SCMP_ARCH_AARCH64",   "SCMP_ARCH_ARM",
+					     "SCMP_ARCH_MIPS",      "SCMP_ARCH_MIPS64",
+					     "SCMP_ARCH_MIPS64N32", "SCMP_ARCH_MIPSEL",
+					     "SCMP_ARCH_MIPSEL64",  "SCMP_ARCH_MIPSEL64N32",
+					     "SCMP_ARCH_PARISC",    "SCMP_ARCH_PARISC64",
+					     "SCMP_ARCH_PPC",       "SCMP_ARCH_PPC64",
+					     "SCMP_ARCH_PPC64LE",   "SCMP_ARCH_RISCV64",
+					     "SCMP_ARCH_S390",      "SCMP_ARCH_S390X",
+					     "SCMP_ARCH_X32",       "SCMP_ARCH_X86",
+					     "SCMP_ARCH_X86_64",    NULL };
 	static const char *const flags[] = { "SECCOMP_FILTER_FLAG_LOG",
 					     "SECCOMP_FILTER_FLAG_SPEC_ALLOW",
 					     "SECCOMP_FILTER_FLAG_TSYNC",

@@ -52,12 +52,12 @@ static const struct {
 };
 
 /* Of the superblock: the file system is told; a bind has none of its own. */
-static const char *const super_words[] = { "sync", "dirsync", "mand", "lazytime", "silent", NULL };
+static const char *const super_words[] = { "sync", "dirsync", "mand", "lazytime", NULL };
 /* What is so without being asked for. */
-static const char *const no_words[] = { "defaults", "async",  "nomand",    "nolazytime",
-					"loud",     "bind",   "rbind",     "remount",
-					"idmap",    "ridmap", "tmpcopyup", "noiversion",
-					NULL };
+static const char *const no_words[] = { "defaults",   "async",  "nomand", "nolazytime",
+					"loud",       "silent", "bind",   "rbind",
+					"remount",    "idmap",  "ridmap", "tmpcopyup",
+					"noiversion", NULL };
 
 json_t *oci_mount_words(void)
 {

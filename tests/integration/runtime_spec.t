@@ -244,6 +244,52 @@ gives "poststop_fail: told, and the others are run" "ran" 'echo ran' "c['hooks']
 is "poststop_fail: the next one was" "poststop" "$(cat "$T/order")"
 refused "hooks: a path that is relative is refused" hooks.prestart "c['hooks'] = {'prestart': [{'path': 'false'}]}"
 refused "hooks: a timeout of 0 is refused" timeout "c['hooks'] = {'prestart': [{'path': '/bin/true', 'timeout': 0}]}"
+# --- features: what it says is so, word by word, and nothing else is
+rt features >"$T/features.json"
+cat >"$T/features.py" <<'EOF2'
+import json, os, sys
+f, kind, out, base, src = sys.argv[1:]
+f, c = json.load(open(f)), json.load(open(base))
+p, l, s = c['process'], c['linux'], f['linux']['seccomp']
+p['terminal'] = c['root']['readonly'] = False
+p['args'] = ['echo', 'ran']
+if kind == 'words':
+    # Those of the superblock need a file system; what is of other fields is tried elsewhere.
+    for i, o in enumerate(w for w in f['mountOptions'] if w not in ('idmap', 'ridmap', 'remount', 'tmpcopyup')):
+        supers = o in ('sync', 'dirsync', 'mand', 'lazytime')
+        c['mounts'].append({'destination': f'/words/{i}', 'type': 'tmpfs' if supers else 'bind', 'source': src, 'options': [o] if supers else ['bind', o]})
+    l['namespaces'] = [{'type': n} for n in f['linux']['namespaces'] if n != 'user']
+    p['capabilities'] = {k: f['linux']['capabilities'] for k in ('bounding', 'permitted', 'effective')}
+elif kind == 'seccomp':
+    names = iter('acct add_key bpf delete_module finit_module init_module kexec_load keyctl pivot_root quotactl reboot request_key settimeofday swapoff swapon sethostname setdomainname'.split())
+    calls = [{'names': [next(names)], 'action': a} for a in s['actions'] if a not in ('SCMP_ACT_NOTIFY', 'SCMP_ACT_ALLOW')]
+    calls += [{'names': [next(names)], 'action': 'SCMP_ACT_ERRNO', 'args': [{'index': 0, 'value': 1, 'valueTwo': 1, 'op': o}]} for o in s['operators']]
+    l['seccomp'] = {'defaultAction': 'SCMP_ACT_ALLOW', 'architectures': s['archs'], 'flags': [x for x in s['supportedFlags'] if x != 'SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV'], 'syscalls': calls}
+elif kind == 'hooks':
+    mark = os.path.join(src, 'hook')
+    c['hooks'] = {h: [{'path': mark, 'args': ['hook', h]}] for h in f['hooks'] if h != 'startContainer'}
+json.dump(c, open(out, 'w'))
+EOF2
+features() { python3 "$T/features.py" "$T/features.json" "$1" "$B/config.json" "$T/config.json" "$T/one"; }
+features words
+is "features: every mount option, namespace and capability is known" ran "$(rt run -b "$B" words 2>"$T/err" </dev/null)"
+is "features: no capability of theirs is unknown" "" "$(grep -o 'CAP_[A-Z_]* is unknown' "$T/log" | grep -v CAP_TEST | sort -u)"
+features seccomp
+is "features: every action, operator, architecture and flag is known" ran "$(rt run -b "$B" filters 2>"$T/err" </dev/null)"
+printf '#!/bin/sh\necho "$1" >>%s/hooks.ran\n' "$T" >"$T/one/hook"
+chmod 755 "$T/one/hook"
+features hooks
+rt run -b "$B" hooks >/dev/null 2>"$T/err" </dev/null || true
+is "features: every hook is run" "$(python3 -c 'import json,sys; print(*sorted(h for h in json.load(open(sys.argv[1]))["hooks"] if h != "startContainer"))' "$T/features.json")" "$(echo $(sort "$T/hooks.ran"))"
+for w in nosuch rnosuch; do refused "features: an option that is not named: $w" "$w" "c['mounts'] += [{'destination': '/w', 'source': '$T/one', 'options': ['bind', '$w']}]"; done
+feature() { python3 -c 'import json,sys; v = json.load(open(sys.argv[1]))
+for k in sys.argv[2].split("."): v = v.get(k)
+print(json.dumps(v))' "$T/features.json" "$1"; }
+is "features: intelRdt, users of systemd: no" "false false" "$(feature linux.intelRdt.enabled) $(feature linux.cgroup.systemdUser)"
+refused "features: intelRdt is refused" linux.intelRdt "l['intelRdt'] = {}"
+is "features: v1, v2, systemd, rdma" "true true true true" "$(echo $(for k in v1 v2 systemd rdma; do feature linux.cgroup.$k; done))"
+is "features: versions" "$("$RUNTIME" --version | sed -n 's/spec: //p')" "$(feature ociVersionMax | tr -d '"')"
+is "features: annotations that are obeyed" '["org.systemd.property."]' "$(feature potentiallyUnsafeConfigAnnotations)"
 is "nothing is left" "" "$(rt list -q; find /sys/fs/cgroup -path "*$group*" -type d -not -name "$group")"
 find /sys/fs/cgroup -depth -name "$group" -type d -exec rmdir {} + 2>/dev/null || true
 no_leaks
