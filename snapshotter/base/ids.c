@@ -73,7 +73,7 @@ static int make(const struct ids_range *i, const struct ids_maps *m, struct err 
 {
 	auto_fd int ours = -1, theirs = -1;
 	int pair[2], code, rc = 0;
-	const bool is_net = i != NULL;
+	const bool is_net = m == NULL;
 	struct err ignored;
 	char c = EPIPE;
 	pid_t pid;

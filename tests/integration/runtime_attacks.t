@@ -123,6 +123,39 @@ python3 -c 'print("["*100000)' >"$T/evil/config.json"
 code 1 "a config of depth" evil
 head -c 5000000 /dev/zero >"$T/evil/config.json"
 code 1 "a config of size" evil
+# Who answers for systemd is odd: it closes, refuses, lies about lengths, answers something else
+cat >"$T/bus.py" <<'EOF2'
+import socket, struct, sys
+path, n = sys.argv[1], 0
+answers = [b'', b'REJECTED EXTERNAL\r\n', b'x' * 4096, b'OK 1\r\n',
+           b'OK 1\r\nB' + b'\2\0\1' + struct.pack('>III', 0, 1, 0),
+           b'OK 1\r\nl' + b'\2\0\1' + struct.pack('<III', 0xffffffff, 1, 0xffffffff),
+           b'OK 1\r\nl' + b'\2\0\1' + struct.pack('<III', 0, 1, 8) + b'\5\1u\0\1\0\0',
+           b'OK 1\r\nl' + b'\2\0\1' + struct.pack('<III', 0, 1, 16) + b'\4\1s\0' + struct.pack('<I', 0xfffffff0) + b'a' * 8,
+           b'OK 1\r\nl' + b'\3\0\1' + struct.pack('<III', 4, 1, 8) + b'\5\1u\0\1\0\0\0' + struct.pack('<I', 99)]
+s = socket.socket(socket.AF_UNIX); s.bind(path); s.listen(1)
+open(path + '.up', 'w')
+for a in answers:
+    c, _ = s.accept()
+    try:
+        c.recv(4096)
+        c.sendall(a)
+        c.shutdown(socket.SHUT_WR)
+        while c.recv(4096): pass
+    except OSError: pass
+    n += 1
+print(n)
+EOF2
+python3 "$T/bus.py" "$T/bus" >"$T/answered" & bus=$!
+while [ ! -e "$T/bus.up" ]; do sleep 0.05; done
+sh_cfg 'echo it ran'
+for turn in 1 2 3 4 5 6 7 8 9; do
+	code 1 "an odd bus $turn" env DBUS_SYSTEM_BUS_ADDRESS="unix:path=$T/bus" timeout 20 "$RUNTIME" --root "$T/rt" --systemd-cgroup run -b "$B" bus
+	has "is told" "--systemd-cgroup: systemd cannot be asked"
+done
+wait "$bus" || true
+is "each answer was given" 9 "$(cat "$T/answered")"
+[ -e /run/systemd/private ] || code 1 "no bus" env DBUS_SYSTEM_BUS_ADDRESS="unix:path=$T/nosuch" "$RUNTIME" --root "$T/rt" --systemd-cgroup run -b "$B" bus
 # T32, kill -9 of the runtime at any time: delete --force clears up
 cfg "p['args'] = ['sleep', '94']"
 for ms in 0 1 2 3 5 8 12 20 30 40; do
