@@ -60,6 +60,7 @@ struct container_spec {
 	char *network; /* "host" (default), "none", "container:NAME", "ns:/PATH", or a network's
 			  name; "bridge" is the default when ports or networks are named */
 	struct strv networks; /* bridges it has a place in, as network_join_parse reads them */
+	struct strv links;    /* "CONTAINER[:ALIAS]": lines of /etc/hosts, as it is at the start */
 	struct strv publish;  /* as network_port_parse reads them */
 	struct strv expose;   /* "80/tcp", those of the image as well */
 	bool publish_all;     /* what is exposed */

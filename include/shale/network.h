@@ -19,10 +19,10 @@
 
 #include <jansson.h>
 
-#include <shale/base/db.h>
 #include <shale/base/err.h>
 #include <shale/base/mem.h>
 #include <shale/base/str.h>
+#include <shale/runtime.h>
 
 /* The network that is there without having been made: at its first use. */
 #define NETWORK_DEFAULT "bridge"
@@ -61,14 +61,20 @@ struct network_new {
 	const struct strv *labels; /* "k=v", or NULL */
 };
 /* -EEXIST, -EINVAL; -EADDRINUSE: another network or a route of the host has such addresses. */
-int network_create(struct db *db, const struct network_new *n, struct network **ret,
+int network_create(const struct runtime *rt, const struct network_new *n, struct network **ret,
 		   struct err *err);
 /* By name, id or unique prefix of one. -ENOENT, -EINVAL (several). */
-int network_find(struct db *db, const char *name, struct network **ret, struct err *err);
+int network_find(const struct runtime *rt, const char *name, struct network **ret, struct err *err);
 typedef int network_fn(const struct network *n, void *arg, struct err *err);
-int network_walk(struct db *db, network_fn *fn, void *arg, struct err *err); /* by name */
+int network_walk(const struct runtime *rt, network_fn *fn, void *arg,
+		 struct err *err); /* by name */
 /* -EBUSY: somebody is in it; -EPERM: the default one. */
-int network_remove(struct db *db, const struct network *n, struct err *err);
+int network_remove(const struct runtime *rt, const struct network *n, struct err *err);
+/* All once more in the file networks, beside the database: for whoever has lost that. create and
+ * remove do it; not there in a store of an earlier release until its first gc. */
+int network_note_all(const struct runtime *rt, struct err *err);
+/* Rows of what that file has, in a new database. */
+int network_recover(const struct runtime *rt, size_t *ret_n, struct err *err);
 /* Ids of those who are in it now. */
 int network_users(const struct network *n, struct strv *ret, struct err *err);
 
@@ -111,8 +117,8 @@ void network_held_close(struct network_held *h);
 /* A network namespace with an interface in each network; until network_teardown, which this process
  * is to call. ret_held may be NULL without ports. -ENOENT (network, or netavark), -EADDRINUSE
  * (address or port), -EINVAL. */
-int network_setup(struct db *db, const struct network_use *u, struct network_held *ret_held,
-		  int *ret_ns_fd, struct err *err);
+int network_setup(const struct runtime *rt, const struct network_use *u,
+		  struct network_held *ret_held, int *ret_ns_fd, struct err *err);
 /* Nobody there is fine. ns_fd -1: the namespace is gone. */
 int network_teardown(const char *id, int ns_fd, struct err *err);
 /* The same by a process of its own, which nobody waits for but who needs the lock. */
@@ -120,8 +126,9 @@ int network_leave(const char *id, int ns_fd, struct err *err);
 /* What that process does. */
 int network_left(const char *id, int ns_fd, int lock_fd, struct err *err);
 /* For a user that runs: one network more or less. -EEXIST, -ENOENT. */
-int network_connect(struct db *db, const char *id, const char *join, int ns_fd, struct err *err);
-int network_disconnect(struct db *db, const char *id, const char *network, int ns_fd,
+int network_connect(const struct runtime *rt, const char *id, const char *join, int ns_fd,
+		    struct err *err);
+int network_disconnect(const struct runtime *rt, const char *id, const char *network, int ns_fd,
 		       struct err *err);
 
 /* What is known of a user that has a network now: {"joins":[{"network","id","ip","prefix",

@@ -30,7 +30,7 @@ int build_net_choose(struct build *b, bool look_only, struct err *err)
 		return err_set(err, EINVAL, "network %.80s is not none, host or a network's name",
 			       name);
 	/* The default one is made when it is needed. */
-	return str_eq(name, NETWORK_DEFAULT) ? 0 : network_find(b->rt->db, name, &n, err);
+	return str_eq(name, NETWORK_DEFAULT) ? 0 : network_find(b->rt, name, &n, err);
 }
 
 void run_net_choose(struct run *r, const struct df_inst *i)
@@ -55,7 +55,7 @@ static int make(struct build *b, struct err *err)
 	strv_addf(&joins, "name=%s", b->network);
 	if (b->rt->dns.n)
 		u.dns = &b->rt->dns;
-	rc = network_setup(b->rt->db, &u, NULL, &fd, err);
+	rc = network_setup(b->rt, &u, NULL, &fd, err);
 	if (rc < 0)
 		return err_ctx(err, "network %s", b->network);
 	b->net.fd = fd;

@@ -97,7 +97,7 @@ static int create_main(struct cli *c, void *args, int argc, char **argv)
 	}
 	if (read_options(&a->options, &new.mtu, &err) < 0)
 		return cli_usage(c, &err);
-	if (cli_open(c, &err) < 0 || network_create(c->rt.db, &new, &n, &err) < 0)
+	if (cli_open(c, &err) < 0 || network_create(&c->rt, &new, &n, &err) < 0)
 		return cli_fail(c, &err);
 	container_network_event(&c->rt, n, "create", NULL);
 	puts(n->id);
@@ -167,7 +167,7 @@ static int ls_main(struct cli *c, void *args, int argc, char **argv)
 
 	(void)argc;
 	(void)argv;
-	if (cli_open(c, &err) < 0 || network_walk(c->rt.db, add_row, &l, &err) < 0)
+	if (cli_open(c, &err) < 0 || network_walk(&c->rt, add_row, &l, &err) < 0)
 		return cli_fail(c, &err);
 	add_builtin(rows, "host");
 	add_builtin(rows, "none");
@@ -247,7 +247,7 @@ static int inspect_one(struct cli *c, const char *name, json_t *to, struct err *
 	json_array_append_new(to, o);
 	json_object_set_new(o, "Containers", members);
 	json_object_set_new(o, "Options", options);
-	rc = network_find(c->rt.db, name, &n, err);
+	rc = network_find(&c->rt, name, &n, err);
 	if (rc < 0)
 		return rc;
 	m.n = n;
@@ -312,8 +312,8 @@ static int rm_main(struct cli *c, void *args, int argc, char **argv)
 		auto_network struct network *n = NULL;
 
 		err_clear(&err);
-		if (network_find(c->rt.db, argv[i], &n, &err) < 0 ||
-		    network_remove(c->rt.db, n, &err) < 0)
+		if (network_find(&c->rt, argv[i], &n, &err) < 0 ||
+		    network_remove(&c->rt, n, &err) < 0)
 			code = cli_fail(c, &err);
 		else
 			removed(c, n);
@@ -361,17 +361,17 @@ static int prune_main(struct cli *c, void *args, int argc, char **argv)
 	(void)argc;
 	(void)argv;
 	if (rc >= 0)
-		rc = network_walk(c->rt.db, add_name, &ids, &err);
+		rc = network_walk(&c->rt, add_name, &ids, &err);
 	if (rc >= 0)
 		rc = container_walk(&c->rt, note_wanted, &wanted, &err);
 	for (size_t i = 0; rc >= 0 && i < ids.n; i++) {
 		auto_network struct network *n = NULL;
 
-		rc = network_find(c->rt.db, ids.v[i], &n, &err);
+		rc = network_find(&c->rt, ids.v[i], &n, &err);
 		if (rc >= 0 && is_wanted(&wanted, n))
 			continue;
 		if (rc >= 0)
-			rc = network_remove(c->rt.db, n, &err);
+			rc = network_remove(&c->rt, n, &err);
 		if (rc >= 0)
 			removed(c, n);
 		if (rc == -EBUSY || rc == -ENOENT) {

@@ -27,8 +27,8 @@ static void print_result(const struct recovery *r)
 	if (r->why.code)
 		printf("The database was damaged: %s\n", r->why.msg);
 	printf("Kept aside: %s\n", r->kept);
-	printf("Brought back: %zu images, %zu names, %zu layers, %zu containers\n",
-	       r->images.images, r->images.names, r->images.layers, r->containers);
+	printf("Brought back: %zu images, %zu names, %zu layers, %zu containers, %zu networks\n",
+	       r->images.images, r->images.names, r->images.layers, r->containers, r->networks);
 	print_lost(&r->images.lost);
 	print_lost(&r->lost);
 	if (r->images.nameless)

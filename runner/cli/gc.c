@@ -12,6 +12,7 @@
 #include <shale/build.h>
 #include <shale/container.h>
 #include <shale/image.h>
+#include <shale/network.h>
 #include <shale/store.h>
 
 #include "failed.h"
@@ -87,6 +88,8 @@ static int keep_records(struct cli *c, struct err *err)
 		if (rc >= 0)
 			rc = container_record_all(&c->rt, err);
 	}
+	if (rc >= 0 && faccessat(c->rt.root_fd, "networks", F_OK, 0) < 0)
+		rc = network_note_all(&c->rt, err);
 	return rc < 0 ? rc : store_names_tidy(c->rt.store, err);
 }
 

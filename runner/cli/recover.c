@@ -18,6 +18,7 @@
 #include <shale/base/fs.h>
 #include <shale/base/path.h>
 #include <shale/base/proc.h>
+#include <shale/network.h>
 #include <shale/snap.h>
 #include <shale/store.h>
 
@@ -38,11 +39,15 @@ static int fill(struct runtime *rt, struct recovery *r, struct err *err)
 					       "UPDATE layer_blobs SET durable=1",
 					       "UPDATE manifests SET durable=1" };
 	auto_fd int fs = openat(rt->root_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	struct err why = { 0 };
 	int rc = image_recover(rt, &r->images, err);
 
 	fault_point("recover.images");
 	if (rc >= 0)
 		rc = container_recover(rt, &r->containers, &r->lost, err);
+	/* A container that has a place in one that is lost says so when it starts. */
+	if (rc >= 0 && network_recover(rt, &r->networks, &why) < 0)
+		strv_addf(&r->lost, "networks: %s", why.msg);
 	if (rc >= 0 && (fs < 0 || syncfs(fs) < 0))
 		rc = err_sys(err, "sync the store");
 	for (size_t i = 0; rc >= 0 && i < ARRAY_LEN(durable); i++)

@@ -11,7 +11,7 @@ struct recovery {
 	struct err why; /* what was wrong with the old one; code 0: nothing */
 	char *kept;     /* where it is now */
 	struct image_recovered images;
-	size_t containers;
+	size_t containers, networks;
 	struct strv lost;
 };
 void recovery_free(struct recovery *r);

@@ -59,8 +59,8 @@ struct run_args {
 	struct strv groups, dns, dns_search, dns_options, annotations, label_files, devices;
 	int oom_score_adj;
 	bool no_healthcheck;
-	struct strv env, env_files, labels, volumes, tmpfs, add_hosts, cap_add, cap_drop, security,
-		ulimits;
+	struct strv links, env, env_files, labels, volumes, tmpfs, add_hosts, cap_add, cap_drop,
+		security, ulimits;
 	int stop_timeout_ms;
 	uint64_t shm;
 };
@@ -76,6 +76,7 @@ struct run_args {
 		"Add a line to /etc/hosts"                                                              \
 	},                                                                                              \
 		{ 0, "cap-add", OPT_STRV, RUN_AT(cap_add), "CAP", "Add a capability" },                 \
+		{ 0, "link", OPT_STRV, RUN_AT(links), "CONTAINER[:ALIAS]", NULL },                      \
 		{ 0, "cap-drop", OPT_STRV, RUN_AT(cap_drop), "CAP", "Drop a capability" },              \
 		{ 0,       "cidfile",                                                                   \
 		  OPT_STR, RUN_AT(cidfile),                                                             \

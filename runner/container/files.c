@@ -68,6 +68,8 @@ static int fill(const struct container *c, int which, struct str *to, struct err
 	if (which == ETC_RESOLV)
 		return container_resolv_text(c, to);
 	container_hosts_text(c, to);
+	if (c->spec.links.n)
+		rc = container_link_names(c, to, err);
 	gateway = c->spec.add_hosts.n ? container_gateway(c) : NULL;
 	for (size_t i = 0; rc >= 0 && i < c->spec.add_hosts.n; i++) {
 		auto_free char *line = NULL;

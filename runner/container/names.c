@@ -55,6 +55,49 @@ void container_hosts_text(const struct container *c, struct str *to)
 		container_own_names(c, to);
 }
 
+/* Where of is in a network that c is in, too; NULL: nowhere. Owned by *state. */
+static const char *address_for(const struct container *c, const struct container *of,
+			       json_t **state)
+{
+	auto_json json_t *own = network_state(c->id);
+	json_t *join, *other;
+	size_t i, k;
+
+	*state = of->state == CONTAINER_RUNNING ? network_state(of->id) : NULL;
+	json_array_foreach(json_object_get(own, "joins"), i, join)
+	{
+		json_array_foreach(json_object_get(*state, "joins"), k, other)
+		{
+			if (str_eq(json_get_str(join, "id"), json_get_str(other, "id")))
+				return json_get_str(other, "ip");
+		}
+	}
+	return NULL;
+}
+
+int container_link_names(const struct container *c, struct str *to, struct err *err)
+{
+	for (size_t i = 0; i < c->spec.links.n; i++) {
+		auto_free char *id = mem_strn(c->spec.links.v[i], CONTAINER_ID_LEN);
+		auto_container struct container *of = NULL;
+		auto_json json_t *state = NULL;
+		const char *ip, *alias = strchr(c->spec.links.v[i], ':');
+		int rc = container_find(c->rt, id, &of, err);
+
+		if (rc < 0)
+			return err_ctx(err, "--link");
+		ip = address_for(c, of, &state);
+		if (!ip)
+			return err_set(err, EINVAL,
+				       "--link %s: it does not run in a network that %s is in",
+				       of->name, c->name);
+		str_addf(to, "%s\t%s %.12s%s%s\n", ip, alias ? alias + 1 : of->name, of->id,
+			 alias && str_eq(alias + 1, of->name) ? "" : " ",
+			 alias && str_eq(alias + 1, of->name) ? "" : of->name);
+	}
+	return 0;
+}
+
 char *container_gateway(const struct container *c)
 {
 	enum container_net kind = container_net_kind(&c->spec);

@@ -89,6 +89,31 @@ static int resolve_other(struct runtime *rt, struct container_spec *r, struct er
 	return 0;
 }
 
+/* Names are what they mean now; the alias is the name unless there is one. */
+static int resolve_links(struct runtime *rt, struct container_spec *r, struct err *err)
+{
+	int rc = 0;
+
+	for (size_t i = 0; i < r->links.n && rc >= 0; i++) {
+		const char *text = r->links.v[i], *colon = strchr(text, ':');
+		auto_free char *name =
+			mem_strn(text, colon ? (size_t)(colon - text) : strlen(text));
+		const char *alias = colon ? colon + 1 : name;
+		auto_container struct container *of = NULL;
+		char *replaced;
+
+		rc = container_find(rt, name, &of, err);
+		if (rc < 0)
+			return err_set(err, EINVAL, "--link %.200s: no such container", text);
+		if (!network_name_valid(alias))
+			return err_set(err, EINVAL, "--link %.200s: want CONTAINER[:ALIAS]", text);
+		replaced = mem_fmt("%s:%s", of->id, alias);
+		free(r->links.v[i]);
+		r->links.v[i] = replaced;
+	}
+	return rc;
+}
+
 static int check_aliases(const struct network_join *j, const struct network *n, struct err *err)
 {
 	if (!j->aliases.n || n->has_dns)
@@ -102,7 +127,7 @@ static int check_aliases(const struct network_join *j, const struct network *n, 
 int container_net_resolve(struct runtime *rt, struct container_spec *r,
 			  const struct strv *image_ports, struct err *err)
 {
-	bool wants = r->publish.n || r->publish_all || r->networks.n;
+	bool wants = r->publish.n || r->publish_all || r->networks.n || r->links.n;
 	int rc = 0;
 
 	if (!r->network)
@@ -113,9 +138,13 @@ int container_net_resolve(struct runtime *rt, struct container_spec *r,
 	if (container_net_kind(r) == CONTAINER_NET_CONTAINER)
 		return resolve_other(rt, r, err);
 	if (container_net_kind(r) != CONTAINER_NET_BRIDGE)
-		return 0;
+		return r->links.n
+			       ? err_set(err, EINVAL, "--link goes with bridge networks, not '%s'",
+					 r->network)
+			       : 0;
 	if (network_missing())
 		return err_set(err, ENOTSUP, "network %s: %s", r->network, network_missing());
+	rc = resolve_links(rt, r, err);
 	if (r->publish_all)
 		publish_exposed(r);
 	if (!r->networks.n)
@@ -126,7 +155,7 @@ int container_net_resolve(struct runtime *rt, struct container_spec *r,
 
 		rc = network_join_parse(r->networks.v[i], &j, err);
 		if (rc >= 0)
-			rc = network_find(rt->db, j.network, &n, err);
+			rc = network_find(rt, j.network, &n, err);
 		if (rc >= 0)
 			rc = check_aliases(&j, n, err);
 	}
@@ -180,7 +209,7 @@ static int set_up(struct container *c, const struct ids_range *ids, struct netwo
 	for (size_t i = 0; rc >= 0 && i < s->publish.n; i++)
 		rc = network_port_parse(s->publish.v[i], &ports[i], err);
 	if (rc >= 0)
-		rc = network_setup(c->rt->db, &u, held, &fd, err);
+		rc = network_setup(c->rt, &u, held, &fd, err);
 	return rc < 0 ? rc : fd;
 }
 
@@ -241,8 +270,7 @@ static int join_index(const struct container *c, const struct network *n, size_t
 			continue;
 		/* One that was removed since has no row. */
 		if (str_eq(j.network, n->name) ||
-		    (network_find(c->rt->db, j.network, &of, &ignored) >= 0 &&
-		     str_eq(of->id, n->id))) {
+		    (network_find(c->rt, j.network, &of, &ignored) >= 0 && str_eq(of->id, n->id))) {
 			*ret = i;
 			return 0;
 		}
@@ -277,7 +305,7 @@ int container_connect(struct container *c, const char *join, struct err *err)
 	int rc = network_join_parse(join, &j, err);
 
 	if (rc >= 0)
-		rc = network_find(c->rt->db, j.network, &n, err);
+		rc = network_find(c->rt, j.network, &n, err);
 	if (rc >= 0)
 		rc = own_network(c, &fd, err);
 	if (rc < 0)
@@ -288,7 +316,7 @@ int container_connect(struct container *c, const char *join, struct err *err)
 	rc = check_aliases(&j, n, err);
 	container_etc_note(c, &before);
 	if (rc >= 0 && fd >= 0)
-		rc = network_connect(c->rt->db, c->id, join, fd, err);
+		rc = network_connect(c->rt, c->id, join, fd, err);
 	if (rc < 0)
 		return rc;
 	if (fd >= 0)
@@ -306,7 +334,7 @@ int container_disconnect(struct container *c, const char *network, struct err *e
 	auto_network struct network *n = NULL;
 	auto_fd int fd = -1;
 	size_t i = 0;
-	int rc = network_find(c->rt->db, network, &n, err);
+	int rc = network_find(c->rt, network, &n, err);
 
 	if (rc >= 0)
 		rc = own_network(c, &fd, err);
@@ -314,7 +342,7 @@ int container_disconnect(struct container *c, const char *network, struct err *e
 		rc = join_index(c, n, &i, err);
 	container_etc_note(c, &before);
 	if (rc >= 0 && fd >= 0)
-		rc = network_disconnect(c->rt->db, c->id, n->name, fd, err);
+		rc = network_disconnect(c->rt, c->id, n->name, fd, err);
 	if (rc < 0)
 		return rc;
 	if (fd >= 0)

@@ -263,6 +263,8 @@ struct container_etc_state {
 void container_etc_note(const struct container *c, struct container_etc_state *ret);
 void container_etc_edit(const struct container *c, const struct container_etc_state *before);
 void container_etc_free(struct container_etc_state *s);
+/* Lines for its --link. -EINVAL: one does not run. */
+int container_link_names(const struct container *c, struct str *to, struct err *err);
 /* Where the host is reached: NULL, it is not. Caller owns it. */
 char *container_gateway(const struct container *c);
 /* Texts of /etc/hosts and /etc/resolv.conf. false: it needs no such file. */

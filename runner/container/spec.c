@@ -87,6 +87,7 @@ static const struct field {
 	FIELD(publish, STRV),
 	FIELD(expose, STRV),
 	FIELD(publish_all, BOOL),
+	FIELD(links, STRV),
 #undef FIELD
 };
 _Static_assert(sizeof(int64_t) == sizeof(uint64_t), "FIELD_INT holds both");

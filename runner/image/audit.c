@@ -328,7 +328,7 @@ static const struct {
 	{ "empty", IMAGE_PART_OTHER, true },           { "lease.lock", IMAGE_PART_OTHER, true },
 	{ "names", IMAGE_PART_OTHER, true },           { "events", IMAGE_PART_OTHER, true },
 	{ "events.1", IMAGE_PART_OTHER, true },        { "recover", IMAGE_PART_OTHER, false },
-	{ "lost+found", IMAGE_PART_OTHER, true },
+	{ "lost+found", IMAGE_PART_OTHER, true },      { "networks", IMAGE_PART_OTHER, true },
 };
 
 /* A directory's own blocks, apart from what is in it. */

@@ -50,6 +50,9 @@ static int read_all(struct network_live *l, struct err *err)
 	for (size_t i = 0; rc >= 0 && i < names.n; i++) {
 		json_t *user = NULL;
 
+		/* Who was killed in fs_write_atomic. */
+		if (str_starts(names.v[i], ".tmp-"))
+			unlinkat(l->dir_fd, names.v[i], 0);
 		if (!is_id(names.v[i]))
 			continue;
 		rc = read_user(l, names.v[i], &user, err);

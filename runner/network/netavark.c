@@ -173,27 +173,18 @@ int network_netavark(const char *verb, const json_t *config, int ns_fd, json_t *
 	return run_it(verb, input, ns, ret, err);
 }
 
-/* netavark 1.4 leaves a bridge and its rules when it does not find the interface: it is to find
- * one.
- */
-static int stand_in(const json_t *config, struct err *err)
+static void interfaces(const json_t *config, struct strv *ret)
 {
-	auto_fd int ns = network_ns_make(err);
-	auto_strv struct strv names = { 0 };
 	const char *name;
 	json_t *place;
-	int rc = ns;
 
 	json_object_foreach(json_object_get(config, "networks"), name, place)
 	{
 		const char *interface = json_get_str(place, "interface_name");
 
-		if (interface && !strv_has(&names, interface))
-			strv_add(&names, interface);
+		if (interface && !strv_has(ret, interface))
+			strv_add(ret, interface);
 	}
-	if (rc >= 0)
-		rc = network_links_make(ns, &names, err);
-	return rc < 0 ? rc : fd_take(&ns);
 }
 
 static int others_in(const struct network_live *l, const char *id, const char *bridge)
@@ -235,11 +226,14 @@ static void wait_for_links(const struct network_live *l, const char *id, const j
 int network_undo(const struct network_live *l, const char *id, int ns_fd, struct err *err)
 {
 	const json_t *config = json_object_get(json_object_get(l->users, id), "setup");
-	auto_fd int other = ns_fd < 0 ? stand_in(config, err) : -1;
+	auto_fd int other = ns_fd < 0 ? network_ns_make(err) : -1;
+	auto_strv struct strv names = { 0 };
 
 	if (ns_fd < 0 && other < 0)
 		return other;
 	if (ns_fd < 0)
 		wait_for_links(l, id, config);
+	interfaces(config, &names);
+	network_links_restore(ns_fd < 0 ? other : ns_fd, &names);
 	return network_netavark("teardown", config, ns_fd < 0 ? other : ns_fd, NULL, err);
 }

@@ -7,6 +7,8 @@
 #include <linux/rtnetlink.h>
 #include <net/if.h>
 #include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -116,47 +118,113 @@ int network_links_make(int ns_fd, const struct strv *names, struct err *err)
 	return rc;
 }
 
-/* Those of one message of a dump; -1: it was the last. */
-static int count_in(const char *buf, ssize_t n, unsigned master)
+/* --- what links there are
+ * ------------------------------------------------------------------------------------------------
+ */
+
+struct links {
+	struct link {
+		int index;
+		unsigned master;
+		char name[IFNAMSIZ];
+	} * v;
+	size_t n, cap;
+};
+
+static void links_free(struct links *l)
 {
-	int found = 0;
-
-	for (const struct nlmsghdr *h = (const void *)buf; NLMSG_OK(h, n); h = NLMSG_NEXT(h, n)) {
-		const struct ifinfomsg *link = NLMSG_DATA(h);
-		int len = (int)IFLA_PAYLOAD(h);
-		unsigned of;
-
-		if (h->nlmsg_type != RTM_NEWLINK)
-			return -1;
-		for (const struct rtattr *a = IFLA_RTA(link); RTA_OK(a, len);
-		     a = RTA_NEXT(a, len)) {
-			if (a->rta_type != IFLA_MASTER)
-				continue;
-			memcpy(&of, RTA_DATA(a), sizeof(of));
-			found += of == master;
-		}
-	}
-	return found;
+	free(l->v);
 }
 
-int network_bridge_ports(const char *bridge)
+static void add_link(struct links *l, const struct nlmsghdr *h)
+{
+	const struct ifinfomsg *info = NLMSG_DATA(h);
+	int len = (int)IFLA_PAYLOAD(h);
+	struct link *to;
+
+	mem_room(l->v, l->n, l->cap);
+	to = &l->v[l->n++];
+	*to = (struct link){ .index = info->ifi_index };
+	for (const struct rtattr *a = IFLA_RTA(info); RTA_OK(a, len); a = RTA_NEXT(a, len)) {
+		if (a->rta_type == IFLA_MASTER)
+			memcpy(&to->master, RTA_DATA(a), sizeof(to->master));
+		if (a->rta_type == IFLA_IFNAME)
+			snprintf(to->name, sizeof(to->name), "%s", (const char *)RTA_DATA(a));
+	}
+}
+
+/* Of the socket's namespace; as far as they can be read. */
+static void links_read(int fd, struct links *ret)
 {
 	enum { BUFFER = 32 << 10 };
-	auto_fd int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE);
 	struct request r = { .head = { .nlmsg_len = NLMSG_LENGTH(sizeof(struct ifinfomsg)),
 				       .nlmsg_type = RTM_GETLINK,
 				       .nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP } };
 	auto_free char *buf = mem_alloc(BUFFER);
-	unsigned master = if_nametoindex(bridge);
-	int found = 0, more = 0;
+	bool more = fd >= 0 && send(fd, &r, r.head.nlmsg_len, 0) >= 0;
 
-	if (!master || fd < 0 || send(fd, &r, r.head.nlmsg_len, 0) < 0)
-		return 0;
-	while (more >= 0) {
+	while (more) {
 		ssize_t n = recv(fd, buf, BUFFER, 0);
+		const struct nlmsghdr *h = (const void *)buf;
 
-		more = n <= 0 ? -1 : count_in(buf, n, master);
-		found += more > 0 ? more : 0;
+		more = n > 0;
+		for (; more && NLMSG_OK(h, n); h = NLMSG_NEXT(h, n)) {
+			more = h->nlmsg_type == RTM_NEWLINK;
+			if (more)
+				add_link(ret, h);
+		}
 	}
+}
+
+int network_bridge_ports(const char *bridge)
+{
+	auto_fd int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE);
+	cleanup(links_free) struct links l = { 0 };
+	unsigned master = if_nametoindex(bridge);
+	int found = 0;
+
+	if (master)
+		links_read(fd, &l);
+	for (size_t i = 0; i < l.n; i++)
+		found += l.v[i].master == master;
 	return found;
+}
+
+static void link_remove(int fd, int index)
+{
+	struct request r = { .head = { .nlmsg_len = NLMSG_LENGTH(sizeof(struct ifinfomsg)),
+				       .nlmsg_type = RTM_DELLINK,
+				       .nlmsg_flags = NLM_F_REQUEST | NLM_F_ACK },
+			     .link = { .ifi_index = index } };
+	char answer[512];
+
+	/* Some cannot be: the kernel's own of tunnels. */
+	if (send(fd, &r, r.head.nlmsg_len, 0) >= 0 && recv(fd, answer, sizeof(answer), 0) < 0)
+		return;
+}
+
+static bool is_there(const struct links *l, const char *name)
+{
+	for (size_t i = 0; i < l->n; i++)
+		if (str_eq(l->v[i].name, name))
+			return true;
+	return false;
+}
+
+void network_links_restore(int ns_fd, const struct strv *names)
+{
+	auto_fd int fd = network_socket_in(ns_fd, AF_NETLINK, SOCK_RAW, NETLINK_ROUTE);
+	cleanup(links_free) struct links l = { 0 };
+	struct err ignored = { 0 };
+	bool whole = true;
+
+	links_read(fd, &l);
+	for (size_t i = 0; i < names->n; i++)
+		whole &= is_there(&l, names->v[i]);
+	for (size_t i = 0; i < l.n && !whole; i++)
+		if (!str_eq(l.v[i].name, "lo") && !strv_has(names, l.v[i].name))
+			link_remove(fd, l.v[i].index);
+	for (size_t i = 0; i < names->n && fd >= 0; i++)
+		if (!is_there(&l, names->v[i]))
+			link_make(fd, names->v[i], &ignored);
 }

@@ -81,6 +81,10 @@ int network_socket_in(int ns_fd, int family, int type, int protocol);
 void network_v6_off(int ns_fd, const char *interface);
 /* Links of those names in it, of a kind that matters to nobody. */
 int network_links_make(int ns_fd, const struct strv *names, struct err *err);
+/* Before it goes: a container may have renamed or removed its interfaces, and netavark 1.4 leaves
+ * bridge and rules when it does not find one. Those names are there afterwards, and if one was
+ * missing nothing else. */
+void network_links_restore(int ns_fd, const struct strv *names);
 /* How many interfaces that bridge has; 0 without one. */
 int network_bridge_ports(const char *bridge);
 /* What a user has, but for its file. ns_fd -1: its namespace is gone. */

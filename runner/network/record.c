@@ -288,7 +288,7 @@ static int choose_addresses(const struct taken *t, const struct network_new *new
 	return rc;
 }
 
-static int choose(struct db *db, const struct network_new *new, struct network *n,
+static int choose(const struct runtime *rt, const struct network_new *new, struct network *n,
 		  struct network_live *live, struct err *err)
 {
 	struct taken t = { .live = live };
@@ -296,7 +296,7 @@ static int choose(struct db *db, const struct network_new *new, struct network *
 
 	add_routes(&t, "/proc/net/route", route_parse);
 	add_routes(&t, "/proc/net/ipv6_route", route6_parse);
-	rc = network_walk(db, add_network, &t, err);
+	rc = network_walk(rt, add_network, &t, err);
 	if (rc >= 0)
 		rc = choose_addresses(&t, new, n, err);
 	free(t.ranges);
@@ -308,7 +308,8 @@ static int choose(struct db *db, const struct network_new *new, struct network *
  */
 
 /* The lock before the database's, as everywhere. */
-static int insert(struct db *db, const struct network_new *new, struct network *n, struct err *err)
+static int insert(const struct runtime *rt, const struct network_new *new, struct network *n,
+		  struct err *err)
 {
 	auto_network_live struct network_live live = NETWORK_LIVE_INIT;
 	auto_db_tx struct db *tx = NULL;
@@ -317,19 +318,21 @@ static int insert(struct db *db, const struct network_new *new, struct network *
 	int rc = network_live_peek(&live, err);
 
 	if (rc >= 0)
-		rc = db_tx_begin(db, DB_FULL, &tx, err);
+		rc = db_tx_begin(rt->db, DB_FULL, &tx, err);
 	if (rc >= 0)
-		rc = db_get_int(db, "SELECT 1 FROM networks WHERE name=?1", DB_ARGS(DB_T(n->name)),
-				&one, err);
+		rc = db_get_int(rt->db, "SELECT 1 FROM networks WHERE name=?1",
+				DB_ARGS(DB_T(n->name)), &one, err);
 	if (rc > 0)
 		return err_set(err, EEXIST, "network %s is there already", n->name);
 	if (rc >= 0)
-		rc = choose(db, new, n, &live, err);
+		rc = choose(rt, new, n, &live, err);
 	if (rc < 0)
 		return rc;
 	doc = doc_text(n);
-	rc = db_run(db, "INSERT INTO networks(name,id,doc) VALUES(?1,?2,?3)",
+	rc = db_run(rt->db, "INSERT INTO networks(name,id,doc) VALUES(?1,?2,?3)",
 		    DB_ARGS(DB_T(n->name), DB_T(n->id), DB_T(doc)), err);
+	if (rc >= 0)
+		rc = network_note_all(rt, err);
 	fault_point("network.create.row");
 	return rc < 0 ? rc : db_tx_commit(&tx, err);
 }
@@ -344,7 +347,7 @@ static bool is_reserved(const char *name)
 	return false;
 }
 
-int network_create(struct db *db, const struct network_new *new, struct network **ret,
+int network_create(const struct runtime *rt, const struct network_new *new, struct network **ret,
 		   struct err *err)
 {
 	auto_network struct network *n = mem_alloc(sizeof(*n));
@@ -366,7 +369,7 @@ int network_create(struct db *db, const struct network_new *new, struct network 
 	n->created_ns = proc_now_ns();
 	if (new->labels)
 		strv_copy(&n->labels, new->labels);
-	rc = insert(db, new, n, err);
+	rc = insert(rt, new, n, err);
 	if (rc < 0)
 		return rc;
 	*ret = take(n);
@@ -374,15 +377,15 @@ int network_create(struct db *db, const struct network_new *new, struct network 
 }
 
 /* As Docker's, it has no names: they are for networks that somebody made. */
-static int make_default(struct db *db, struct network **ret, struct err *err)
+static int make_default(const struct runtime *rt, struct network **ret, struct err *err)
 {
 	int rc = network_create(
-		db, &(struct network_new){ .name = NETWORK_DEFAULT, .no_dns = true }, ret, err);
+		rt, &(struct network_new){ .name = NETWORK_DEFAULT, .no_dns = true }, ret, err);
 
 	if (rc != -EEXIST)
 		return rc;
 	err_clear(err);
-	return network_find(db, NETWORK_DEFAULT, ret, err);
+	return network_find(rt, NETWORK_DEFAULT, ret, err);
 }
 
 static bool is_hex(const char *s)
@@ -394,11 +397,11 @@ static bool is_hex(const char *s)
 
 #define COLUMNS "SELECT name,id,doc FROM networks"
 
-int network_find(struct db *db, const char *name, struct network **ret, struct err *err)
+int network_find(const struct runtime *rt, const char *name, struct network **ret, struct err *err)
 {
 	auto_network struct network *n = NULL;
 	auto_db_stmt struct db_stmt *st = NULL;
-	int rc = db_query(db,
+	int rc = db_query(rt->db,
 			  is_hex(name) ? COLUMNS
 				  " WHERE name=?1 OR (id>=?1 AND id<?1||'g') ORDER BY name<>?1"
 				       : COLUMNS " WHERE name=?1",
@@ -409,7 +412,7 @@ int network_find(struct db *db, const char *name, struct network **ret, struct e
 	if (rc == 0 && str_eq(name, NETWORK_DEFAULT)) {
 		db_stmt_cleanup(&st);
 		st = NULL;
-		return make_default(db, ret, err);
+		return make_default(rt, ret, err);
 	}
 	if (rc == 0)
 		return err_set(err, ENOENT, "no such network: %.128s", name);
@@ -425,10 +428,10 @@ int network_find(struct db *db, const char *name, struct network **ret, struct e
 	return 0;
 }
 
-int network_walk(struct db *db, network_fn *fn, void *arg, struct err *err)
+int network_walk(const struct runtime *rt, network_fn *fn, void *arg, struct err *err)
 {
 	auto_db_stmt struct db_stmt *st = NULL;
-	int rc = db_query(db, COLUMNS " ORDER BY name", NULL, &st, err);
+	int rc = db_query(rt->db, COLUMNS " ORDER BY name", NULL, &st, err);
 
 	while (rc >= 0 && (rc = db_step(st, err)) > 0) {
 		auto_network struct network *n = NULL;
@@ -463,7 +466,7 @@ int network_users(const struct network *n, struct strv *ret, struct err *err)
 }
 
 /* Whoever sets up reads the row under the same lock. */
-int network_remove(struct db *db, const struct network *n, struct err *err)
+int network_remove(const struct runtime *rt, const struct network *n, struct err *err)
 {
 	auto_network_live struct network_live live = NETWORK_LIVE_INIT;
 	int rc;
@@ -476,8 +479,8 @@ int network_remove(struct db *db, const struct network *n, struct err *err)
 	if (network_live_uses(&live, n->id, NULL))
 		return err_set(err, EBUSY, "network %s has containers: disconnect or stop them",
 			       n->name);
-	rc = db_run(db, "DELETE FROM networks WHERE name=?1 AND id=?2",
+	rc = db_run(rt->db, "DELETE FROM networks WHERE name=?1 AND id=?2",
 		    DB_ARGS(DB_T(n->name), DB_T(n->id)), err);
 	fault_point("network.remove.row");
-	return rc < 0 ? rc : 0;
+	return rc < 0 ? rc : network_note_all(rt, err);
 }

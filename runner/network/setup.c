@@ -133,8 +133,8 @@ static bool range_is_foreign(const struct network_live *l, const struct network 
 
 /* One more network of config: interface is "eth0" and so on. Others ask for it by its name, the
  * beginning of its id and its aliases. */
-static int add_join(struct db *db, const struct network_live *l, json_t *config, const char *text,
-		    const char *interface, struct err *err)
+static int add_join(const struct runtime *rt, const struct network_live *l, json_t *config,
+		    const char *text, const char *interface, struct err *err)
 {
 	auto_network_join struct network_join j = { 0 };
 	auto_network struct network *n = NULL;
@@ -143,7 +143,7 @@ static int add_join(struct db *db, const struct network_live *l, json_t *config,
 	int rc = network_join_parse(text, &j, err);
 
 	if (rc >= 0)
-		rc = network_find(db, j.network, &n, err);
+		rc = network_find(rt, j.network, &n, err);
 	if (rc >= 0 && json_object_get(json_object_get(config, "networks"), n->name))
 		rc = err_set(err, EEXIST, "network %s is named twice", n->name);
 	if (rc >= 0 && range_is_foreign(l, n))
@@ -168,13 +168,17 @@ static int add_join(struct db *db, const struct network_live *l, json_t *config,
 }
 
 /* The default one is made at its first use, which takes the lock: before we have it. */
-static int find_first(struct db *db, const char *join, struct err *err)
+static int find_first(const struct runtime *rt, const char *join, char **ret_name, struct err *err)
 {
 	auto_network_join struct network_join j = { 0 };
 	auto_network struct network *n = NULL;
 	int rc = network_join_parse(join, &j, err);
 
-	return rc < 0 ? rc : network_find(db, j.network, &n, err);
+	if (rc >= 0)
+		rc = network_find(rt, j.network, &n, err);
+	if (rc >= 0 && ret_name)
+		*ret_name = mem_str(n->name);
+	return rc;
 }
 
 /* For who has a way out: aardvark-dns would ask them for the others as well. */
@@ -189,8 +193,9 @@ static void add_servers(json_t *config, json_t *servers)
 		json_object_set(config, "dns_servers", servers);
 }
 
-static int make_config(struct db *db, const struct network_live *l, const struct network_use *u,
-		       json_t *config, struct network_held *held, struct err *err)
+static int make_config(const struct runtime *rt, const struct network_live *l,
+		       const struct network_use *u, json_t *config, struct network_held *held,
+		       struct err *err)
 {
 	int rc = 0;
 
@@ -199,7 +204,7 @@ static int make_config(struct db *db, const struct network_live *l, const struct
 	for (size_t i = 0; i < u->joins->n && rc >= 0; i++) {
 		auto_free char *interface = mem_fmt("eth%zu", i);
 
-		rc = add_join(db, l, config, u->joins->v[i], interface, err);
+		rc = add_join(rt, l, config, u->joins->v[i], interface, err);
 	}
 	if (rc >= 0)
 		rc = network_ports_add(l, config, u, held, err);
@@ -251,8 +256,8 @@ static int begin(struct network_live *l, const char *id, const json_t *user, int
 	return rc;
 }
 
-int network_setup(struct db *db, const struct network_use *u, struct network_held *ret_held,
-		  int *ret_ns_fd, struct err *err)
+int network_setup(const struct runtime *rt, const struct network_use *u,
+		  struct network_held *ret_held, int *ret_ns_fd, struct err *err)
 {
 	auto_network_held struct network_held held = { 0 };
 	auto_network_live struct network_live l = NETWORK_LIVE_INIT;
@@ -263,14 +268,14 @@ int network_setup(struct db *db, const struct network_use *u, struct network_hel
 	int rc = 0;
 
 	for (size_t i = 0; i < u->joins->n && rc >= 0; i++)
-		rc = find_first(db, u->joins->v[i], err);
+		rc = find_first(rt, u->joins->v[i], NULL, err);
 	if (rc >= 0)
 		rc = network_live_open(&l, err);
 	json_object_set_new(user, "keeper", json_integer(getpid()));
 	json_object_set_new(user, "keeper_start", json_integer((int64_t)proc_start_time(getpid())));
 	json_object_set_new(user, "setup", config);
 	if (rc >= 0)
-		rc = make_config(db, &l, u, config, &held, err);
+		rc = make_config(rt, &l, u, config, &held, err);
 	if (u->dns)
 		json_set_strv(user, "servers", u->dns);
 	add_servers(config, json_object_get(user, "servers"));
@@ -367,14 +372,43 @@ static char *free_interface(const json_t *places)
 	}
 }
 
-int network_connect(struct db *db, const char *id, const char *join, int ns_fd, struct err *err)
+/* setup and one part: what is about that network goes from the first to the second. */
+static void move_network(json_t *setup, json_t *one, const char *name)
+{
+	static const char *const keys[] = { "networks", "network_info" };
+
+	for (size_t i = 0; i < ARRAY_LEN(keys); i++) {
+		json_t *from = json_object_get(setup, keys[i]);
+
+		json_object_set(json_object_get(one, keys[i]), name, json_object_get(from, name));
+		json_object_del(from, name);
+	}
+}
+
+/* Of a user's setup, which is changed: who was killed here may have done it already. */
+static int leave(json_t *setup, const char *network, const char *id, int ns_fd, struct err *err)
+{
+	auto_json json_t *one = config_new(id, json_get_str(setup, "container_name"));
+	auto_strv struct strv names = { 0 };
+
+	json_object_set(one, "port_mappings", json_object_get(setup, "port_mappings"));
+	move_network(setup, one, network);
+	strv_add(&names, json_get_str(json_object_get(json_object_get(one, "networks"), network),
+				      "interface_name"));
+	network_links_make(ns_fd, &names, &(struct err){ 0 });
+	return network_netavark("teardown", one, ns_fd, NULL, err);
+}
+
+int network_connect(const struct runtime *rt, const char *id, const char *join, int ns_fd,
+		    struct err *err)
 {
 	auto_network_live struct network_live l = NETWORK_LIVE_INIT;
 	auto_json json_t *one = NULL, *user = NULL, *status = NULL;
 	auto_free char *interface = NULL;
 	json_t *old = NULL, *setup;
 	struct err ignored = { 0 };
-	int rc = find_first(db, join, err);
+	auto_free char *name = NULL;
+	int rc = find_first(rt, join, &name, err);
 
 	if (rc >= 0)
 		rc = find_user(&l, id, &old, err);
@@ -382,12 +416,15 @@ int network_connect(struct db *db, const char *id, const char *join, int ns_fd, 
 		return rc;
 	user = json_deep_copy(old);
 	setup = json_object_get(user, "setup");
+	/* Of somebody who was killed here: the container knows nothing of it. */
+	if (json_object_get(json_object_get(setup, "networks"), name))
+		leave(setup, name, id, ns_fd, &ignored);
 	interface = free_interface(json_object_get(setup, "networks"));
-	rc = add_join(db, &l, setup, join, interface, err);
+	rc = add_join(rt, &l, setup, join, interface, err);
 	if (rc < 0)
 		return rc;
 	one = config_new(id, json_get_str(setup, "container_name"));
-	rc = add_join(db, &l, one, join, interface, err);
+	rc = add_join(rt, &l, one, join, interface, err);
 	add_servers(one, json_object_get(user, "servers"));
 	if (rc >= 0)
 		rc = network_live_put(&l, id, user, err);
@@ -407,27 +444,13 @@ int network_connect(struct db *db, const char *id, const char *join, int ns_fd, 
 	return network_live_put(&l, id, user, err);
 }
 
-/* setup and one part: what is about that network goes from the first to the second. */
-static void move_network(json_t *setup, json_t *one, const char *name)
-{
-	static const char *const keys[] = { "networks", "network_info" };
-
-	for (size_t i = 0; i < ARRAY_LEN(keys); i++) {
-		json_t *from = json_object_get(setup, keys[i]);
-
-		json_object_set(json_object_get(one, keys[i]), name, json_object_get(from, name));
-		json_object_del(from, name);
-	}
-}
-
-int network_disconnect(struct db *db, const char *id, const char *network, int ns_fd,
+int network_disconnect(const struct runtime *rt, const char *id, const char *network, int ns_fd,
 		       struct err *err)
 {
 	auto_network_live struct network_live l = NETWORK_LIVE_INIT;
 	auto_network struct network *n = NULL;
-	auto_json json_t *one = NULL;
 	json_t *user = NULL, *setup;
-	int rc = network_find(db, network, &n, err);
+	int rc = network_find(rt, network, &n, err);
 
 	if (rc >= 0)
 		rc = find_user(&l, id, &user, err);
@@ -436,10 +459,7 @@ int network_disconnect(struct db *db, const char *id, const char *network, int n
 	setup = json_object_get(user, "setup");
 	if (!json_object_get(json_object_get(setup, "networks"), n->name))
 		return err_set(err, ENOENT, "it is not in network %s", n->name);
-	one = config_new(id, json_get_str(setup, "container_name"));
-	json_object_set(one, "port_mappings", json_object_get(setup, "port_mappings"));
-	move_network(setup, one, n->name);
-	rc = network_netavark("teardown", one, ns_fd, NULL, err);
+	rc = leave(setup, n->name, id, ns_fd, err);
 	if (rc < 0)
 		return rc;
 	json_object_del(json_object_get(user, "status"), n->name);

@@ -83,6 +83,11 @@ hasnt "no more" "10.123.0.4	"
 has "but the other one" "10.90.0.2	"
 has "and what it wrote itself" "192.0.2.9	mine"
 code 1 "disconnect again" shale network disconnect small server
+code 125 "a link to one in another network" shale run --rm --network bridge --link server:web busybox true
+has "says so" "does not run in a network"
+is "a link in its own" hello "$(shale run --rm --network one --link server:web busybox sh -c 'grep -q "10.90.0.2	web .* server$" /etc/hosts && wget -q -O - http://web/')"
+code 125 "none to nobody" shale run --rm --link nosuch:web busybox true
+code 125 "nor without a network" shale run --rm --network none --link server busybox true
 shale run -d --name plain --network bridge --add-host up:host-gateway busybox sleep 1011 >/dev/null
 ok "until it is in another one, too" shale network connect one plain
 is "where it asks" "nameserver 10.90.0.1" "$(shale exec plain grep nameserver /etc/resolv.conf)"
@@ -226,6 +231,37 @@ kill -9 $shell
 wait $shell || true
 ok "ps" shale ps
 ok "nothing is left of it" bare
+# Its pid 1 is killed; two in two networks are, one by its monitor; their interfaces are not what they were.
+pid_of() { shale container inspect -f '{{.State.Pid}}' "$1"; }
+two() { shale run -d --name "$1" --network one --network small -p "$2:80" --cap-add NET_ADMIN busybox sleep 1007 >/dev/null; }
+two lost 18083
+two other 18084
+kill -9 "$(pid_of other)"
+try "without pid 1 it has ended" is_state other exited
+is "what it had in both is free" "1 1" "$(users) $(rules | grep -c -- '--dport 18083.*-j NETAVARK-DN')"
+kill -9 "$(ps -o ppid= -p "$(pid_of lost)")"
+try "nor without its monitor" is_state lost exited
+ok "nothing is left" bare
+shale rm lost other >/dev/null
+two lost 18083
+two other 18084
+shale exec lost sh -c 'ip link set eth1 down; ip link set eth1 name mine; ip link del eth0'
+shale exec other ip link del eth1
+ok "rm of who has changed its interfaces" shale rm -f lost other
+ok "leaves nothing" bare
+# Killed in the middle of connect, and of disconnect: the command can be given again.
+shale run -d --name half --network one busybox sleep 1008 >/dev/null
+shale network connect small half
+python3 -c 'import sqlite3,sys; c = sqlite3.connect(sys.argv[1]); c.execute("UPDATE containers SET spec=replace(spec, ?, ?) WHERE name=?", (",\"name=small\"", "", "half")); c.commit()' "$SHALE_ROOT/db.sqlite"
+is "connected, but for the row" one "$(shale ps -f name=half --format '{{.Networks}}')"
+ok "connect" shale network connect small half
+ok "disconnect" shale network disconnect small half
+shale network connect small half
+shale exec --privileged half ip link del eth1
+ok "disconnect of what is not there" shale network disconnect small half
+ok "and again" shale network connect small half
+ok "rm" shale rm -f half
+ok "leaves nothing" bare
 # So does anybody's start, of another store.
 shale run -d --name lost --network one busybox sleep 1006 >/dev/null
 monitor=$(ps -o ppid= -p "$(shale container inspect -f '{{.State.Pid}}' lost)" | tr -d " ")

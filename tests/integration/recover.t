@@ -29,12 +29,16 @@ echo '[{"Config":"config.json","RepoTags":["foreign:1"],"Layers":["layer.tar"]}]
 ok "an image made elsewhere" sh -c "tar -C '$T/o' -cf - . | '$SHALE' load"
 code 3 "a container that has ended" shale run --name ended --network none -e K=v app sh -c 'echo mine >/mine; rm /f; exit 3'
 ok "a container that never ran" shale create --name fresh --network none app
+ok "a network" shale network create --ipv6 --label a=b net
+ok "and one that goes" sh -c "'$SHALE' network create left && '$SHALE' network rm left"
 settled() { [ "$(sql 'SELECT count(*) FROM images WHERE durable=0')" = 0 ]; }
 try "all is on the disk" settled
 sleep 0.5
 rows() {
 	shale images -a --no-trunc --format '{{.ID}} {{.Repository}} {{.Tag}} {{.Size}}' | sort
 	shale ps -a --no-trunc --format '{{.ID}} {{.Names}} {{.Image}} {{.State}} {{.Command}}' | sort
+	shale network inspect net
+	shale network ls --format '{{.Name}}'
 	shale inspect --format '{{.State.ExitCode}} {{.Config.Env}}' ended
 	sql "SELECT l.snapshot,s.parent,diff_id,chain_id,size,tar_size,s.flags FROM layers l JOIN snapshots s ON s.id=l.snapshot ORDER BY 1"
 }
@@ -65,7 +69,7 @@ damaged() { # damaged NAME MESSAGE COMMAND…
 	has "$name: says why" "$message"
 	has "$name: and the way out" "shale recover"
 	ok "$name: recover" shale recover
-	has "$name: counts" "Brought back: 3 images, 5 names, 6 layers, 2 containers"
+	has "$name: counts" "Brought back: 3 images, 5 names, 6 layers, 2 containers, 1 networks"
 	has "$name: names what is not brought back" "Not brought back: build steps"
 	hasnt "$name: nothing else is lost" "Lost:"
 	is "$name: the damaged one is kept" 1 "$(find "$SHALE_ROOT" -maxdepth 1 -name 'db.sqlite.damaged.*' | wc -l)"
@@ -93,7 +97,7 @@ damaged "the log lost" "database is empty" no_log
 
 # Of an earlier release: nothing is kept beside the rows until its first gc.
 again
-rm "$SHALE_ROOT/names" "$SHALE_ROOT"/containers/*/record
+rm "$SHALE_ROOT/names" "$SHALE_ROOT/networks" "$SHALE_ROOT"/containers/*/record
 python3 - "$SHALE_ROOT"/snap/* <<'X'
 import os, sys
 for d in sys.argv[1:]:
