@@ -60,9 +60,6 @@ ok "COPY --from" build -f D2 -t f1 .
 sed -i 's/echo x/true; echo x/' D2
 ok "the stage changed, its files did not" build -f D2 -t f2 .
 is "COPY --from is found by content" "$(shale images -q --no-trunc f1)" "$(shale images -q --no-trunc f2)"
-# T20: an image whose config claims a history is no cache
-printf 'FROM busybox\nENV A=1\n' >D3
-ok "an image that lies about its parents" build -f D3 -t lie .
 ok "two builds at once" sh -c "
 	$SHALE build --no-cache --network none -t p1 . >$T/o1 2>&1 & a=\$!
 	$SHALE build --no-cache --network none -t p2 . >$T/o2 2>&1 & b=\$!
