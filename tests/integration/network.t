@@ -274,8 +274,11 @@ try "took it back" bare
 shale rm -f lost >/dev/null
 # The machine goes down: /run, bridges and rules go, the store stays and its rows are of another boot.
 shale run -d --name down --network one -p 18084:80 busybox sh -c "$web" again >/dev/null
-pid=$(shale container inspect -f '{{.State.Pid}}' down)
-kill -9 "$(ps -o ppid= -p "$pid")" "$pid"
+shale run -d --name boots --restart always --network one --network small busybox sleep 1012 >/dev/null
+for c in down boots; do
+	pid=$(pid_of $c)
+	kill -9 "$(ps -o ppid= -p "$pid")" "$pid"
+done
 kill "$(server_pid)"
 rm -rf /run/shale
 ip -br link | sed -n 's/^\(shale-[0-9a-f]*\|veth[0-9]*\)[ @].*/\1/p' | while read -r l; do ip link del "$l" 2>/dev/null || true; done
@@ -285,7 +288,9 @@ python3 -c 'import sqlite3,sys; c = sqlite3.connect(sys.argv[1]); c.execute("UPD
 is "after a reboot" exited "$(state down)"
 ok "it starts again" shale start down
 try "with its port" get http://127.0.0.1:18084/
-shale rm -f down >/dev/null
+ok "system start" shale system start
+is "starts the other" "running 10.123.0.1" "$(state boots) $(shale container inspect -f '{{.NetworkSettings.Networks.small.IPAddress}}' boots)"
+shale rm -f down boots >/dev/null
 
 # --- nobody names one ----------------------------------------------------------------------------------------------
 unset SHALE_NETWORK
