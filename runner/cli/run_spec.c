@@ -187,6 +187,9 @@ static int add_networks(const struct run_args *a, struct container_spec *s, stru
 		s->network = mem_str(a->networks.v[0]);
 		return 0;
 	}
+	/* As if nothing had been said. */
+	if (a->networks.n == 1 && !placed && str_eq(a->networks.v[0], "default"))
+		return 0;
 	for (size_t i = 0; i < a->networks.n && rc >= 0; i++)
 		rc = add_join(a, a->networks.v[i], s, err);
 	return !a->networks.n && placed ? add_join(a, NETWORK_DEFAULT, s, err) : rc;

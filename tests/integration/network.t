@@ -300,6 +300,7 @@ is "the default is bridge" bridge "$(default)"
 is "or what the environment says" host "$(SHALE_NETWORK=host default)"
 printf '[network]\ndefault = none\ndns = 192.0.2.7 2001:db8::7\n' >"$T/conf"
 is "or shale.conf" none "$(SHALE_CONF=$T/conf default)"
+is "--network default says no more" lo: "$(SHALE_CONF=$T/conf shale run --rm --network default busybox ip -o link | cut -d' ' -f2)"
 is "and run does so" lo: "$(SHALE_CONF=$T/conf shale run --rm busybox ip -o link | cut -d' ' -f2)"
 is "with its servers of names" "nameserver 192.0.2.7 nameserver 2001:db8::7" \
 	"$(SHALE_CONF=$T/conf SHALE_NETWORK=bridge shale run --rm busybox grep nameserver /etc/resolv.conf | xargs)"
