@@ -35,12 +35,10 @@ static const char *find(const char *name, char buf[PATH_BYTES])
 	return NULL;
 }
 
-/* netavark 1.4 runs the first, later ones either. */
-static bool has_firewall(void)
+static bool has_iptables(void)
 {
 	static const char *const names[] = { "/usr/sbin/iptables", "/sbin/iptables",
-					     "/usr/bin/iptables",  "/usr/local/sbin/iptables",
-					     "/usr/sbin/nft",      "/usr/bin/nft" };
+					     "/usr/bin/iptables", "/usr/local/sbin/iptables" };
 
 	for (size_t i = 0; i < ARRAY_LEN(names); i++)
 		if (access(names[i], X_OK) == 0)
@@ -55,7 +53,7 @@ const char *network_missing(void)
 	if (!find("netavark", buf))
 		return "netavark is not installed, which bridge networks need (packages netavark "
 		       "and aardvark-dns)";
-	return has_firewall() ? NULL
+	return has_iptables() ? NULL
 			      : "iptables is not installed, which bridge networks need (package "
 				"iptables)";
 }
