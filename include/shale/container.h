@@ -235,6 +235,7 @@ int container_rename(struct container *c, const char *name, struct err *err);
 struct container_stats {
 	uint64_t cpu_ns, memory_bytes, limit_bytes, pids;
 	uint64_t net_in_bytes, net_out_bytes, read_bytes, written_bytes;
+	bool has_no_group; /* all is summed over its processes */
 };
 int container_stats(struct container *c, struct container_stats *ret, struct err *err);
 

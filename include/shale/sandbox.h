@@ -199,9 +199,20 @@ int sandbox_cgroup_update(const struct sandbox_cgroup *c, struct err *err);
  * no such group. */
 int sandbox_cgroup_freeze(const char *name, bool frozen, struct err *err);
 bool sandbox_cgroup_is_frozen(const char *name);
+/* A group that can be frozen, made when it is not there, takes these processes in: how many were
+ * not there yet. Those that are gone do not count. */
+int sandbox_cgroup_adopt(const char *name, const pid_t *pids, size_t n, struct err *err);
 /* The processes of the group and of those beneath it, in the order of their numbers. -ENOENT.
  * Caller owns *ret. */
 int sandbox_cgroup_pids(const char *name, pid_t **ret, size_t *ret_n, struct err *err);
+
+/* What it has used: where has_… is not set, nothing counts that. -ENOENT: there is no such group.
+ */
+struct sandbox_usage {
+	bool has_cpu, has_memory, has_pids, has_io;
+	uint64_t cpu_ns, memory_bytes, pids, read_bytes, written_bytes;
+};
+int sandbox_cgroup_usage(const char *name, struct sandbox_usage *ret, struct err *err);
 
 /*
  * A layout: a box laid out by its owner, where the above is Docker's.

@@ -36,6 +36,7 @@ static const struct out_column columns[] = {
 enum { SAMPLE_MS = 500, REFRESH_MS = 1000 };
 
 struct sample {
+	bool is_told;
 	char id[CONTAINER_ID_LEN + 1];
 	int64_t at_ns;
 	uint64_t cpu_ns;
@@ -105,6 +106,12 @@ static int look(struct samples *s, struct container *ct, struct err *err)
 		return rc;
 	if (last->at_ns && now.cpu_ns > last->cpu_ns)
 		cpu = 100.0 * (double)(now.cpu_ns - last->cpu_ns) / (double)(at - last->at_ns);
+	if (now.has_no_group && !last->is_told)
+		fprintf(stderr,
+			"shale: container %s has no control group, as it runs in the foreground "
+			"without limits: its values are sums over its processes\n",
+			ct->name);
+	last->is_told = true;
 	last->at_ns = at;
 	last->cpu_ns = now.cpu_ns;
 	if (s->rows)

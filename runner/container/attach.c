@@ -280,10 +280,11 @@ int container_attach(struct container *c, const struct container_attach *a, int 
 		return rc;
 	sock = container_doors_connect(dir, err);
 	if (sock == -ENOENT || sock == -ECONNREFUSED)
-		return err_set(err, ENOTSUP,
-			       "container %s runs in the foreground of process %d, which has its "
-			       "input and output",
-			       c->name, (int)c->keeper);
+		return err_set(
+			err, ENOTSUP,
+			"container %s was run with --rm in the foreground of process %d, whose "
+			"input and output it has: -it, -d or no --rm lets others attach",
+			c->name, (int)c->keeper);
 	return sock < 0 ? sock : end(c, sock, a, ret_exit, err);
 }
 

@@ -175,14 +175,6 @@ static void let_in_first(struct container_doors *d)
 	container_doors_add(d, fd);
 }
 
-static int open_doors(struct container_keep *k, struct err *err)
-{
-	auto_fd int dir = -1;
-	int rc = container_dir(k->c, &dir, err);
-
-	return rc < 0 ? rc : container_doors_open(&k->doors, dir, err);
-}
-
 enum { BACK_OFF_MS = 100, BACK_OFF_MAX_MS = 60000, BACK_OFF_STEP_MS = 50 };
 #define BACK_OFF_RESET_NS (INT64_C(10) * 1000000000)
 
@@ -195,7 +187,7 @@ static int start(struct container_keep *k, enum container_state before, int *ret
 	*ret_exit = CONTAINER_EXIT_SHALE;
 	rc = container_keep_open(k, err);
 	if (rc >= 0)
-		rc = open_doors(k, err);
+		rc = container_keep_doors(k, err);
 	if (rc >= 0)
 		rc = container_stdio_monitor(s->tty, s->interactive, &k->io, err);
 	if (rc >= 0)

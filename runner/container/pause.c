@@ -16,7 +16,7 @@
 
 #include "priv.h"
 
-enum { LINK_MAX_BYTES = 64, PROCESSES_MAX = 1 << 22 };
+enum { LINK_MAX_BYTES = 64, PROCESSES_MAX = 1 << 22, ROUNDS_MAX = 1000 };
 
 static int check_running(struct container *c, struct err *err)
 {
@@ -54,6 +54,44 @@ int container_thaw(struct container *c, struct err *err)
 	return rc;
 }
 
+/* --- a group for one that runs without --- */
+
+static const char group_made[] = "group"; /* in its directory */
+
+void container_group_leave(const struct container *c)
+{
+	char group[CONTAINER_ID_LEN + 8];
+	struct err ignored = { 0 };
+	auto_fd int dir = -1;
+
+	if (container_dir(c, &dir, &ignored) < 0 || unlinkat(dir, group_made, 0) < 0)
+		return;
+	container_cgroup_name(c, group);
+	sandbox_cgroup_remove(group, &ignored);
+}
+
+static int pids_of_namespace(const struct container *c, pid_t **ret, size_t *ret_n,
+			     struct err *err);
+
+/* Who has forked meanwhile is looked for again; from inside the group nobody gets out. */
+static int make_group(const struct container *c, const char *group, struct err *err)
+{
+	auto_fd int dir = -1;
+	int rc = container_dir(c, &dir, err), moved = 1;
+
+	if (rc >= 0)
+		rc = fd_write_file(dir, group_made, "", 0, 0600, err);
+	for (int i = 0; rc >= 0 && moved > 0 && i < ROUNDS_MAX; i++) {
+		auto_free pid_t *pids = NULL;
+		size_t n = 0;
+
+		rc = pids_of_namespace(c, &pids, &n, err);
+		if (rc >= 0)
+			rc = moved = sandbox_cgroup_adopt(group, pids, n, err);
+	}
+	return rc < 0 ? rc : 0;
+}
+
 int container_pause(struct container *c, struct err *err)
 {
 	char group[CONTAINER_ID_LEN + 8];
@@ -65,11 +103,12 @@ int container_pause(struct container *c, struct err *err)
 		return err_set(err, EBUSY, "container %s is already paused", c->name);
 	container_cgroup_name(c, group);
 	rc = sandbox_cgroup_freeze(group, true, err);
-	if (rc == -ENOENT)
-		return err_set(err, ENOTSUP,
-			       "container %s has no control group, as it runs in the foreground "
-			       "without limits: start it in the background to pause it",
-			       c->name);
+	if (rc == -ENOENT) { /* in the foreground without limits */
+		err_clear(err);
+		rc = make_group(c, group, err);
+		if (rc >= 0)
+			rc = sandbox_cgroup_freeze(group, true, err);
+	}
 	/* Half a group must not stay behind. */
 	if (rc < 0)
 		sandbox_cgroup_freeze(group, false, &(struct err){ 0 });

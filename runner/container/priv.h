@@ -71,6 +71,8 @@ int container_record_failure(struct container *c, enum container_state before, i
 int container_delete(struct container *c, struct err *err);
 /* For one that is running: until its pid is known. It may not be running any more then. */
 int container_pid_wait(struct container *c, struct err *err);
+/* A pause has made a group for one that had none: with its end that goes. */
+void container_group_leave(const struct container *c);
 /* Frozen processes go on; without a group there are none. */
 int container_thaw(struct container *c, struct err *err);
 /* SIGKILL, until the end is recorded. */
@@ -460,6 +462,8 @@ int container_monitor_group(void);
 void container_keep_close(struct container_keep *k);
 #define auto_container_keep cleanup(container_keep_close)
 int container_keep_open(struct container_keep *k, struct err *err);
+/* Others may come in. */
+int container_keep_doors(struct container_keep *k, struct err *err);
 /* Until the program runs. */
 int container_keep_spawn(struct container_keep *k, bool want_cgroup, int *ret_exit,
 			 struct err *err);

@@ -22,6 +22,8 @@ void container_keep_close(struct container_keep *k)
 	k->box.net_later = k->is_foreground && k->c && !k->c->spec.publish.n;
 	/* The program ends (if it has not) before its ends of the pipes go. */
 	container_box_close(&k->box);
+	if (k->is_foreground && k->c)
+		container_group_leave(k->c);
 	container_stdio_close(&k->io);
 	container_doors_close(&k->doors);
 	container_log_close(&k->log);
@@ -49,6 +51,14 @@ int container_keep_open(struct container_keep *k, struct err *err)
 	if (rc >= 0)
 		rc = open_exit(k, dir, err);
 	return rc < 0 ? rc : container_log_open(dir, &k->c->spec, &k->log, err);
+}
+
+int container_keep_doors(struct container_keep *k, struct err *err)
+{
+	auto_fd int dir = -1;
+	int rc = container_dir(k->c, &dir, err);
+
+	return rc < 0 ? rc : container_doors_open(&k->doors, dir, err);
 }
 
 int container_keep_spawn(struct container_keep *k, bool want_cgroup, int *ret_exit, struct err *err)
@@ -86,7 +96,7 @@ int container_keep_relay(struct container_keep *k, int *ret_exit, struct err *er
 	struct container_relay r = {
 		.sb = k->box.sb,
 		.io = &k->io,
-		.doors = k->is_foreground ? NULL : &k->doors,
+		.doors = k->doors.listen_fd < 0 ? NULL : &k->doors,
 		.health = k->health,
 		.log = k->log.fd >= 0 ? &k->log : NULL,
 		.settle_ms = k->is_foreground ? SETTLE_MS : 0,
@@ -145,6 +155,9 @@ static int keep_foreground(struct container *c, enum container_state before, boo
 	k.is_brief = c->auto_remove;
 	*ret_exit = CONTAINER_EXIT_SHALE;
 	rc = container_keep_open(&k, err);
+	/* What is removed at its end has our own input and output. */
+	if (rc >= 0 && !k.is_brief)
+		rc = container_keep_doors(&k, err);
 	if (rc >= 0)
 		rc = container_stdio_foreground(c->spec.tty, with_stdin, !k.is_brief, &k.io, err);
 	if (rc >= 0)

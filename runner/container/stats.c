@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What a container uses. Summed over its processes, which every host can tell (a v1 group costs
- * milliseconds to join, so there is none without a limit); the group's own count where it has one.
+ * What a container uses, by the counters of its group. What nothing counts (a v1 group costs
+ * milliseconds to join, so there is none without a limit) is summed over its processes.
  */
 #include <shale/container.h>
 
@@ -96,20 +96,54 @@ static uint64_t host_memory(void)
 	return (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE);
 }
 
-int container_stats(struct container *c, struct container_stats *ret, struct err *err)
+static int sum_up(struct container *c, struct container_stats *s, struct err *err)
 {
 	auto_free pid_t *pids = NULL;
 	size_t n = 0;
 	int rc = container_pids(c, &pids, &n, err);
 
+	for (size_t i = 0; rc >= 0 && i < n; i++) {
+		add_stat(pids[i], s);
+		add_io(pids[i], s);
+	}
+	return rc < 0 ? rc : 0;
+}
+
+static void take_counters(const struct sandbox_usage *u, struct container_stats *s)
+{
+	if (u->has_cpu)
+		s->cpu_ns = u->cpu_ns;
+	if (u->has_memory)
+		s->memory_bytes = u->memory_bytes;
+	if (u->has_pids)
+		s->pids = u->pids;
+	if (!u->has_io)
+		return;
+	s->read_bytes = u->read_bytes;
+	s->written_bytes = u->written_bytes;
+}
+
+int container_stats(struct container *c, struct container_stats *ret, struct err *err)
+{
+	struct container_stats s = { .limit_bytes = c->spec.memory_bytes ? c->spec.memory_bytes
+									 : host_memory() };
+	char group[CONTAINER_ID_LEN + 8];
+	struct sandbox_usage u = { 0 };
+	struct err none = { 0 };
+	int rc = container_pid_wait(c, err);
+
+	if (rc >= 0 && c->state != CONTAINER_RUNNING)
+		rc = err_set(err, EBUSY, "container %s is not running", c->name);
 	if (rc < 0)
 		return rc;
-	*ret = (struct container_stats){ .limit_bytes = c->spec.memory_bytes ? c->spec.memory_bytes
-									     : host_memory() };
-	for (size_t i = 0; i < n; i++) {
-		add_stat(pids[i], ret);
-		add_io(pids[i], ret);
-	}
-	read_net(c, ret);
+	container_cgroup_name(c, group);
+	s.has_no_group = sandbox_cgroup_usage(group, &u, &none) < 0;
+	if (!u.has_cpu || !u.has_memory || !u.has_pids || !u.has_io)
+		rc = sum_up(c, &s, err);
+	if (rc < 0)
+		return rc;
+	take_counters(&u, &s);
+	read_net(c, &s);
+	*ret = s;
 	return 0;
 }

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include <shale/base/fd.h>
+#include <shale/base/proc.h>
 
 #include "priv.h"
 
@@ -86,6 +87,57 @@ bool sandbox_cgroup_is_frozen(const char *name)
 	return fd >= 0 && (v2 ? says(fd, "cgroup.freeze", "1") : says(fd, "freezer.state", "FR"));
 }
 
+static int by_number(const void *a, const void *b)
+{
+	pid_t x = *(const pid_t *)a, y = *(const pid_t *)b;
+
+	return x < y ? -1 : x > y;
+}
+
+static int write_pid(int dir_fd, pid_t pid)
+{
+	auto_free char *text = mem_fmt("%d", (int)pid);
+
+	return sandbox_cgroup_write(dir_fd, "cgroup.procs", text);
+}
+
+int sandbox_cgroup_adopt(const char *name, const pid_t *pids, size_t n, struct err *err)
+{
+	auto_cgroup_dirs struct sandbox_cgroup_dirs d = { 0 };
+	auto_free pid_t *there = NULL;
+	auto_fd int fd = -1;
+	struct err ignored;
+	size_t n_there = 0;
+	int rc = sandbox_cgroup_check_name(name, err), moved = 0;
+
+	if (rc == 0)
+		rc = sandbox_cgroup_scan(&d, err);
+	if (rc < 0)
+		return rc;
+	for (size_t pass = 0; pass < 2 && fd < 0; pass++)
+		for (size_t i = 0; i < d.n && fd < 0; i++)
+			if (pass ? has_freezer(&d, i) : d.v[i].v2)
+				fd = sandbox_cgroup_group(d.v[i].mount, name, d.v[i].v2, true);
+	if (fd < 0)
+		return err_errno(err, -fd, "make cgroup %s", name);
+	if (sandbox_cgroup_pids(name, &there, &n_there, &ignored) < 0)
+		n_there = 0;
+	for (size_t i = 0; i < n && rc == 0; i++) {
+		if (n_there && bsearch(&pids[i], there, n_there, sizeof(*there), by_number))
+			continue;
+		/* A zombie is in no group, and moves nowhere. */
+		if (!proc_is_alive(pids[i], proc_start_time(pids[i])))
+			continue;
+		rc = write_pid(fd, pids[i]);
+		moved += rc == 0;
+		if (rc == -ESRCH)
+			rc = 0;
+		if (rc < 0)
+			err_errno(err, -rc, "process %d into cgroup %s", (int)pids[i], name);
+	}
+	return rc < 0 ? rc : moved;
+}
+
 /* --- processes --- */
 
 struct pids {
@@ -131,13 +183,6 @@ static void add_tree(struct pids *p, int dir_fd, int depth)
 			add_tree(p, sub, depth + 1);
 	}
 	closedir(d);
-}
-
-static int by_number(const void *a, const void *b)
-{
-	pid_t x = *(const pid_t *)a, y = *(const pid_t *)b;
-
-	return x < y ? -1 : x > y;
 }
 
 int sandbox_cgroup_pids(const char *name, pid_t **ret, size_t *ret_n, struct err *err)

@@ -79,6 +79,17 @@ shale run -d --name idle --network none busybox sleep 1000 >/dev/null
 ok "stats" shale stats --no-stream
 has "both" busy
 has "and" idle
+hasnt "by their groups" "no control group"
+shale run -d --name shm --network none -m 64m busybox sh -c 'dd if=/dev/zero of=/dev/shm/x bs=1M count=20 2>/dev/null; touch /done; sleep 1000' >/dev/null
+try "memory that no process has mapped" shale exec shm test -e /done
+ok "is counted" sh -c "'$SHALE' stats --no-stream --format '{{.MemUsage}}' shm | awk '{ sub(\"MB\", \"\", \$1); exit !(\$1 > 20) }'"
+shale rm -f shm >/dev/null
+"$SHALE" run --rm --name fore --network none busybox sleep 1000 >/dev/null 2>&1 &
+fore=$!
+try "one without a group" shale stats --no-stream fore
+has "is said to be" "container fore has no control group"
+shale kill fore >/dev/null
+wait $fore || true
 shale stats --no-stream --format '{{.Name}} {{.PIDs}} {{.CPUPerc}} {{.MemUsage}}' busy >"$T/one"
 is "of one: name and processes" "busy 1" "$(cut -d' ' -f1,2 "$T/one")"
 is "of its limit" 1 "$(grep -c "/ 67.1MB" "$T/one")"

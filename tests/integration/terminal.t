@@ -66,7 +66,7 @@ kill -TERM $cli
 wait $cli || true
 is "--sig-proxy=false: only attach ends" "running 0" "$(state sig)"
 ok "rm -f" shale rm -f sig
-"$SHALE" run --name fore --network none busybox sleep 1000 &
+"$SHALE" run --rm --name fore --network none busybox sleep 1000 &
 cli=$!
 try "one in the foreground" is_state fore "running 0"
 code 1 "has its keeper's stdin" shale attach fore

@@ -54,12 +54,6 @@ code 1 "pause of what does not run" shale pause one
 shale start one >/dev/null
 shale pause one >/dev/null
 ok "rm -f of a paused one" shale rm -f one
-"$SHALE" run --name fore --network none busybox sleep 1000 &
-try "one in the foreground" is_state fore "running 0"
-code 1 "without a group cannot be" shale pause fore
-has "says why" "control group"
-ok "rm -f" shale rm -f fore
-wait
 
 # --- rename, port --------------------------------------------------------------------------------------------------
 shale create --name first --network none busybox true >/dev/null
@@ -93,6 +87,51 @@ has "finds it" "sleep 1003"
 is "and nothing else" 2 "$(wc -l <"$T/out")"
 ok "rm -f" shale rm -f fore top
 wait
+
+# --- in the foreground, without a group and without a terminal -------------------------------------------------------
+group() { find /sys/fs/cgroup -depth -type d -name "$1" 2>/dev/null; }
+mkfifo "$T/fifo"
+sleep 1000 >"$T/fifo" &
+writer=$!
+"$SHALE" run -i --name fore2 --network none busybox sh -c 'while :; do echo x >>/n; echo tick; sleep 0.05; done & while read -r l; do echo "got $l"; [ "$l" != end ] || break; done; exit 7' \
+	>"$T/own" 2>&1 <"$T/fifo" &
+fore=$!
+try "one that writes and reads" grep -q tick "$T/own"
+id=$(shale ps -q --no-trunc -f name=fore2)
+is "has no group" "" "$(group "$id")"
+ok "pause" shale pause fore2
+is "makes one" 1 "$(group "$id" | wc -l)"
+is "ps knows" "running 1" "$(shale inspect -f '{{.State.Status}} {{.State.Paused}}' fore2 | sed 's/paused true/running 1/')"
+lines=$(wc -l <"$SHALE_ROOT/$(shale inspect -f '{{.UpperDir}}' fore2 | sed "s,^$SHALE_ROOT/,,")/n")
+sleep 0.4
+is "all its processes stand still" "$lines" "$(wc -l <"$SHALE_ROOT/$(shale inspect -f '{{.UpperDir}}' fore2 | sed "s,^$SHALE_ROOT/,,")/n")"
+ok "unpause" shale unpause fore2
+ok "and once more" sh -c "'$SHALE' pause fore2 && '$SHALE' unpause fore2"
+ok "exec" shale exec fore2 true
+timeout 20 "$SHALE" attach fore2 >"$T/seen" 2>&1 <<-END &
+	word
+END
+guest=$!
+try "attach sees what it writes" grep -q tick "$T/seen"
+echo end >"$T/fifo"
+rc=0
+wait $fore || rc=$?
+is "its end is run's status" 7 "$rc"
+rc=0
+wait $guest || rc=$?
+is "and attach's" 7 "$rc"
+is "its group is gone" "" "$(group "$id")"
+kill $writer
+"$SHALE" run --rm --name brief --network none busybox sleep 1004 &
+try "one with --rm" is_state brief "running 0"
+code 1 "has no place for others" shale attach brief
+has "and is told why" "was run with --rm in the foreground"
+id=$(shale ps -q --no-trunc -f name=brief)
+ok "it can be paused all the same" shale pause brief
+ok "and removed" shale rm -f brief
+wait
+is "its group is gone, too" "" "$(group "$id")"
+shale rm fore2 >/dev/null
 code 1 "top of what is not there" shale top top
 no_leaks
 done_testing
