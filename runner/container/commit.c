@@ -17,6 +17,7 @@
 #include <shale/base/fd.h>
 #include <shale/base/proc.h>
 #include <shale/base/sink.h>
+#include <shale/base/sys.h>
 #include <shale/base/undo.h>
 #include <shale/image.h>
 #include <shale/layer.h>
@@ -223,20 +224,73 @@ static int commit_quiet(struct container *c, const struct container_commit *o,
 	return 0;
 }
 
+/*
+ * Its processes must not stand still for ever when we are killed: a child of ours, which a signal
+ * to our group does not reach, waits for our word or our end. It holds nothing of ours but the
+ * pipe.
+ */
+struct guard {
+	pid_t pid;
+	int fd;
+};
+
+static void guard(struct container *c, int from)
+{
+	struct err ignored = { 0 };
+	int fd = dup2(from, STDIN_FILENO);
+	char word;
+
+	setsid();
+	sys_close_range(fd + 1, ~0u, 0);
+	if (read(fd, &word, 1) == 0)
+		container_thaw(c, &ignored);
+	_exit(0);
+}
+
+static int guard_start(struct container *c, struct guard *ret, struct err *err)
+{
+	int fds[2];
+	pid_t pid;
+
+	if (pipe2(fds, O_CLOEXEC) < 0)
+		return err_sys(err, "pipe");
+	pid = fork();
+	if (pid == 0)
+		guard(c, fds[0]);
+	close(fds[0]);
+	*ret = (struct guard){ pid, fds[1] };
+	if (pid >= 0)
+		return 0;
+	fd_close(&ret->fd);
+	return err_sys(err, "fork");
+}
+
+static void guard_end(struct guard *g)
+{
+	struct err ignored = { 0 };
+	int code;
+
+	if (g->fd < 0)
+		return;
+	fd_write_all(g->fd, "", 1, &ignored);
+	fd_close(&g->fd);
+	proc_wait(g->pid, &code, &ignored);
+}
+
 int container_commit(struct container *c, const struct container_commit *o,
 		     char ret_id[DIGEST_STR_MAX], struct err *err)
 {
+	cleanup(guard_end) struct guard g = { .fd = -1 };
 	bool pauses = o->pause && c->state == CONTAINER_RUNNING && !container_is_paused(c);
 	struct err ignored = { 0 };
 	int rc;
 
 	if (pauses) {
-		rc = container_pause(c, err);
-		pauses = rc >= 0;
-		/* One in the foreground has no group: what it writes meanwhile is in or not. */
-		if (rc < 0 && rc != -ENOTSUP)
+		rc = guard_start(c, &g, err);
+		if (rc >= 0)
+			rc = container_pause(c, err);
+		if (rc < 0)
 			return rc;
-		err_clear(err);
 	}
 	rc = commit_quiet(c, o, ret_id, err);
 	if (pauses)
