@@ -1,9 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 # The OCI runtime on cgroup v2 alone, Debian 12's kernel and systemd as pid 1: every verb and limit by the file system and by scopes.
+# SHALE_TEST_LONG=1: and podman with --cgroup-manager systemd.
 . "$(dirname "$0")/lib.sh"
 . "$(dirname "$0")/runtime.sh"
 . "$top/tests/crash/vm.sh"
-if ! { why=$(vm_systemd) && vm_systemd && why=$(vm_prepare "$SHALE"); }; then
+podman=
+[ -z "${SHALE_TEST_LONG:-}" ] || ! command -v conmon >/dev/null || podman=$(command -v podman || true)
+# shellcheck disable=SC2046
+if ! { why=$(vm_systemd) && vm_systemd && why=$(vm_prepare "$SHALE" ${podman:+$podman $(command -v conmon)}); }; then
 	skip "the machine cannot be made: $why"
 	done_testing
 	exit
@@ -112,7 +116,7 @@ use nopid
 try "without a pid namespace" rt run -d -b /b n1
 try "kill --all" rt kill --all n1 KILL
 for _ in 1 2 3 4 5 6 7 8 9; do [ "$(state n1)" = stopped ] || sleep 0.1; done
-is "ends all of them" "" "$(pgrep -f 'sleep 100[12]')"
+is "ends all of them" "" "$(ps | grep '[s]leep 100[12]')"
 try "delete" rt delete n1
 refused kernelTCP rt
 refused swappiness rt
@@ -190,10 +194,31 @@ mv /run/systemd/away /run/systemd/private
 mv /run/dbus/away /run/dbus/system_bus_socket
 is "systemd: nothing is left" "" "$(rt list -q; find /sys/fs/cgroup -name 'shale-*.scope')"
 EOF
+[ -z "$podman" ] || cat >>"$T/guest" <<'EOF'
+# --- podman and conmon
+mkdir -p /etc/containers /disk/tmp
+mount -o bind /disk/tmp /var/tmp
+echo '{"default":[{"type":"insecureAcceptAnything"}]}' >/etc/containers/policy.json
+tar -C /b/rootfs -cf /disk/bb.tar .
+pm() { podman --root /disk/pm --runroot /run/pm --storage-driver overlay --cgroup-manager systemd --events-backend file --runtime /bin/shale-runtime "$@"; }
+try "podman: import" pm import -q /disk/bb.tar bb
+is "podman: run" 0 "$(pm run --rm --network none bb id -u)"
+try "podman: run -d" pm run -d --name c1 --network none --memory 64m --pids-limit 33 --cpus 0.5 bb sleep 1000
+g=$(sed -n 's,^0::,/sys/fs/cgroup,p' "/proc/$(pm inspect -f '{{.State.Pid}}' c1)/cgroup")
+is "podman: its scope" "machine.slice libpod-$(pm inspect -f '{{.Id}}' c1).scope" "$(basename "$(dirname "$g")") $(basename "$g")"
+is "podman: its limits" "67108864 33 50000 100000" "$(echo $(cat $g/memory.max $g/pids.max $g/cpu.max))"
+is "podman: exec" "0::/" "$(pm exec c1 cat /proc/self/cgroup)"
+is "podman: stats" 1 "$(pm stats --no-stream --format '{{.PIDs}}' c1)"
+try "podman: pause" pm pause c1
+try "podman: unpause" pm unpause c1
+try "podman: stop" pm stop -t 0 c1
+try "podman: rm" pm rm c1
+is "podman: no scope is left" "" "$(systemctl list-units --plain --no-legend 'libpod-*.scope')"
+EOF
 echo "${SHALE_TEST_LONG:+00 01 03 05 07 10 15 20 25 30 40 60 80} 02 08 12 35" >"$T/times"
 vm_guest "$T/guest" "$T/conf" conf "$B" bundle "$T/times" times
 rc=0
-vm_boot "$T/disk" 100 "$T/log" || rc=$?
+vm_boot "$T/disk" "$([ -z "$podman" ] && echo 150 || echo 900)" "$T/log" || rc=$?
 is "the machine came to its end" 0 "$rc"
 vm_answers "v2"
 done_testing
