@@ -91,6 +91,32 @@ static size_t cut(char *line)
 	return n;
 }
 
+static void widen(const char *cell, size_t n, size_t width[COLUMNS_MAX])
+{
+	for (size_t k = 0; k < n && k < COLUMNS_MAX; k++) {
+		size_t len = strlen(cell), w = len > width[k] ? width_of(cell) : 0;
+
+		if (w > width[k])
+			width[k] = w;
+		cell += len + 1;
+	}
+}
+
+static void add_line(struct str *out, const char *cell, size_t n, const size_t width[COLUMNS_MAX])
+{
+	for (size_t k = 0; k < n; k++, cell += strlen(cell) + 1) {
+		size_t room = k < COLUMNS_MAX ? width[k] + COLUMN_GAP : 0;
+		size_t w = k + 1 < n ? width_of(cell) : 0;
+
+		add_clean(out, cell);
+		if (room < COLUMN_MIN)
+			room = COLUMN_MIN;
+		if (k + 1 < n)
+			add_blanks(out, room > w ? room - w : 1);
+	}
+	str_addc(out, '\n');
+}
+
 /* Lines of cells separated by tabs, aligned as docker's tabwriter does: at least ten wide, three
  * apart. */
 void out_aligned(struct strv *lines)
@@ -100,32 +126,11 @@ void out_aligned(struct strv *lines)
 	auto_str struct str out = { 0 };
 
 	for (size_t i = 0; i < lines->n; i++) {
-		const char *cell = lines->v[i];
-
 		n[i] = cut(lines->v[i]);
-		for (size_t k = 0; k < n[i] && k < COLUMNS_MAX; k++) {
-			size_t len = strlen(cell), w = len > width[k] ? width_of(cell) : 0;
-
-			if (w > width[k])
-				width[k] = w;
-			cell += len + 1;
-		}
+		widen(lines->v[i], n[i], width);
 	}
-	for (size_t i = 0; i < lines->n; i++) {
-		const char *cell = lines->v[i];
-
-		for (size_t k = 0; k < n[i]; k++, cell += strlen(cell) + 1) {
-			size_t room = k < COLUMNS_MAX ? width[k] + COLUMN_GAP : 0;
-			size_t w = k + 1 < n[i] ? width_of(cell) : 0;
-
-			add_clean(&out, cell);
-			if (room < COLUMN_MIN)
-				room = COLUMN_MIN;
-			if (k + 1 < n[i])
-				add_blanks(&out, room > w ? room - w : 1);
-		}
-		str_addc(&out, '\n');
-	}
+	for (size_t i = 0; i < lines->n; i++)
+		add_line(&out, lines->v[i], n[i], width);
 	fwrite(str_get(&out), 1, out.len, stdout);
 }
 

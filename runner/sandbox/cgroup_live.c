@@ -101,6 +101,18 @@ static int write_pid(int dir_fd, pid_t pid)
 	return sandbox_cgroup_write(dir_fd, "cgroup.procs", text);
 }
 
+/* The v2 tree first, as open_freezer finds it. */
+static int make_freezer(const char *name, const struct sandbox_cgroup_dirs *d)
+{
+	int fd = -ENOENT;
+
+	for (size_t pass = 0; pass < 2 && fd < 0; pass++)
+		for (size_t i = 0; i < d->n && fd < 0; i++)
+			if (pass ? has_freezer(d, i) : d->v[i].v2)
+				fd = sandbox_cgroup_group(d->v[i].mount, name, d->v[i].v2, true);
+	return fd;
+}
+
 int sandbox_cgroup_adopt(const char *name, const pid_t *pids, size_t n, struct err *err)
 {
 	auto_cgroup_dirs struct sandbox_cgroup_dirs d = { 0 };
@@ -114,10 +126,7 @@ int sandbox_cgroup_adopt(const char *name, const pid_t *pids, size_t n, struct e
 		rc = sandbox_cgroup_scan(&d, err);
 	if (rc < 0)
 		return rc;
-	for (size_t pass = 0; pass < 2 && fd < 0; pass++)
-		for (size_t i = 0; i < d.n && fd < 0; i++)
-			if (pass ? has_freezer(&d, i) : d.v[i].v2)
-				fd = sandbox_cgroup_group(d.v[i].mount, name, d.v[i].v2, true);
+	fd = make_freezer(name, &d);
 	if (fd < 0)
 		return err_errno(err, -fd, "make cgroup %s", name);
 	if (sandbox_cgroup_pids(name, &there, &n_there, &ignored) < 0)
