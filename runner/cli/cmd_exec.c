@@ -78,7 +78,7 @@ static int exec_main(struct cli *c, void *args, int argc, char **argv)
 	if (rc >= 0)
 		rc = container_exec(ct, &x, &code, &err);
 	/* Docker's: 1 when there is no such container or it does not run. */
-	if (rc == -EBUSY || rc == -ENOENT)
+	if (rc == -EBUSY || (rc == -ENOENT && !ct))
 		code = code == CONTAINER_EXIT_SHALE ? 1 : code;
 	if (rc < 0)
 		cli_fail(c, &err);

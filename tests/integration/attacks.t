@@ -137,6 +137,27 @@ shale rm -f t11 >/dev/null
 for u in 4294967296 +0 0x0 1: name:999 -1 99999999999999999999 4294967295; do
 	code 125 "T15: user $u is refused" run -u "$u" busybox true
 done
+shale run -d --name t15 --network none busybox sleep 1000 >/dev/null
+for u in 4294967296 +0 1: name:999 -1 4294967295; do
+	code 125 "T15: user $u is refused by exec" shale exec -u "$u" t15 true
+done
+is "T4: exec of /proc/self/exe is not shale" "" "$(shale exec t15 /proc/self/exe --version 2>/dev/null || true)"
+is "T4: and it stays what it was" "$before" "$(sha256sum "$SHALE" "$(dirname "$SHALE")/shale-build")"
+shale rm -f t15 >/dev/null
+
+# T9: a container turns a directory of a volume into a symlink and back, while others start with a mount beneath it and cp goes there
+mkdir "$T/v9" "$T/m9"
+echo m9 >"$T/m9/f"
+shale run -d --name t9 --network none -v "$T/v9:/v" busybox sh -c "while :; do mkdir /v/d; rmdir /v/d; rm -rf /v/d; ln -s $T/canary /v/d; rm /v/d; ln -s ../../../../../../..$T/canary /v/d; rm /v/d; done 2>/dev/null" >/dev/null
+for _ in $(seq 15); do
+	run -v "$T/v9:/v" -v "$T/m9:/v/d/sub" busybox sh -c 'echo x >/v/d/sub/g; echo x >/v/d/new' >/dev/null 2>&1 || true
+	shale cp "$T/m9/f" t9:/v/d/ >/dev/null 2>&1 || true
+	shale cp "$T/m9/f" t9:/v/d/file >/dev/null 2>&1 || true
+done
+is "T9: no mount came to the host" "" "$(grep "$T/canary" /proc/self/mountinfo || true)"
+is "T9: nothing was made there" "file" "$(ls "$T/canary")"
+canary T9
+shale rm -f t9 >/dev/null
 
 # T16: the corpus of evil archives, by import and by ADD
 for kind in symlink-dir symlink-file hardlink dotdot absolute root-symlink root-file chmod-link device trusted \
