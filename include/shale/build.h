@@ -316,6 +316,10 @@ void build_places_free(struct build_places *p);
 /* And with them what they are. */
 void build_places_drop(struct build_places *p, struct snap *snap);
 struct build_failure {
+	/* Until it is somebody's, a prune beside us must not take it: image_lease's, until
+	 * build_failure_settled. */
+	bool is_leased;
+	int lease_fd;
 	int64_t snapshot; /* active, with what it wrote: the caller's now. 0: nothing is kept */
 	size_t step;
 	char *text;               /* the step's */
@@ -329,6 +333,8 @@ struct build_failure {
 	struct build_places places; /* in these */
 	struct strv missing;        /* "the secret x": what could not be kept */
 };
+
+void build_failure_settled(struct build_failure *f);
 
 /* A step that was repaired by hand: its snapshot is taken as the result of the RUN with this key.
  * Never from or into the cache. */

@@ -354,6 +354,10 @@ int build_run(struct runtime *rt, const struct build_opts *o, struct build_resul
 	rc = run_plan(&b, ret, err);
 	record_end(&b, ret, rc < 0 ? err : NULL);
 	ret->resumed = b.resumed;
+	if (ret->failure.snapshot && !ret->failure.is_leased) {
+		ret->failure.lease_fd = fd_take(&lease);
+		ret->failure.is_leased = true;
+	}
 	/* build_free runs after the plan is gone otherwise. */
 	for (size_t i = 0; b.stages && i < plan->n; i++)
 		stage_state_free(&b.stages[i]);

@@ -14,10 +14,18 @@
 
 #include "run.h"
 
+void build_failure_settled(struct build_failure *f)
+{
+	if (f->is_leased)
+		fd_close(&f->lease_fd);
+	f->is_leased = false;
+}
+
 void build_result_free(struct build_result *r)
 {
 	struct build_failure *f = &r->failure;
 
+	build_failure_settled(f);
 	strv_free(&f->env);
 	strv_free(&f->shell);
 	strv_free(&f->volumes);

@@ -540,6 +540,7 @@ static int build_main(struct cli *c, void *args, int argc, char **argv)
 	if (rc < 0) {
 		cli_fail(c, &err);
 		after_failure(c, a, &r, (enum on_error)on_error);
+		build_failure_settled(&r.failure);
 		finish_end(&finish, c, false);
 		return rc == -EINTR && interrupted ? 128 + interrupted : 1;
 	}
