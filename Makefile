@@ -12,7 +12,7 @@ AR      ?= ar
 PKG_CONFIG ?= pkg-config
 
 # --- the architecture ------------------------------------------------------------------------------------------
-MODULES := base layer snap store sandbox network image registry container oci build bench cli
+MODULES := base layer snap store sandbox network image registry scope container oci build bench cli
 
 DIR_base      := snapshotter/base
 DIR_layer     := snapshotter/layer
@@ -22,6 +22,7 @@ DIR_sandbox   := runner/sandbox
 DIR_network   := runner/network
 DIR_image     := runner/image
 DIR_registry  := runner/registry
+DIR_scope     := runner/scope
 DIR_container := runner/container
 DIR_oci       := runner/oci
 DIR_build     := runner/build
@@ -36,6 +37,7 @@ NEED_sandbox   := base
 NEED_network   := base
 NEED_image     := store layer snap base
 NEED_registry  := base
+NEED_scope     := base
 NEED_container := image snap sandbox network layer store base
 NEED_oci       := sandbox base
 NEED_build     := image layer store snap sandbox network base
@@ -44,22 +46,26 @@ NEED_cli       := bench build container oci image layer store snap sandbox netwo
 
 # Headers of constants only, from which nothing is linked: what two programs say to each other.
 SEES_image := registry
+SEES_oci   := scope
 
 PKG_base    := sqlite3 jansson libcrypto mount
 PKG_layer   := libdeflate libisal libzstd liblzma libxxhash
 LIB_layer   := -lbz2
 PKG_sandbox := libseccomp libcap
 PKG_registry := libcurl
+PKG_scope   := libsystemd
 PKG_cli     := inih
 
 # A program is a main and the archives it needs; what of them is not used is not linked, nor are the libraries.
-PROGRAMS         := shale shale-build shale-transfer
+PROGRAMS         := shale shale-build shale-transfer shale-scope
 MAIN_shale       := runner/cli/main_shale.c
 MAIN_shale-build := runner/cli/main_build.c
 MAIN_shale-transfer := runner/registry/main_transfer.c
+MAIN_shale-scope := runner/scope/main_scope.c
 USE_shale        := cli build container oci image snap sandbox network layer store base
 USE_shale-build  := cli bench build container oci image layer store snap sandbox network base
 USE_shale-transfer := registry base
+USE_shale-scope  := scope base
 # What is started most is linked statically: loading four libraries costs more than the program's own work.
 STATIC           := shale
 PKG_static_shale := sqlite3 jansson libseccomp libcap libxxhash inih
@@ -67,6 +73,7 @@ PKG_static_shale := sqlite3 jansson libseccomp libcap libxxhash inih
 LIBS_shale       :=
 LIBS_shale-build := libsqlite3 libseccomp libcap libjansson libcrypto libdeflate libisal libzstd liblzma libbz2 libxxhash libmount libinih
 LIBS_shale-transfer := libcurl libjansson libcrypto
+LIBS_shale-scope := libsystemd libjansson
 
 # --- how it is compiled ------------------------------------------------------------------------------------------
 WARN := -Wall -Wextra -Wshadow -Wvla -Wundef -Wformat=2 -Wstrict-prototypes -Wmissing-prototypes -Wcast-qual \
@@ -266,6 +273,7 @@ install: all
 	ln -sf shale $(DESTDIR)$(PREFIX)/bin/shale-runtime
 	install -m 755 $(B)/shale-build $(DESTDIR)$(LIBEXEC)/shale-build
 	install -m 755 $(B)/shale-transfer $(DESTDIR)$(LIBEXEC)/shale-transfer
+	install -m 755 $(B)/shale-scope $(DESTDIR)$(LIBEXEC)/shale-scope
 	install -d $(DESTDIR)$(PREFIX)/lib/systemd/system $(DESTDIR)$(PREFIX)/share/doc/shale
 	sed 's|@PREFIX@|$(PREFIX)|' scripts/systemd/shale-gc.service >$(DESTDIR)$(PREFIX)/lib/systemd/system/shale-gc.service
 	sed 's|@PREFIX@|$(PREFIX)|' scripts/systemd/shale.service >$(DESTDIR)$(PREFIX)/lib/systemd/system/shale.service

@@ -149,21 +149,6 @@ int cli_limit_layers(struct cli *c, const char *text, struct err *err)
 	return 0;
 }
 
-/* The directory of this very program, whatever argv[0] says. */
-static int own_dir(char **ret, struct err *err)
-{
-	char path[4096];
-	ssize_t n = readlink("/proc/self/exe", path, sizeof(path) - 1);
-
-	if (n < 0)
-		return err_sys(err, "read /proc/self/exe");
-	path[n] = 0;
-	*ret = path_join(path, "..");
-	return 0;
-}
-
-static const char *const heavy_places[] = { HEAVY_PROGRAM, "../libexec/shale/" HEAVY_PROGRAM };
-
 static void heavy_args(const struct cli *c, struct strv *argv)
 {
 	strv_add(argv, HEAVY_PROGRAM);
@@ -172,19 +157,12 @@ static void heavy_args(const struct cli *c, struct strv *argv)
 		strv_add(argv, "--debug");
 }
 
-static int no_heavy(const char *dir, struct err *err)
-{
-	return err_set(err, ENOENT, "%s is neither in %s nor in ../libexec/shale beside it",
-		       HEAVY_PROGRAM, dir);
-}
-
 int cli_exec_heavy(struct cli *c, const char *name, struct err *err)
 {
 	auto_strv struct strv argv = { 0 };
-	auto_free char *dir = NULL;
-	int rc;
+	auto_free char *path = NULL;
+	int rc = proc_find_own(HEAVY_PROGRAM, &path, err);
 
-	rc = own_dir(&dir, err);
 	if (rc < 0)
 		return rc;
 	heavy_args(c, &argv);
@@ -192,22 +170,17 @@ int cli_exec_heavy(struct cli *c, const char *name, struct err *err)
 	for (char **w = c->words; *w; w++)
 		strv_add(&argv, *w);
 	fflush(stdout);
-	for (size_t i = 0; i < ARRAY_LEN(heavy_places); i++) {
-		auto_free char *path = path_join(dir, heavy_places[i]);
-
-		execv(path, strv_args(&argv));
-		if (errno != ENOENT && errno != ENOTDIR)
-			return err_sys(err, "run %s", path);
-	}
-	return no_heavy(dir, err);
+	execv(path, strv_args(&argv));
+	return err_sys(err, "run %s", path);
 }
 
 int cli_spawn_heavy(struct cli *c, const struct strv *words, const int fds[3], int *ret_code,
 		    struct err *err)
 {
 	auto_strv struct strv argv = { 0 };
-	auto_free char *dir = NULL;
-	int rc = own_dir(&dir, err);
+	auto_free char *path = NULL;
+	pid_t pid;
+	int rc = proc_find_own(HEAVY_PROGRAM, &path, err);
 
 	if (rc < 0)
 		return rc;
@@ -215,16 +188,8 @@ int cli_spawn_heavy(struct cli *c, const struct strv *words, const int fds[3], i
 	for (size_t i = 0; i < words->n; i++)
 		strv_add(&argv, words->v[i]);
 	fflush(stdout);
-	for (size_t i = 0; i < ARRAY_LEN(heavy_places); i++) {
-		auto_free char *path = path_join(dir, heavy_places[i]);
-		pid_t pid;
-
-		if (access(path, X_OK) < 0)
-			continue;
-		pid = proc_spawn(path, strv_args(&argv), fds, err);
-		return pid < 0 ? (int)pid : proc_wait(pid, ret_code, err);
-	}
-	return no_heavy(dir, err);
+	pid = proc_spawn(path, strv_args(&argv), fds, err);
+	return pid < 0 ? (int)pid : proc_wait(pid, ret_code, err);
 }
 
 /* --- which command -------------------------------------------------------------------------------

@@ -44,7 +44,7 @@ struct image_transfer {
 /* --- the process --- */
 
 /* In the child: credentials are in its memory, so it leaves no core and is no one's to trace. */
-static void become_transfer(int sock, pid_t parent, char *const paths[], char *const env[])
+static void become_transfer(int sock, pid_t parent, const char *path, char *const env[])
 {
 	static const struct rlimit no_core = { 0, 0 };
 	char name[] = PROGRAM;
@@ -69,29 +69,8 @@ static void become_transfer(int sock, pid_t parent, char *const paths[], char *c
 		signal(sig, SIG_DFL);
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
-	for (size_t i = 0; paths[i]; i++)
-		execve(paths[i], argv, env);
+	execve(path, argv, env);
 	_exit(127);
-}
-
-/* Beside this very program: where shale-build is. */
-static int find_program(struct strv *ret, struct err *err)
-{
-	static const char *const places[] = { PROGRAM, "../libexec/shale/" PROGRAM };
-	char self[4096];
-	ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
-
-	if (n < 0)
-		return err_sys(err, "read /proc/self/exe");
-	self[n] = 0;
-	*strrchr(self, '/') = 0;
-	for (size_t i = 0; i < ARRAY_LEN(places); i++)
-		strv_add_take(ret, path_join(self, places[i]));
-	for (size_t i = 0; i < ret->n; i++)
-		if (access(ret->v[i], X_OK) == 0)
-			return 0;
-	return err_set(err, ENOENT, PROGRAM " is neither in %s nor in ../libexec/shale beside it",
-		       self);
 }
 
 static void clean_env(struct strv *env)
@@ -110,12 +89,13 @@ static void clean_env(struct strv *env)
 
 int image_transfer_start(volatile int *interrupted, struct image_transfer **ret, struct err *err)
 {
-	auto_strv struct strv paths = { 0 }, env = { 0 };
+	auto_strv struct strv env = { 0 };
+	auto_free char *path = NULL;
 	auto_fd int ours = -1, theirs = -1;
 	struct image_transfer *t;
 	pid_t parent = getpid(), pid;
 	int pair[2];
-	int rc = find_program(&paths, err);
+	int rc = proc_find_own(PROGRAM, &path, err);
 
 	if (rc < 0)
 		return rc;
@@ -128,7 +108,7 @@ int image_transfer_start(volatile int *interrupted, struct image_transfer **ret,
 	if (pid < 0)
 		return err_sys(err, "fork for " PROGRAM);
 	if (pid == 0)
-		become_transfer(theirs, parent, strv_args(&paths), strv_args(&env));
+		become_transfer(theirs, parent, path, strv_args(&env));
 	t = mem_alloc(sizeof(*t));
 	t->pid = pid;
 	t->fd = fd_take(&ours);

@@ -143,36 +143,14 @@ int oci_scope_name(struct oci_config *c, const char *path, const char *id, struc
  * it, and dies with us. */
 int oci_scope_start(struct oci_config *c, const char *id, pid_t *ret_holder, struct err *err);
 void oci_scope_leave(pid_t holder);
+/* What systemd is told, as shale/scope.h has it: appended to the array. */
+int oci_scope_properties(const struct oci_config *c, const char *id, pid_t pid, json_t *to,
+			 struct err *err);
+void oci_scope_limits(json_t *to, const struct sandbox_cgroup_write *w, size_t n);
 int oci_scope_update(const char *unit, const struct sandbox_cgroup_write *w, size_t n,
 		     struct err *err);
 /* Whatever of it there is; nothing happens to another container's. */
 int oci_scope_stop(const char *unit, const char *id, struct err *err);
-
-/* bus.c: what is said to systemd. Arguments are written in the order of their signature. */
-#define OCI_SYSTEMD_PATH    "/org/freedesktop/systemd1"
-#define OCI_SYSTEMD_MANAGER "org.freedesktop.systemd1.Manager"
-struct oci_bus;
-struct oci_bus_call {
-	const char *path, *interface, *method, *signature;
-};
-struct oci_bus_array {
-	size_t length, begin;
-};
-int oci_bus_open(struct oci_bus **ret, struct err *err);
-void oci_bus_cleanup(struct oci_bus **b);
-#define auto_oci_bus cleanup(oci_bus_cleanup)
-void oci_bus_u32(struct str *to, uint32_t n);
-void oci_bus_u64(struct str *to, uint64_t n);
-void oci_bus_text(struct str *to, const char *s);
-void oci_bus_signature(struct str *to, const char *s);
-void oci_bus_struct(struct str *to); /* what follows is one's first member */
-struct oci_bus_array oci_bus_begin(struct str *to, size_t alignment);
-void oci_bus_end(struct str *to, struct oci_bus_array a);
-/* *ret: the answer's text, "" when it has none; may be NULL. -ENOENT: no such unit, -EEXIST. */
-int oci_bus_call(struct oci_bus *b, const struct oci_bus_call *c, const struct str *args,
-		 char **ret, struct err *err);
-/* -ECANCELED: it ended otherwise than done. */
-int oci_bus_await_job(struct oci_bus *b, const char *job, struct err *err);
 
 #define OCI_GO     "exec.fifo"
 #define OCI_STATUS "status.fifo"

@@ -5,35 +5,35 @@
  * then.
  *
  * What systemd is told of limits is what it would write anew (on daemon-reload, or when a sibling
- * changes); that all of them are in force is seen to by the files, as without it.
+ * changes); that all of them are in force is seen to by the files, as without it. Here is decided
+ * what it is told; shale-scope tells it.
  */
 #include <errno.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <shale/base/fd.h>
+#include <shale/base/proc.h>
 #include <shale/base/sys.h>
+#include <shale/scope.h>
 
 #include "priv.h"
 
-enum { UNIT_NAME_MAX = 255, CPUS_MAX = 8192, PERIOD_US = 100000, PERCENT_US = 10000 };
+enum {
+	UNIT_NAME_MAX = 255,
+	CPUS_MAX = 8192,
+	PERIOD_US = 100000,
+	PERCENT_US = 10000,
+	ANSWER_MAX = 64 << 10,
+};
 
 #define DESCRIPTION "shale container %s"
 #define ANNOTATION  "org.systemd.property."
-
-static const struct oci_bus_call start_unit = { OCI_SYSTEMD_PATH, OCI_SYSTEMD_MANAGER,
-						"StartTransientUnit", "ssa(sv)a(sa(sv))" },
-				 stop_unit = { OCI_SYSTEMD_PATH, OCI_SYSTEMD_MANAGER, "StopUnit",
-					       "ss" },
-				 reset_unit = { OCI_SYSTEMD_PATH, OCI_SYSTEMD_MANAGER,
-						"ResetFailedUnit", "s" },
-				 set_properties = { OCI_SYSTEMD_PATH, OCI_SYSTEMD_MANAGER,
-						    "SetUnitProperties", "sba(sv)" },
-				 get_unit = { OCI_SYSTEMD_PATH, OCI_SYSTEMD_MANAGER, "GetUnit",
-					      "s" };
 
 /* --- names --- */
 
@@ -75,36 +75,21 @@ int oci_scope_name(struct oci_config *c, const char *path, const char *id, struc
 
 /* --- properties --- */
 
-static void begin_property(struct str *to, const char *name, const char *signature)
+static void add(json_t *to, const char *name, const char *signature, json_t *value)
 {
-	oci_bus_struct(to);
-	oci_bus_text(to, name);
-	oci_bus_signature(to, signature);
+	json_array_append_new(to, json_pack("[s,s,o]", name, signature, value));
 }
 
-static void add_text(struct str *to, const char *name, const char *value)
+static json_t *number(uint64_t n)
 {
-	begin_property(to, name, "s");
-	oci_bus_text(to, value);
-}
-
-static void add_bool(struct str *to, const char *name, bool value)
-{
-	begin_property(to, name, "b");
-	oci_bus_u32(to, value);
-}
-
-static void add_u64(struct str *to, const char *name, uint64_t value)
-{
-	begin_property(to, name, "t");
-	oci_bus_u64(to, value);
+	return json_integer((json_int_t)n);
 }
 
 /* "0-2,5" as bits of bytes; what the kernel would not take is left to its file to tell. */
-static void add_cpus(struct str *to, const char *name, const char *list)
+static void add_cpus(json_t *to, const char *name, const char *list)
 {
+	auto_json json_t *bytes = json_array();
 	uint8_t bits[CPUS_MAX / 8] = { 0 };
-	struct oci_bus_array a;
 	unsigned long last = 0;
 
 	for (const char *s = list; *s;) {
@@ -120,10 +105,9 @@ static void add_cpus(struct str *to, const char *name, const char *list)
 		last = until > last ? until : last;
 		s = *end ? end + 1 : end;
 	}
-	begin_property(to, name, "ay");
-	a = oci_bus_begin(to, 1);
-	str_addn(to, bits, last / 8 + 1);
-	oci_bus_end(to, a);
+	for (size_t i = 0; i <= last / 8; i++)
+		json_array_append_new(bytes, number(bits[i]));
+	add(to, name, "ay", take(bytes));
 }
 
 /* A file of a group, and what systemd calls it. */
@@ -173,7 +157,7 @@ static bool take_quota(struct quota *q, const struct sandbox_cgroup_write *w)
 }
 
 /* systemd keeps whole percents: rounded up, as it would refuse less than what is in force. */
-static void add_quota(struct str *to, const struct quota *q)
+static void add_quota(json_t *to, const struct quota *q)
 {
 	uint64_t us = UINT64_MAX;
 
@@ -181,11 +165,11 @@ static void add_quota(struct str *to, const struct quota *q)
 		return;
 	if (q->quota < UINT32_MAX)
 		us = (q->quota * 1000000 / q->period + PERCENT_US - 1) / PERCENT_US * PERCENT_US;
-	add_u64(to, "CPUQuotaPeriodUSec", q->period);
-	add_u64(to, "CPUQuotaPerSecUSec", us);
+	add(to, "CPUQuotaPeriodUSec", "t", number(q->period));
+	add(to, "CPUQuotaPerSecUSec", "t", number(us));
 }
 
-static void add_limits(struct str *to, const struct sandbox_cgroup_write *w, size_t n)
+void oci_scope_limits(json_t *to, const struct sandbox_cgroup_write *w, size_t n)
 {
 	struct quota q = { false, UINT64_MAX, PERIOD_US };
 
@@ -198,184 +182,147 @@ static void add_limits(struct str *to, const struct sandbox_cgroup_write *w, siz
 			if (known[k].list)
 				add_cpus(to, known[k].name, w[i].value);
 			else
-				add_u64(to, known[k].name, amount(w[i].value));
+				add(to, known[k].name, "t", number(amount(w[i].value)));
 		}
 	}
 	add_quota(to, &q);
 }
 
-/* A whole number in the words of GVariant: "uint64 5", "5". */
-static bool add_number(struct str *to, const char *name, const char *text)
+/* A whole number in the words of GVariant. */
+static bool add_number(json_t *to, const char *name, const char *text)
 {
 	static const struct {
-		const char *word;
-		char signature;
+		const char *word, *signature;
 		uint64_t max;
-	} kinds[] = { { "uint64 ", 't', UINT64_MAX },
-		      { "uint32 ", 'u', UINT32_MAX },
-		      { "int32 ", 'i', INT32_MAX },
-		      { "", 'i', INT32_MAX } };
-	char signature[2] = { 0 };
+	} kinds[] = { { "uint64 ", "t", UINT64_MAX },
+		      { "uint32 ", "u", UINT32_MAX },
+		      { "int32 ", "i", INT32_MAX },
+		      { "", "i", INT32_MAX } };
 	uint64_t n;
 
 	for (size_t i = 0; i < ARRAY_LEN(kinds); i++) {
-		if (!str_starts(text, kinds[i].word))
+		const char *digits = text + strlen(kinds[i].word);
+
+		if (!str_starts(text, kinds[i].word) ||
+		    str_to_u64(digits, 10, kinds[i].max, &n) < 0)
 			continue;
-		if (str_to_u64(text + strlen(kinds[i].word), 10, kinds[i].max, &n) < 0)
-			return false;
-		signature[0] = kinds[i].signature;
-		begin_property(to, name, signature);
-		if (*signature == 't')
-			oci_bus_u64(to, n);
-		else
-			oci_bus_u32(to, (uint32_t)n);
+		add(to, name, kinds[i].signature, number(n));
 		return true;
 	}
 	return false;
 }
 
-/* 'text', "text" or [texts]: without escapes. */
-static bool add_quoted(struct str *to, const char *name, const char *text)
+/* true, false, 'text', "text" or [texts]: JSON but for the single quotes. */
+static bool add_words(json_t *to, const char *name, const char *text)
 {
-	auto_free char *copy = mem_str(text);
-	bool list = *text == '[';
-	struct oci_bus_array a = { 0, 0 };
-	char *s = copy;
+	auto_free char *list = mem_fmt("[%s]", text);
+	auto_json json_t *values = NULL;
+	const char *signature = NULL;
+	struct err ignored;
+	json_t *v, *one;
+	size_t i;
 
-	if (strchr(text, '\\') || (list && !str_ends(text, "]")))
+	for (char *p = strchr(list, '"') ? NULL : list; p && (p = strchr(p, '\''));)
+		*p = '"';
+	if (json_parse(list, strlen(list), &values, &ignored) < 0 || json_array_size(values) != 1)
 		return false;
-	begin_property(to, name, list ? "as" : "s");
-	if (list) {
-		a = oci_bus_begin(to, sizeof(uint32_t));
-		s[strlen(s) - 1] = 0;
-		s = str_trim(s + 1);
-	}
-	while (*s == '\'' || *s == '"') {
-		char *end = strchr(s + 1, *s);
-
-		if (!end)
-			return false;
-		*end = 0;
-		oci_bus_text(to, s + 1);
-		s = end + 1;
-		s += strspn(s, " ");
-		if (list && *s == ',')
-			s += 1 + strspn(s + 1, " ");
-		else
-			break;
-	}
-	if (list)
-		oci_bus_end(to, a);
-	return *s == 0 && to->len > 0;
+	v = json_array_get(values, 0);
+	if (json_is_boolean(v))
+		signature = "b";
+	else if (json_is_string(v))
+		signature = "s";
+	else if (json_is_array(v))
+		signature = "as";
+	json_array_foreach(v, i, one) signature = json_is_string(one) ? signature : NULL;
+	if (signature)
+		add(to, name, signature, json_incref(v));
+	return signature != NULL;
 }
 
-static int add_annotation(struct str *to, const char *key, const char *text, struct err *err)
+static int add_annotations(json_t *to, const struct oci_config *c, struct err *err)
 {
-	const char *name = key + sizeof(ANNOTATION) - 1;
 	static const char ok[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789";
-	bool fine = *name && !name[strspn(name, ok)];
-
-	if (fine && (strcmp(text, "true") == 0 || strcmp(text, "false") == 0))
-		add_bool(to, name, *text == 't');
-	else if (fine && (*text == '\'' || *text == '"' || *text == '['))
-		fine = add_quoted(to, name, text);
-	else if (fine)
-		fine = add_number(to, name, text);
-	return fine ? 0
-		    : err_set(err, EINVAL, "annotation %.200s: \"%.64s\" is not understood", key,
-			      text);
-}
-
-static int add_annotations(struct str *to, const struct oci_config *c, struct err *err)
-{
 	json_t *annotations = oci_at(c, "annotations", NULL), *one;
 	const char *key;
-	int rc = 0;
 
 	json_object_foreach(annotations, key, one)
 	{
-		if (str_starts(key, ANNOTATION))
-			rc = add_annotation(to, key, json_string_value(one), err);
-		if (rc < 0)
-			return rc;
+		const char *name = key + sizeof(ANNOTATION) - 1, *text = json_string_value(one);
+
+		if (!str_starts(key, ANNOTATION))
+			continue;
+		if (!*name || name[strspn(name, ok)] ||
+		    (!add_number(to, name, text) && !add_words(to, name, text)))
+			return err_set(err, EINVAL,
+				       "annotation %.200s: \"%.64s\" is not understood", key, text);
 	}
 	return 0;
 }
 
-static int add_properties(struct str *to, const struct oci_config *c, const char *id, pid_t pid,
-			  struct err *err)
+int oci_scope_properties(const struct oci_config *c, const char *id, pid_t pid, json_t *to,
+			 struct err *err)
 {
 	static const char *const counted[] = { "MemoryAccounting", "CPUAccounting",
 					       "TasksAccounting", "IOAccounting" };
 	auto_free char *what = mem_fmt(DESCRIPTION, id);
-	struct oci_bus_array pids;
 
-	add_text(to, "Description", what);
-	add_text(to, "Slice", c->slice);
-	add_bool(to, "Delegate", true);
-	add_bool(to, "DefaultDependencies", false);
+	add(to, "Description", "s", json_string(what));
+	add(to, "Slice", "s", json_string(c->slice));
+	add(to, "Delegate", "b", json_true());
+	add(to, "DefaultDependencies", "b", json_false());
 	for (size_t i = 0; i < ARRAY_LEN(counted); i++)
-		add_bool(to, counted[i], true);
-	begin_property(to, "PIDs", "au");
-	pids = oci_bus_begin(to, sizeof(uint32_t));
-	oci_bus_u32(to, (uint32_t)pid);
-	oci_bus_end(to, pids);
-	add_limits(to, c->writes, c->layout.n_writes);
+		add(to, counted[i], "b", json_true());
+	add(to, "PIDs", "au", json_pack("[i]", (int)pid));
+	oci_scope_limits(to, c->writes, c->layout.n_writes);
 	return add_annotations(to, c, err);
 }
 
-/* --- the unit --- */
+/* --- shale-scope --- */
 
-/* A method of one argument that answers with a path or with nothing. */
-static int call_with(struct oci_bus *b, const struct oci_bus_call *c, const char *unit,
-		     const char *mode, char **ret, struct err *err)
+/* What it printed; when it did not start, the loader's words. */
+static int read_answer(int fd, int code, json_t **ret, struct err *err)
 {
-	auto_str struct str args = { 0 };
-
-	oci_bus_text(&args, unit);
-	if (mode)
-		oci_bus_text(&args, mode);
-	return oci_bus_call(b, c, &args, ret, err);
-}
-
-/* One that failed keeps its name until it is told to forget it. */
-static int start(struct oci_bus *b, const char *unit, const struct str *args, struct err *err)
-{
-	auto_free char *job = NULL;
+	auto_json json_t *answer = NULL;
+	auto_free char *text = NULL;
 	struct err ignored;
-	int rc = oci_bus_call(b, &start_unit, args, &job, err);
+	const char *why;
+	size_t len = 0;
+	int rc = lseek(fd, 0, SEEK_SET) < 0 ? err_sys(err, "answer of " SCOPE_PROGRAM)
+					    : fd_read_all(fd, ANSWER_MAX, &text, &len, err);
 
-	if (rc == -EEXIST && call_with(b, &reset_unit, unit, NULL, NULL, &ignored) == 0) {
-		err_clear(err);
-		rc = oci_bus_call(b, &start_unit, args, &job, err);
-	}
-	return rc == 0 ? oci_bus_await_job(b, job, err) : rc;
+	if (rc < 0)
+		return rc;
+	if (json_parse(text, len, &answer, &ignored) < 0 && *str_trim(text))
+		return err_set(err, EREMOTEIO, SCOPE_PROGRAM ": %.500s", text);
+	why = json_get_str(answer, "msg");
+	if (why)
+		return err_set(err, (int)json_get_int(answer, "code", EREMOTEIO), "%s", why);
+	if (code || !answer)
+		return err_set(err, EREMOTEIO, SCOPE_PROGRAM " ended with status %d", code);
+	*ret = take(answer);
+	return 0;
 }
 
-static int get_property(struct oci_bus *b, const char *unit, const char *interface,
-			const char *name, char **ret, struct err *err)
+static int ask(const json_t *plan, json_t **ret, struct err *err)
 {
-	auto_free char *path = NULL;
-	auto_str struct str args = { 0 };
-	int rc = call_with(b, &get_unit, unit, NULL, &path, err);
-	struct oci_bus_call get = { path, "org.freedesktop.DBus.Properties", "Get", "ss" };
+	auto_free char *program = NULL, *text = json_text(plan);
+	char name[] = SCOPE_PROGRAM, *argv[] = { name, NULL };
+	auto_fd int in = memfd_create("plan", MFD_CLOEXEC),
+		    out = memfd_create("answer", MFD_CLOEXEC);
+	int code, rc = proc_find_own(SCOPE_PROGRAM, &program, err);
+	pid_t pid;
 
-	oci_bus_text(&args, interface);
-	oci_bus_text(&args, name);
-	return rc < 0 ? rc : oci_bus_call(b, &get, &args, ret, err);
-}
-
-static int find_group(struct oci_bus *b, const char *unit, char **ret, struct err *err)
-{
-	auto_free char *group = NULL;
-	int rc = get_property(b, unit, "org.freedesktop.systemd1.Scope", "ControlGroup", &group,
-			      err);
-
-	if (rc == 0 && (group[0] != '/' || !group[1]))
-		return err_set(err, EPROTO, "systemd: the scope has no group");
-	if (rc == 0)
-		*ret = mem_str(group + 1);
-	return rc;
+	if (rc < 0)
+		return rc;
+	if (in < 0 || out < 0)
+		return err_sys(err, "memfd");
+	rc = fd_write_str(in, text, err);
+	if (rc < 0)
+		return rc;
+	lseek(in, 0, SEEK_SET);
+	pid = proc_spawn(program, argv, (int[]){ in, out, out }, err);
+	rc = pid < 0 ? (int)pid : proc_wait(pid, &code, err);
+	return rc < 0 ? rc : read_answer(out, code, ret, err);
 }
 
 static pid_t hold_place(void)
@@ -402,71 +349,45 @@ void oci_scope_leave(pid_t holder)
 
 int oci_scope_start(struct oci_config *c, const char *id, pid_t *ret_holder, struct err *err)
 {
-	auto_oci_bus struct oci_bus *b = NULL;
-	auto_str struct str args = { 0 };
-	struct oci_bus_array list;
-	int rc = oci_bus_open(&b, err);
+	auto_json json_t *plan = json_pack("{s:s,s:s,s:[]}", "verb", SCOPE_START, "unit", c->unit,
+					   "properties"),
+			 *answer = NULL;
+	const char *group;
+	int rc;
 
-	if (rc < 0)
-		return err_ctx(err, "--systemd-cgroup");
 	*ret_holder = hold_place();
 	if (*ret_holder < 0)
 		return err_sys(err, "fork");
-	oci_bus_text(&args, c->unit);
-	oci_bus_text(&args, "fail");
-	list = oci_bus_begin(&args, sizeof(uint64_t));
-	rc = add_properties(&args, c, id, *ret_holder, err);
-	if (rc < 0)
-		return rc;
-	oci_bus_end(&args, list);
-	oci_bus_end(&args, oci_bus_begin(&args, sizeof(uint64_t)));
-	rc = start(b, c->unit, &args, err);
+	rc = oci_scope_properties(c, id, *ret_holder, json_object_get(plan, "properties"), err);
 	if (rc == 0)
-		rc = find_group(b, c->unit, &c->cgroup, err);
+		rc = ask(plan, &answer, err);
+	group = json_get_str(answer, "group");
+	if (rc == 0 && (!group || group[0] != '/' || !group[1]))
+		rc = err_set(err, EPROTO, "systemd: it has no group");
+	if (rc < 0)
+		return err_ctx(err, "--systemd-cgroup: scope %s", c->unit);
+	c->cgroup = mem_str(group + 1);
 	c->spec.cgroup.name = c->cgroup;
-	return rc < 0 ? err_ctx(err, "scope %s", c->unit) : 0;
+	return 0;
 }
 
 int oci_scope_update(const char *unit, const struct sandbox_cgroup_write *w, size_t n,
 		     struct err *err)
 {
-	auto_oci_bus struct oci_bus *b = NULL;
-	auto_str struct str args = { 0 };
-	struct oci_bus_array list;
-	int rc = oci_bus_open(&b, err);
+	auto_json json_t *plan = json_pack("{s:s,s:s,s:[]}", "verb", SCOPE_SET, "unit", unit,
+					   "properties"),
+			 *answer = NULL;
 
-	oci_bus_text(&args, unit);
-	oci_bus_u32(&args, true); /* until the next boot: it is not written to /etc */
-	list = oci_bus_begin(&args, sizeof(uint64_t));
-	add_limits(&args, w, n);
-	oci_bus_end(&args, list);
-	if (rc == 0)
-		rc = oci_bus_call(b, &set_properties, &args, NULL, err);
-	return rc < 0 ? err_ctx(err, "scope %s", unit) : 0;
+	oci_scope_limits(json_object_get(plan, "properties"), w, n);
+	return ask(plan, &answer, err) < 0 ? err_ctx(err, "scope %s", unit) : 0;
 }
 
-/* One that is empty goes by itself; it is waited for, so that its name is free. */
 int oci_scope_stop(const char *unit, const char *id, struct err *err)
 {
-	auto_free char *job = NULL, *ours = mem_fmt(DESCRIPTION, id), *what = NULL;
-	auto_oci_bus struct oci_bus *b = NULL;
-	struct err ignored;
-	int rc = oci_bus_open(&b, err);
+	auto_free char *what = mem_fmt(DESCRIPTION, id);
+	auto_json json_t *plan = json_pack("{s:s,s:s,s:s}", "verb", SCOPE_STOP, "unit", unit,
+					   "description", what),
+			 *answer = NULL;
 
-	if (rc == 0)
-		rc = get_property(b, unit, "org.freedesktop.systemd1.Unit", "Description", &what,
-				  err);
-	if (rc == 0 && strcmp(what, ours) != 0)
-		return 0;
-	if (rc == 0)
-		rc = call_with(b, &stop_unit, unit, "replace", &job, err);
-	if (rc == 0)
-		rc = oci_bus_await_job(b, job, err);
-	if (rc == -ENOENT || rc == -ECANCELED) {
-		err_clear(err);
-		rc = 0;
-	}
-	if (what)
-		call_with(b, &reset_unit, unit, NULL, NULL, &ignored);
-	return rc < 0 ? err_ctx(err, "scope %s", unit) : 0;
+	return ask(plan, &answer, err) < 0 ? err_ctx(err, "scope %s", unit) : 0;
 }

@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include <shale/base/fd.h>
+#include <shale/base/path.h>
 #include <shale/base/str.h>
 #include <shale/base/sys.h>
 
@@ -145,6 +146,28 @@ int proc_spawn_detached(const char *file, char *const argv[], const int fds[3], 
 		child_exec(file, argv, fds);
 	}
 	return proc_wait(pid, &code, err) < 0 ? -err->code : 0;
+}
+
+int proc_find_own(const char *program, char **ret, struct err *err)
+{
+	static const char *const places[] = { "", "../libexec/shale" };
+	char self[4096];
+	ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
+
+	if (n < 0)
+		return err_sys(err, "read /proc/self/exe");
+	self[n] = 0;
+	*strrchr(self, '/') = 0;
+	for (size_t i = 0; i < ARRAY_LEN(places); i++) {
+		auto_free char *dir = path_join(self, places[i]), *path = path_join(dir, program);
+
+		if (access(path, X_OK) == 0) {
+			*ret = take(path);
+			return 0;
+		}
+	}
+	return err_set(err, ENOENT, "%s is neither in %s nor in ../libexec/shale beside it",
+		       program, self);
 }
 
 int proc_become(uid_t id)

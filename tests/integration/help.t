@@ -37,7 +37,7 @@ done <"$T/commands" >"$T/bad"
 is "has every command and every option" "" "$(cat "$T/bad")"
 is "and every setting" "" "$(shale info --format json 2>/dev/null | python3 -c 'import sys, re; s = sys.stdin.read(); print("\n".join(sorted(set(re.findall(r"\b(?:store|network|containers|gc|trash|registry|trust)\.[a-z-]+", s)))))' | while read -r s; do [ -z "$s" ] || grep -qF "$s" "$T/page" || echo "$s"; done)"
 ok "make install" make -s -C "$top" install DESTDIR="$T/root" PREFIX=/usr
-for f in bin/shale libexec/shale/shale-build share/man/man1/shale.1 share/bash-completion/completions/shale share/zsh/site-functions/_shale share/fish/vendor_completions.d/shale.fish; do
+for f in bin/shale libexec/shale/shale-build libexec/shale/shale-transfer libexec/shale/shale-scope share/man/man1/shale.1 share/bash-completion/completions/shale share/zsh/site-functions/_shale share/fish/vendor_completions.d/shale.fish; do
 	ok "installs $f" test -s "$T/root/usr/$f"
 done
 

@@ -7,7 +7,7 @@
 podman=
 [ -z "${SHALE_TEST_LONG:-}" ] || ! command -v conmon >/dev/null || podman=$(command -v podman || true)
 # shellcheck disable=SC2046
-if ! { why=$(vm_systemd) && vm_systemd && why=$(vm_prepare "$SHALE" ${podman:+$podman $(command -v conmon)}); }; then
+if ! { why=$(vm_systemd) && vm_systemd && why=$(vm_prepare "$SHALE" "$(dirname "$SHALE")/shale-scope" ${podman:+$podman $(command -v conmon)}); }; then
 	skip "the machine cannot be made: $why"
 	done_testing
 	exit
@@ -184,14 +184,24 @@ refused form rs "is not slice:prefix:name"
 refused slice rs "is a scope, no slice"
 refused annotation rs "is not understood"
 use plain
-mv /run/dbus/system_bus_socket /run/dbus/away
-try "systemd: without a bus, by systemd's own socket" rs run -d -b /b s6
+mv /run/systemd/private /run/systemd/away
+try "systemd: without its own socket, by the bus" rs run -d -b /b s6
 is "systemd: it runs" "running active" "$(state s6) $(systemctl is-active shale-s6.scope)"
 try "systemd: delete" rt delete -f s6
-mv /run/systemd/private /run/systemd/away
-is "systemd: not to be asked" 1 "$(rs run -b /b s7 2>&1 | grep -c -- '--systemd-cgroup: systemd cannot be asked')"
+mv /run/dbus/system_bus_socket /run/dbus/away
+is "systemd: not to be asked" 1 "$(rs run -b /b s7 2>&1 | grep -c -- '--systemd-cgroup: scope shale-s7.scope: systemd cannot be asked: No such file')"
 mv /run/systemd/away /run/systemd/private
+try "systemd: without a bus, by its own socket" rs run -d -b /b s8
+is "systemd: it runs" running "$(state s8)"
+try "systemd: delete" rt delete -f s8
 mv /run/dbus/away /run/dbus/system_bus_socket
+mv /bin/shale-scope /bin/away
+is "systemd: without the program" 1 "$(rs run -b /b s9 2>&1 | grep -c 'shale-scope is neither in /bin nor')"
+mv /bin/away /bin/shale-scope
+lib=$(find /lib /usr/lib -name 'libsystemd.so.0')
+mv $lib $lib.away
+is "systemd: without its library" 1 "$(rs run -b /b s9 2>&1 | grep -c 'shale-scope: .*libsystemd.so.0: cannot open')"
+mv $lib.away $lib
 is "systemd: nothing is left" "" "$(rt list -q; find /sys/fs/cgroup -name 'shale-*.scope')"
 EOF
 [ -z "$podman" ] || cat >>"$T/guest" <<'EOF'
@@ -218,7 +228,7 @@ EOF
 echo "${SHALE_TEST_LONG:+00 01 03 05 07 10 15 20 25 30 40 60 80} 02 08 12 35" >"$T/times"
 vm_guest "$T/guest" "$T/conf" conf "$B" bundle "$T/times" times
 rc=0
-vm_boot "$T/disk" "$([ -z "$podman" ] && echo 150 || echo 900)" "$T/log" || rc=$?
+vm_boot "$T/disk" "$([ -z "$podman" ] && echo 300 || echo 900)" "$T/log" || rc=$?
 is "the machine came to its end" 0 "$rc"
 vm_answers "v2"
 done_testing

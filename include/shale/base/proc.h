@@ -36,6 +36,10 @@ pid_t proc_spawn(const char *file, char *const argv[], const int fds[3], struct 
 int proc_spawn_detached(const char *file, char *const argv[], const int fds[3], int group_fd,
 			struct err *err);
 
+/* Where another of shale's programs is: beside this one or in ../libexec/shale, whatever argv[0]
+ * and PATH say. The caller owns *ret; -ENOENT. */
+int proc_find_own(const char *program, char **ret, struct err *err);
+
 /* In a child, before exec: uid and gid id, no groups, no capability now or ever. -1 and errno. */
 int proc_become(uid_t id);
 
