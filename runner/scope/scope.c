@@ -183,10 +183,10 @@ static int stop(struct talk *t, const json_t *plan, json_t *answer)
 /* --- the connection --- */
 
 /* systemd's own socket is root's, there before and without a bus; a container that shale itself
- * runs in may have been given the bus alone. */
+ * runs in may have been given the bus alone, or one that the environment names. */
 static int connect_to(sd_bus **ret)
 {
-	int rc = sd_bus_new(ret);
+	int rc = getenv("DBUS_SYSTEM_BUS_ADDRESS") ? -ENOENT : sd_bus_new(ret);
 
 	if (rc >= 0)
 		rc = sd_bus_set_address(*ret, "unix:path=/run/systemd/private");

@@ -127,12 +127,13 @@ code 1 "a config of size" evil
 cat >"$T/bus.py" <<'EOF2'
 import socket, struct, sys
 path, n = sys.argv[1], 0
-answers = [b'', b'REJECTED EXTERNAL\r\n', b'x' * 4096, b'OK 1\r\n',
-           b'OK 1\r\nB' + b'\2\0\1' + struct.pack('>III', 0, 1, 0),
-           b'OK 1\r\nl' + b'\2\0\1' + struct.pack('<III', 0xffffffff, 1, 0xffffffff),
-           b'OK 1\r\nl' + b'\2\0\1' + struct.pack('<III', 0, 1, 8) + b'\5\1u\0\1\0\0',
-           b'OK 1\r\nl' + b'\2\0\1' + struct.pack('<III', 0, 1, 16) + b'\4\1s\0' + struct.pack('<I', 0xfffffff0) + b'a' * 8,
-           b'OK 1\r\nl' + b'\3\0\1' + struct.pack('<III', 4, 1, 8) + b'\5\1u\0\1\0\0\0' + struct.pack('<I', 99)]
+auth = b'DATA\r\nOK ' + b'1' * 32 + b'\r\nERROR\r\n'
+answers = [b'', b'REJECTED EXTERNAL\r\n', b'x' * 4096, auth,
+           auth + b'B' + b'\2\0\1' + struct.pack('>III', 0, 1, 0),
+           auth + b'l' + b'\2\0\1' + struct.pack('<III', 0xffffffff, 1, 0xffffffff),
+           auth + b'l' + b'\2\0\1' + struct.pack('<III', 0, 1, 8) + b'\5\1u\0\1\0\0',
+           auth + b'l' + b'\2\0\1' + struct.pack('<III', 0, 1, 16) + b'\4\1s\0' + struct.pack('<I', 0xfffffff0) + b'a' * 8,
+           auth + b'l' + b'\3\0\1' + struct.pack('<III', 4, 1, 8) + b'\5\1u\0\1\0\0\0' + struct.pack('<I', 99)]
 s = socket.socket(socket.AF_UNIX); s.bind(path); s.listen(1)
 open(path + '.up', 'w')
 for a in answers:
@@ -151,7 +152,7 @@ while [ ! -e "$T/bus.up" ]; do sleep 0.05; done
 sh_cfg 'echo it ran'
 for turn in 1 2 3 4 5 6 7 8 9; do
 	code 1 "an odd bus $turn" env DBUS_SYSTEM_BUS_ADDRESS="unix:path=$T/bus" timeout 20 "$RUNTIME" --root "$T/rt" --systemd-cgroup run -b "$B" bus
-	has "is told" "--systemd-cgroup: systemd cannot be asked"
+	has "is told" "systemd cannot be asked"
 done
 wait "$bus" || true
 is "each answer was given" 9 "$(cat "$T/answered")"

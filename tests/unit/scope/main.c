@@ -55,12 +55,12 @@ static void test_append(void **state)
 {
 	struct line *l = *state;
 	const char *name, *text, *texts[2];
-	uint64_t n64;
-	uint32_t n32;
-	const void *bytes;
-	size_t len;
-	int32_t i;
-	int b;
+	const void *bytes = NULL;
+	uint64_t n64 = 0;
+	uint32_t n32 = 0;
+	int32_t i = 0;
+	size_t len = 0;
+	int b = -1;
 
 	assert_true(append(l, "[[\"S\",\"s\",\"text\"],[\"B\",\"b\",true],[\"N\",\"b\",false],"
 			      "[\"T\",\"t\",-1],[\"U\",\"u\",4294967295],[\"I\",\"i\",-7],"
