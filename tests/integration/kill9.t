@@ -52,14 +52,20 @@ for v in run-d run-rm start stop rm-f exec exec-d cp commit restart rename updat
 		kill -9 $pid 2>/dev/null || true
 		wait $pid 2>/dev/null || true
 		up=$(states -f name=up -f name=other)
+		for _ in $(seq 100); do # whoever lets it go on is on the way
+			[ "$v:$up" = commit:paused ] || break
+			sleep 0.1
+			up=$(states -f name=up -f name=other)
+		done
 		may_be $v "$up" || say "$v $i: it is '$up'"
-		if [ "$up" = running ]; then
+		case $v in stop | restart | rm-f) goes=1 ;; *) goes= ;; esac # what is on its way to its end
+		if [ "$up" = running ] && [ ! "$goes" ]; then
 			name=$(shale ps --format '{{.Names}}' -f name=up -f name=other)
-			[ "$(timeout 20 "$SHALE" exec "$name" echo 1 2>&1)" = 1 ] || say "$v $i: exec does not work"
+			[ "$(timeout 20 "$SHALE" exec "$name" echo 1 2>"$T/said")" = 1 ] || say "$v $i: exec in $name: $(cat "$T/said")"
 		fi
 		case $v in run-d | run-rm) shale ps -aq --no-trunc -f name=new >>"$T/ids" ;; esac
 		gone="other new"
-		[ "$up" = running ] && [ "$name" = up ] || gone="up $gone"
+		[ "$up" = running ] && [ ! "$goes" ] && [ "$name" = up ] || gone="up $gone"
 		for c in $gone; do
 			[ -z "$(shale ps -aq -f name=$c)" ] || timeout 30 "$SHALE" rm -f $c >"$T/said" 2>&1 || say "$v $i: rm -f $c: $(cat "$T/said")"
 		done
