@@ -63,9 +63,9 @@ void event_add(struct str *to, const char *type, const char *id, const char *act
 void event_tell(int root_fd, const char *type, const char *id, const char *action,
 		json_t *attributes)
 {
-	auto_json json_t *taken = attributes;
 	auto_str struct str line = { 0 };
 
 	event_add(&line, type, id, action, attributes);
 	event_append(root_fd, &line);
+	json_decref(attributes);
 }
