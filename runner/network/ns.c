@@ -136,16 +136,16 @@ static void links_free(struct links *l)
 	free(l->v);
 }
 
-static void add_link(struct links *l, const struct nlmsghdr *h)
+static void add_link(struct links *l, struct nlmsghdr *h)
 {
-	const struct ifinfomsg *info = NLMSG_DATA(h);
+	struct ifinfomsg *info = NLMSG_DATA(h);
 	int len = (int)IFLA_PAYLOAD(h);
 	struct link *to;
 
 	mem_room(l->v, l->n, l->cap);
 	to = &l->v[l->n++];
 	*to = (struct link){ .index = info->ifi_index };
-	for (const struct rtattr *a = IFLA_RTA(info); RTA_OK(a, len); a = RTA_NEXT(a, len)) {
+	for (struct rtattr *a = IFLA_RTA(info); RTA_OK(a, len); a = RTA_NEXT(a, len)) {
 		if (a->rta_type == IFLA_MASTER)
 			memcpy(&to->master, RTA_DATA(a), sizeof(to->master));
 		if (a->rta_type == IFLA_IFNAME)
@@ -165,7 +165,7 @@ static void links_read(int fd, struct links *ret)
 
 	while (more) {
 		ssize_t n = recv(fd, buf, BUFFER, 0);
-		const struct nlmsghdr *h = (const void *)buf;
+		struct nlmsghdr *h = (void *)buf;
 
 		more = n > 0;
 		for (; more && NLMSG_OK(h, n); h = NLMSG_NEXT(h, n)) {
