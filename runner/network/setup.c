@@ -403,7 +403,7 @@ int network_connect(const struct runtime *rt, const char *id, const char *join, 
 		    struct err *err)
 {
 	auto_network_live struct network_live l = NETWORK_LIVE_INIT;
-	auto_json json_t *one = NULL, *user = NULL, *status = NULL;
+	auto_json json_t *one = NULL, *user = NULL, *status = NULL, *before = NULL;
 	auto_free char *interface = NULL;
 	json_t *old = NULL, *setup;
 	struct err ignored = { 0 };
@@ -414,6 +414,7 @@ int network_connect(const struct runtime *rt, const char *id, const char *join, 
 		rc = find_user(&l, id, &old, err);
 	if (rc < 0)
 		return rc;
+	before = json_incref(old); /* the first put lets go of it */
 	user = json_deep_copy(old);
 	setup = json_object_get(user, "setup");
 	/* Of somebody who was killed here: the container knows nothing of it. */
@@ -433,7 +434,7 @@ int network_connect(const struct runtime *rt, const char *id, const char *join, 
 	fault_point("network.connect.done");
 	if (rc < 0) {
 		network_netavark("teardown", one, ns_fd, NULL, &ignored);
-		network_live_put(&l, id, old, &ignored);
+		network_live_put(&l, id, before, &ignored);
 		return rc;
 	}
 	if (!json_object_get(user, "status"))
