@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mount.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
@@ -306,8 +307,12 @@ pid_t sandbox_clone_in_user(int user_fd, struct clone_args *args, int *ret_pidfd
 	args->exit_signal = 0; /* its parent's in between */
 	pid = sys_clone3(&between, sizeof(between));
 	if (pid == 0) {
+		/* It is still the host's root, with all our fds, and must not be traced from in
+		   there. */
 		pid_t child =
-			setns(user_fd, CLONE_NEWUSER) < 0 ? -1 : sys_clone3(args, sizeof(*args));
+			prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0 || setns(user_fd, CLONE_NEWUSER) < 0
+				? -1
+				: sys_clone3(args, sizeof(*args));
 
 		if (child == 0) {
 			close(pair[0]);

@@ -23,7 +23,8 @@ static void hold_namespace(int sock, const struct ids_range *in)
 {
 	char c = 0;
 
-	if ((in && setns(in->fd, CLONE_NEWUSER) < 0) ||
+	/* Who is in there already must not trace it. */
+	if ((in && (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0 || setns(in->fd, CLONE_NEWUSER) < 0)) ||
 	    unshare(in ? CLONE_NEWNET : CLONE_NEWUSER) < 0)
 		c = (char)errno;
 	if (write(sock, &c, 1) == 1)
