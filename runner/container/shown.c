@@ -3,16 +3,35 @@
 #include <shale/container.h>
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mount.h>
 
 #include <shale/base/db.h>
 #include <shale/base/fd.h>
+#include <shale/base/sys.h>
 #include <shale/image.h>
 
 #include "priv.h"
 
 #define KIND "container"
+
+/* What keeps the host safe from the files is none of the container's business. */
+static int clone_shown(const struct container *c, int *ret_fd, struct err *err)
+{
+	struct mount_attr attr = { .attr_clr = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV,
+				   .propagation = MS_PRIVATE };
+	auto_fd int fd = -1;
+	int rc = image_shown_clone(c->rt, KIND, c->id, &fd, err);
+
+	if (rc < 0)
+		return rc;
+	if (sys_mount_setattr(fd, "", AT_EMPTY_PATH, &attr, sizeof(attr)) < 0)
+		return err_sys(err, "suid, dev");
+	*ret_fd = fd_take(&fd);
+	return 0;
+}
 
 /* What is mounted already is what it gets: an upper has one overlay at a time. */
 int container_layer_mount(const struct container *c, unsigned flags, const struct ids_range *ids,
@@ -21,7 +40,7 @@ int container_layer_mount(const struct container *c, unsigned flags, const struc
 	struct err missing = { 0 };
 	int fd = -1;
 
-	if (image_shown_clone(c->rt, KIND, c->id, &fd, &missing) < 0)
+	if (clone_shown(c, &fd, &missing) < 0)
 		return snap_mount_as(c->rt->snap, c->snapshot, flags, ids, ret, err);
 	*ret = (struct snap_mount){ fd, -1, c->snapshot, false };
 	return 0;

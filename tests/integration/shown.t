@@ -27,6 +27,8 @@ try "which sees what it writes" cat "$T/m1/r"
 ok "it stops" shale stop -t 0 box
 ok "the mount stays" test -e "$T/m1/r"
 ok "it starts once more" shale start box
+is "setuid programs work in it" "" "$(shale exec box awk '$2 == "/" && $4 ~ /nosuid/' /proc/mounts)"
+is "not where the host sees it" "rw,nosuid,nodev" "$(findmnt -no VFS-OPTIONS "$T/m1" | cut -d, -f1-3)"
 ok "unmount" shale container unmount box
 is "says from where" "$T/m1" "$(cat "$T/out")"
 code 1 "again" shale container unmount box
