@@ -150,8 +150,10 @@ static int stopped_side(struct container *c, const char *path, bool writes, stru
 		s->path = take(rest);
 		return 0;
 	}
-	rc = writes ? container_layer_mount(c, 0, NULL, &s->mount, err)
-		    : snap_mount(c->rt->snap, c->snapshot, SNAP_RDONLY, &s->mount, err);
+	rc = writes ? container_users_at_rest(c, &s->ids, err) : 0;
+	if (rc >= 0)
+		rc = writes ? container_layer_mount(c, 0, &s->ids, &s->mount, err)
+			    : snap_mount(c->rt->snap, c->snapshot, SNAP_RDONLY, &s->mount, err);
 	if (rc < 0)
 		return rc;
 	s->root_fd = fd_dup(s->mount.root_fd);

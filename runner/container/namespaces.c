@@ -235,18 +235,30 @@ int container_users_of(const struct container *c, struct ids_range *ret, struct 
 	return 0;
 }
 
-int container_users_open(const struct container *c, struct ids_range *ret, struct err *err)
+int container_users_at_rest(const struct container *c, struct ids_range *ret, struct err *err)
 {
 	auto_container struct container *other = NULL;
 	int rc;
 
 	if (!container_has_users(&c->spec))
 		return 0;
-	if (!is_of_container(c->spec.user_ns)) {
+	if (c->spec.ids_root || !is_of_container(c->spec.user_ns)) {
 		ret->root = (uint32_t)c->spec.ids_root;
 		ret->count = (uint32_t)c->spec.ids_count;
 		return ids_open(ret, err);
 	}
+	rc = container_find(c->rt, c->spec.user_ns + strlen(OF_CONTAINER), &other, err);
+	return rc < 0 ? err_ctx(err, "users of another container")
+		      : container_users_at_rest(other, ret, err);
+}
+
+int container_users_open(const struct container *c, struct ids_range *ret, struct err *err)
+{
+	auto_container struct container *other = NULL;
+	int rc;
+
+	if (!is_of_container(c->spec.user_ns))
+		return container_users_at_rest(c, ret, err);
 	rc = find_other(c, c->spec.user_ns, &other, err);
 	if (rc >= 0 && !container_has_users(&other->spec))
 		return 0; /* that one's are the host's */

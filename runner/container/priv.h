@@ -205,8 +205,10 @@ int container_namespaces_open(const struct container *c, struct container_namesp
 void container_namespaces_close(struct container_namespaces *n);
 bool container_has_users(const struct container_spec *s); /* that are not the host's */
 int container_users_allot(struct container *c, struct err *err);
-/* For one that does not run yet; none are fine. */
+/* For one that is to run: those of another one that runs are that one's; none are fine. */
 int container_users_open(const struct container *c, struct ids_range *ret, struct err *err);
+/* For its files: a namespace with the same range will do. */
+int container_users_at_rest(const struct container *c, struct ids_range *ret, struct err *err);
 /* A clone of what is mounted at path in one that runs, detached: an fd. */
 int container_clone_mount(const struct container *c, const char *path, struct err *err);
 /* shown.c: its root; where the host sees it already, that mount. */

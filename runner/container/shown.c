@@ -60,7 +60,7 @@ static int open_layer(void *arg, int *ret_fd, struct err *err)
 			*ret_fd = rc;
 		return rc;
 	}
-	rc = container_users_open(c, &spaces.ids, err);
+	rc = container_users_at_rest(c, &spaces.ids, err);
 	if (rc >= 0)
 		rc = container_layer_mount(c, 0, &spaces.ids, &m, err);
 	if (rc >= 0)

@@ -62,6 +62,10 @@ if shale run --name users --network none --userns auto busybox sh -c 'touch /x; 
 	first=$(shale inspect -f '{{index .HostConfig.IDMappings.UidMap 0}}' users | cut -d: -f2)
 	ok "one with users of its own" shale container mount users "$T/m2"
 	is "shows those" "$first $((first + 5))" "$(stat -c %u "$T/m2" "$T/m2/x" | tr '\n' ' ' | sed 's/ $//')"
+	ok "cp to it" sh -c "tar -C '$T' -cf - --owner=12 --group=13 c | '$SHALE' cp - users:/ && '$SHALE' cp '$T/c' users:/d"
+	is "is theirs" "$first $((first + 12))" "$(stat -c %u "$T/m2/d" "$T/m2/c" | tr '\n' ' ' | sed 's/ $//')"
+	ok "cp -a from it" shale cp -a users:/c "$T/back"
+	is "is as it was inside" 12:13 "$(stat -c %u:%g "$T/back")"
 	ok "starts" shale start -a users
 	ok "unmount --all" shale container umount --all
 	shale rm users >/dev/null
