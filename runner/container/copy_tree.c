@@ -79,6 +79,21 @@ static int copy_xattrs(int from, int to, struct err *err)
 	return rc;
 }
 
+/* What the range does not have would be somebody else's on the host. */
+static int set_owner(const struct container_copy *c, int to, const struct stat *st, struct err *err)
+{
+	uint32_t uid = c->archive ? ids_inside(c->from, st->st_uid) : c->uid;
+	uint32_t gid = c->archive ? ids_inside(c->from, st->st_gid) : c->gid;
+	uint32_t base = c->to ? c->to->root : 0;
+
+	if (base && (uid >= c->to->count || gid >= c->to->count))
+		return err_set(err, EINVAL, "owner %u:%u is beyond the %u users of the container",
+			       uid, gid, c->to->count);
+	return fchownat(to, "", base + uid, base + gid, AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW) < 0
+		       ? err_sys(err, "owner")
+		       : 0;
+}
+
 /* The owner first: a change of it takes setuid bits and capabilities away. */
 static int copy_attributes(struct container_copy *c, int from, int to, const struct stat *st,
 			   struct err *err)
@@ -86,14 +101,9 @@ static int copy_attributes(struct container_copy *c, int from, int to, const str
 	struct timespec times[2] = { { .tv_nsec = UTIME_OMIT }, st->st_mtim };
 	mode_t mode = st->st_mode & (c->keep_special ? 07777 : 01777);
 	char path[FD_PATH_MAX];
-	uint32_t base = c->to ? c->to->root : 0;
-	uid_t uid = base + (c->archive ? ids_inside(c->from, st->st_uid) : c->uid);
-	gid_t gid = base + (c->archive ? ids_inside(c->from, st->st_gid) : c->gid);
-	int rc = 0;
+	int rc = set_owner(c, to, st, err);
 
-	if (fchownat(to, "", uid, gid, AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW) < 0)
-		return err_sys(err, "owner");
-	if (c->archive && !S_ISLNK(st->st_mode))
+	if (rc >= 0 && c->archive && !S_ISLNK(st->st_mode))
 		rc = copy_xattrs(from, to, err);
 	if (rc < 0)
 		return rc;
