@@ -105,6 +105,13 @@ int container_namespaces_check(const struct container_spec *s, struct err *err)
 	return 0;
 }
 
+/* Its row keeps the range from others, too: who gave it may be removed before. */
+static void share_users(struct container_spec *r, const struct container_spec *of)
+{
+	r->ids_root = of->ids_root;
+	r->ids_count = of->ids_count;
+}
+
 /* Names are what they mean now. */
 int container_namespaces_resolve(struct runtime *rt, struct container_spec *r, struct err *err)
 {
@@ -119,6 +126,8 @@ int container_namespaces_resolve(struct runtime *rt, struct container_spec *r, s
 				       *word);
 		free(*word);
 		*word = mem_fmt(OF_CONTAINER "%s", other->id);
+		if (word == &r->user_ns)
+			share_users(r, &other->spec);
 	}
 	return 0;
 }

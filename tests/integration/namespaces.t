@@ -71,6 +71,16 @@ is "plain in the image" 5:6 "$(shale run --rm --network none committed stat -c %
 ok "restart" shale restart -t 0 one
 is "keeps its users" " 0 3000000000 65536" "$(map one)"
 is "another may have the same" " 0 3000000000 65536" "$(shale run --rm --network none --userns container:one busybox cat /proc/self/uid_map | tr -s ' ')"
+ok "which it keeps" shale run -d --name heir --network none --userns container:one busybox sleep 1000
+is "as inspect tells" 0:3000000000:65536 "$(shale inspect -f '{{index .HostConfig.IDMappings.UidMap 0}}' heir)"
+shale rm -f one >/dev/null
+code 125 "from others, when who had it first is gone" shale run --rm --network none --userns auto busybox true
+has "and none is left" "are all given to containers"
+shale kill heir >/dev/null
+shale wait heir >/dev/null
+ok "cp to it" shale cp "$T/f" heir:/etc/copied
+shale rm heir >/dev/null
+is "until it goes, too" " 0 3000000000 65536" "$(shale run --rm --network none --userns auto busybox cat /proc/self/uid_map | tr -s ' ')"
 is "the store knows none of them" "" "$(find "$SHALE_ROOT" -uid +65535 -o -gid +65535)"
 is "a port below 1024 is theirs in a network of their own" hi \
 	"$(shale run --rm --network none --userns private busybox sh -c 'nc -l -p 80 >/o & until echo hi | nc 127.0.0.1 80; do sleep 0.1; done 2>/dev/null; wait; cat /o')"
@@ -79,7 +89,7 @@ has "is named" "user 5000:0 is beyond the 2000"
 code 125 "all rights" shale run --rm --privileged --userns auto busybox true
 has "exclude it" "exclude each other"
 for w in never auto:size=1 container: 'ns:/x'; do code 125 "--userns $w" shale run --rm --userns "$w" busybox true; done
-shale rm -f one two >/dev/null
+shale rm -f two >/dev/null
 
 # --- processes
 ok "the host's processes" shale run -d --name host --network none --pid host busybox sh -c 'sleep 771 & sleep 772 & exec sleep 773'
