@@ -200,8 +200,12 @@ int sandbox_cgroup_update(const struct sandbox_cgroup *c, struct err *err);
 int sandbox_cgroup_freeze(const char *name, bool frozen, struct err *err);
 bool sandbox_cgroup_is_frozen(const char *name);
 /* A group that can be frozen, made when it is not there, takes these processes in: how many were
- * not there yet. Those that are gone do not count. */
-int sandbox_cgroup_adopt(const char *name, const pid_t *pids, size_t n, struct err *err);
+ * not there yet. Those that are gone, or not of this pid namespace, do not count. */
+int sandbox_cgroup_adopt(const char *name, int pid_ns_fd, const pid_t *pids, size_t n,
+			 struct err *err);
+/* Is pid in the group of another container than that of name, whose first process this is? Groups
+ * with the same parent and names as long are those of containers. */
+bool sandbox_cgroup_is_others(const char *name, pid_t first, pid_t pid);
 /* The processes of the group and of those beneath it, in the order of their numbers. -ENOENT.
  * Caller owns *ret. */
 int sandbox_cgroup_pids(const char *name, pid_t **ret, size_t *ret_n, struct err *err);

@@ -12,6 +12,7 @@
 
 #include <shale/base/db.h>
 #include <shale/base/fd.h>
+#include <shale/base/proc.h>
 #include <shale/base/str.h>
 
 #include "priv.h"
@@ -76,9 +77,13 @@ static int pids_of_namespace(const struct container *c, pid_t **ret, size_t *ret
 /* Who has forked meanwhile is looked for again; from inside the group nobody gets out. */
 static int make_group(const struct container *c, const char *group, struct err *err)
 {
-	auto_fd int dir = -1;
+	auto_free char *path = mem_fmt("/proc/%d/ns/pid", (int)c->pid);
+	auto_fd int dir = -1, ns = open(path, O_RDONLY | O_CLOEXEC);
 	int rc = container_dir(c, &dir, err), moved = 1;
 
+	/* Open, it is not given to others; and after that it was still the container's. */
+	if (rc >= 0 && (ns < 0 || !proc_is_alive(c->pid, c->start_time)))
+		rc = err_set(err, EBUSY, "container %s is not running", c->name);
 	if (rc >= 0)
 		rc = fd_write_file(dir, group_made, "", 0, 0600, err);
 	for (int i = 0; rc >= 0 && moved > 0 && i < ROUNDS_MAX; i++) {
@@ -87,8 +92,12 @@ static int make_group(const struct container *c, const char *group, struct err *
 
 		rc = pids_of_namespace(c, &pids, &n, err);
 		if (rc >= 0)
-			rc = moved = sandbox_cgroup_adopt(group, pids, n, err);
+			rc = moved = sandbox_cgroup_adopt(group, ns, pids, n, err);
 	}
+	if (rc >= 0 && moved > 0)
+		rc = err_set(err, EBUSY,
+			     "container %s makes processes faster than its group takes them in",
+			     c->name);
 	return rc < 0 ? rc : 0;
 }
 
@@ -279,9 +288,11 @@ static bool same_namespace(int proc_fd, const char *pid, const char *want)
 	return str_eq(link, want);
 }
 
-/* Without a group: those of its pid namespace. */
+/* Without a group: those of its pid namespace, but for containers that have come into it, which
+ * have one. */
 static int pids_of_namespace(const struct container *c, pid_t **ret, size_t *ret_n, struct err *err)
 {
+	char group[CONTAINER_ID_LEN + 8];
 	auto_free char *path = mem_fmt("/proc/%d/ns/pid", (int)c->pid);
 	char want[LINK_MAX_BYTES];
 	ssize_t len = readlink(path, want, sizeof(want) - 1);
@@ -292,12 +303,14 @@ static int pids_of_namespace(const struct container *c, pid_t **ret, size_t *ret
 
 	if (!d)
 		return err_sys(err, "open /proc");
+	container_cgroup_name(c, group);
 	want[len > 0 ? len : 0] = 0;
 	while (len > 0 && (e = readdir(d)) && n < PROCESSES_MAX) {
 		uint64_t pid;
 
 		if (str_to_u64(e->d_name, 10, PROCESSES_MAX, &pid) < 0 ||
-		    !same_namespace(dirfd(d), e->d_name, want))
+		    !same_namespace(dirfd(d), e->d_name, want) ||
+		    sandbox_cgroup_is_others(group, c->pid, (pid_t)pid))
 			continue;
 		mem_room(v, n, cap);
 		v[n++] = (pid_t)pid;

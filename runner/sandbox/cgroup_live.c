@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -113,12 +114,60 @@ static int make_freezer(const char *name, const struct sandbox_cgroup_dirs *d)
 	return fd;
 }
 
-int sandbox_cgroup_adopt(const char *name, const pid_t *pids, size_t n, struct err *err)
+/* The path in a line of /proc/PID/cgroup, when it is name or a sibling whose name is as long (those
+ * are containers), or is beneath one. */
+static char *sibling_in(const char *line, const char *name)
+{
+	const char *slash = strrchr(name, '/'), *path = strchr(line, ':');
+	size_t n = strlen(name), dir = slash ? (size_t)(slash - name) + 1 : 0;
+
+	path = path ? strchr(path + 1, ':') : NULL;
+	if (!dir || !path || path[1] != '/' || strncmp(path + 2, name, dir) != 0 ||
+	    strcspn(path + 2 + dir, "/") != n - dir)
+		return NULL;
+	return mem_fmt("%.*s", (int)n, path + 2);
+}
+
+static char *sibling_of(const char *name, pid_t pid)
+{
+	auto_free char *path = mem_fmt("/proc/%d/cgroup", (int)pid), *text = NULL;
+	char *save = NULL, *found = NULL;
+	struct err ignored;
+
+	if (fd_read_file(AT_FDCWD, path, PIDS_BYTES_MAX, &text, NULL, &ignored) < 0)
+		return NULL;
+	for (char *l = strtok_r(text, "\n", &save); l && !found; l = strtok_r(NULL, "\n", &save))
+		found = sibling_in(l, name);
+	return found;
+}
+
+bool sandbox_cgroup_is_others(const char *name, pid_t first, pid_t pid)
+{
+	auto_free char *its = sibling_of(name, pid), *first_is_in = NULL;
+
+	if (!its || str_eq(its, name))
+		return false;
+	/* Both may be what runs in a container without a group of their own. */
+	first_is_in = sibling_of(name, first);
+	return !first_is_in || !str_eq(its, first_is_in);
+}
+
+static bool is_of(pid_t pid, const struct stat *pid_ns)
+{
+	auto_free char *path = mem_fmt("/proc/%d/ns/pid", (int)pid);
+	struct stat st;
+
+	return stat(path, &st) == 0 && st.st_dev == pid_ns->st_dev && st.st_ino == pid_ns->st_ino;
+}
+
+int sandbox_cgroup_adopt(const char *name, int pid_ns_fd, const pid_t *pids, size_t n,
+			 struct err *err)
 {
 	auto_cgroup_dirs struct sandbox_cgroup_dirs d = { 0 };
 	auto_free pid_t *there = NULL;
 	auto_fd int fd = -1;
 	struct err ignored;
+	struct stat pid_ns;
 	size_t n_there = 0;
 	int rc = sandbox_cgroup_check_name(name, err), moved = 0;
 
@@ -126,6 +175,8 @@ int sandbox_cgroup_adopt(const char *name, const pid_t *pids, size_t n, struct e
 		rc = sandbox_cgroup_scan(&d, err);
 	if (rc < 0)
 		return rc;
+	if (fstat(pid_ns_fd, &pid_ns) < 0)
+		return err_sys(err, "pid namespace for cgroup %s", name);
 	fd = make_freezer(name, &d);
 	if (fd < 0)
 		return err_errno(err, -fd, "make cgroup %s", name);
@@ -136,6 +187,9 @@ int sandbox_cgroup_adopt(const char *name, const pid_t *pids, size_t n, struct e
 			continue;
 		/* A zombie is in no group, and moves nowhere. */
 		if (!proc_is_alive(pids[i], proc_start_time(pids[i])))
+			continue;
+		/* Last: the number may be somebody else's by now. */
+		if (!is_of(pids[i], &pid_ns))
 			continue;
 		rc = write_pid(fd, pids[i]);
 		moved += rc == 0;

@@ -85,7 +85,18 @@ try "one in the foreground" is_state fore "running 0"
 ok "top without a group" shale top fore
 has "finds it" "sleep 1003"
 is "and nothing else" 2 "$(wc -l <"$T/out")"
-ok "rm -f" shale rm -f fore top
+# Who shares its processes, in a group with limits
+id=$(shale run -d --name guest --pid container:fore --memory 64m --network none busybox sleep 1005)
+own_group() { grep -c "/shale/$id\$" "/proc/$(shale inspect -f '{{.State.Pid}}' guest)/cgroup"; }
+groups=$(own_group)
+ok "top, with a guest" shale top fore
+has "finds its own" "sleep 1003"
+hasnt "not the guest's" "sleep 1005"
+ok "pause" shale pause fore
+is "the guest stays in its group" "$groups" "$(own_group)"
+is "and goes on" "$(printf 'paused\nrunning')" "$(shale inspect -f '{{.State.Status}}' fore guest)"
+ok "unpause" shale unpause fore
+ok "rm -f" shale rm -f guest fore top
 wait
 
 # --- in the foreground, without a group and without a terminal -------------------------------------------------------
