@@ -191,7 +191,7 @@ static int finish_file(struct writer *w, int from_fd, int to_fd, const struct co
 	uint32_t uid = owner(w, w->uid, f->uid), gid = owner(w, w->gid, f->gid), mode = 0;
 	int rc = final_mode(w, f, &mode, err);
 	/* What it had from the start need not be given to it. */
-	bool is_ours = at->is_fresh && !uid && !gid && !at->has_gid;
+	bool is_ours = at->is_fresh && !uid && !gid && !at->inherits;
 	bool has_mode = is_ours && at->mode_kept && !(mode & ~at->mode_kept);
 
 	if (rc < 0)

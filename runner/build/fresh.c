@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 
 #include <shale/base/fd.h>
@@ -25,7 +26,7 @@ enum { THREADS = 2, GROUP_MAX = 128, MANY = 32 };
 struct dir {
 	char *path;
 	uint64_t ino;
-	bool has_gid;
+	bool inherits;
 };
 
 struct file {
@@ -101,13 +102,17 @@ void fresh_free(struct fresh *fr)
 
 void fresh_dir(struct fresh *fr, const char *path, int fd)
 {
+	char at[FD_PATH_MAX];
 	struct stat st;
 
 	if (fr->upper_fd < 0 || fstat(fd, &st) < 0)
 		return;
 	mem_room(fr->dirs, fr->n_dirs, fr->cap_dirs);
 	fr->dirs[fr->n_dirs++] =
-		(struct dir){ mem_str(path), st.st_ino, (st.st_mode & S_ISGID) != 0 };
+		(struct dir){ mem_str(path), st.st_ino,
+			      (st.st_mode & S_ISGID) ||
+				      getxattr(fd_path(fd, at), "system.posix_acl_default", NULL,
+					       0) >= 0 };
 }
 
 /* The path's first len bytes against d. */
@@ -169,7 +174,7 @@ static int write_group(struct work *w, size_t i, struct err *err)
 	const struct fresh *fr = w->fr;
 	size_t k = fr->group[i], end = i + 1 < fr->n_groups ? fr->group[i + 1] : fr->n_files;
 	const struct dir *d = &fr->dirs[fr->files[k].dir];
-	struct fresh_at at = { .is_fresh = true, .has_gid = d->has_gid };
+	struct fresh_at at = { .is_fresh = true, .inherits = d->inherits };
 	bool is_raw = false;
 	auto_fd int fd = open_dir(fr, d, &is_raw, err);
 	int rc = fd;

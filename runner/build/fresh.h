@@ -10,7 +10,7 @@ struct fresh_at {
 	int dir_fd;
 	const char *name;
 	const char *path;   /* in the image */
-	bool has_gid;       /* the directory gives new files its group */
+	bool inherits;      /* the directory gives new files its group or an ACL */
 	bool is_fresh;      /* nothing else is there */
 	unsigned mode_kept; /* of the bits of a mode, those that open() gives a new file */
 };

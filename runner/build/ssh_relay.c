@@ -200,8 +200,10 @@ static void *listen_main(void *arg)
 		c->relay = s;
 		c->is_over = false;
 		c->fd = accept4(s->listen_fd, NULL, NULL, SOCK_CLOEXEC);
-		if (c->fd < 0)
+		if (c->fd < 0) { /* no fd is free, and it would be asked again at once */
+			poll(NULL, 0, 10);
 			continue;
+		}
 		if (pthread_create(&c->thread, NULL, serve, c))
 			close(c->fd);
 		else

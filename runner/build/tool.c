@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -122,10 +123,13 @@ struct become {
 
 static void become(const struct become *w)
 {
+	struct rlimit no_core = { 0, 0 }; /* it may hold keys and tokens */
 	sigset_t none;
 	int alive = -1;
 
 	setsid();
+	if (setrlimit(RLIMIT_CORE, &no_core) < 0)
+		_exit(NO_PLACE);
 	enter_own_pids(w->parent, &alive);
 	if (enter_own_tmp(w->dir_fd) < 0)
 		_exit(NO_PLACE);

@@ -17,7 +17,7 @@ struct events_args {
 
 static const struct opt events_opts[] = {
 	{ 'f', "filter", OPT_STRV, offsetof(struct events_args, filters), "KEY=VALUE",
-	  "Only those of this container, event, image, label, network or type" },
+	  "Only those of this container, event, image, label, network, type, volume" },
 	{ 0, "format", OPT_STR, offsetof(struct events_args, format), "FORMAT",
 	  "json or a Go template" },
 	{ 0, "since", OPT_STR, offsetof(struct events_args, since), "TIME",

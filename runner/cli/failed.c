@@ -157,9 +157,15 @@ void failed_free(struct failed *p)
 
 int failed_remove(struct cli *c, const struct build_record *r, struct err *err)
 {
-	auto_container struct container *ct = container_of(c, r);
+	auto_container struct container *ct = container_of(c, r), *still = NULL;
+	int rc = ct ? container_remove(ct, false, err) : 0;
 
-	return ct ? container_remove(ct, false, err) : 0;
+	if (rc != -ENOENT)
+		return rc;
+	still = container_of(c, r); /* none: another gc was faster */
+	if (!still)
+		err_clear(err);
+	return still ? rc : 0;
 }
 
 struct trimming {
@@ -176,7 +182,7 @@ static int trim_one(const struct build_record *r, void *arg, struct err *err)
 	if (!ct || t->left-- > 0)
 		return 0;
 	t->left = 0;
-	rc = container_remove(ct, false, err);
+	rc = failed_remove(t->c, r, err);
 	if (rc == -EBUSY) { /* somebody is in it */
 		err_clear(err);
 		rc = 0;

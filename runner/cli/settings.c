@@ -39,7 +39,7 @@ static const struct {
 	[SETTING_DRIVER] = { "store", "driver", "SHALE_DRIVER", "overlay", TYPE_TEXT,
 			     "overlay, fuse-overlayfs or copy" },
 	[SETTING_SYNC] = { "store", "sync", NULL, "no", TYPE_BOOL,
-			   "build, import and load wait until all is on the disk" },
+			   "build, import, load and pull wait until all is on the disk" },
 	[SETTING_MAX_LAYER] = { "store", "max-layer-size", NULL, "none", TYPE_LIMIT,
 				"what unpacks to more is not pulled, loaded, imported, added" },
 	[SETTING_USERS] = { "containers", "users", NULL, "auto", TYPE_USERS,

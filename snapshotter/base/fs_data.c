@@ -60,16 +60,18 @@ static int copy_extent(int from_fd, int to_fd, off_t off, off_t end, off_t *ret,
 	return 0;
 }
 
-/* The most common file: one read, one write. */
-static int copy_small(int from_fd, int to_fd, off_t *ret, struct err *err)
+/* The most common file: one read, one write. FUSE may give less at once than there is. */
+static int copy_small(int from_fd, int to_fd, off_t size, off_t *ret, struct err *err)
 {
 	char buf[COPY_SMALL];
 	ssize_t n = pread(from_fd, buf, sizeof(buf), 0);
+	int rc;
 
 	if (n < 0)
 		return err_sys(err, "read");
 	*ret = n;
-	return fd_write_all(to_fd, buf, (size_t)n, err);
+	rc = fd_write_all(to_fd, buf, (size_t)n, err);
+	return rc < 0 || n == 0 || n >= size ? rc : copy_by_hand(from_fd, to_fd, n, size, ret, err);
 }
 
 /* The extents that have data. */
@@ -108,7 +110,7 @@ int fs_copy_data(int from_fd, int to_fd, struct err *err)
 	if (st.st_size == 0 || ioctl(to_fd, FICLONE, from_fd) == 0)
 		return 0;
 	rc = st.st_size <= COPY_SMALL && st.st_blocks * 512 >= st.st_size
-		     ? copy_small(from_fd, to_fd, &end, err)
+		     ? copy_small(from_fd, to_fd, st.st_size, &end, err)
 		     : copy_sparse(from_fd, to_fd, st.st_size, &end, err);
 	if (rc < 0 || end == st.st_size)
 		return rc;

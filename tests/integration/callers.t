@@ -43,7 +43,7 @@ is "kind: its value" worker "$(cat "$T/out")"
 ok "kind: delete" shale rm -f -v node
 ok "version by template" shale version --format '{{.Server.Version}}'
 # What is not there, or not together with --rm, is refused by name, never ignored.
-for o in --restart=always --cgroupns=private --log-driver=syslog; do
+for o in --restart=always --storage-opt=size=1g --log-driver=syslog; do
 	code 125 "run $o is refused" shale run --rm "$o" busybox true
 	has "run $o: by its name" "${o%%=*}"
 done
