@@ -25,9 +25,8 @@
 
 #include "priv.h"
 
-#define OF_CONTAINER "container:"
-#define AUTO         "auto"
-#define AUTO_SIZE    "auto:size="
+#define AUTO      "auto"
+#define AUTO_SIZE "auto:size="
 
 enum { AUTO_COUNT = 65536, AUTO_MIN = 1024, TMPFS_MAGIC_NUMBER = 0x01021994 };
 
@@ -184,12 +183,11 @@ int container_users_allot(struct container *c, struct err *err)
 	return rc < 0 ? rc : 0;
 }
 
-/* Another one that runs. */
-static int find_other(const struct container *c, const char *word, struct container **ret,
-		      struct err *err)
+int container_find_running(struct runtime *rt, const char *name, struct container **ret,
+			   struct err *err)
 {
 	auto_container struct container *other = NULL;
-	int rc = container_find(c->rt, word + strlen(OF_CONTAINER), &other, err);
+	int rc = container_find(rt, name, &other, err);
 
 	if (rc >= 0)
 		rc = container_pid_wait(other, err);
@@ -199,6 +197,13 @@ static int find_other(const struct container *c, const char *word, struct contai
 		return rc;
 	*ret = take(other);
 	return 0;
+}
+
+/* "container:ID" */
+static int find_other(const struct container *c, const char *word, struct container **ret,
+		      struct err *err)
+{
+	return container_find_running(c->rt, word + strlen(OF_CONTAINER), ret, err);
 }
 
 int container_ns_fd(const struct container *c, const char *kind, struct err *err)

@@ -16,8 +16,7 @@
 
 #include "priv.h"
 
-#define OF_CONTAINER "container:"
-#define OF_NS        "ns:"
+#define OF_NS "ns:"
 
 enum container_net container_net_kind(const struct container_spec *s)
 {
@@ -168,12 +167,8 @@ int container_net_resolve(struct runtime *rt, struct container_spec *r,
 static int open_other(struct container *c, struct err *err)
 {
 	auto_container struct container *other = NULL;
-	int rc = container_find(c->rt, container_net_of(&c->spec), &other, err);
+	int rc = container_find_running(c->rt, container_net_of(&c->spec), &other, err);
 
-	if (rc >= 0)
-		rc = container_pid_wait(other, err);
-	if (rc >= 0 && other->state != CONTAINER_RUNNING)
-		rc = err_set(err, EBUSY, "container %s is not running", other->name);
 	if (rc >= 0)
 		rc = container_ns_fd(other, "net", err);
 	return rc < 0 ? err_ctx(err, "network of another container") : rc;

@@ -217,6 +217,10 @@ int container_layer_mount(const struct container *c, unsigned flags, const struc
 void container_unmount_all(const struct container *c); /* from where the host sees it */
 /* Those of one that runs; none are fine. */
 int container_users_of(const struct container *c, struct ids_range *ret, struct err *err);
+#define OF_CONTAINER "container:" /* of --network, --pid and their kin */
+/* -EBUSY: it does not run. */
+int container_find_running(struct runtime *rt, const char *name, struct container **ret,
+			   struct err *err);
 /* Of one that runs: "net", "pid" … -EBUSY. */
 int container_ns_fd(const struct container *c, const char *kind, struct err *err);
 
