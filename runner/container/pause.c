@@ -71,6 +71,15 @@ void container_group_leave(const struct container *c)
 	sandbox_cgroup_remove(group, &ignored);
 }
 
+/* Who was killed making it has left half a group: it is filled up. */
+static bool is_group_late(const struct container *c)
+{
+	struct err ignored = { 0 };
+	auto_fd int dir = -1;
+
+	return container_dir(c, &dir, &ignored) >= 0 && faccessat(dir, group_made, F_OK, 0) == 0;
+}
+
 static int pids_of_namespace(const struct container *c, pid_t **ret, size_t *ret_n,
 			     struct err *err);
 
@@ -111,7 +120,7 @@ int container_pause(struct container *c, struct err *err)
 	if (container_is_paused(c))
 		return err_set(err, EBUSY, "container %s is already paused", c->name);
 	container_cgroup_name(c, group);
-	rc = sandbox_cgroup_freeze(group, true, err);
+	rc = is_group_late(c) ? -ENOENT : sandbox_cgroup_freeze(group, true, err);
 	if (rc == -ENOENT) { /* in the foreground without limits */
 		err_clear(err);
 		rc = make_group(c, group, err);

@@ -118,6 +118,13 @@ sleep 0.4
 is "all its processes stand still" "$lines" "$(wc -l <"$SHALE_ROOT/$(shale inspect -f '{{.UpperDir}}' fore2 | sed "s,^$SHALE_ROOT/,,")/n")"
 ok "unpause" shale unpause fore2
 ok "and once more" sh -c "'$SHALE' pause fore2 && '$SHALE' unpause fore2"
+# As a kill in the middle of the first pause leaves it
+g=$(group "$id")
+first=$(shale inspect -f '{{.State.Pid}}' fore2)
+echo "$first" >"${g%/shale/*}/cgroup.procs"
+ok "pause with half a group" shale pause fore2
+is "takes in the others" 1 "$(grep -cx "$first" "$g/cgroup.procs")"
+ok "unpause" shale unpause fore2
 ok "exec" shale exec fore2 true
 timeout 20 "$SHALE" attach fore2 >"$T/seen" 2>&1 <<-END &
 	word
