@@ -28,6 +28,7 @@ enum {
 	REMOVE_WAIT_NS = 5 * 1000 * 1000,
 	REMOVE_FIRST_NS = 100 * 1000,
 	KILL_ROUNDS = 200,
+	OPEN_TRIES = 3,
 };
 
 int sandbox_cgroup_check_name(const char *name, struct err *err)
@@ -219,26 +220,45 @@ int sandbox_cgroup_make(const struct sandbox_cgroup *c, struct sandbox_ctx *ctx,
 	return rc < 0 ? rc : sandbox_cgroup_missing(c, &d, err);
 }
 
-/* A v2 group whose controllers are handed on takes no process itself (a container that runs systemd
- * divides its own so): then it is the group of pid, which is beneath. */
-static int group_of(const char *mount, const char *name, pid_t pid, int dir_fd)
+/* The group of pid in the v2 tree, when it is beneath name: its path, else NULL. */
+static char *path_beneath(const char *name, pid_t pid)
 {
-	auto_free char *handed = NULL, *table = NULL, *path = mem_fmt("/proc/%d/cgroup", (int)pid);
+	auto_free char *table = NULL, *path = mem_fmt("/proc/%d/cgroup", (int)pid);
 	auto_free char *begin = mem_fmt("0::/%s/", name);
-	auto_fd int dir = dir_fd;
 	struct err ignored;
 	char *line;
 
-	if (fd_read_file(dir, "cgroup.subtree_control", TABLE_MAX, &handed, NULL, &ignored) < 0 ||
-	    strlen(handed) <= 1 ||
-	    fd_read_file(AT_FDCWD, path, TABLE_MAX, &table, NULL, &ignored) < 0)
-		return fd_take(&dir);
+	if (fd_read_file(AT_FDCWD, path, TABLE_MAX, &table, NULL, &ignored) < 0)
+		return NULL;
 	line = strstr(table, begin);
 	if (!line || (line > table && line[-1] != '\n'))
-		return fd_take(&dir);
+		return NULL;
 	line += strlen("0::/");
 	line[strcspn(line, "\n")] = 0;
-	return strstr(line, "/..") ? fd_take(&dir) : sandbox_cgroup_group(mount, line, true, false);
+	return strstr(line, "/..") ? NULL : mem_str(line);
+}
+
+/* A v2 group whose controllers are handed on takes no process itself (a container that runs systemd
+ * divides its own so): then it is the group of pid, which is beneath, and may be taken apart
+ * between reading and opening. Its fd, or -errno. */
+static int group_of(const char *mount, const char *name, pid_t pid, int dir_fd)
+{
+	auto_free char *handed = NULL;
+	auto_fd int dir = dir_fd;
+	struct err ignored;
+	int fd = -ENOENT;
+
+	if (fd_read_file(dir, "cgroup.subtree_control", TABLE_MAX, &handed, NULL, &ignored) < 0 ||
+	    strlen(handed) <= 1)
+		return fd_take(&dir);
+	for (int i = 0; i < OPEN_TRIES && fd == -ENOENT; i++) {
+		auto_free char *path = path_beneath(name, pid);
+
+		if (!path)
+			return fd_take(&dir);
+		fd = sandbox_cgroup_group(mount, path, true, false);
+	}
+	return fd;
 }
 
 int sandbox_cgroup_open(const char *name, pid_t pid, struct sandbox_ctx *ctx, int *ret_v2_fd,
@@ -250,10 +270,15 @@ int sandbox_cgroup_open(const char *name, pid_t pid, struct sandbox_ctx *ctx, in
 	for (size_t i = 0; i < d.n && rc == 0; i++) {
 		auto_fd int dir = sandbox_cgroup_group(d.v[i].mount, name, d.v[i].v2, false);
 
-		if (dir < 0)
+		if (dir == -ENOENT)
 			continue; /* this hierarchy was not needed */
+		if (dir >= 0 && d.v[i].v2)
+			dir = group_of(d.v[i].mount, name, pid, fd_take(&dir));
+		/* Without it the process would run in our own group, and without the limits. */
+		if (dir < 0)
+			return err_errno(err, -dir, "cgroup %s in %s", name, d.v[i].mount);
 		if (d.v[i].v2)
-			*ret_v2_fd = group_of(d.v[i].mount, name, pid, fd_take(&dir));
+			*ret_v2_fd = fd_take(&dir);
 		else
 			rc = sandbox_group_tasks(ctx, dir, d.v[i].mount, err);
 	}
