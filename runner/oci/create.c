@@ -24,6 +24,7 @@ struct making {
 	struct oci_config *config;
 	struct oci_state *state;
 	pid_t holder; /* of the scope, until the container's process is in it */
+	bool has_scope;
 };
 
 static char *now_text(void)
@@ -202,6 +203,7 @@ static int prepare(struct making *m, bool attached, struct err *err)
 	rc = oci_scope_start(c, m->state->id, &m->holder, err);
 	if (rc < 0)
 		return rc;
+	m->has_scope = true;
 	m->state->cgroup = mem_str(c->cgroup);
 	return oci_state_write(m->state, err);
 }
@@ -259,7 +261,7 @@ static int create(const struct oci_runtime *r, const char *id, const struct oci_
 {
 	struct oci_state state = { .dir_fd = -1 };
 	auto_oci_config struct oci_config config = { 0 };
-	struct making m = { r, io, &config, &state, 0 };
+	struct making m = { r, io, &config, &state, 0, false };
 	struct err ignored;
 	int rc = oci_state_new(r, id, &state.dir_fd, err);
 
@@ -274,7 +276,8 @@ static int create(const struct oci_runtime *r, const char *id, const struct oci_
 		oci_exec_words(&config, err);
 		if (state.cgroup)
 			sandbox_cgroup_delete(state.cgroup, &ignored);
-		if (state.unit)
+		/* Else that name is another's, or what is empty goes by itself. */
+		if (m.has_scope)
 			oci_scope_stop(state.unit, id, &ignored);
 		oci_state_remove(r, id, &ignored);
 	}

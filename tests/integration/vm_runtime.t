@@ -162,6 +162,7 @@ use slice
 try "systemd: run -d in a slice" rs run -d -b /b s2
 is "systemd: slices beneath slices" /sys/fs/cgroup/a.slice/a-b.slice/pre-name.scope "$(group s2)"
 is "systemd: another container of that scope is refused" 1 "$(rs create -b /b s3 2>&1 | grep -c 'pre-name.scope was already loaded\|already exists')"
+is "systemd: so is one of another root, with the same id" 1 "$(shale-runtime --root /run/other --systemd-cgroup create -b /b s2 2>&1 | grep -c 'pre-name.scope was already loaded\|already exists')"
 is "systemd: and harms it not" "running active" "$(state s2) $(systemctl is-active pre-name.scope)"
 try "systemd: stopped from outside" systemctl stop pre-name.scope
 is "systemd: the container is" stopped "$(state s2)"
