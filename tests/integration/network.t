@@ -260,6 +260,15 @@ shale network connect small half
 shale exec --privileged half ip link del eth1
 ok "disconnect of what is not there" shale network disconnect small half
 ok "and again" shale network connect small half
+shale network disconnect small half
+# What it was in is put back when netavark fails.
+live=$(cat /run/shale/networks/"$(shale ps -q --no-trunc -f name=half)")
+shale exec --privileged half ip link add eth1 type bridge
+code 1 "connect, with an interface of its own in the way" shale network connect small half
+has "netavark says so" "netavark setup"
+is "it is in what it was" "$live" "$(cat /run/shale/networks/"$(shale ps -q --no-trunc -f name=half)")"
+shale exec --privileged half ip link del eth1 2>/dev/null || true
+ok "and again" shale network connect small half
 ok "rm" shale rm -f half
 ok "leaves nothing" bare
 # So does anybody's start, of another store.
