@@ -163,6 +163,9 @@ try "systemd: run -d in a slice" rs run -d -b /b s2
 is "systemd: slices beneath slices" /sys/fs/cgroup/a.slice/a-b.slice/pre-name.scope "$(group s2)"
 is "systemd: another container of that scope is refused" 1 "$(rs create -b /b s3 2>&1 | grep -c 'pre-name.scope was already loaded\|already exists')"
 is "systemd: so is one of another root, with the same id" 1 "$(shale-runtime --root /run/other --systemd-cgroup create -b /b s2 2>&1 | grep -c 'pre-name.scope was already loaded\|already exists')"
+mkdir -p /run/other/s2
+sed 's/"cgroup":"[^"]*",//; s/"created":"[^"]*",//; s/"pid":[0-9]*/"pid":0/' /run/rt/s2/state.json >/run/other/s2/state.json
+is "systemd: and delete of one that was killed before" "creating " "$(shale-runtime --root /run/other state s2 | sed -n 's/.*"status": "\(.*\)".*/\1/p') $(shale-runtime --root /run/other delete -f s2 2>&1; ls /run/other)"
 is "systemd: and harms it not" "running active" "$(state s2) $(systemctl is-active pre-name.scope)"
 try "systemd: stopped from outside" systemctl stop pre-name.scope
 is "systemd: the container is" stopped "$(state s2)"
