@@ -91,8 +91,8 @@ deep125=$(shale images -q --no-trunc deep:125)
 attrs='cd "$1" && find . -mindepth 1 | LC_ALL=C sort | while read -r f; do stat -c "%n %F %a %u:%g %h %t:%T %Y" "$f" | sed "s/^\(.* directory [0-7]* [0-9:]* \)[0-9]* /\1/"; done
 	find . -type f | LC_ALL=C sort | xargs sha256sum
 	find . -mindepth 1 ! -type l | LC_ALL=C sort | xargs getfattr -h -d -m "^(user|security.capability|system)" -e hex 2>/dev/null'
-# lower DIRS: the tree of layer directories, topmost first
-lower() { unshare -m --propagation private sh -c "mount -t tmpfs none /mnt && mkdir /mnt/m /mnt/none && mount -t overlay -o ro,redirect_dir=on,metacopy=on,lowerdir=\$0:/mnt/none none /mnt/m && sh -c '$attrs' - /mnt/m" "$1"; }
+# lower DIRS: the tree of layer directories, topmost first. By mount(2): the new calls take 256 characters a value.
+lower() { unshare -m --propagation private sh -c "mount -t tmpfs none /mnt && mkdir /mnt/m /mnt/none && LIBMOUNT_FORCE_MOUNT2=always mount -t overlay -o ro,redirect_dir=on,metacopy=on,lowerdir=\$0:/mnt/none none /mnt/m && sh -c '$attrs' - /mnt/m" "$1"; }
 ours() { lower "$(shale inspect --format '{{range .Layers}}{{.Dir}} {{end}}' "$1" | awk '{ for (i = NF; i > 0; i--) printf "%s%s", $i, (i > 1 ? ":" : "") }')"; }
 ours rich:1 >"$T/rich.list"
 ok "its tree has all that" sh -c "grep -q 'd/block block special file 644 0:0 1 7:c8' $T/rich.list && grep -q system.posix_acl_default $T/rich.list && grep -q security.capability $T/rich.list && ! grep -q 'd/gone ' $T/rich.list"
