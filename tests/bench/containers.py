@@ -154,6 +154,8 @@ def drop_v2_controllers():
     if os.path.exists(path):
         with open(path) as f:
             for name in f.read().split():
+                with open("/sys/fs/cgroup/unified/cgroup.subtree_control", "w") as to:
+                    to.write("-" + name)
                 os.makedirs("/run/cgroup/" + name)
                 sh("mount", "-t", "cgroup", "-o", name, "cgroup", "/run/cgroup/" + name)
 

@@ -186,8 +186,10 @@ word=outer.example ok "is asked from a network" asks --network six busybox
 is "by its server" outer "$(cat "$T/asked")"
 ok "one inside" shale network create --internal inner
 limit=1
-word=inner.example code 143 "not from an internal one" asks --network inner busybox
-word=asked.example code 143 "nor whom --dns names" asks --network inner --dns 192.0.2.53 busybox
+# No answer, or that there is none (newer servers).
+in_vain() { ! asks "$@"; }
+word=inner.example ok "not from an internal one" in_vain --network inner busybox
+word=asked.example ok "nor whom --dns names" in_vain --network inner --dns 192.0.2.53 busybox
 is "nothing is sent" outer "$(cat "$T/asked")"
 kill $dns
 wait $dns || true
@@ -208,7 +210,8 @@ ip link del host0
 
 # --- the end -------------------------------------------------------------------------------------------------------
 ok "stop" shale stop -t 0 web all
-is "no rule of its ports" "" "$(rules | grep -E -- '--dport' || true)"
+# Newer netavarks keep those for questions to the server of names.
+is "no rule of its ports" "" "$(rules | grep -E -- '--dport' | grep -v -- '--dport 53 ' || true)"
 code 1 "nor a port" shale port web 80
 ok "start" shale start web
 try "the port is back" get http://127.0.0.1:18081/
