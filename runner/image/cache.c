@@ -122,7 +122,8 @@ static int by_snapshot(const void *a, const void *b)
 	return (*x < *y) - (*x > *y); /* the one that goes last is first */
 }
 
-/* The last step that has a snapshot is who frees it. */
+/* The last step that has a snapshot is who frees it. A plan is made without the lease: what another
+ * prune takes meanwhile weighs nothing. */
 static int weigh(struct runtime *rt, struct step_rows *l, struct err *err)
 {
 	auto_free struct step_row **order = mem_array(l->n + 1, sizeof(void *));
@@ -131,9 +132,15 @@ static int weigh(struct runtime *rt, struct step_rows *l, struct err *err)
 	for (size_t i = 0; i < l->n; i++)
 		order[i] = &l->v[i];
 	qsort(order, l->n, sizeof(void *), by_snapshot);
-	for (size_t i = 0; rc >= 0 && i < l->n; i++)
-		if (order[i]->snapshot && (i == 0 || order[i]->snapshot != order[i - 1]->snapshot))
-			rc = image_layer_disk(rt, order[i]->snapshot, &order[i]->bytes, err);
+	for (size_t i = 0; rc >= 0 && i < l->n; i++) {
+		if (!order[i]->snapshot || (i && order[i]->snapshot == order[i - 1]->snapshot))
+			continue;
+		rc = image_layer_disk(rt, order[i]->snapshot, &order[i]->bytes, err);
+		if (rc == -ENOENT) {
+			err_clear(err);
+			rc = 0;
+		}
+	}
 	return rc;
 }
 
