@@ -339,6 +339,7 @@ static void test_join(void **state)
 	j.uid = 12;
 	assert_int_equal(
 		join_sh(&b, sb, &j,
+			"n=0; until grep -qx sleep /proc/1/comm || [ $n = 99 ]; do n=$((n+1)); sleep 0.1; done; "
 			"hostname; ls /; id -u; cat /proc/1/comm; grep -E 'CapInh|Seccomp:' /proc/self/status; "
 			"ip -o link | wc -l; cat /proc/self/cgroup; exit 5",
 			&out),
