@@ -17,21 +17,34 @@ enum { COLUMN_MIN = 10, COLUMN_GAP = 3, COLUMNS_MAX = 64 };
 
 /* An escape sequence in a label or an instruction must not move the reader's cursor or retitle the
  * window. */
-void out_clean(FILE *to, const char *s, bool is_cell)
+static void add_clean(struct str *to, const char *s, bool is_cell)
 {
 	for (; *s; s++) {
-		unsigned char c = (unsigned char)*s;
-		bool is_c1 = c == 0xc2 && (unsigned char)s[1] >= 0x80 && (unsigned char)s[1] < 0xa0;
+		size_t n = 0;
 
-		if (is_c1) {
-			putc('?', to);
-			s++;
-		} else if (c == '\n' || c == '\t') {
-			putc(is_cell ? ' ' : c, to);
+		while ((unsigned char)s[n] >= 0x20 && s[n] != 0x7f && (unsigned char)s[n] != 0xc2)
+			n++;
+		str_addn(to, s, n);
+		s += n;
+		if (!*s)
+			return;
+		if ((unsigned char)*s == 0xc2 && ((unsigned char)s[1] & 0xe0) != 0x80) {
+			str_addc(to, *s);
+		} else if (*s == '\n' || *s == '\t') {
+			str_addc(to, (char)(is_cell ? ' ' : *s));
 		} else {
-			putc(c < 0x20 || c == 0x7f ? '?' : c, to);
+			s += (unsigned char)*s == 0xc2; /* a control character of two bytes */
+			str_addc(to, '?');
 		}
 	}
+}
+
+void out_clean(FILE *to, const char *s, bool is_cell)
+{
+	auto_str struct str text = { 0 };
+
+	add_clean(&text, s, is_cell);
+	fputs(str_get(&text), to);
 }
 
 static void print_text(const char *s)
@@ -49,27 +62,6 @@ static size_t width_of(const char *s)
 	for (; *s; s++)
 		n += ((unsigned char)*s & 0xc0) != 0x80; /* not in the middle of a character */
 	return n;
-}
-
-/* What goes to the reader, in one write. */
-static void add_clean(struct str *to, const char *s)
-{
-	for (; *s; s++) {
-		size_t n = 0;
-
-		while ((unsigned char)s[n] >= 0x20 && s[n] != 0x7f && (unsigned char)s[n] != 0xc2)
-			n++;
-		str_addn(to, s, n);
-		s += n;
-		if (!*s)
-			return;
-		if ((unsigned char)*s == 0xc2 && ((unsigned char)s[1] & 0xe0) != 0x80) {
-			str_addc(to, *s);
-			continue;
-		}
-		s += (unsigned char)*s == 0xc2;
-		str_addc(to, *s == '\n' || *s == '\t' ? ' ' : '?');
-	}
 }
 
 static void add_blanks(struct str *to, size_t n)
@@ -108,7 +100,7 @@ static void add_line(struct str *out, const char *cell, size_t n, const size_t w
 		size_t room = k < COLUMNS_MAX ? width[k] + COLUMN_GAP : 0;
 		size_t w = k + 1 < n ? width_of(cell) : 0;
 
-		add_clean(out, cell);
+		add_clean(out, cell, true);
 		if (room < COLUMN_MIN)
 			room = COLUMN_MIN;
 		if (k + 1 < n)

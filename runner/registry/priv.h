@@ -299,7 +299,7 @@ static inline size_t lend_left(const struct lend *l)
 }
 /* 512 KiB may stand in it. The pipe keeps its size from now on. */
 int lend_add(struct lend *l, int fd, const void *p, size_t n, struct err *err);
-int lend_flush(struct lend *l, int fd, struct err *err); /* 0, or 1: it takes no more for now */
+int lend_flush(struct lend *l, int fd, struct err *err); /* 0, or 1: the pipe is full */
 void lend_close(struct lend *l);
 
 /* --- wire.c, jobs --- */
