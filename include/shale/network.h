@@ -96,6 +96,7 @@ struct network_port {
 	char address[NETWORK_ADDRESS_MAX]; /* "": all */
 	uint16_t host, n_host, port, n;
 	char protocol[5];
+	bool is_v6; /* the address is one of IPv6, also all of them */
 };
 int network_port_parse(const char *text, struct network_port *ret, struct err *err);
 

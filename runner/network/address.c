@@ -246,6 +246,7 @@ static bool port_address(struct network_port *p, const char *text)
 
 	if (network_address_parse(text, &a) < 0)
 		return false;
+	p->is_v6 = a.v6;
 	if (a.n)
 		network_address_text(&a, p->address);
 	return true;
@@ -288,12 +289,6 @@ int network_port_parse(const char *text, struct network_port *ret, struct err *e
 		return err_set(
 			err, EINVAL,
 			"port '%.80s' is not [[ADDRESS:][PORT[-PORT]]:]PORT[-PORT][/tcp|udp|sctp]",
-			text);
-	if (str_eq(p.address, "::1"))
-		return err_set(
-			err, ENOTSUP,
-			"port '%.80s': the kernel routes nothing from ::1; 127.0.0.1 and other "
-			"addresses of the host can be published",
 			text);
 	snprintf(p.protocol, sizeof(p.protocol), "%s", protocol);
 	*ret = p;

@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <linux/rtnetlink.h>
 #include <net/if.h>
+#include <netinet/in.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -63,7 +64,10 @@ void network_v6_off(int ns_fd, const char *interface)
 
 struct request {
 	struct nlmsghdr head;
-	struct ifinfomsg link;
+	union {
+		struct ifinfomsg link;
+		struct rtmsg route;
+	};
 	char attrs[128];
 };
 
@@ -79,6 +83,21 @@ static struct rtattr *add_attr(struct request *r, unsigned short type, const voi
 	return a;
 }
 
+static int ask(int fd, const struct request *r, const char *what, struct err *err)
+{
+	struct {
+		struct nlmsghdr head;
+		struct nlmsgerr error;
+		char rest[256];
+	} answer = { 0 };
+
+	if (send(fd, r, r->head.nlmsg_len, 0) < 0 || recv(fd, &answer, sizeof(answer), 0) < 0)
+		return err_sys(err, "netlink");
+	if (answer.head.nlmsg_type == NLMSG_ERROR && answer.error.error)
+		return err_set(err, -answer.error.error, "%s", what);
+	return 0;
+}
+
 /* A bridge, since that module is there. */
 static int link_make(int fd, const char *name, struct err *err)
 {
@@ -86,11 +105,7 @@ static int link_make(int fd, const char *name, struct err *err)
 				       .nlmsg_type = RTM_NEWLINK,
 				       .nlmsg_flags = NLM_F_REQUEST | NLM_F_ACK | NLM_F_CREATE |
 						      NLM_F_EXCL } };
-	struct {
-		struct nlmsghdr head;
-		struct nlmsgerr error;
-		char rest[256];
-	} answer = { 0 };
+	auto_free char *what = mem_fmt("interface %s", name);
 	struct rtattr *info;
 
 	if (strlen(name) >= IFNAMSIZ)
@@ -99,11 +114,40 @@ static int link_make(int fd, const char *name, struct err *err)
 	info = add_attr(&r, IFLA_LINKINFO, NULL, 0);
 	add_attr(&r, IFLA_INFO_KIND, "bridge", strlen("bridge"));
 	info->rta_len = (unsigned short)((char *)&r + r.head.nlmsg_len - (char *)info);
-	if (send(fd, &r, r.head.nlmsg_len, 0) < 0 || recv(fd, &answer, sizeof(answer), 0) < 0)
-		return err_sys(err, "netlink");
-	if (answer.head.nlmsg_type == NLMSG_ERROR && answer.error.error)
-		return err_set(err, -answer.error.error, "interface %s", name);
-	return 0;
+	return ask(fd, &r, what, err);
+}
+
+/*
+ * The kernel takes what comes from an interface for ::1, as an answer is again once its translation
+ * has been undone, when that interface has the address. lo's own route stays first; what comes
+ * for ::1 from without is dropped before anybody translates.
+ */
+int network_route_loopback(const char *bridge, struct err *err)
+{
+	enum { AFTER = 1024 };
+	auto_fd int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE);
+	struct request r = { .head = { .nlmsg_len = NLMSG_LENGTH(sizeof(struct rtmsg)),
+				       .nlmsg_type = RTM_NEWROUTE,
+				       .nlmsg_flags = NLM_F_REQUEST | NLM_F_ACK | NLM_F_CREATE |
+						      NLM_F_EXCL },
+			     .route = { .rtm_family = AF_INET6,
+					.rtm_dst_len = 128,
+					.rtm_table = RT_TABLE_LOCAL,
+					.rtm_protocol = RTPROT_STATIC,
+					.rtm_type = RTN_LOCAL } };
+	auto_free char *what = mem_fmt("route of ::1 to %s", bridge);
+	unsigned index = if_nametoindex(bridge), metric = AFTER;
+	int rc;
+
+	if (fd < 0)
+		return err_sys(err, "netlink socket");
+	add_attr(&r, RTA_DST, &in6addr_loopback, sizeof(in6addr_loopback));
+	add_attr(&r, RTA_OIF, &index, sizeof(index));
+	add_attr(&r, RTA_PRIORITY, &metric, sizeof(metric));
+	rc = ask(fd, &r, what, err);
+	if (rc == -EEXIST)
+		err_clear(err);
+	return rc == -EEXIST ? 0 : rc;
 }
 
 int network_links_make(int ns_fd, const struct strv *names, struct err *err)

@@ -299,6 +299,64 @@ static int any_port(const struct claim *x, const struct network_port *p, unsigne
 	return json_array_append_new(x->own, mapping(p, host, inner, 1));
 }
 
+/* --- IPv6
+ * ------------------------------------------------------------------------------------------------
+ */
+
+/* Then the kernel translates in the bridge already, and drops what has become ::1 as it leaves. */
+static bool bridges_filter(void)
+{
+	auto_free char *text = NULL;
+	struct err ignored = { 0 };
+	size_t len;
+
+	return fd_read_file(AT_FDCWD, "/proc/sys/net/bridge/bridge-nf-call-ip6tables",
+			    NAME_MAX_BYTES, &text, &len, &ignored) >= 0 &&
+	       !str_starts(text, "0");
+}
+
+static int check_v6(const json_t *config, const struct network_port *p, struct err *err)
+{
+	json_t *all = json_object_get(config, "network_info"), *info;
+	const char *name;
+	bool has_v6 = false;
+
+	json_object_foreach(all, name, info) has_v6 |= json_get_bool(info, "ipv6_enabled");
+	if (!has_v6)
+		return err_set(err, EINVAL,
+			       "port %u/%s on an address of IPv6: none of its networks has IPv6 "
+			       "(network create --ipv6)",
+			       p->host, p->protocol);
+	if (str_eq(p->address, "::1") && bridges_filter())
+		return err_set(
+			err, ENOTSUP,
+			"port [::1]:%u/%s: with sysctl net.bridge.bridge-nf-call-ip6tables=1 "
+			"the kernel drops the answers; set it to 0, or publish on 127.0.0.1 "
+			"or another address of the host",
+			p->host, p->protocol);
+	return 0;
+}
+
+int network_ports_route(const json_t *config, struct err *err)
+{
+	json_t *all = json_object_get(config, "network_info"), *info, *m;
+	bool wanted = false;
+	const char *name;
+	int rc = 0;
+	size_t i;
+
+	json_array_foreach(json_object_get(config, "port_mappings"), i, m)
+	{
+		const char *address = json_get_str(m, "host_ip");
+
+		wanted |= !address || !*address || str_eq(address, "::1");
+	}
+	json_object_foreach(all, name,
+			    info) if (wanted && rc >= 0 && json_get_bool(info, "ipv6_enabled")) rc =
+		network_route_loopback(json_get_str(info, "network_interface"), err);
+	return rc;
+}
+
 static int add_port(const struct claim *x, const struct network_port *p, struct err *err)
 {
 	int rc = 0;
@@ -324,7 +382,11 @@ int network_ports_add(const struct network_live *l, json_t *config, const struct
 	json_object_set_new(config, "port_mappings", own);
 	if (u->n_ports > PORTS_MAX)
 		return err_set(err, EINVAL, "more than %d ports", PORTS_MAX);
-	for (size_t i = 0; i < u->n_ports && rc >= 0; i++)
-		rc = add_port(&x, &u->ports[i], err);
+	for (size_t i = 0; i < u->n_ports && rc >= 0; i++) {
+		if (u->ports[i].is_v6)
+			rc = check_v6(config, &u->ports[i], err);
+		if (rc >= 0)
+			rc = add_port(&x, &u->ports[i], err);
+	}
 	return rc;
 }

@@ -66,6 +66,9 @@ bool network_live_uses(const struct network_live *l, const char *network_id,
 int network_ports_add(const struct network_live *l, json_t *config, const struct network_use *u,
 		      struct network_held *held, struct err *err);
 
+/* After netavark: the host's own ::1 leads to those of all addresses, or of that one. */
+int network_ports_route(const json_t *config, struct err *err);
+
 /* --- netavark (netavark.c)
  * ----------------------------------------------------------------------------------------- */
 
@@ -79,6 +82,8 @@ int network_ns_make(struct err *err);
 int network_socket_in(int ns_fd, int family, int type, int protocol);
 /* Its interface hears and says nothing of IPv6, not even to its link (TRAPS T35). */
 void network_v6_off(int ns_fd, const char *interface);
+/* What the host's ::1 sends to that bridge is answered; the route goes with the bridge. */
+int network_route_loopback(const char *bridge, struct err *err);
 /* Links of those names in it, of a kind that matters to nobody. */
 int network_links_make(int ns_fd, const struct strv *names, struct err *err);
 /* Before it goes: a container may have renamed or removed its interfaces, and netavark 1.4 leaves

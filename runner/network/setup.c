@@ -249,6 +249,8 @@ static int begin(struct network_live *l, const char *id, const json_t *user, int
 		rc = network_netavark("setup", json_object_get(user, "setup"), ns_fd, ret_status,
 				      err);
 	fault_point("network.setup.done");
+	if (rc >= 0)
+		rc = network_ports_route(json_object_get(user, "setup"), err);
 	if (rc < 0)
 		return rc;
 	leave_v6(json_object_get(user, "setup"), ns_fd);

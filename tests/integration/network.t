@@ -158,7 +158,27 @@ try "a port of all" get 'http://[fd77::1]:18087/'
 try "in both" get 'http://127.0.0.1:18087/'
 try "and of one" get 'http://[fd77::1]:18088/'
 is "port" "80/tcp -> 0.0.0.0:18087 80/tcp -> [::]:18087 80/tcp -> [fd77::1]:18088" "$(shale port six | xargs)"
-code 125 "one that cannot be" shale run --rm --network six -p '[::1]:18089:80' busybox true
+code 125 "one of IPv6 in a network without" shale run --rm --network one -p '[fd77::1]:18089:80' busybox true
+has "says how" "network create --ipv6"
+code 125 "nor all of IPv6" shale run --rm --network one -p '[::]:18089:80' busybox true
+filter=/proc/sys/net/bridge/bridge-nf-call-ip6tables
+if [ -e $filter ]; then
+	echo 1 >$filter
+	code 125 "the loopback address where bridges filter" shale run --rm --network six -p '[::1]:18089:80' busybox true
+	has "says why" "bridge-nf-call-ip6tables=1"
+	echo 0 >$filter
+else skip "bridges do not filter here"; fi
+ok "the loopback address" shale run -d --name loop --network six -p '[::1]:18089:80' busybox sh -c "$web" looped
+try "leads there" get 'http://[::1]:18089/'
+is "to that server" looped "$(out)"
+code 1 "another address does not" get 'http://[fd77::1]:18089/'
+try "as does a port of all" get 'http://[::1]:18087/'
+is "to its own" sixth "$(out)"
+try "the host's own answers there as well" python3 -c 'import socket as s; a = s.create_server(("::1", 18090), family=s.AF_INET6); s.create_connection(("::1", 18090), 3)'
+is "port" "80/tcp -> [::1]:18089" "$(shale port loop)"
+code 125 "it is taken" shale run --rm --network six -p '[::1]:18089:80' busybox true
+has "says by whom" "in use by container loop"
+ok "rm" shale rm -f loop
 ok "connect" shale network connect --ip6 fd00:5::7 six server
 has6() { shale exec "$1" ip -6 -o a show dev "$2"; }
 ok "gives one" has6 server eth1
@@ -206,6 +226,7 @@ ok "an internal network" shale run --rm --network small busybox sh -c '! ping -c
 hasnt "does not speak beyond it" "Name:"
 hasnt "nor in IPv6" eth0
 ok "rm" shale rm -f six
+is "no way to ::1 but the host's own" 1 "$(ip -6 route show table local | grep -c '^local ::1 ')"
 ip link del host0
 
 # --- the end -------------------------------------------------------------------------------------------------------
