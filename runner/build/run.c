@@ -425,7 +425,7 @@ int run_step(struct build *b, struct stage_state *st, const struct df_inst *i, s
 	r.text = s.text = str_get(&text);
 	step_begin(&s);
 	rc = run_keys(&r, &s, &content_key, err);
-	if (rc >= 0 && b->o->user_ns && !b->ids.root)
+	if (rc >= 0 && b->o->user_ns && !b->ids.count)
 		rc = ids_open(&b->ids, err);
 	s.ids = &b->ids;
 	if (rc >= 0)

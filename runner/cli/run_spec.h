@@ -143,7 +143,7 @@ struct run_args {
 		  "private", "or host, container:NAME: whose processes it sees" },                      \
 		{ 0,       "userns",                                                                    \
 		  OPT_STR, RUN_AT(user_ns),                                                             \
-		  "host",  "or private, auto[:size=N], container:NAME: its users" },                    \
+		  "host",  "or private, auto[:size=N], keep-id, container:NAME: its users" },           \
 		{ 0, "uts", OPT_STR, RUN_AT(uts_ns), "private", "or host: whose host name it has" },    \
 		{ 0, "init", OPT_BOOL, RUN_AT(init), NULL, "Run a reaper as process 1" },               \
 		{ 'i', "interactive", OPT_BOOL, RUN_AT(interactive), NULL, "Keep stdin open" },         \

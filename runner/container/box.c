@@ -297,7 +297,7 @@ static int check_user(const struct parts *p, struct err *err)
 	const struct ids_range *i = &p->spaces.ids;
 	uint32_t id = p->user.uid > p->user.gid ? p->user.uid : p->user.gid;
 
-	if (!i->root || id < i->count)
+	if (!i->count || id < i->count)
 		return 0;
 	return err_set(err, EINVAL,
 		       "user %u:%u is beyond the %u of its user namespace: --userns auto:size=N",
@@ -332,7 +332,7 @@ static int make_spec(const struct container *c, const int stdio[3], struct parts
 	container_cgroup_name(c, p->cgroup);
 	s->read_only = spec->read_only;
 	s->hostname = str_eq(spec->uts_ns, "host") ? NULL : spec->hostname;
-	s->ids = p->spaces.ids.root ? &p->spaces.ids : NULL;
+	s->ids = p->spaces.ids.count ? &p->spaces.ids : NULL;
 	s->ns = p->spaces.v;
 	s->n_ns = p->spaces.n;
 	s->shm = p->spaces.shm;

@@ -81,7 +81,7 @@ static int make_plan(struct container *c, const struct container_exec *x, const 
 	container_env_home(&j->env, &j->user);
 	j->cwd = path_join(c->spec.workdir ? c->spec.workdir : "/", x->workdir ? x->workdir : ".");
 	j->cache_dir = container_cache_dir(c->rt);
-	s.ids = j->ids.root ? &j->ids : NULL;
+	s.ids = j->ids.count ? &j->ids : NULL;
 	if (x->privileged) {
 		s.privileged = s.ids == NULL;
 		s.seccomp_unconfined = true;

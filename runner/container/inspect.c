@@ -166,7 +166,7 @@ static json_t *host_json(const struct container *c)
 	set_str(o, "UTSMode", s->uts_ns);
 	set_str(o, "CgroupnsMode", s->cgroup_ns ? s->cgroup_ns : "private");
 	set_str(o, "UsernsMode", s->user_ns);
-	if (s->ids_root)
+	if (s->ids_count)
 		json_object_set_new(o, "IDMappings", ids_json(s));
 	set_bool(o, "AutoRemove", c->auto_remove);
 	json_object_set_new(o, "RestartPolicy", restart_json(s));

@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <limits.h>
 #include <sched.h>
 #include <stdio.h>
@@ -27,6 +28,7 @@
 
 #define AUTO      "auto"
 #define AUTO_SIZE "auto:size="
+#define KEEP      "keep-id"
 
 enum { AUTO_COUNT = 65536, AUTO_MIN = 1024, TMPFS_MAGIC_NUMBER = 0x01021994 };
 
@@ -69,6 +71,35 @@ static int64_t auto_size(const char *word)
 	return (int64_t)n;
 }
 
+static bool keep_word(const char *word, uint64_t *uid, uint64_t *gid)
+{
+	uint64_t *id = str_starts(word, "uid=") ? uid : str_starts(word, "gid=") ? gid : NULL;
+
+	return id && str_to_u64(word + strlen("uid="), 10, UINT32_MAX - 1, id) >= 0;
+}
+
+/* "keep-id[:uid=N,gid=N]" */
+static bool is_keep(const char *word, uint64_t *uid, uint64_t *gid)
+{
+	const char *options = word && str_starts(word, KEEP) ? word + strlen(KEEP) : NULL;
+	auto_strv struct strv words = { 0 };
+	bool ok = options && (!*options || (*options == ':' && options[1]));
+
+	*uid = *gid = 0;
+	if (ok && *options)
+		strv_split(&words, options + 1, ',');
+	for (size_t i = 0; ok && i < words.n; i++)
+		ok = keep_word(words.v[i], uid, gid);
+	return ok;
+}
+
+static bool is_users_word(const char *word)
+{
+	uint64_t uid, gid;
+
+	return auto_size(word) || is_keep(word, &uid, &gid);
+}
+
 static int check_word(const struct kind *k, const char *word, struct err *err)
 {
 	auto_strv struct strv words = { 0 };
@@ -77,13 +108,13 @@ static int check_word(const struct kind *k, const char *word, struct err *err)
 	strv_split(&words, k->words, ' ');
 	if (!word || !*word || strv_has(&words, word) ||
 	    (k->of_containers && is_of_container(word)) ||
-	    (k->offset == offsetof(struct container_spec, user_ns) && auto_size(word)))
+	    (k->offset == offsetof(struct container_spec, user_ns) && is_users_word(word)))
 		return 0;
 	for (size_t i = 0; i < words.n; i++)
 		str_addf(&all, "%s%s", i ? ", " : "", words.v[i]);
 	return err_set(err, EINVAL, "%s %.80s: want %s%s%s", k->option, word, all.s,
 		       k->of_containers ? ", container:NAME" : "",
-		       str_eq(k->option, "--userns") ? ", auto:size=N" : "");
+		       str_eq(k->option, "--userns") ? ", auto:size=N, keep-id[:uid=N,gid=N]" : "");
 }
 
 bool container_has_users(const struct container_spec *s)
@@ -111,6 +142,19 @@ static void share_users(struct container_spec *r, const struct container_spec *o
 	r->ids_count = of->ids_count;
 }
 
+/* As Podman: root's mapping is kept, which is everybody's, and who it runs as is not the image's to
+ * say. */
+static void keep_users(struct container_spec *r)
+{
+	uint64_t uid, gid;
+
+	if (!is_keep(r->user_ns, &uid, &gid))
+		return;
+	r->ids_count = IDS_ALL;
+	if (!r->user)
+		r->user = mem_fmt("%" PRIu64 ":%" PRIu64, uid, gid);
+}
+
 /* Names are what they mean now. */
 int container_namespaces_resolve(struct runtime *rt, struct container_spec *r, struct err *err)
 {
@@ -128,6 +172,7 @@ int container_namespaces_resolve(struct runtime *rt, struct container_spec *r, s
 		if (word == &r->user_ns)
 			share_users(r, &other->spec);
 	}
+	keep_users(r);
 	return 0;
 }
 
@@ -256,7 +301,7 @@ int container_users_at_rest(const struct container *c, struct ids_range *ret, st
 
 	if (!container_has_users(&c->spec))
 		return 0;
-	if (c->spec.ids_root || !is_of_container(c->spec.user_ns)) {
+	if (c->spec.ids_count || !is_of_container(c->spec.user_ns)) {
 		ret->root = (uint32_t)c->spec.ids_root;
 		ret->count = (uint32_t)c->spec.ids_count;
 		return ids_open(ret, err);
@@ -416,7 +461,7 @@ int container_namespaces_open(const struct container *c, struct container_namesp
 	if (str_eq(c->spec.cgroup_ns, "host"))
 		add(ret, CLONE_NEWCGROUP, -1);
 	/* Its own users have to have rights in it. */
-	if (!ret->ids.root || container_net_kind(&c->spec) != CONTAINER_NET_NONE)
+	if (!ret->ids.count || container_net_kind(&c->spec) != CONTAINER_NET_NONE)
 		return 0;
 	fd = ids_open_net(&ret->ids, err);
 	if (fd >= 0)

@@ -282,7 +282,8 @@ int network_setup(const struct runtime *rt, const struct network_use *u,
 		json_set_strv(user, "servers", u->dns);
 	add_servers(config, json_object_get(user, "servers"));
 	if (rc >= 0)
-		rc = ns = u->ids && u->ids->root ? ids_open_net(u->ids, err) : network_ns_make(err);
+		rc = ns =
+			u->ids && u->ids->count ? ids_open_net(u->ids, err) : network_ns_make(err);
 	if (rc < 0)
 		return rc;
 	rc = begin(&l, u->id, user, ns, &status, err);

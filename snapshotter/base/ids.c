@@ -110,7 +110,7 @@ int ids_open(struct ids_range *ret, struct err *err)
 	struct ids_range i = { -1, ret->root, ret->count };
 	char map[64];
 
-	if (!i.root) {
+	if (!i.count) {
 		i.root = IDS_ROOT;
 		i.count = IDS_COUNT;
 	}
@@ -158,6 +158,8 @@ int ids_map(const struct ids_range *i, int mount_fd)
 {
 	struct mount_attr attr = { .attr_set = MOUNT_ATTR_IDMAP, .userns_fd = (uint64_t)i->fd };
 
+	if (!i->root) /* owners are shown as they are */
+		return 0;
 	return sys_mount_setattr(mount_fd, "", AT_EMPTY_PATH, &attr, sizeof(attr)) < 0 ? -errno : 0;
 }
 

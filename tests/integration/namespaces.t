@@ -88,7 +88,20 @@ code 125 "a user beyond the range" shale run --rm --network none --userns auto:s
 has "is named" "user 5000:0 is beyond the 2000"
 code 125 "all rights" shale run --rm --privileged --userns auto busybox true
 has "exclude it" "exclude each other"
-for w in never auto:size=1 container: 'ns:/x'; do code 125 "--userns $w" shale run --rm --userns "$w" busybox true; done
+ok "keep-id" shale run -d --name kept --network none --userns keep-id:uid=5,gid=6 -v "$T/v:/bare" img sleep 1000
+is "is everybody, and the user that is asked for" " 0 0 4294967295 5:6" "$(map kept) $(shale exec kept sh -c 'echo $(id -u):$(id -g)')"
+is "with files as on the host" "0:0 / 7:8 /data/f" "$(echo $(shale exec -u 0 kept stat -c '%u:%g %n' / /data/f))"
+is "and its rights to them" "root only" "$(shale exec -u 0 kept cat /bare/secret)"
+code 1 "but none of the host" shale exec --privileged -u 0 kept mknod /x c 1 3
+code 1 "nor to its devices" shale exec -u 0 kept mount -t tmpfs none /data
+is "inspect tells" "keep-id:uid=5,gid=6 5:6 0:0:4294967295" \
+	"$(shale inspect -f '{{.HostConfig.UsernsMode}} {{.Config.User}} {{index .HostConfig.IDMappings.UidMap 0}}' kept)"
+is "another may share them" " 0 0 4294967295" "$(shale run --rm --network none --userns container:kept busybox cat /proc/self/uid_map | tr -s ' ')"
+ok "and when it has ended" sh -c "'$SHALE' create --name heir --network none --userns container:kept busybox true && '$SHALE' rm -f kept"
+ok "cp to it" shale cp "$T/f" heir:/etc/copied
+shale rm heir >/dev/null
+is "-u wins, else it is root" "8 0" "$(echo $(shale run --rm --network none --userns keep-id -u 8 img id -u) $(shale run --rm --network none --userns keep-id --user '' img id -u))"
+for w in never keep-id:uid=x auto:size=1 container: 'ns:/x'; do code 125 "--userns $w" shale run --rm --userns "$w" busybox true; done
 shale rm -f two >/dev/null
 
 # --- processes

@@ -15,16 +15,19 @@
  * negative. */
 enum { IDS_ROOT = 0x70000000, IDS_COUNT = 0x0fff0000 };
 
+/* The count of one in which everybody is who he is here (root 0), with no rights here. */
+#define IDS_ALL UINT32_MAX
+
 struct ids_range {
 	int fd;         /* the namespace */
-	uint32_t root;  /* what its 0 is here; 0: there is none */
-	uint32_t count; /* of users, and of groups */
+	uint32_t root;  /* what its 0 is here */
+	uint32_t count; /* of users, and of groups; 0: there is no namespace */
 };
 #define IDS_INIT                                                                                   \
 	{                                                                                          \
 		-1, 0, 0                                                                           \
 	}
-/* A new one; ret->root 0: with the range above, else with that of ret. */
+/* A new one; ret->count 0: with the range above, else with that of ret. */
 int ids_open(struct ids_range *ret, struct err *err);
 /* Any maps, as the kernel reads them: lines of "INSIDE OUTSIDE COUNT"; NULL: none is written. */
 struct ids_maps {
