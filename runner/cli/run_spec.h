@@ -222,7 +222,7 @@ struct run_args {
 		  OPT_STRV,                                                                             \
 		  RUN_AT(volumes),                                                                      \
 		  "[NAME|HOST:]PATH[:OPTIONS]",                                                         \
-		  "Mount a volume, or a path of the host (ro, nocopy, idmap)" },                        \
+		  "Mount a volume, or a path of the host (ro, nocopy, idmap, U)" },                     \
 		{ 0,                                                                                    \
 		  "volumes-from",                                                                       \
 		  OPT_STRV,                                                                             \

@@ -11,6 +11,7 @@
 
 #include <shale/base/fd.h>
 #include <shale/base/fs.h>
+#include <shale/base/json.h>
 
 #include "priv.h"
 
@@ -99,7 +100,15 @@ static int open_source(const char *path, struct err *err)
 	return fd < 0 ? err_sys(err, "open %s", path) : fd;
 }
 
-static int add_volume(struct parts *p, const char *text, struct err *err)
+/* The user of the container as m shows the owners of files. */
+static int give_to_user(const struct parts *p, const struct sandbox_mount *m, struct err *err)
+{
+	uint32_t base = m->is_mapped ? 0 : p->spaces.ids.root;
+
+	return container_chown(m->source_fd, base + p->user.uid, base + p->user.gid, err);
+}
+
+static int add_volume(const struct runtime *rt, struct parts *p, const char *text, struct err *err)
 {
 	auto_container_volume struct container_volume v = { 0 };
 	struct sandbox_mount m = { .kind = SANDBOX_BIND, .recursive = true };
@@ -114,7 +123,14 @@ static int add_volume(struct parts *p, const char *text, struct err *err)
 	m.read_only = v.read_only;
 	m.propagation = v.propagation;
 	m.is_mapped = v.is_mapped;
-	rc = add_mount(p, &m, err);
+	if (v.is_given)
+		rc = container_chown_check(rt, m.source_fd, v.source, err);
+	if (rc >= 0 && v.is_given)
+		rc = give_to_user(p, &m, err);
+	if (rc < 0)
+		err_ctx(err, "volume %s", text);
+	else
+		rc = add_mount(p, &m, err);
 	if (rc < 0)
 		fd_close(&m.source_fd);
 	return rc;
@@ -182,6 +198,20 @@ static int add_etc(const struct container *c, struct parts *p, struct err *err)
 	return rc;
 }
 
+/* A volume is ours; a path of the host's may be anybody's. */
+static int give_kept(const struct runtime *rt, const struct parts *p,
+		     const struct container_kept *k, const struct sandbox_mount *m, struct err *err)
+{
+	const char *source = json_get_str(k->j, "source");
+	int rc = str_eq(json_get_str(k->j, "type"), "bind")
+			 ? container_chown_check(rt, m->source_fd, source, err)
+			 : 0;
+
+	if (rc >= 0)
+		rc = give_to_user(p, m, err);
+	return rc < 0 ? err_ctx(err, "mount %s", m->target) : 0;
+}
+
 static int add_kept(const struct container *c, struct parts *p, int root_fd, struct err *err)
 {
 	const struct strv *l = &c->spec.mounts;
@@ -195,6 +225,8 @@ static int add_kept(const struct container *c, struct parts *p, int root_fd, str
 		*k = (struct container_kept){ NULL, SNAP_MOUNT_INIT, CACHE_HELD_INIT, root_fd,
 					      &p->spaces.ids };
 		rc = container_kept_open(c, l->v[i], k, &m, err);
+		if (rc >= 0 && json_get_bool(k->j, "chown"))
+			rc = give_kept(c->rt, p, k, &m, err);
 		if (rc >= 0)
 			rc = add_mount(p, &m, err);
 		if (rc < 0)
@@ -212,7 +244,7 @@ static int add_mounts(const struct container *c, struct parts *p, int root_fd, s
 	for (size_t i = 0; rc >= 0 && i < s->tmpfs.n; i++)
 		rc = add_tmpfs(p, s->tmpfs.v[i], err);
 	for (size_t i = 0; rc >= 0 && i < s->volumes.n; i++)
-		rc = add_volume(p, s->volumes.v[i], err);
+		rc = add_volume(c->rt, p, s->volumes.v[i], err);
 	return rc < 0 || !s->mounts.n ? rc : add_kept(c, p, root_fd, err);
 }
 

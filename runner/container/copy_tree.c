@@ -27,7 +27,7 @@ enum { DEPTH_MAX = 400, TRIES = 8, XATTRS_MAX = 64 << 10 };
 /* What the kernel shows of itself is nobody's to copy: proc, sysfs, cgroups, devpts, mqueue. */
 static const long kernels_own[] = { 0x9fa0, 0x62656572, 0x27e0eb, 0x63677270, 0x1cd1, 0x19800202 };
 
-static bool is_kernels(int fd)
+bool container_is_kernels(int fd)
 {
 	struct statfs fs;
 
@@ -293,7 +293,7 @@ int container_copy_entry(struct container_copy *c, int from, int dir, const char
 
 	if (fstat(from, &st) < 0)
 		return err_sys(err, "stat %s", name);
-	if (c->dev && st.st_dev != c->dev && is_kernels(from))
+	if (c->dev && st.st_dev != c->dev && container_is_kernels(from))
 		return 0;
 	switch (st.st_mode & S_IFMT) {
 	case S_IFREG:

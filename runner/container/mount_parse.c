@@ -24,10 +24,12 @@ static const struct field {
 	{ "bind", "source src", "source", PATH },
 	{ "bind", "bind-propagation", "propagation", TEXT },
 	{ "bind", "idmap", "idmap", FLAG },
+	{ "bind", "U chown", "chown", FLAG },
 	{ "bind", "bind-nonrecursive", "flat", FLAG },
 	{ "bind", "bind-recursive", "recursive", TEXT },
 	{ "volume", "source src", "name", TEXT },
 	{ "volume", "volume-nocopy", "no_copy", FLAG },
+	{ "volume", "U chown", "chown", FLAG },
 	{ "volume", "volume-subpath", "subpath", TEXT },
 	{ "tmpfs", "tmpfs-size", "size", BYTES },
 	{ "tmpfs", "tmpfs-mode", "mode", MODE },
@@ -255,18 +257,37 @@ int container_device_parse(const char *text, char **ret, struct err *err)
 	return 0;
 }
 
-/* --- from another container --- */
+/* --- from another container, which alone gives it to its user --- */
+
+/* "ro,U" without U. Caller owns it. */
+static char *options_left(const char *text)
+{
+	auto_strv struct strv parts = { 0 }, words = { 0 };
+	auto_str struct str left = { 0 };
+
+	strv_split(&parts, text, ':');
+	strv_split(&words, parts.v[parts.n - 1], ',');
+	for (size_t i = 0; i < words.n; i++)
+		if (!str_eq(words.v[i], "U"))
+			str_addf(&left, "%s%s", left.len ? "," : "", words.v[i]);
+	return str_take(&left);
+}
 
 static void take_bind(const char *text, bool read_only, const struct strv *targets,
 		      struct container_spec *to)
 {
 	auto_container_volume struct container_volume v = { 0 };
+	auto_free char *options = NULL;
 	struct err ignored;
 
 	if (container_volume_parse(text, &v, &ignored) < 0 || strv_has(targets, v.target))
 		return;
+	options = v.is_given ? options_left(text) : NULL;
 	if (read_only)
 		strv_addf(&to->volumes, "%s:%s:ro", v.source, v.target);
+	else if (v.is_given)
+		strv_addf(&to->volumes, "%s:%s%s%s", v.source, v.target, *options ? ":" : "",
+			  options);
 	else
 		strv_add(&to->volumes, text);
 }
@@ -289,6 +310,7 @@ int container_mounts_take(const struct container_spec *from, const struct strv *
 			continue;
 		if (read_only)
 			json_object_set_new(j, "read_only", json_true());
+		json_object_del(j, "chown");
 		strv_add_take(&to->mounts, json_text(j));
 	}
 	return 0;

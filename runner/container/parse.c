@@ -53,12 +53,14 @@ static int volume_mode(const char *mode, struct container_volume *v, const char 
 			v->no_copy = true;
 		else if (str_eq(w, "idmap"))
 			v->is_mapped = true;
+		else if (str_eq(w, "U"))
+			v->is_given = true;
 		/* Labels of SELinux: nothing to do. */
 		else if (!str_eq(w, "rw") && !str_eq(w, "z") && !str_eq(w, "Z") &&
 			 container_propagation_find(w, &v->propagation) < 0)
 			return err_set(err, EINVAL,
-				       "volume %s: mode '%s' is none of ro, rw, nocopy, idmap, z, "
-				       "Z, [r]private, [r]slave, [r]shared",
+				       "volume %s: mode '%s' is none of ro, rw, nocopy, idmap, U, "
+				       "z, Z, [r]private, [r]slave, [r]shared",
 				       text, w);
 	}
 	return 0;

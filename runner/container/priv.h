@@ -21,7 +21,7 @@ struct image_config;
 /* -v: what of it is no bind of the host's becomes a mount (container_spec.mounts). */
 struct container_volume {
 	char *source, *target; /* source NULL: a volume without a name */
-	bool read_only, is_named, no_copy, is_mapped;
+	bool read_only, is_named, no_copy, is_mapped, is_given;
 	uint64_t propagation; /* MS_*, 0: private */
 };
 void container_volume_free(struct container_volume *v);
@@ -131,6 +131,12 @@ int container_copy_entry(struct container_copy *c, int from, int dir, const char
 			 struct err *err);
 /* What is in the directory from. */
 int container_copy_into(struct container_copy *c, int from, int to, struct err *err);
+/* Of a file system in which the kernel shows itself. */
+bool container_is_kernels(int fd);
+/* chown.c: what is at fd (O_PATH), and in it, becomes theirs, but for other mounts. */
+int container_chown(int fd, uid_t uid, gid_t gid, struct err *err);
+/* -EPERM: what the host needs as it is. path is for the message. */
+int container_chown_check(const struct runtime *rt, int fd, const char *path, struct err *err);
 /* The root of a running one as its processes see it, O_PATH. -EBUSY. */
 int container_root(const struct container *c, struct err *err);
 
@@ -192,7 +198,7 @@ struct container_namespaces {
 	size_t n;
 	enum sandbox_shm shm;
 	int shm_fd;
-	struct ids_range ids; /* root 0: the host's users */
+	struct ids_range ids; /* count 0: the host's users */
 };
 #define CONTAINER_NAMESPACES_INIT                                                                  \
 	{                                                                                          \

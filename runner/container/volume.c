@@ -80,6 +80,8 @@ char *container_volume_mount(const struct container_volume *v)
 		json_object_set_new(j, "read_only", json_true());
 	if (v->no_copy)
 		json_object_set_new(j, "no_copy", json_true());
+	if (v->is_given)
+		json_object_set_new(j, "chown", json_true());
 	return json_text(j);
 }
 

@@ -84,6 +84,11 @@ is "until it goes, too" " 0 3000000000 65536" "$(shale run --rm --network none -
 is "the store knows none of them" "" "$(find "$SHALE_ROOT" -uid +65535 -o -gid +65535)"
 is "a port below 1024 is theirs in a network of their own" hi \
 	"$(shale run --rm --network none --userns private busybox sh -c 'nc -l -p 80 >/o & until echo hi | nc 127.0.0.1 80; do sleep 0.1; done 2>/dev/null; wait; cat /o')"
+mkdir "$T/mine" && touch "$T/mine/f"
+is "U gives files to its user" yes "$(shale run --rm --network none --userns auto -u 5:6 -v "$T/mine:/m:U" busybox sh -c 'echo yes >/m/f; cat /m/f')"
+is "who is of its range" 3000000005:3000000006 "$(stat -c %u:%g "$T/mine/f")"
+ok "with idmap" shale run --rm --network none --userns auto -u 5:6 -v "$T/mine:/m:U,idmap" busybox touch /m/f
+is "by the number inside" 5:6 "$(stat -c %u:%g "$T/mine/f")"
 code 125 "a user beyond the range" shale run --rm --network none --userns auto:size=2000 --user 5000 busybox true
 has "is named" "user 5000:0 is beyond the 2000"
 code 125 "all rights" shale run --rm --privileged --userns auto busybox true

@@ -117,6 +117,44 @@ is "read-only is recursive" ro "$(cat rro)"
 is "bind-recursive=disabled" "" "$(cat flat)"
 is "rslave sees what is mounted later, private does not" f "$(cat late)"
 
+# --- U ---------------------------------------------------------------------------------------------------------------
+mkdir -p "$T/u/sub/deep" "$T/u/over" "$T/out.d"
+touch "$T/u/f" "$T/u/sub/deep/f" "$T/out.d/f" "$T/u/-n"
+mkfifo "$T/u/fifo"
+ln -s "$T/out.d" "$T/u/link"
+ln -s "$T/u" "$T/way"
+owners() { (cd "$1" && find . -exec stat -c '%u:%g' {} + | sort -u | xargs); }
+unshare -m sh -e -c '
+	mount --make-rprivate / && mount -t tmpfs t "$1/u/over" && touch "$1/u/over/f"
+	"$2" run --name given --network none -u 1234:5678 -v "$1/way:/m:U" -v mine:/v:U busybox touch /m/sub/own /v/own
+	stat -c %u:%g "$1/u/over" "$1/u/over/f"; umount "$1/u/over"' sh "$T" "$SHALE" >over 2>"$T/err" || fail "U"
+is "U makes all of it the user's" "1234:5678 0:0" "$(owners "$T/u" | sed 's/^\(.*\) \(1234:.*\)$/\2 \1/')"
+is "but another mount in it" "0:0 0:0 0:0" "$(echo $(cat over) $(stat -c %u:%g "$T/u/over"))"
+is "and what a link leads to" "0:0 1234:5678" "$(owners "$T/out.d") $(stat -c %u:%g "$T/u/link")"
+is "a volume, too" 1234:5678 "$(owners "$SHALE_ROOT/volumes/mine/_data")"
+touch "$T/u/late"
+ok "start" shale start -a given
+is "does it again" 1234:5678 "$(stat -c %u:%g "$T/u/late")"
+ok "--volumes-from" shale run --rm --network none --volumes-from given -u 77 busybox sh -c 'grep -q " /m " /proc/mounts && grep -q " /v " /proc/mounts'
+is "leaves it so" "1234:5678 1234:5678" "$(stat -c %u:%g "$T/u/late") $(owners "$SHALE_ROOT/volumes/mine/_data")"
+ok "--mount" run -u 8 --mount "type=bind,src=$T/u,dst=/m,U" --mount type=volume,src=mine,dst=/v,chown=true busybox true
+is "as well" "8:0 8:0" "$(stat -c %u:%g "$T/u/sub/deep/f") $(owners "$SHALE_ROOT/volumes/mine/_data")"
+ln -s /etc sys
+for bad in / /etc /usr/. /proc/sys "$T/sys" /root "$SHALE_ROOT" "$SHALE_ROOT/volumes/mine" "$T"; do
+	code 125 "U of $bad" run -u 8 -v "$bad:/m:U" busybox true
+	has "is refused" "option U does not change the owner of"
+done
+code 125 "with --mount as well" run -u 8 --mount "type=bind,src=/etc,dst=/m,chown" busybox true
+is "which all stay root's" "0 0 0" "$(echo $(stat -c %u /etc /etc/passwd "$SHALE_ROOT"))"
+(while [ ! -e "$T/done" ]; do mkdir -p "$T/u/sw/x"; rm -r "$T/u/sw"; ln -s "$T/out.d" "$T/u/sw"; rm "$T/u/sw"; done) 2>/dev/null &
+racer=$!
+for i in 1 2 3 4 5 6 7 8 9 10; do run -u $((i + 1000)) -v "$T/u:/m:U" busybox true 2>/dev/null || true; done
+touch "$T/done"
+wait $racer || true
+is "T1: nothing behind a link that comes and goes" 0:0 "$(owners "$T/out.d")"
+shale rm given >/dev/null
+shale volume rm mine >/dev/null
+
 # --- crashes ------------------------------------------------------------------------------------------------------
 shale run -d --name gone --network none -v left:/d busybox sleep 1000 >/dev/null
 kill -9 "$(ps -o ppid= -p "$(shale container inspect -f '{{.State.Pid}}' gone)")"
