@@ -371,12 +371,15 @@ static int tell_record(struct reasons *why, struct step_run *r, struct err *err)
 int explain_step(struct step_run *r, struct err *err)
 {
 	struct build_event e = { .kind = BUILD_EXPLAIN };
+	bool is_resumed = step_is_resumed(r);
 	struct reasons why = { 0 };
 	int rc = 0;
 
-	if (!r->b->o->explain)
+	if (!r->b->o->explain && !is_resumed)
 		return 0;
-	if (r->st->no_cache)
+	if (is_resumed)
+		reasons_add(&why, STEP_REPAIRED);
+	else if (r->st->no_cache)
 		reasons_add(&why, r->b->o->no_cache ? "--no-cache" : "--no-cache-filter");
 	else
 		rc = tell_record(&why, r, err);

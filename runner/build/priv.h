@@ -578,6 +578,7 @@ void step_announce(struct step_run *r, const struct step *s, bool hit, bool has_
 int step_freeze(struct step_run *r, int64_t id, struct layer_info *ret, struct err *err);
 /* resume.c: is this the step that was repaired; its snapshot, ready to be frozen. */
 bool step_is_resumed(const struct step_run *r);
+#define STEP_REPAIRED "repaired by hand: shale build --resume" /* why it ran */
 int step_resume(struct step_run *r, int64_t *ret_snapshot, struct err *err);
 
 #endif

@@ -372,7 +372,7 @@ static int attempt_resumed(struct step_run *r, struct step *s, struct err *err)
 	if (rc >= 0)
 		rc = step_freeze(r, drop.id, &info, err);
 	s->tainted = true;
-	s->why = "repaired by hand: shale build --resume";
+	s->why = STEP_REPAIRED;
 	if (rc >= 0)
 		rc = publish(r, drop.id, &info, s, err);
 	if (rc >= 0)

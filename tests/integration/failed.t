@@ -57,6 +57,7 @@ for want in 1234 /home/worker green half; do
 done
 if [ -e "$T/v/no" ]; then fail "read-only volumes stay so"; else pass "read-only volumes stay so"; fi
 ok "the build goes on from there" build --resume -t app
+has "which it says" "why: repaired by hand"
 is "the repaired step is the result" "half whole" "$(shale run --rm --network none app cat sum | tr '\n' ' ' | sed 's/ $//')"
 is "which its history tells" 1 "$(shale history --no-trunc --format '{{.Comment}}' app | grep -c 'repaired by hand')"
 is "the container is the layer now" "" "$(shale ps -aq)"
