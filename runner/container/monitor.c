@@ -213,7 +213,8 @@ static int claim_and_start(struct container_keep *k, int *ret_exit, struct err *
 	return rc < 0 ? rc : start(k, before, ret_exit, err);
 }
 
-/* What may have been changed while it ran: a restart keeps one that is removed at its end. */
+/* What may have been changed while it ran: its name; a restart keeps one that is removed at its
+ * end. */
 static int read_wishes(struct container *c, struct err *err)
 {
 	auto_container_spec struct container_spec spec = { 0 };
@@ -227,6 +228,8 @@ static int read_wishes(struct container *c, struct err *err)
 				DB_ARGS(DB_T(c->id)), &text, err);
 	if (rc > 0)
 		rc = container_spec_parse(text, &spec, err);
+	if (rc >= 0 && text)
+		rc = container_name_again(c, err);
 	if (rc < 0 || !text)
 		return rc;
 	c->auto_remove = removes != 0;

@@ -61,6 +61,8 @@ int container_move(struct container *c, enum container_state to, struct err *err
 int container_claim(struct container *c, struct err *err);
 /* The keeper's own container runs once more; or has ended and will. */
 int container_claim_again(struct container *c, struct err *err);
+/* Somebody may have renamed it. */
+int container_name_again(struct container *c, struct err *err);
 int container_record_restarting(struct container *c, int exit_code, struct err *err);
 int container_record_pid(struct container *c, struct err *err);
 int container_record_exit(struct container *c, int exit_code, const char *error, struct err *err);

@@ -73,6 +73,19 @@ static int read_row(struct runtime *rt, struct db_stmt *st, bool brief, struct c
 	return 0;
 }
 
+int container_name_again(struct container *c, struct err *err)
+{
+	char *name = NULL;
+	int rc = db_get_str(c->rt->db, "SELECT name FROM containers WHERE id=?1",
+			    DB_ARGS(DB_T(c->id)), &name, err);
+
+	if (rc <= 0)
+		return rc;
+	free(c->name);
+	c->name = name;
+	return 0;
+}
+
 int container_load(struct runtime *rt, const char *id, struct container **ret, struct err *err)
 {
 	auto_db_stmt struct db_stmt *st = NULL;

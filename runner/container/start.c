@@ -122,6 +122,9 @@ int container_finish(struct container *c, int exit_code, struct err *err)
 	int rc;
 
 	fault_point("container.finish");
+	rc = container_name_again(c, err);
+	if (rc < 0)
+		return rc;
 	container_event_number(c, c->auto_remove ? "die destroy" : "die", "exitCode", exit_code);
 	if (c->auto_remove)
 		return container_delete(c, err);

@@ -17,6 +17,12 @@ shale rm two >/dev/null
 is "one in the background" "create start pause unpause exec_start exec_die kill die stop rename destroy" "$(actions -f label=k=v)"
 is "its exit code" 5 "$(shale events --since "$begin" --until "$(date -u +%Y-%m-%dT%H:%M:%S.%NZ)" -f container=one -f event=die --format '{{.Actor.Attributes.exitCode}}')"
 is "filters: alternatives of a key" "create destroy" "$(actions -f event=create -f event=destroy -f container=brief)"
+shale run -d --name three -l k=w --network none busybox sleep 100 >/dev/null
+shale rename three four
+shale kill four >/dev/null
+shale wait four >/dev/null
+shale rm four >/dev/null
+is "who was renamed ends by the new name" four "$(shale events --since "$begin" --until "$(date -u +%Y-%m-%dT%H:%M:%S.%NZ)" -f label=k=w -f event=die --format '{{.Actor.Attributes.name}}')"
 shale volume create vol >/dev/null
 shale volume rm vol >/dev/null
 is "volumes" "create destroy" "$(actions -f type=volume -f volume=vol)"
@@ -51,7 +57,7 @@ shale exec well touch /ok
 well() { [ "$(actions -f event=health_status -f container=well)" = "health_status: unhealthy health_status: healthy" ]; }
 try "both ways" well
 shale rm -f well >/dev/null
-is "an image's" 4 "$(actions -f image=busybox -f event=create | wc -w)"
+is "an image's" 5 "$(actions -f image=busybox -f event=create | wc -w)"
 is "until" "" "$(shale events --since "$begin" --until "$begin")"
 shale events --since "$begin" --until "$(date -u +%Y-%m-%dT%H:%M:%S.%NZ)" >"$T/lines"
 is "lines as docker's" 4 "$(grep -cE '^20[0-9-]+T[0-9:]+\.[0-9]{9}Z container [a-z]+ [0-9a-f]{64} \(.*name=brief.*\)$' "$T/lines")"
