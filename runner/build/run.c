@@ -273,6 +273,7 @@ static int work_in(int root_fd, int64_t snapshot, struct run *r, struct err *err
 	struct sandbox_user user = { 0 };
 	struct run_stubs stubs = { 0 };
 	struct sandbox_spec spec = { .root_fd = root_fd,
+				     .root_is_spent = true,
 				     .hostname = run_host_name(r),
 				     .stdio = { -1, -1, -1 } };
 	auto_fd int out = -1, in = -1;

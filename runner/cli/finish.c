@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "finish.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/eventfd.h>
 #include <sys/file.h>
 #include <sys/resource.h>
@@ -12,6 +15,8 @@
 #include <shale/base/fault.h>
 #include <shale/base/fd.h>
 #include <shale/base/fs.h>
+#include <shale/base/json.h>
+#include <shale/base/mem.h>
 #include <shale/base/proc.h>
 #include <shale/base/sys.h>
 #include <shale/image.h>
@@ -20,6 +25,9 @@
 enum { SETTLE_US = 200000 };
 /* So much is written before it is worth a sync; looked at so often. */
 enum { EARLY_BYTES = 32 << 20, EARLY_MS = 20, USAGE_BLOCK = 512 };
+/* With so much dirty on the machine, and no more files of our own than this, those are synced one
+ * by one: 4 GiB of a neighbour's take seconds, in which whatever needs the journal waits. */
+enum { DIRTY_KB = 256 << 10, OWN_FILES = 1000, MEMINFO_MAX = 16 << 10 };
 
 int finish_begin(struct finish *f, struct cli *c, struct err *err)
 {
@@ -72,34 +80,129 @@ static void stop_early(struct finish *f)
 
 /* --- at the end --- */
 
+static int sync_layer(int store_fd, const char *id, unsigned *left, struct err *err)
+{
+	auto_free char *fs = mem_fmt("snap/%s/fs", id), *table = mem_fmt("snap/%s/table", id),
+		       *dir = mem_fmt("snap/%s", id);
+	int rc = fs_sync_tree(store_fd, fs, left, err);
+
+	if (rc >= 0)
+		rc = fs_sync_file(store_fd, table, err);
+	return rc < 0 ? rc : fs_sync_file(store_fd, dir, err);
+}
+
+static int sync_config(int store_fd, const char *id, unsigned *left, struct err *err)
+{
+	auto_free char *blob = mem_fmt("blobs/%s", id);
+	char *colon = strchr(blob, ':');
+
+	(void)left;
+	if (!colon)
+		return err_set(err, EBADMSG, "image id %s", id);
+	*colon = '/';
+	return fs_sync_file(store_fd, blob, err);
+}
+
+/* A step is a row. */
+static int sync_nothing(int store_fd, const char *id, unsigned *left, struct err *err)
+{
+	(void)store_fd, (void)id, (void)left, (void)err;
+	return 0;
+}
+
 /*
  * What a sync makes durable is what stood before it: rows come after their files, a layer's own row
  * after its file table. A row made during the sync is the next one's.
  */
 static const struct {
 	const char *find, *mark;
+	int (*sync)(int store_fd, const char *id, unsigned *left, struct err *err); /* its files */
 } durable[] = {
 	{ "SELECT json_group_array(id) FROM snapshots WHERE durable=0 AND kind=3 AND id IN"
 	  " (SELECT snapshot FROM layers WHERE diff_id IS NOT NULL)",
-	  "UPDATE snapshots SET durable=1 WHERE id IN (SELECT value FROM json_each(?1))" },
+	  "UPDATE snapshots SET durable=1 WHERE id IN (SELECT value FROM json_each(?1))",
+	  sync_layer },
 	{ "SELECT json_group_array(id) FROM images WHERE durable=0",
 	  "UPDATE images SET durable=1 WHERE id IN (SELECT value FROM json_each(?1)) AND"
-	  " (snapshot IS NULL OR snapshot IN (SELECT id FROM snapshots WHERE durable=1))" },
+	  " (snapshot IS NULL OR snapshot IN (SELECT id FROM snapshots WHERE durable=1))",
+	  sync_config },
 	{ "SELECT json_group_array(id) FROM steps WHERE durable=0",
 	  "UPDATE steps SET durable=1 WHERE id IN (SELECT value FROM json_each(?1)) AND"
-	  " (snapshot IS NULL OR snapshot IN (SELECT id FROM snapshots WHERE durable=1))" },
+	  " (snapshot IS NULL OR snapshot IN (SELECT id FROM snapshots WHERE durable=1))",
+	  sync_nothing },
 	{ "SELECT json_group_array(digest) FROM layer_blobs WHERE durable=0",
-	  "UPDATE layer_blobs SET durable=1 WHERE digest IN (SELECT value FROM json_each(?1))" },
+	  "UPDATE layer_blobs SET durable=1 WHERE digest IN (SELECT value FROM json_each(?1))",
+	  NULL },
 	{ "SELECT json_group_array(digest) FROM manifests WHERE durable=0",
-	  "UPDATE manifests SET durable=1 WHERE digest IN (SELECT value FROM json_each(?1))" },
+	  "UPDATE manifests SET durable=1 WHERE digest IN (SELECT value FROM json_each(?1))",
+	  NULL },
 	{ "SELECT json_group_array(digest) FROM indexes WHERE durable=0",
-	  "UPDATE indexes SET durable=1 WHERE digest IN (SELECT value FROM json_each(?1))" },
+	  "UPDATE indexes SET durable=1 WHERE digest IN (SELECT value FROM json_each(?1))", NULL },
 };
 
 static void free_ids(char *(*ids)[ARRAY_LEN(durable)])
 {
 	for (size_t i = 0; i < ARRAY_LEN(durable); i++)
 		free((*ids)[i]);
+}
+
+static bool is_much_dirty(void)
+{
+	struct err ignored = { 0 };
+	auto_free char *text = NULL;
+	const char *line;
+	size_t len;
+
+	if (fd_read_file(AT_FDCWD, "/proc/meminfo", MEMINFO_MAX, &text, &len, &ignored) < 0)
+		return false;
+	line = strstr(text, "\nDirty:");
+	return line && strtoul(line + strlen("\nDirty:"), NULL, 10) > DIRTY_KB;
+}
+
+static int sync_each(struct finish *f, size_t kind, const char *ids, unsigned *left,
+		     struct err *err)
+{
+	auto_json json_t *list = json_loads(ids, 0, NULL);
+	size_t i;
+	json_t *id;
+
+	if (!durable[kind].sync)
+		return json_array_size(list) ? err_set(err, E2BIG, "blobs") : 0;
+	json_array_foreach(list, i, id)
+	{
+		char number[24];
+		const char *name = json_string_value(id);
+		int rc;
+
+		snprintf(number, sizeof(number), "%lld", json_integer_value(id));
+		rc = durable[kind].sync(f->store_fd, name ? name : number, left, err);
+		if (rc < 0)
+			return rc;
+	}
+	return 0;
+}
+
+/* What a build makes, and the directories that name it. */
+static int sync_own(struct finish *f, char *const ids[], struct err *err)
+{
+	static const char *const parents[] = { "blobs/sha256", "blobs", "snap", "." };
+	unsigned left = OWN_FILES;
+	int rc = 0;
+
+	for (size_t i = ARRAY_LEN(durable); i && rc >= 0; i--)
+		rc = sync_each(f, i - 1, ids[i - 1], &left, err);
+	for (size_t i = 0; i < ARRAY_LEN(parents) && rc >= 0; i++)
+		rc = fs_sync_file(f->store_fd, parents[i], err);
+	return rc;
+}
+
+static int sync_store(struct finish *f, char *const ids[], struct err *err)
+{
+	struct err ignored = { 0 };
+
+	if (is_much_dirty() && sync_own(f, ids, &ignored) >= 0)
+		return 0;
+	return syncfs(f->store_fd) < 0 ? err_sys(err, "sync the store") : 0;
 }
 
 static int sync_and_mark(struct finish *f, struct db *db, struct err *err)
@@ -110,8 +213,8 @@ static int sync_and_mark(struct finish *f, struct db *db, struct err *err)
 	for (size_t i = 0; i < ARRAY_LEN(durable) && rc >= 0; i++)
 		rc = db_get_str(db, durable[i].find, NULL, &ids[i], err);
 	fault_point("finish.sync");
-	if (rc >= 0 && syncfs(f->store_fd) < 0)
-		rc = err_sys(err, "sync the store");
+	if (rc >= 0)
+		rc = sync_store(f, ids, err);
 	fault_point("finish.synced");
 	if (rc >= 0)
 		rc = db_begin(db, DB_LAZY, err);

@@ -427,6 +427,7 @@ int container_box_spawn(struct container *c, const int stdio[3], bool want_cgrou
 	if (rc < 0)
 		return rc;
 	s.root_fd = m.root_fd;
+	s.root_is_spent = true;
 	rc = container_net_open(c, &p->spaces.ids, ret, err);
 	s.net_fd = ret->net_fd;
 	if (rc >= 0)

@@ -56,12 +56,15 @@ void sandbox_ctx_close(struct sandbox_ctx *ctx)
 static int open_root(struct sandbox_ctx *ctx, struct err *err)
 {
 	struct mount_attr attr = { .propagation = PROPAGATION_PRIVATE };
-	int fd = sys_open_tree(ctx->plan->spec.root_fd, "",
-			       OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH);
+	const struct sandbox_spec *spec = &ctx->plan->spec;
+	int fd = spec->root_is_spent
+			 ? -1
+			 : sys_open_tree(spec->root_fd, "",
+					 OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH);
 
-	if (fd < 0 && errno != EINVAL)
+	if (fd < 0 && !spec->root_is_spent && errno != EINVAL)
 		return err_sys(err, "root file system");
-	ctx->root_fd = fd < 0 ? ctx->plan->spec.root_fd : fd;
+	ctx->root_fd = fd < 0 ? spec->root_fd : fd;
 	if (fd >= 0 && sys_mount_setattr(fd, "", AT_EMPTY_PATH, &attr, sizeof(attr)) < 0)
 		return err_sys(err, "root file system: private");
 	return 0;

@@ -27,6 +27,14 @@ int fs_write_atomic(int dir_fd, const char *name, const void *p, size_t n, bool 
 int fs_usage(int dir_fd, const char *name, uint64_t *ret_bytes, uint64_t *ret_inodes,
 	     struct err *err);
 
+/*
+ * fsync of every file and directory of a tree, itself included: what others have dirty on the file
+ * system stays where it is. left: entries that may be met, counted down; -E2BIG when there are
+ * more, and syncfs is the better way.
+ */
+int fs_sync_tree(int dir_fd, const char *name, unsigned *left, struct err *err);
+int fs_sync_file(int dir_fd, const char *name, struct err *err);
+
 /* flock a file of dir_fd, creating it. Returns the fd that holds the lock; -EAGAIN when busy and
  * !wait. */
 int fs_lock(int dir_fd, const char *name, bool wait, struct err *err);

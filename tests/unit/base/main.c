@@ -210,6 +210,29 @@ static void test_remove_deep(void **state)
 	assert_int_equal(fs_remove_tree(d->fd, "nosuch", &err), 0);
 }
 
+/* What is no file is passed over (a FIFO would block), a link is not followed, and the limit counts
+ * every entry. */
+static void test_sync_tree(void **state)
+{
+	struct dir *d = *state;
+	unsigned left = 4;
+	struct err err;
+
+	assert_int_equal(mkdirat(d->fd, "t", 0700), 0);
+	assert_int_equal(mkdirat(d->fd, "t/sub", 0700), 0);
+	assert_int_equal(mknodat(d->fd, "t/sub/fifo", S_IFIFO | 0600, 0), 0);
+	assert_int_equal(symlinkat("/nosuch", d->fd, "t/link"), 0);
+	close(openat(d->fd, "t/sub/f", O_RDWR | O_CREAT | O_CLOEXEC, 0600));
+	assert_int_equal(fs_sync_tree(d->fd, "t", &left, &err), 0);
+	assert_int_equal(left, 0);
+	left = 3;
+	assert_int_equal(fs_sync_tree(d->fd, "t", &left, &err), -E2BIG);
+	left = 9;
+	assert_int_equal(fs_sync_tree(d->fd, "nosuch", &left, &err), -ENOENT);
+	assert_int_equal(symlinkat("t", d->fd, "to-t"), 0);
+	assert_int_equal(fs_sync_tree(d->fd, "to-t", &left, &err), -ELOOP);
+}
+
 static void test_copy_sparse(void **state)
 {
 	struct dir *d = *state;
@@ -418,6 +441,7 @@ int main(void)
 		cmocka_unit_test(test_path_clean),
 		cmocka_unit_test_setup_teardown(test_path_in, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_remove_deep, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_sync_tree, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_copy_sparse, setup, teardown),
 		cmocka_unit_test(test_digest),
 		cmocka_unit_test(test_json),
