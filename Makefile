@@ -201,14 +201,15 @@ unit-%: $(B)/tests/unit-%
 # VARIANT=fuzz the program is libFuzzer's; in the others it runs over the files that it is given.
 FUZZ_base     := json
 FUZZ_layer    := tar gzip zstd
-FUZZ_image    := reference manifest config auth registries signature
+FUZZ_image    := reference manifest config auth registries signature sigstore
 FUZZ_registry := registry
 FUZZ_oci      := bundle
 FUZZ_build    := dockerfile ignore depot
 # What a target must not reach is replaced: files and programs of the host.
 FUZZ_WRAP_auth       := -Wl,--wrap=fd_read_file,--wrap=fork
 FUZZ_WRAP_registries := -Wl,--wrap=fd_read_file
-FUZZ_WRAP_signature  := -Wl,--wrap=image_remote_manifest,--wrap=image_remote_blob,--wrap=pubkey_load,--wrap=pubkey_verify,--wrap=pubkey_cleanup
+FUZZ_WRAP_signature  := -Wl,--wrap=image_bundles_check,--wrap=image_remote_manifest,--wrap=image_remote_blob,--wrap=pubkey_load,--wrap=pubkey_verify,--wrap=pubkey_cleanup
+FUZZ_WRAP_sigstore   := $(subst image_bundles_check,image_remote_referrers,$(FUZZ_WRAP_signature))
 FUZZ_DRIVER     := $(B)/tests/fuzz/replay.o
 ifeq ($(VARIANT),fuzz)
 FUZZ_DRIVER     := -fsanitize=fuzzer

@@ -32,6 +32,8 @@
  *   {"id":8,"op":"put","handle":1,"ref":..,"type":..} + a file or memfd       -> "digest"
  *   {"id":11,"op":"tags","handle":1} + a file or memfd to write to            -> "count"
  *        One tag a line, all pages of the list.
+ *   {"id":12,"op":"referrers","handle":1,"digest":..} + a file or memfd to write to  -> "count"
+ *        One descriptor a line, as JSON, in the registry's words. ENOENT: it keeps no such list.
  *   {"id":9,"op":"cancel","of":4}; the answer to 4 is ECANCELED unless it was on its way.
  *   {"id":10,"op":"close","handle":1}; the handle ends when its last request has.
  *
@@ -63,7 +65,8 @@ enum {
 	REGISTRY_PACKET_MAX = 131072, /* bytes of one packet */
 	REGISTRY_MANIFEST_MAX = 4 << 20,
 	REGISTRY_TAGS_MAX = 100000, /* of a repository; more are refused */
-	REGISTRY_JOBS_MAX = 256,    /* requests without an answer yet; more are refused */
+	REGISTRY_REFERRERS_MAX = 1000,
+	REGISTRY_JOBS_MAX = 256, /* requests without an answer yet; more are refused */
 	REGISTRY_HANDLES_MAX = 64,
 	REGISTRY_TOKEN_MAX = 8 << 10, /* bytes of one that is told */
 	REGISTRY_BLOBS_AT_ONCE = 16,  /* more wait inside for their turn */
@@ -72,18 +75,19 @@ enum {
 #define REGISTRY_PROGRAM "shale-transfer"
 
 /* Names of "op". */
-#define REGISTRY_OPEN     "open"
-#define REGISTRY_CLOSE    "close"
-#define REGISTRY_HEAD     "head"
-#define REGISTRY_MANIFEST "manifest"
-#define REGISTRY_BLOB     "blob"
-#define REGISTRY_HAS      "has"
-#define REGISTRY_MOUNT    "mount"
-#define REGISTRY_UPLOAD   "upload"
-#define REGISTRY_FINISH   "finish"
-#define REGISTRY_PUT      "put"
-#define REGISTRY_TAGS     "tags"
-#define REGISTRY_CANCEL   "cancel"
-#define REGISTRY_GET      "get"
+#define REGISTRY_OPEN      "open"
+#define REGISTRY_CLOSE     "close"
+#define REGISTRY_HEAD      "head"
+#define REGISTRY_MANIFEST  "manifest"
+#define REGISTRY_BLOB      "blob"
+#define REGISTRY_HAS       "has"
+#define REGISTRY_MOUNT     "mount"
+#define REGISTRY_UPLOAD    "upload"
+#define REGISTRY_FINISH    "finish"
+#define REGISTRY_PUT       "put"
+#define REGISTRY_TAGS      "tags"
+#define REGISTRY_REFERRERS "referrers"
+#define REGISTRY_CANCEL    "cancel"
+#define REGISTRY_GET       "get"
 
 #endif

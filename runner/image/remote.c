@@ -16,7 +16,10 @@
 #include <shale/base/sys.h>
 #include <shale/registry.h>
 
-enum { TAGS_BYTES_MAX = REGISTRY_TAGS_MAX * 130 };
+enum {
+	TAGS_BYTES_MAX = REGISTRY_TAGS_MAX * 130,
+	REFERRERS_BYTES_MAX = REGISTRY_MANIFEST_MAX + REGISTRY_REFERRERS_MAX,
+};
 
 static const char *const manifest_types[] = {
 	"application/vnd.oci.image.index.v1+json",
@@ -228,29 +231,57 @@ int image_remote_blob(struct image_remote *r, const struct digest *want, uint64_
 	return 0;
 }
 
-int image_remote_tags(const char *normalized, const struct image_pull_opts *o, struct strv *ret,
-		      struct err *err)
+/* A list of the registry's, one a line. */
+static int read_list(struct image_remote *r, json_t *req, size_t limit, struct strv *ret,
+		     struct err *err)
 {
-	auto_image_remote struct image_remote r = { 0 };
-	auto_json json_t *req = NULL;
 	auto_fd int fd = open_memfd(err);
 	auto_free char *text = NULL;
 	size_t len = 0;
-	int rc = fd;
+	int rc = fd < 0 ? fd : image_transfer_call(r->t, req, fd, NULL, err);
 
-	image_remote_name(normalized, &r);
 	if (rc >= 0)
-		rc = image_remote_open(&o->access, false, o->interrupted, &r, err);
-	if (rc < 0)
-		return rc;
-	req = image_remote_request(&r, REGISTRY_TAGS);
-	rc = image_transfer_call(r.t, req, fd, NULL, err);
-	if (rc >= 0)
-		rc = read_memfd(fd, TAGS_BYTES_MAX, &text, &len, err);
+		rc = read_memfd(fd, limit, &text, &len, err);
 	for (char *line = text, *end; rc >= 0 && line && (end = strchr(line, '\n'));
 	     line = end + 1) {
 		*end = 0;
 		strv_add(ret, line);
 	}
 	return rc < 0 ? rc : 0;
+}
+
+int image_remote_referrers(struct image_remote *r, const char *digest, json_t **ret,
+			   struct err *err)
+{
+	auto_json json_t *req = image_remote_request(r, REGISTRY_REFERRERS), *list = json_array();
+	auto_strv struct strv lines = { 0 };
+	int rc;
+
+	json_set_str(req, "digest", digest);
+	rc = read_list(r, req, REFERRERS_BYTES_MAX, &lines, err);
+	for (size_t i = 0; rc >= 0 && i < lines.n; i++) {
+		json_t *o = NULL;
+
+		rc = json_parse(lines.v[i], strlen(lines.v[i]), &o, err);
+		if (rc >= 0)
+			json_array_append_new(list, o);
+	}
+	if (rc >= 0)
+		*ret = take(list);
+	return rc;
+}
+
+int image_remote_tags(const char *normalized, const struct image_pull_opts *o, struct strv *ret,
+		      struct err *err)
+{
+	auto_image_remote struct image_remote r = { 0 };
+	auto_json json_t *req = NULL;
+	int rc;
+
+	image_remote_name(normalized, &r);
+	rc = image_remote_open(&o->access, false, o->interrupted, &r, err);
+	if (rc < 0)
+		return rc;
+	req = image_remote_request(&r, REGISTRY_TAGS);
+	return read_list(&r, req, TAGS_BYTES_MAX, ret, err);
 }

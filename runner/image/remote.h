@@ -79,6 +79,11 @@ int image_remote_manifest(struct image_remote *r, const char *ref, struct image_
 int image_remote_blob(struct image_remote *r, const struct digest *want, uint64_t size, char **ret,
 		      size_t *ret_len, struct err *err);
 
+/* What names that manifest as its subject: an array of descriptors, as the registry wrote them.
+ * -ENOENT also where it keeps no such list. */
+int image_remote_referrers(struct image_remote *r, const char *digest, json_t **ret,
+			   struct err *err);
+
 /* auth.c: what is known of the registry goes into the request: user, password, identity_token. */
 int image_auth_add(const struct image_access *a, const char *registry, json_t *request,
 		   struct err *err);

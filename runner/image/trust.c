@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Who may be pulled from. A rule is for a repository or all beneath a prefix of it; the longest one
- * that fits counts, among equals the strictest. A signature is cosign's: an image with the tag
- * sha256-<hex>.sig beside the signed one, each of whose layers is a JSON text and has the text's
- * signature in an annotation. cosign checks the signature, the type and the digest in the text; the
- * repository in it is checked here as well, so that what was signed for one is not offered in
- * another. All that comes from the registry is hostile. Needs libcrypto.
+ * that fits counts, among equals the strictest. A signature is cosign's: a Sigstore bundle
+ * (bundle.c), or, as cosign did before its third version, an image with the tag sha256-<hex>.sig
+ * beside the signed one, each of whose layers is a JSON text and has the text's signature in an
+ * annotation. cosign checks the signature, the type and the digest in the text; the repository in
+ * it is checked here as well, so that what was signed for one is not offered in another. All that
+ * comes from the registry is hostile. Needs libcrypto.
  */
 #include "trust.h"
 
@@ -13,12 +14,12 @@
 #include <string.h>
 
 #include <shale/base/digest.h>
-#include <shale/base/pubkey.h>
 
-enum { SIGNATURES_MAX = 32, PAYLOAD_MAX = 64 << 10, SIGNATURE_TEXT_MAX = 8 << 10 };
+enum { SIGNATURES_MAX = 32, PAYLOAD_MAX = 64 << 10, SIGNATURE_MAX = 4 << 10 };
 
 static const char payload_type[] = "application/vnd.dev.cosign.simplesigning.v1+json";
 static const char signature_key[] = "dev.cosignproject.cosign/signature";
+static const char certificate_key[] = "dev.sigstore.cosign/certificate";
 static const char claim_type[] = "cosign container image signature";
 
 /* --- rules --- */
@@ -154,28 +155,20 @@ int image_trust_pinned(struct runtime *rt, const struct image_access *a, const c
 
 /* --- signatures --- */
 
-struct check {
-	struct image_remote *remote;
-	const char *digest;
-	const struct strv *files;
-	struct pubkey **keys;
-	size_t n;
-};
-
-static void check_free(struct check *c)
+static void case_free(struct image_trust_case *c)
 {
 	for (size_t i = 0; i < c->n; i++)
 		pubkey_cleanup(&c->keys[i]);
 	mem_cleanup(&c->keys);
 }
 
-static int load_keys(struct check *c, struct err *err)
+static int load_keys(struct image_trust_case *c, const struct strv *files, struct err *err)
 {
 	int rc = 0;
 
-	c->keys = mem_array(c->files->n + 1, sizeof(struct pubkey *));
-	for (size_t i = 0; rc >= 0 && i < c->files->n; i++) {
-		rc = pubkey_load(c->files->v[i], &c->keys[i], err);
+	c->keys = mem_array(files->n + 1, sizeof(struct pubkey *));
+	for (size_t i = 0; rc >= 0 && i < files->n; i++) {
+		rc = pubkey_load(files->v[i], &c->keys[i], err);
 		c->n += rc >= 0;
 	}
 	return rc < 0 ? err_ctx(err, "trust") : 0;
@@ -189,9 +182,7 @@ static const char *path_of(const char *name)
 	return slash ? slash : name;
 }
 
-/* The name in the text is that of the repository; where it has a tag and we came by one, of that.
- */
-static int check_name(const struct check *c, const char *name, struct err *err)
+int image_trust_name(const struct image_trust_case *c, const char *name, struct err *err)
 {
 	auto_free char *full = NULL;
 	struct image_remote named = { 0 };
@@ -211,7 +202,8 @@ static int check_name(const struct check *c, const char *name, struct err *err)
 	return rc;
 }
 
-static int check_claim(const struct check *c, const char *text, size_t len, struct err *err)
+static int check_claim(const struct image_trust_case *c, const char *text, size_t len,
+		       struct err *err)
 {
 	auto_json json_t *o = NULL;
 	const json_t *critical;
@@ -226,27 +218,43 @@ static int check_claim(const struct check *c, const char *text, size_t len, stru
 		return err_set(err, EBADMSG, "it is of another type");
 	if (!str_eq(digest, c->digest))
 		return err_set(err, EBADMSG, "it is for digest %.80s", digest ? digest : "none");
-	return check_name(
+	return image_trust_name(
 		c, json_get_str(json_object_get(critical, "identity"), "docker-reference"), err);
 }
 
-static int check_signature(const struct check *c, const char *text, size_t len, const char *base64,
-			   struct err *err)
+int image_trust_verify(const struct image_trust_case *c, const struct image_signed *s,
+		       struct err *err)
 {
-	auto_free char *sig = NULL;
-	size_t sig_len = 0;
-
-	if (!base64 || strlen(base64) > SIGNATURE_TEXT_MAX ||
-	    str_from_base64(base64, &sig, &sig_len) < 0)
-		return err_set(err, EBADMSG, "it is not base64");
+	if (s->sig_len > SIGNATURE_MAX)
+		return err_set(err, EBADMSG, "its signature has %zu bytes", s->sig_len);
 	for (size_t i = 0; i < c->n; i++)
-		if (pubkey_verify(c->keys[i], text, len, sig, sig_len))
+		if (pubkey_verify(c->keys[i], s->text, s->len, s->sig, s->sig_len))
 			return 0;
 	return err_set(err, EBADMSG, "it is by another key");
 }
 
+static int check_signature(const struct image_trust_case *c, const char *text, size_t len,
+			   const json_t *notes, struct err *err)
+{
+	const char *base64 = json_get_str(notes, signature_key);
+	auto_free char *sig = NULL;
+	size_t sig_len = 0;
+	int rc;
+
+	if (!base64 || str_from_base64(base64, &sig, &sig_len) < 0)
+		return err_set(err, EBADMSG, "its signature is not base64");
+	rc = image_trust_verify(c, &(struct image_signed){ text, len, sig, sig_len }, err);
+	return rc < 0 && json_get_str(notes, certificate_key) ? image_trust_keyless(err) : rc;
+}
+
+int image_trust_keyless(struct err *err)
+{
+	err_set(err, ENOTSUP, "it is by a certificate (keyless), which is not checked");
+	return err_hint(err, "what is signed with a key is: cosign sign --key KEY NAME@DIGEST");
+}
+
 /* 1 when that layer is a signature that counts, 0 when it is none. */
-static int check_layer(const struct check *c, const json_t *layer, struct err *err)
+static int check_layer(const struct image_trust_case *c, const json_t *layer, struct err *err)
 {
 	const json_t *notes = json_object_get(layer, "annotations");
 	const char *text_digest = json_get_str(layer, "digest");
@@ -264,13 +272,13 @@ static int check_layer(const struct check *c, const json_t *layer, struct err *e
 	if (rc >= 0)
 		rc = image_remote_blob(c->remote, &d, (uint64_t)size, &text, &len, err);
 	if (rc >= 0)
-		rc = check_signature(c, text, len, json_get_str(notes, signature_key), err);
+		rc = check_signature(c, text, len, notes, err);
 	if (rc >= 0)
 		rc = check_claim(c, text, len, err);
 	return rc < 0 ? rc : 1;
 }
 
-static int check_layers(const struct check *c, const json_t *doc, struct err *err)
+static int check_layers(const struct image_trust_case *c, const json_t *doc, struct err *err)
 {
 	const json_t *layers = json_object_get(doc, "layers"), *layer;
 	struct err why = { 0 };
@@ -287,27 +295,46 @@ static int check_layers(const struct check *c, const json_t *doc, struct err *er
 		if (rc == -EINTR || i >= SIGNATURES_MAX)
 			break;
 	}
+	if (!why.code)
+		return err_set(err, EBADMSG, "signature: the image has none in it");
 	*err = why;
-	return why.code ? err_ctx(err, "signature")
-			: err_set(err, EBADMSG, "signature: the image has none in it");
+	err->code = why.code == ENOENT ? EBADMSG : why.code;
+	return err_ctx(err, "signature");
 }
 
-static int check_signed(const struct check *c, struct err *err)
+/* -ENOENT: there is none. */
+static int check_tag(const struct image_trust_case *c, struct err *err)
 {
 	auto_free char *tag = mem_fmt("sha256-%s.sig", strchr(c->digest, ':') + 1);
 	cleanup(image_document_free) struct image_document d = { 0 };
 	auto_json json_t *doc = NULL;
 	int rc = image_remote_manifest(c->remote, tag, &d, err);
 
-	if (rc == -ENOENT) {
-		err_set(err, EACCES, "it is not signed");
-		return err_hint(err, "there is no tag sha256-….sig; Sigstore bundles are not read");
-	}
 	if (rc >= 0)
 		rc = json_parse(d.text, d.len, &doc, err);
-	if (rc >= 0)
-		rc = check_layers(c, doc, err);
-	return rc;
+	return rc < 0 ? rc : check_layers(c, doc, err);
+}
+
+/* One of either form is enough; where both fail, both are told of. */
+static int check_signed(const struct image_trust_case *c, struct err *err)
+{
+	struct err tag = { 0 }, bundle = { 0 };
+
+	if (check_tag(c, &tag) >= 0)
+		return 0;
+	if (tag.code != EINTR && image_bundles_check(c, &bundle) >= 0)
+		return 0;
+	if (tag.code == ENOENT && bundle.code == ENOENT) {
+		err_set(err, EACCES, "it is not signed");
+		return err_hint(err, "there is neither a Sigstore bundle nor a tag sha256-….sig");
+	}
+	if (!bundle.code || bundle.code == ENOENT) {
+		*err = tag;
+		return -err->code;
+	}
+	if (tag.code == ENOENT)
+		return err_set(err, bundle.code, "bundle: %s", bundle.msg);
+	return err_set(err, bundle.code, "%.500s; bundle: %.500s", tag.msg, bundle.msg);
 }
 
 /* --- what pull asks --- */
@@ -330,7 +357,7 @@ int image_trust_check(const struct image_access *a, struct image_remote *r, cons
 		      struct err *err)
 {
 	cleanup(rule_free) struct rule rule = { 0 };
-	cleanup(check_free) struct check c = { r, digest, &rule.keys, NULL, 0 };
+	cleanup(case_free) struct image_trust_case c = { r, digest, NULL, 0 };
 	auto_free char *pin = NULL, *name = NULL;
 	int rc = a->trust ? find_rule(a->trust, r->repo, &rule, err) : 0;
 
@@ -345,7 +372,7 @@ int image_trust_check(const struct image_access *a, struct image_remote *r, cons
 			     digest);
 	if (rc < 0 || rule.what != SIGNED)
 		return rc;
-	rc = load_keys(&c, err);
+	rc = load_keys(&c, &rule.keys, err);
 	if (rc >= 0)
 		rc = check_signed(&c, err);
 	if (rc < 0)

@@ -5,7 +5,7 @@
  *   wire.c     packets from and to the parent
  *   session.c  handles: a registry with its mirrors and credentials
  *   lend.c     bytes for the parent
- *   fetch.c, push.c, tags.c  the operations, each a job that makes one call after another
+ *   fetch.c, push.c, pages.c  the operations, each a job that makes one call after another
  *   call.c     an HTTP request until it has its final answer: tokens, redirects, retries
  *   easy.c     libcurl's handle for it
  *   auth.c     challenges and tokens
@@ -325,7 +325,7 @@ struct job {
 	void *own; /* the operation's */
 };
 
-extern const struct op ops_fetch[], ops_push[], ops_session[], ops_tags[], ops_get[];
+extern const struct op ops_fetch[], ops_push[], ops_session[], ops_pages[], ops_get[];
 
 int wire_read(struct transfer *t, struct err *err);
 int wire_flush(struct transfer *t, struct err *err);

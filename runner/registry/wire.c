@@ -158,7 +158,7 @@ static const struct op ops_wire[] = { { .name = REGISTRY_CANCEL, .run = op_cance
 static const struct op *op_find(const char *name)
 {
 	static const struct op *const tables[] = { ops_session, ops_fetch, ops_push,
-						   ops_tags,    ops_wire,  ops_get };
+						   ops_pages,   ops_wire,  ops_get };
 
 	for (size_t i = 0; name && i < ARRAY_LEN(tables); i++)
 		for (const struct op *op = tables[i]; op->name; op++)

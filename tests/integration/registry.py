@@ -251,7 +251,8 @@ class Registry(Server):
         self.relative = False      # Locations without a host
         self.upload_host = None    # or of another one
         self.tells_range = True
-        self.page = 3              # tags
+        self.page = 3              # of tags, and of referrers
+        self.has_referrers = False # the API, and no need of the tag for it
         self.last = 0
         super().__init__(tls)
 
@@ -267,7 +268,7 @@ class Registry(Server):
 
     # --- who asks ---
     def scope(self, h):
-        m = re.match(r"/v2/(.+)/(manifests|blobs|tags)/", h.path)
+        m = re.match(r"/v2/(.+)/(manifests|blobs|tags|referrers)/", h.path)
         if not m:
             return None
         return m.group(1), "pull" if h.command in ("GET", "HEAD") and "/uploads/" not in h.path else "push"
@@ -316,6 +317,7 @@ class Registry(Server):
         for pattern, fn in (
                 (r"/v2/(.+)/manifests/([^/]+)$", self.manifest),
                 (r"/v2/(.+)/tags/list$", self.tags),
+                (r"/v2/(.+)/referrers/([^/]+)$", self.referrers),
                 (r"/v2/(.+)/blobs/uploads/$", self.upload_new),
                 (r"/v2/(.+)/blobs/uploads/([^/]+)$", self.upload),
                 (r"/v2/(.+)/blobs/([^/]+)$", self.blob),
@@ -349,6 +351,22 @@ class Registry(Server):
         if len(rest) > n:
             headers["Link"] = f'</v2/{repo}/tags/list?last={rest[n - 1]}&n={n}>; rel="next"'
         h.reply(200, json.dumps({"name": repo, "tags": rest[:n]}).encode(), headers)
+
+    def referrers(self, h, q, repo, digest):
+        if not self.has_referrers:
+            self.error(h, 404, "UNSUPPORTED", "no such thing")
+            return
+        found = []
+        for (r, ref), (kind, data) in sorted(self.manifests.items()):
+            doc = json.loads(data) if r == repo and ref == digest_of(data) else {}
+            if doc.get("subject", {}).get("digest") == digest:
+                found.append({"mediaType": kind, "digest": ref, "size": len(data), "annotations": doc.get("annotations", {}),
+                              "artifactType": doc.get("artifactType") or doc.get("config", {}).get("mediaType")})
+        at = int(q.get("at", 0))
+        headers = {"Content-Type": "application/vnd.oci.image.index.v1+json"}
+        if at + self.page < len(found):
+            headers["Link"] = f'</v2/{repo}/referrers/{digest}?at={at + self.page}>; rel="next"'
+        h.reply(200, json.dumps({"schemaVersion": 2, "manifests": found[at:at + self.page]}).encode(), headers)
 
     def blob(self, h, q, repo, digest):
         data = self.blobs.get(digest)

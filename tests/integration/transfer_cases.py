@@ -130,6 +130,36 @@ def tags_page_after_page():
     fails(errno.EPROTO, tags_of, t, h)
 
 
+def referrers_of(t, h, digest):
+    fd = os.memfd_create("referrers")
+    try:
+        a = t.ask("referrers", fd, handle=h, digest=digest)
+        got = [json.loads(line)["digest"] for line in os.pread(fd, 1 << 20, 0).decode().splitlines()]
+        assert a["count"] == len(got), a
+        return got
+    finally:
+        os.close(fd)
+
+
+@case
+def referrers_page_after_page():
+    mirror = late(Registry())
+    mirror.has_referrers = True
+    r, t, h = plain(auth="basic", users=USERS, opts={"user": "ann", "password": SECRET,
+                                                     "mirrors": [{"registry": mirror.host, "repo": "m/a/b", "plain_http": True}]})
+    d = r.manifest_digest
+    fails(errno.EINVAL, referrers_of, t, h, "latest")
+    fails(errno.ENOENT, referrers_of, t, h, d)
+    r.has_referrers = True
+    assert referrers_of(t, h, d) == []
+    want = sorted(r.add_manifest("a/b", f"v{i}", json.dumps({"n": i, "subject": {"digest": d}}).encode()) for i in range(7))
+    assert referrers_of(t, h, d) == want, "of the registry, where the mirror has none"
+    one = mirror.add_manifest("m/a/b", "one", json.dumps({"subject": {"digest": d}}).encode())
+    before = r.count("GET", "/referrers/")
+    assert referrers_of(t, h, d) == [one] and r.count("GET", "/referrers/") == before
+    assert not mirror.sent("Authorization")
+
+
 @case
 def says_what_is_not_there():
     r, t, h = plain()

@@ -28,41 +28,7 @@ openssl genpkey -algorithm ed25519 -out "$T/ed.key" && openssl pkey -in "$T/ed.k
 openssl genrsa -out "$T/small.key" 1024 2>/dev/null && openssl rsa -in "$T/small.key" -pubout -out "$T/small.pub" 2>/dev/null
 openssl ecparam -name secp384r1 -genkey -noout | openssl ec -pubout -out "$T/p384.pub" 2>/dev/null
 
-cat >"$T/sign.py" <<'PY'
-# sign.py REGISTRY REPO DIGEST KEY [name=value...]: what cosign sign leaves; the values make it something else
-import base64, hashlib, json, subprocess, sys, tempfile, urllib.request
-reg, repo, digest, key = sys.argv[1:5]
-o = dict(a.split("=", 1) for a in sys.argv[5:])
-url = f"http://{reg}/v2/{repo}"
-def call(method, path, data=None, kind=None):
-    r = urllib.request.Request(path if path.startswith("http") else url + path, data, {"Content-Type": kind} if kind else {}, method=method)
-    with urllib.request.urlopen(r) as f:
-        return f.headers
-def blob(data):
-    d = "sha256:" + hashlib.sha256(data).hexdigest()
-    to = call("POST", "/blobs/uploads/", b"")["Location"]
-    call("PUT", to + ("&" if "?" in to else "?") + "digest=" + d, data, "application/octet-stream")
-    return {"digest": d, "size": len(data)}
-def sign(text):
-    with tempfile.NamedTemporaryFile() as t:
-        t.write(text); t.flush()
-        how = ["pkeyutl", "-sign", "-rawin", "-inkey", key, "-in", t.name] if "ed" in key.rsplit("/", 1)[1] else ["dgst", "-sha256", "-sign", key, t.name]
-        return subprocess.run(["openssl", *how], stdout=subprocess.PIPE, check=True).stdout
-text = json.dumps({"critical": {"identity": {"docker-reference": o.get("name", f"{reg}/{repo}")},
-    "image": {"docker-manifest-digest": o.get("claim", digest)}, "type": o.get("type", "cosign container image signature")}, "optional": None}).encode()
-if "raw" in o: text = o["raw"].encode()
-if "pad" in o: text += b" " * int(o["pad"])
-good = base64.b64encode(sign(text)).decode()
-layer = {"mediaType": o.get("media", "application/vnd.dev.cosign.simplesigning.v1+json"), **blob(text), "annotations": {"dev.cosignproject.cosign/signature": o.get("base64", good)}}
-if "bare" in o: del layer["annotations"]
-if "flip" in o:
-    b = bytearray(base64.b64decode(good)); b[-1] ^= 1; layer["annotations"]["dev.cosignproject.cosign/signature"] = base64.b64encode(b).decode()
-before = [{**layer, "annotations": {"dev.cosignproject.cosign/signature": base64.b64encode(b"x" * 70).decode()}}] * int(o.get("others", 0))
-m = {"schemaVersion": 2, "mediaType": "application/vnd.oci.image.manifest.v1+json",
-     "config": {"mediaType": "application/vnd.oci.image.config.v1+json", **blob(b"{}")}, "layers": before + [layer]}
-call("PUT", "/manifests/" + o.get("tag", digest.replace(":", "-") + ".sig"), json.dumps(m).encode(), m["mediaType"])
-PY
-sign() { python3 "$T/sign.py" "$reg" me/img "$@"; }
+sign() { python3 -B "$top/tests/integration/cosign.py" "$reg" me/img "$@"; }
 policy() { printf '[trust]\n%b\n' "$1" >"$SHALE_CONF"; }
 n_store=0
 # Each pull into a store of its own
@@ -71,7 +37,7 @@ refused() { # refused WHY TEXT [TAG]
 	fresh
 	code 1 "$1: refused" shale pull "$reg/me/img:${3:-v1}"
 	has "$1: told" "$2"
-	is "$1: nothing is there" "" "$(shale images -q)$(find "$SHALE_ROOT/blobs" -type f)"
+	is "$1: nothing is there" "" "$(find "$SHALE_ROOT/blobs" -type f)"
 }
 taken() {
 	fresh
@@ -98,7 +64,7 @@ refused "a rule without a key" "PREFIX=/KEYFILE"
 
 policy "signed-by = $reg/me=$T/one.pub"
 refused "unsigned" "it is not signed"
-refused "unsigned, and what counts" "Sigstore bundles are not read"
+refused "unsigned, and what counts" "neither a Sigstore bundle nor a tag"
 for k in one:one rsa:rsa ed:ed; do
 	policy "signed-by = $reg/me=$T/${k#*:}.pub"
 	sign "$v1" "$T/${k%:*}.key"
@@ -125,7 +91,8 @@ taken "one good signature after others"
 sign "$v1" "$T/one.key" others=40
 refused "more signatures than are looked at" "more than 32 signatures"
 wrong() { # wrong WHAT TEXT OPTION
-	sign "$v1" "$T/one.key" "$3"
+	# shellcheck disable=SC2086
+	sign "$v1" "$T/one.key" $3
 	refused "$1" "$2"
 }
 wrong "for another digest" "it is for digest sha256:000" claim=sha256:0000000000000000000000000000000000000000000000000000000000000000
@@ -136,6 +103,7 @@ wrong "of another type" "another type" type=atomic
 wrong "damaged" "by another key" flip=1
 wrong "no base64" "not base64" 'base64=%%%'
 wrong "no signature at all" "not base64" bare=1
+wrong "by a certificate" "by a certificate (keyless)" "base64=AAAA cert=1"
 wrong "of another media type" "has none in it" media=text/plain
 wrong "no JSON" "signature" raw=hello
 wrong "a key twice in the JSON" "signature" 'raw={"critical":1,"critical":2}'
@@ -189,6 +157,22 @@ code 1 "on another" shale build --network none .
 policy "pin = busybox"
 code 1 "a pin without digest" shale build --network none .
 has "is refused" "no digest"
+# Sigstore bundles; what else may be in them is in bundles.t
+policy ""
+SHALE_ROOT=$T/store
+image v1 bundled
+b1=$digest
+for k in one:one rsa:rsa ed:ed; do
+	policy "signed-by = $reg/me=$T/${k#*:}.pub"
+	sign "$b1" "$T/${k%:*}.key" form=bundle fresh=1
+	taken "a bundle ($k)"
+done
+policy "signed-by = $reg/me=$T/one.pub"
+refused "a bundle by another key" "bundle: it is by another key"
+sign "$b1" "$T/one.key" form=bundle
+taken "the good one of two bundles"
+sign "$b1" "$T/one.key" form=bundle fresh=1 "claim=${v1#sha256:}"
+refused "a bundle of another image" "it is for digest ${v1#sha256:}"
 policy ""
 SHALE_ROOT=$T/store
 no_leaks
