@@ -284,9 +284,10 @@ struct container_prune_opts {
 	int64_t before_s; /* only what was created earlier; 0 = any time */
 	bool dry_run;
 };
-/* Those that do not run: ids are added to ret. */
-int container_prune(struct runtime *rt, const struct container_prune_opts *o, struct strv *ret_ids,
-		    uint64_t *ret_bytes, struct err *err);
+/* Those that do not run: fn hears of each that went, or would go, and what that frees. */
+typedef void container_prune_fn(const struct container *c, uint64_t bytes, void *arg);
+int container_prune(struct runtime *rt, const struct container_prune_opts *o,
+		    container_prune_fn *fn, void *arg, struct err *err);
 
 /*
  * Volumes: directories that outlive containers. create: one that is there stays as it is; name

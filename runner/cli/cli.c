@@ -56,8 +56,11 @@ int cli_usage(struct cli *c, const struct err *err)
 {
 	int code = print_failure(c, err, EXIT_USAGE);
 
-	if (c->command)
-		fprintf(stderr, "shale: see shale %s --help\n", c->command->name);
+	if (c->command) {
+		auto_free char *name = help_name(c->command);
+
+		fprintf(stderr, "shale: see shale %s --help\n", name);
+	}
 	return code;
 }
 
@@ -261,21 +264,26 @@ int cli_resolve(const struct command *const *commands, char **words, struct comm
 
 static int check_count(const struct command *cmd, int n, struct err *err)
 {
+	auto_free char *name = help_name(cmd);
+
 	if (n < cmd->min_args)
-		return err_set(err, EINVAL, "%s needs %s", cmd->name, cmd->args);
+		return err_set(err, EINVAL, "%s needs %s", name, cmd->args);
 	if (cmd->max_args >= 0 && n > cmd->max_args)
 		return err_set(err, EINVAL,
 			       cmd->max_args ? "%s takes no more than: %s"
 					     : "%s takes no arguments%s",
-			       cmd->name, cmd->max_args ? cmd->args : "");
+			       name, cmd->max_args ? cmd->args : "");
 	return 0;
 }
 
 static int check_root(const struct command *cmd, struct err *err)
 {
+	auto_free char *name = NULL;
+
 	if (geteuid() == 0 || cmd->flags & CMD_ANYONE)
 		return 0;
-	return err_set(err, EPERM, "%s must be run as root (try sudo)", cmd->name);
+	name = help_name(cmd);
+	return err_set(err, EPERM, "%s must be run as root (try sudo)", name);
 }
 
 static int run_parsed(struct cli *c, void *args, int argc, char **argv)

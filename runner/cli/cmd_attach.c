@@ -15,11 +15,11 @@ struct attach_args {
 
 static const struct opt attach_opts[] = {
 	{ 0, "detach-keys", OPT_STR, offsetof(struct attach_args, detach_keys), "KEYS",
-	  "Keys that leave its terminal (default ctrl-p,ctrl-q)" },
+	  "keys that leave its terminal (default ctrl-p,ctrl-q)" },
 	{ 0, "no-stdin", OPT_BOOL, offsetof(struct attach_args, no_stdin), NULL,
-	  "Only its output" },
+	  "only its output" },
 	{ 0, "sig-proxy", OPT_BOOL, offsetof(struct attach_args, sig_proxy), NULL,
-	  "Pass signals on to it (the default)" },
+	  "pass signals on to it (the default)" },
 	{ 0 },
 };
 static const struct attach_args attach_defaults = { .sig_proxy = true };

@@ -12,7 +12,7 @@ struct builds_ls_args {
 };
 
 static const struct opt builds_ls_opts[] = {
-	{ 'q', "quiet", OPT_BOOL, offsetof(struct builds_ls_args, quiet), NULL, "Only names" },
+	{ 'q', "quiet", OPT_BOOL, offsetof(struct builds_ls_args, quiet), NULL, "only names" },
 	{ 0, "format", OPT_STR, offsetof(struct builds_ls_args, format), "FORMAT",
 	  "table, json or a Go template" },
 	{ 0 },

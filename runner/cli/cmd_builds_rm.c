@@ -14,7 +14,7 @@ struct builds_rm_args {
 };
 
 static const struct opt builds_rm_opts[] = {
-	{ 'a', "all", OPT_BOOL, offsetof(struct builds_rm_args, all), NULL, "All that do not run" },
+	{ 'a', "all", OPT_BOOL, offsetof(struct builds_rm_args, all), NULL, "all that do not run" },
 	{ 0 },
 };
 

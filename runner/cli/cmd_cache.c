@@ -196,6 +196,7 @@ const struct command cmd_cache_inspect = {
 	.min_args = 1,
 	.max_args = -1,
 	.flags = CMD_HIDDEN,
+	.complete = complete_caches,
 };
 
 const struct command cmd_cache_rm = {
@@ -207,4 +208,5 @@ const struct command cmd_cache_rm = {
 	.main = rm_main,
 	.max_args = -1,
 	.flags = CMD_HIDDEN | CMD_FREES,
+	.complete = complete_caches,
 };

@@ -15,9 +15,9 @@ struct cp_args {
 
 #define OFF(field) offsetof(struct cp_args, field)
 static const struct opt cp_opts[] = {
-	{ 'a', "archive", OPT_BOOL, OFF(archive), NULL, "Keep owners and extended attributes" },
-	{ 'L', "follow-link", OPT_BOOL, OFF(follow), NULL, "Follow a symbolic link in SOURCE" },
-	{ 'q', "quiet", OPT_BOOL, OFF(quiet), NULL, "Say nothing" },
+	{ 'a', "archive", OPT_BOOL, OFF(archive), NULL, "keep owners and extended attributes" },
+	{ 'L', "follow-link", OPT_BOOL, OFF(follow), NULL, "follow a symbolic link in SOURCE" },
+	{ 'q', "quiet", OPT_BOOL, OFF(quiet), NULL, "say nothing" },
 	{ 0 },
 };
 

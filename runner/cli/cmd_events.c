@@ -17,12 +17,12 @@ struct events_args {
 
 static const struct opt events_opts[] = {
 	{ 'f', "filter", OPT_STRV, offsetof(struct events_args, filters), "KEY=VALUE",
-	  "Only those of this container, event, image, label, network, type, volume" },
+	  "only those of this container, event, image, label, network, type, volume" },
 	{ 0, "format", OPT_STR, offsetof(struct events_args, format), "FORMAT",
 	  "json or a Go template" },
 	{ 0, "since", OPT_STR, offsetof(struct events_args, since), "TIME",
-	  "From that time on (2026-01-02T15:04:05, 10m)" },
-	{ 0, "until", OPT_STR, offsetof(struct events_args, until), "TIME", "Up to that time" },
+	  "from that time on (2026-01-02T15:04:05, 10m)" },
+	{ 0, "until", OPT_STR, offsetof(struct events_args, until), "TIME", "up to that time" },
 	{ 0 },
 };
 

@@ -137,20 +137,6 @@ static char *row_id(struct history *h, size_t i, const struct image_layer *layer
 	return mem_str(layer && *layer->diff_id ? layer->diff_id : h->img->id);
 }
 
-static char *short_text(const char *s)
-{
-	size_t chars = 0, i = 0;
-
-	for (; s[i] && chars < CREATED_BY_MAX; chars++)
-		for (i++; ((unsigned char)s[i] & 0xc0) == 0x80;)
-			i++;
-	if (!s[i])
-		return mem_str(s);
-	for (i--; i && ((unsigned char)s[i] & 0xc0) == 0x80;)
-		i--;
-	return mem_fmt("%.*s…", (int)i, s);
-}
-
 /* Layers that the history does not tell of, or rows that no layer is left for: what others build
  * may have either. Every layer gets a row, on top of those that are told of. */
 static void complete(struct history *h)
@@ -187,7 +173,8 @@ static void add_row(struct history *h, size_t i, const struct image_layer *layer
 	out_row_take(r, "ID", h->a->no_trunc ? mem_str(id) : out_short_id(id));
 	out_row_take(r, "CreatedAt", out_time(created_s));
 	out_row_take(r, "CreatedSince", h->a->human ? out_ago(created_s) : out_time(created_s));
-	out_row_take(r, "CreatedBy", h->a->no_trunc ? mem_str(by) : short_text(by));
+	out_row_take(r, "CreatedBy",
+		     h->a->no_trunc ? mem_str(by) : out_shortened(by, CREATED_BY_MAX));
 	out_row_take(r, "Size", h->a->human ? out_size(size) : mem_fmt("%" PRIu64, size));
 	out_row_set(r, "Comment", row->comment);
 	out_row_set(r, "Layer", row->empty_layer || !layer ? "" : layer->diff_id);

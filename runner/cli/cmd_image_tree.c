@@ -237,7 +237,7 @@ static void print_tree(const struct tree *t, bool all)
 	}
 	for (size_t i = 0; all && i < t->bare.n; i++)
 		printf("%7s  %-9s  (no layers)  %s\n", "0B", "", t->bare.v[i]);
-	printf("%zu layers, %s, of which images share %s\n", n, bytes, shared);
+	printf("%zu layer%s, %s, of which images share %s\n", n, out_plural(n), bytes, shared);
 }
 
 static int print_rows(const struct tree *t, const char *format, struct err *err)

@@ -147,15 +147,24 @@ static void set_space(json_t *o, int root_fd)
 			     out_size((uint64_t)sfs.f_bavail * (uint64_t)sfs.f_bsize));
 }
 
+enum { SETTING_SHOWN = 40 }; /* a longer value pushes what stands behind it */
+
 static void print_settings(const json_t *list)
 {
+	int width = 0;
 	size_t i;
 	json_t *row;
 
+	json_array_foreach(list, i, row)
+	{
+		int len = (int)strnlen(json_get_str(row, "Value"), SETTING_SHOWN);
+
+		width = len > width ? len : width;
+	}
 	puts("Settings");
 	json_array_foreach(list, i, row)
-		printf("  %-22s %-16s %s\n", json_get_str(row, "Name"), json_get_str(row, "Value"),
-		       json_get_str(row, "Source"));
+		printf("  %-22s %-*s  %s\n", json_get_str(row, "Name"), width,
+		       json_get_str(row, "Value"), json_get_str(row, "Source"));
 }
 
 static void print_info(const json_t *o)

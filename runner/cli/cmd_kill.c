@@ -15,7 +15,7 @@ struct kill_args {
 
 static const struct opt kill_opts[] = {
 	{ 's', "signal", OPT_STR, offsetof(struct kill_args, signal), "SIGNAL",
-	  "Signal to send (default KILL)" },
+	  "signal to send (default KILL)" },
 	{ 0 },
 };
 

@@ -18,15 +18,15 @@ struct logs_args {
 
 static const struct opt logs_opts[] = {
 	{ 'f', "follow", OPT_BOOL, offsetof(struct logs_args, follow), NULL,
-	  "Go on until the container ends" },
+	  "go on until the container ends" },
 	{ 'n', "tail", OPT_STR, offsetof(struct logs_args, tail), "N",
-	  "Only the last N lines (default all)" },
+	  "only the last N lines (default all)" },
 	{ 't', "timestamps", OPT_BOOL, offsetof(struct logs_args, timestamps), NULL,
-	  "With the time of each line" },
+	  "with the time of each line" },
 	{ 0, "since", OPT_STR, offsetof(struct logs_args, since), "TIME",
-	  "Lines from a time (2026-01-02T03:04:05) or age (10m) on" },
+	  "lines from a time (2026-01-02T03:04:05) or age (10m) on" },
 	{ 0, "until", OPT_STR, offsetof(struct logs_args, until), "TIME",
-	  "Lines up to a time or age" },
+	  "lines up to a time or age" },
 	{ 0 },
 };
 

@@ -22,21 +22,21 @@ struct network_args {
 
 static const struct opt create_opts[] = {
 	{ 0, "disable-dns", OPT_BOOL, OFF(disable_dns), NULL,
-	  "Containers are not found by their names" },
-	{ 'd', "driver", OPT_STR, OFF(driver), "bridge", "Kind of network: bridge only" },
-	{ 0, "gateway", OPT_STRV, OFF(gateways), "ADDRESS", "The host's address in it" },
-	{ 0, "internal", OPT_BOOL, OFF(internal), NULL, "No way out of it" },
-	{ 0, "ipv6", OPT_BOOL, OFF(ipv6), NULL, "Addresses of IPv6, too" },
-	{ 0, "label", OPT_STRV, OFF(labels), "KEY=VALUE", "Set a label" },
-	{ 'o', "opt", OPT_STRV, OFF(options), "mtu=N", "The interfaces' MTU" },
+	  "containers are not found by their names" },
+	{ 'd', "driver", OPT_STR, OFF(driver), "DRIVER", "bridge (default); there is no other" },
+	{ 0, "gateway", OPT_STRV, OFF(gateways), "ADDRESS", "the host's address in it" },
+	{ 0, "internal", OPT_BOOL, OFF(internal), NULL, "no way out of it" },
+	{ 0, "ipv6", OPT_BOOL, OFF(ipv6), NULL, "addresses of IPv6, too" },
+	{ 0, "label", OPT_STRV, OFF(labels), "KEY=VALUE", "set a label" },
+	{ 'o', "opt", OPT_STRV, OFF(options), "mtu=N", "the interfaces' MTU" },
 	{ 0, "subnet", OPT_STRV, OFF(subnets), "ADDRESS/BITS",
-	  "Its addresses: one of IPv4, one of IPv6" },
+	  "its addresses: one of IPv4, one of IPv6" },
 	{ 0 },
 };
 static const struct opt ls_opts[] = {
 	{ 0, "format", OPT_STR, OFF(format), "FORMAT", "table, json or a Go template" },
-	{ 0, "no-trunc", OPT_BOOL, OFF(no_trunc), NULL, "Whole IDs" },
-	{ 'q', "quiet", OPT_BOOL, OFF(quiet), NULL, "Only IDs" },
+	{ 0, "no-trunc", OPT_BOOL, OFF(no_trunc), NULL, "whole IDs" },
+	{ 'q', "quiet", OPT_BOOL, OFF(quiet), NULL, "only IDs" },
 	{ 0 },
 };
 static const struct opt inspect_opts[] = {
@@ -44,7 +44,7 @@ static const struct opt inspect_opts[] = {
 	{ 0 },
 };
 static const struct opt prune_opts[] = {
-	{ 'f', "force", OPT_BOOL, OFF(force), NULL, "Taken for granted" },
+	{ 'f', "force", OPT_BOOL, OFF(force), NULL, "taken for granted" },
 	{ 0 },
 };
 
@@ -385,7 +385,8 @@ static int prune_main(struct cli *c, void *args, int argc, char **argv)
 	return cli_done(c);
 }
 
-#define NETWORK_COMMAND(variable, its_name, its_args, text, its_opts, its_main, least, most)       \
+#define NETWORK_COMMAND(variable, its_name, its_args, text, its_opts, its_main, least, most,       \
+			completer)                                                                 \
 	const struct command variable = {                                                          \
 		.name = (its_name),                                                                \
 		.args = (its_args),                                                                \
@@ -396,14 +397,16 @@ static int prune_main(struct cli *c, void *args, int argc, char **argv)
 		.min_args = (least),                                                               \
 		.max_args = (most),                                                                \
 		.flags = CMD_HIDDEN,                                                               \
+		.complete = (completer),                                                           \
 	}
 
 NETWORK_COMMAND(cmd_network_create, "network-create", "NAME", "Make a bridge network", create_opts,
-		create_main, 1, 1);
-NETWORK_COMMAND(cmd_network_ls, "network-ls", "", "List networks", ls_opts, ls_main, 0, 0);
+		create_main, 1, 1, NULL);
+NETWORK_COMMAND(cmd_network_ls, "network-ls", "", "List networks", ls_opts, ls_main, 0, 0, NULL);
 NETWORK_COMMAND(cmd_network_inspect, "network-inspect", "NETWORK...",
-		"Show all that is known of networks", inspect_opts, inspect_main, 1, -1);
-NETWORK_COMMAND(cmd_network_rm, "network-rm", "NETWORK...", "Remove networks", NULL, rm_main, 1,
-		-1);
+		"Show all that is known of networks", inspect_opts, inspect_main, 1, -1,
+		complete_networks);
+NETWORK_COMMAND(cmd_network_rm, "network-rm", "NETWORK...", "Remove networks", NULL, rm_main, 1, -1,
+		complete_networks);
 NETWORK_COMMAND(cmd_network_prune, "network-prune", "", "Remove the networks that no container has",
-		prune_opts, prune_main, 0, 0);
+		prune_opts, prune_main, 0, 0, NULL);

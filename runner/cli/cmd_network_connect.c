@@ -17,16 +17,16 @@ struct connect_args {
 
 static const struct opt connect_opts[] = {
 	{ 0, "alias", OPT_STRV, offsetof(struct connect_args, aliases), "NAME",
-	  "Another name of the container there" },
-	{ 0, "ip", OPT_STR, offsetof(struct connect_args, ip), "ADDRESS", "Its address there" },
+	  "another name of the container there" },
+	{ 0, "ip", OPT_STR, offsetof(struct connect_args, ip), "ADDRESS", "its address there" },
 	{ 0, "ip6", OPT_STR, offsetof(struct connect_args, ip6), "ADDRESS",
-	  "Its IPv6 address there" },
+	  "its IPv6 address there" },
 	{ 0, "mac-address", OPT_STR, offsetof(struct connect_args, mac), "MAC",
-	  "Its hardware address there" },
+	  "its hardware address there" },
 	{ 0 },
 };
 static const struct opt disconnect_opts[] = {
-	{ 'f', "force", OPT_BOOL, offsetof(struct connect_args, force), NULL, "Taken for granted" },
+	{ 'f', "force", OPT_BOOL, offsetof(struct connect_args, force), NULL, "taken for granted" },
 	{ 0 },
 };
 
@@ -68,6 +68,12 @@ static int disconnect_main(struct cli *c, void *args, int argc, char **argv)
 	return rc < 0 ? cli_fail(c, &err) : cli_done(c);
 }
 
+static void complete_places(struct cli *c, const char *prefix)
+{
+	complete_networks(c, prefix);
+	complete_containers(c, prefix);
+}
+
 const struct command cmd_network_connect = {
 	.name = "network-connect",
 	.args = "NETWORK CONTAINER",
@@ -78,6 +84,7 @@ const struct command cmd_network_connect = {
 	.min_args = 2,
 	.max_args = 2,
 	.flags = CMD_HIDDEN,
+	.complete = complete_places,
 };
 
 const struct command cmd_network_disconnect = {
@@ -90,4 +97,5 @@ const struct command cmd_network_disconnect = {
 	.min_args = 2,
 	.max_args = 2,
 	.flags = CMD_HIDDEN,
+	.complete = complete_places,
 };

@@ -74,6 +74,7 @@ static void print_total(uint64_t bytes)
 	printf("Total reclaimed space: %s\n", size);
 }
 
+/* --dry-run: 1 when there are some. */
 static int prune_images(struct cli *c, const struct prune_args *a, const struct prune_limits *l,
 			struct image_removal *r, struct err *err)
 {
@@ -92,7 +93,9 @@ static int prune_images(struct cli *c, const struct prune_args *a, const struct 
 		return rc;
 	}
 	rc = image_prune_plan(&c->rt, &o, &victims, err);
-	return rc < 0 ? rc : removal_plan(&victims, "images", err);
+	if (rc >= 0)
+		rc = removal_plan(&victims, "image", err);
+	return rc < 0 ? rc : victims.n > 0;
 }
 
 /* dangling=false is docker's other word for --all. */
@@ -166,7 +169,7 @@ static int prune_cache(struct cli *c, const struct prune_args *a, const struct p
 		return image_cache_prune(&c->rt, &p, r, err);
 	if (rc >= 0)
 		rc = image_cache_plan(&c->rt, &p, &victims, err);
-	return rc < 0 ? rc : removal_plan(&victims, "build steps", err);
+	return rc < 0 ? rc : removal_plan(&victims, "build step", err);
 }
 
 static bool takes(const struct prune_limits *l, const char *type)
@@ -220,45 +223,29 @@ static int builder_prune_main(struct cli *c, void *args, int argc, char **argv)
 
 /* --- prune --- */
 
-static int prune_containers(struct cli *c, const struct prune_args *a, const struct prune_limits *l,
-			    uint64_t *ret_bytes, struct err *err)
-{
-	auto_strv struct strv ids = { 0 };
-	struct container_prune_opts o = { .before_s = l->before_s, .dry_run = a->dry_run };
-	int rc = container_prune(&c->rt, &o, &ids, ret_bytes, err);
-
-	if (rc < 0)
-		return rc;
-	if (ids.n)
-		puts(a->dry_run ? "Containers that do not run:" : "Deleted Containers:");
-	for (size_t i = 0; i < ids.n; i++)
-		puts(ids.v[i]);
-	if (ids.n)
-		putchar('\n');
-	return 0;
-}
-
 static int prune_all(struct cli *c, const struct prune_args *a, const struct prune_limits *l,
 		     struct err *err)
 {
 	auto_image_removal struct image_removal images = { 0 }, cache = { 0 };
 	struct prune_limits age = { .before_s = l->before_s };
-	uint64_t bytes = 0;
-	int rc = cli_open(c, err);
+	struct containers_gone containers = { 0 };
+	int rc = cli_open(c, err), some = 0;
 
 	if (rc >= 0 && !l->labels.n && !l->without.n)
-		rc = prune_containers(c, a, l, &bytes, err);
+		rc = containers_prune(c, l->before_s, a->dry_run, &containers, err);
 	if (rc >= 0)
-		rc = prune_images(c, a, l, &images, err);
+		rc = some = prune_images(c, a, l, &images, err);
 	if (rc >= 0)
 		rc = prune_cache(c, a, &age, &cache, err);
+	if (rc >= 0 && a->dry_run && (containers.n || some))
+		puts("What only these need of images and build cache would go as well.");
 	if (rc < 0 || a->dry_run)
 		return rc;
 	images.kept_layers = 0; /* they went with the cache */
 	print_images(&images, a->now);
 	if (cache.deleted.n)
 		printf("Deleted build steps: %zu\n\n", cache.deleted.n);
-	print_total(bytes + images.freed_bytes + cache.freed_bytes);
+	print_total(containers.bytes + images.freed_bytes + cache.freed_bytes);
 	gc_later(c);
 	return 0;
 }

@@ -18,19 +18,19 @@ struct ps_args {
 };
 
 static const struct opt ps_opts[] = {
-	{ 'a', "all", OPT_BOOL, offsetof(struct ps_args, all), NULL, "Also those that do not run" },
+	{ 'a', "all", OPT_BOOL, offsetof(struct ps_args, all), NULL, "also those that do not run" },
 	{ 'f', "filter", OPT_STRV, offsetof(struct ps_args, filters), "KEY=VALUE",
-	  "Only those with this status, name, id, label, ancestor, exited or health" },
+	  "only those with this status, name, id, label, ancestor, exited or health" },
 	{ 0, "format", OPT_STR, offsetof(struct ps_args, format), "FORMAT",
 	  "table, json or a Go template" },
 	{ 'n', "last", OPT_INT, offsetof(struct ps_args, last), "N",
-	  "The N created last, also those that do not run" },
-	{ 'l', "latest", OPT_BOOL, offsetof(struct ps_args, latest), NULL, "The one created last" },
+	  "the N created last, also those that do not run" },
+	{ 'l', "latest", OPT_BOOL, offsetof(struct ps_args, latest), NULL, "the one created last" },
 	{ 0, "no-trunc", OPT_BOOL, offsetof(struct ps_args, no_trunc), NULL,
-	  "Whole IDs and commands" },
-	{ 'q', "quiet", OPT_BOOL, offsetof(struct ps_args, quiet), NULL, "Only IDs" },
+	  "whole IDs and commands" },
+	{ 'q', "quiet", OPT_BOOL, offsetof(struct ps_args, quiet), NULL, "only IDs" },
 	{ 's', "size", OPT_BOOL, offsetof(struct ps_args, size), NULL,
-	  "Disk use of the writable layers" },
+	  "disk use of the writable layers" },
 	{ 0 },
 };
 static const struct ps_args ps_defaults = { .last = -1 };
@@ -115,6 +115,15 @@ static const struct {
 	{ "health", match_health },
 };
 
+static int unknown_filter(const char *filter, struct err *err)
+{
+	auto_str struct str keys = { 0 };
+
+	for (size_t k = 0; k < ARRAY_LEN(filters); k++)
+		str_addf(&keys, "%s%s=", k ? ", " : "", filters[k].key);
+	return err_set(err, EINVAL, "filter %s: not one of %s", filter, str_get(&keys));
+}
+
 static int check_filters(const struct strv *l, bool *ret_all, struct err *err)
 {
 	for (size_t i = 0; i < l->n; i++) {
@@ -125,7 +134,7 @@ static int check_filters(const struct strv *l, bool *ret_all, struct err *err)
 			known |= strncmp(l->v[i], filters[k].key, (size_t)(eq - l->v[i])) == 0 &&
 				 !filters[k].key[eq - l->v[i]];
 		if (!known)
-			return err_set(err, EINVAL, "invalid filter '%s'", l->v[i]);
+			return unknown_filter(l->v[i], err);
 		if (str_starts(l->v[i], "status=") && container_state_find(eq + 1) < 0)
 			return err_set(err, EINVAL, "invalid status '%s'", eq + 1);
 		/* Who asks for a status means also those that do not run. */

@@ -13,9 +13,9 @@ struct rm_args {
 
 static const struct opt rm_opts[] = {
 	{ 'f', "force", OPT_BOOL, offsetof(struct rm_args, force), NULL,
-	  "Kill them when they run" },
+	  "kill them when they run" },
 	{ 'v', "volumes", OPT_BOOL, offsetof(struct rm_args, volumes), NULL,
-	  "Remove their volumes without a name, too" },
+	  "remove their volumes without a name, too" },
 	{ 0 },
 };
 

@@ -7,11 +7,11 @@
 extern const struct command cmd_run;
 
 static const struct opt run_opts[] = {
-	{ 'd', "detach", OPT_BOOL, RUN_AT(detach), NULL, "Run in the background and print the ID" },
+	{ 'd', "detach", OPT_BOOL, RUN_AT(detach), NULL, "run in the background and print the ID" },
 	{ 0, "detach-keys", OPT_STR, RUN_AT(detach_keys), "KEYS",
-	  "Keys that leave its terminal (default ctrl-p,ctrl-q)" },
+	  "keys that leave its terminal (default ctrl-p,ctrl-q)" },
 	{ 0, "sig-proxy", OPT_BOOL, RUN_AT(sig_proxy), NULL,
-	  "Pass signals on to it (the default)" },
+	  "pass signals on to it (the default)" },
 	RUN_SPEC_OPTS,
 	{ 0 },
 };

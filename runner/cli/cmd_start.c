@@ -14,13 +14,13 @@ struct start_args {
 
 static const struct opt start_opts[] = {
 	{ 'a', "attach", OPT_BOOL, offsetof(struct start_args, attach), NULL,
-	  "In the foreground, with its output" },
+	  "in the foreground, with its output" },
 	{ 0, "detach-keys", OPT_STR, offsetof(struct start_args, detach_keys), "KEYS",
-	  "Keys that leave its terminal (default ctrl-p,ctrl-q)" },
+	  "keys that leave its terminal (default ctrl-p,ctrl-q)" },
 	{ 'i', "interactive", OPT_BOOL, offsetof(struct start_args, interactive), NULL,
-	  "With stdin" },
+	  "with stdin" },
 	{ 0, "sig-proxy", OPT_BOOL, offsetof(struct start_args, sig_proxy), NULL,
-	  "Pass signals on to it (the default)" },
+	  "pass signals on to it (the default)" },
 	{ 0 },
 };
 static const struct start_args start_defaults = { .sig_proxy = true };

@@ -18,10 +18,10 @@ struct stats_args {
 
 #define OFF(field) offsetof(struct stats_args, field)
 static const struct opt stats_opts[] = {
-	{ 'a', "all", OPT_BOOL, OFF(all), NULL, "Also those that do not run" },
+	{ 'a', "all", OPT_BOOL, OFF(all), NULL, "also those that do not run" },
 	{ 0, "format", OPT_STR, OFF(format), "FORMAT", "table, json or a Go template" },
-	{ 0, "no-stream", OPT_BOOL, OFF(no_stream), NULL, "Once" },
-	{ 0, "no-trunc", OPT_BOOL, OFF(no_trunc), NULL, "Whole IDs" },
+	{ 0, "no-stream", OPT_BOOL, OFF(no_stream), NULL, "once" },
+	{ 0, "no-trunc", OPT_BOOL, OFF(no_trunc), NULL, "whole IDs" },
 	{ 0 },
 };
 

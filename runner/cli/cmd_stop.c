@@ -16,9 +16,9 @@ struct stop_args {
 
 static const struct opt stop_opts[] = {
 	{ 's', "signal", OPT_STR, offsetof(struct stop_args, signal), "SIGNAL",
-	  "Signal to send (default the container's)" },
+	  "signal to send (default the container's)" },
 	{ 't', "time", OPT_SECONDS, offsetof(struct stop_args, timeout_ms), "SECONDS",
-	  "Wait before killing (default 10)" },
+	  "wait before killing (default 10)" },
 	{ 0, "timeout", OPT_SECONDS, offsetof(struct stop_args, timeout_ms), "SECONDS", NULL },
 	{ 0 },
 };

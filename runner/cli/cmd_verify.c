@@ -133,7 +133,8 @@ static int print_result(const struct verify_args *a, const struct image_verified
 		printf("DAMAGED %zu of %zu images, %zu of %zu layers\n", r->bad_images, r->images,
 		       r->bad_layers, r->layers);
 	else
-		printf("OK: %zu images, %zu layers, %s\n", r->images, r->layers, size);
+		printf("OK: %zu image%s, %zu layer%s, %s\n", r->images, out_plural(r->images),
+		       r->layers, out_plural(r->layers), size);
 	return 0;
 }
 

@@ -19,8 +19,8 @@ struct create_args {
 
 #define OFF(field) offsetof(struct create_args, field)
 static const struct opt create_opts[] = {
-	{ 'd', "driver", OPT_STR, OFF(driver), "local", "There is no other" },
-	{ 0, "label", OPT_STRV, OFF(labels), "KEY=VALUE", "Set a label" },
+	{ 'd', "driver", OPT_STR, OFF(driver), "DRIVER", "local (default); there is no other" },
+	{ 0, "label", OPT_STRV, OFF(labels), "KEY=VALUE", "set a label" },
 	{ 0, "name", OPT_STR, OFF(name), "NAME", NULL },
 	{ 'o', "opt", OPT_STRV, OFF(options), "KEY=VALUE", NULL },
 	{ 0 },
@@ -60,10 +60,10 @@ struct ls_args {
 
 static const struct opt ls_opts[] = {
 	{ 'f', "filter", OPT_STRV, offsetof(struct ls_args, filters), "KEY=VALUE",
-	  "Only those with this dangling, driver, label or name" },
+	  "only those with this dangling, driver, label or name" },
 	{ 0, "format", OPT_STR, offsetof(struct ls_args, format), "FORMAT",
 	  "table, json or a Go template" },
-	{ 'q', "quiet", OPT_BOOL, offsetof(struct ls_args, quiet), NULL, "Only names" },
+	{ 'q', "quiet", OPT_BOOL, offsetof(struct ls_args, quiet), NULL, "only names" },
 	{ 0 },
 };
 
@@ -214,7 +214,7 @@ struct rm_args {
 
 static const struct opt rm_opts[] = {
 	{ 'f', "force", OPT_BOOL, offsetof(struct rm_args, force), NULL,
-	  "Also when it is not there" },
+	  "also when it is not there" },
 	{ 0 },
 };
 
@@ -246,10 +246,10 @@ struct prune_args {
 
 static const struct opt prune_opts[] = {
 	{ 'a', "all", OPT_BOOL, offsetof(struct prune_args, all), NULL,
-	  "Also those that have a name" },
+	  "also those that have a name" },
 	{ 0, "filter", OPT_STRV, offsetof(struct prune_args, filters), "KEY=VALUE",
-	  "Only those with this label" },
-	{ 'f', "force", OPT_BOOL, offsetof(struct prune_args, force), NULL, "Do not ask" },
+	  "only those with this label" },
+	{ 'f', "force", OPT_BOOL, offsetof(struct prune_args, force), NULL, "do not ask" },
 	{ 0 },
 };
 
@@ -309,24 +309,6 @@ static int prune_main(struct cli *c, void *args, int argc, char **argv)
 	size = out_size(p.bytes);
 	printf("\nTotal reclaimed space: %s\n", size);
 	return cli_done(c);
-}
-
-static int offer(const struct container_volume_info *v, void *arg, struct err *err)
-{
-	const char *const *prefix = arg;
-
-	(void)err;
-	if (str_starts(v->name, *prefix))
-		puts(v->name);
-	return 0;
-}
-
-static void complete_volumes(struct cli *c, const char *prefix)
-{
-	struct err ignored;
-
-	if (cli_open(c, &ignored) >= 0)
-		container_volume_walk(&c->rt, offer, &prefix, &ignored);
 }
 
 const struct command cmd_volume_create = {

@@ -41,6 +41,39 @@ static void offer_names(const struct cli *c, const char *group, const char *last
 	}
 }
 
+/* What is not known here the shell completes as files. */
+static void offer_value(struct cli *c, const struct opt *o, const char *last)
+{
+	static const struct {
+		const char *value;
+		void (*complete)(struct cli *c, const char *prefix);
+	} known[] = {
+		{ "NETWORK", complete_networks },
+		{ "CONTAINER[:ro]", complete_containers },
+		{ "[NAME|HOST:]PATH[:OPTIONS]", complete_volumes },
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(known); i++)
+		if (str_eq(known[i].value, o->value))
+			known[i].complete(c, last);
+}
+
+/* words: those before last, of the command. */
+static void offer_words(struct cli *c, const struct command *cmd, char *const *words,
+			const char *last)
+{
+	struct opt_parse p = { .opts = cmd->opts, .stop_at_arg = cmd->flags & CMD_STOP_AT_ARG };
+	int n = 0;
+	const struct opt *o = opt_awaits(&p, words, &n);
+
+	if (o)
+		offer_value(c, o, last);
+	else if (*last == '-' && !(n && p.stop_at_arg))
+		offer_options(cmd->opts, last);
+	else if (cmd->complete && !(n && p.stop_at_arg) && (cmd->max_args < 0 || n < cmd->max_args))
+		cmd->complete(c, last);
+}
+
 static void skip_globals(int *argc, char ***argv)
 {
 	while (*argc > 1 && (*argv)[0][0] == '-') {
@@ -74,10 +107,7 @@ static int complete_main(struct cli *c, void *args, int argc, char **argv)
 	}
 	if (found.command->flags & CMD_HEAVY)
 		return cli_exec_heavy(c, "__complete", &err) < 0 ? cli_fail(c, &err) : 0;
-	if (*last == '-')
-		offer_options(found.command->opts, last);
-	else if (found.command->complete)
-		found.command->complete(c, last);
+	offer_words(c, found.command, argv + found.n_words, last);
 	return cli_done(c);
 }
 

@@ -21,20 +21,39 @@ static const struct command *find(const struct command *const *commands, const c
 	return *commands;
 }
 
+/* Other names of the same stand beside it: "rm, remove". */
+static void add_name(struct strv *names, const char *name, bool is_other)
+{
+	auto_free char *first = is_other ? names->v[--names->n] : NULL;
+
+	if (is_other)
+		strv_addf(names, "%s, %s", first, name);
+	else
+		strv_add(names, name);
+}
+
 static void help_group(const struct command *const *commands, const char *group)
 {
+	auto_strv struct strv names = { 0 }, summaries = { 0 };
+	const struct command *last = NULL;
 	size_t width = 0;
 
-	printf("Usage: shale %s COMMAND\n\n", group);
-	for (const struct alias *a = cli_aliases; a->command; a++)
-		if (str_eq(a->group, group) && strlen(a->name) > width)
-			width = strlen(a->name);
 	for (const struct alias *a = cli_aliases; a->command; a++) {
 		const struct command *cmd = find(commands, a->command);
 
-		if (str_eq(a->group, group) && cmd)
-			printf("  %-*s  %s\n", (int)width, a->name, cmd->summary);
+		if (!str_eq(a->group, group) || !cmd)
+			continue;
+		add_name(&names, a->name, cmd == last);
+		if (cmd != last)
+			strv_add(&summaries, cmd->summary);
+		last = cmd;
 	}
+	for (size_t i = 0; i < names.n; i++)
+		if (strlen(names.v[i]) > width)
+			width = strlen(names.v[i]);
+	printf("Usage: shale %s COMMAND\n\n", group);
+	for (size_t i = 0; i < names.n; i++)
+		printf("  %-*s  %s\n", (int)width, names.v[i], summaries.v[i]);
 }
 
 /* "image prune" for those that are spelled in a group only. */
@@ -47,6 +66,13 @@ const struct alias *help_spelling(const struct command *cmd)
 	while (a->command && !str_eq(a->command, cmd->name))
 		a++;
 	return a->command ? a : NULL;
+}
+
+char *help_name(const struct command *cmd)
+{
+	const struct alias *a = help_spelling(cmd);
+
+	return a ? mem_fmt("%s %s", a->group, a->name) : mem_str(cmd->name);
 }
 
 /* "  image  inspect, prune": a group's rows stand together. */
@@ -107,14 +133,13 @@ static void help_aliases(const struct command *cmd, const struct alias *shown)
 
 void help_command(const struct command *cmd)
 {
-	const struct alias *spelling = help_spelling(cmd);
+	auto_free char *name = help_name(cmd);
 	auto_str struct str options = { 0 };
 
 	opt_help(cmd->opts, &options);
-	printf("Usage: shale %s%s%s%s%s%s\n\n%s\n", spelling ? spelling->group : "",
-	       spelling ? " " : "", spelling ? spelling->name : cmd->name,
-	       options.len ? " [OPTIONS]" : "", *cmd->args ? " " : "", cmd->args, cmd->summary);
+	printf("Usage: shale %s%s%s%s\n\n%s\n", name, options.len ? " [OPTIONS]" : "",
+	       *cmd->args ? " " : "", cmd->args, cmd->summary);
 	if (options.len)
 		printf("\n%s", str_get(&options));
-	help_aliases(cmd, spelling);
+	help_aliases(cmd, help_spelling(cmd));
 }

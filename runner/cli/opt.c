@@ -231,6 +231,43 @@ int opt_parse(struct opt_parse *p, int *argc, char **argv, struct err *err)
 	return 0;
 }
 
+/* The option of "--name" or "-abc" that takes the next word. */
+static const struct opt *takes_next(const struct opt *opts, const char *word)
+{
+	const struct opt *o = NULL;
+
+	if (word[1] == '-') {
+		o = find_name(opts, word + 2, strlen(word + 2));
+		return o && o->type != OPT_BOOL && !o->words ? o : NULL;
+	}
+	while (*++word && (o = find_letter(opts, *word)) && o->type == OPT_BOOL)
+		o = NULL;
+	return o && !word[1] ? o : NULL;
+}
+
+const struct opt *opt_awaits(const struct opt_parse *p, char *const *words, int *ret_args)
+{
+	bool is_over = false;
+
+	*ret_args = 0;
+	for (; *words; words++) {
+		const struct opt *o = NULL;
+
+		if (is_over || (*words)[0] != '-' || !(*words)[1]) {
+			++*ret_args;
+			is_over = is_over || p->stop_at_arg;
+		} else if (str_eq(*words, "--")) {
+			is_over = true;
+		} else {
+			o = takes_next(p->opts, *words);
+		}
+		if (o && !words[1])
+			return o;
+		words += o != NULL;
+	}
+	return NULL;
+}
+
 void opt_free(const struct opt *opts, void *args)
 {
 	for (const struct opt *o = opts; o && o->name; o++)

@@ -301,6 +301,24 @@ char *out_short_id(const char *id)
 	return mem_strn(id, strnlen(id, 12));
 }
 
+const char *out_plural(size_t n)
+{
+	return n == 1 ? "" : "s";
+}
+
+char *out_shortened(const char *text, size_t room)
+{
+	size_t n = 0;
+
+	if (width_of(text) <= room)
+		return mem_str(text);
+	for (size_t shown = 1; shown < room; shown++)
+		do
+			n++;
+		while (((unsigned char)text[n] & 0xc0) == 0x80);
+	return mem_fmt("%.*s…", (int)n, text);
+}
+
 char *out_size(uint64_t bytes)
 {
 	char buf[STR_SIZE_MAX];

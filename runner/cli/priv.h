@@ -61,6 +61,9 @@ struct opt_parse {
 	bool help; /* set when --help, or a -h that is no option of this command, was seen */
 };
 int opt_parse(struct opt_parse *p, int *argc, char **argv, struct err *err);
+/* Whose value would come after these words: NULL when an option or a positional word would.
+ * *ret_args: how many of the positional there are. */
+const struct opt *opt_awaits(const struct opt_parse *p, char *const *words, int *ret_args);
 /* Frees what OPT_STRV options hold. */
 void opt_free(const struct opt *opts, void *args);
 /* The options as --help shows them, aligned. */
@@ -144,6 +147,8 @@ void help_all(const struct command *const *commands, const char *group);
 void help_command(const struct command *cmd);
 /* The row of "image prune" for those that are spelled in a group only, else NULL. */
 const struct alias *help_spelling(const struct command *cmd);
+/* As it is typed: "stop", "image prune". Caller owns it. */
+char *help_name(const struct command *cmd);
 
 /* Opens the store (made where missing). Nothing happens the second time. */
 int cli_open(struct cli *c, struct err *err);
@@ -204,6 +209,10 @@ void out_clean(FILE *to, const char *s, bool is_cell);
 char *out_ago(int64_t then_s);
 /* "2026-01-02T03:04:05Z"; Caller owns it. */
 char *out_time(int64_t t_s);
+/* "s" but for one. */
+const char *out_plural(size_t n);
+/* As much of it as has room; "…" stands for the rest. Caller owns it. */
+char *out_shortened(const char *text, size_t room);
 /* "45.6MB". Caller owns it. */
 char *out_size(uint64_t bytes);
 /* "sha256:0123456789ab…" -> "0123456789ab"; caller owns it. */
@@ -302,6 +311,10 @@ void template_print(const json_t *v, struct str *out);
 void complete_images(struct cli *c, const char *prefix);
 void complete_containers(struct cli *c, const char *prefix);
 void complete_builds(struct cli *c, const char *prefix);
+/* complete_networks.c */
+void complete_networks(struct cli *c, const char *prefix);
+void complete_volumes(struct cli *c, const char *prefix);
+void complete_caches(struct cli *c, const char *prefix);
 void complete_objects(struct cli *c, const char *prefix); /* both */
 
 /* --- pieces that commands share
@@ -350,8 +363,19 @@ struct image_victims;
 void removal_lines(const struct image_removal *r, const char *untagged, const char *deleted);
 void removal_kept(const struct image_removal *r, bool trashed);
 void removal_trash(const struct image_removal *r);
-/* --dry-run: a table of what would go, its size and why. */
+/* --dry-run: a table of what would go, its size and why. what: "image", "build step". */
 int removal_plan(const struct image_victims *l, const char *what, struct err *err);
+/* The same by its rows. name may be NULL. */
+void plan_add(json_t *rows, const char *id, const char *name, uint64_t bytes, const char *reason);
+int plan_print(const json_t *rows, const char *what, uint64_t bytes, struct err *err);
+
+/* cmd_container_prune.c: those that do not run go, or a table says which would; and how many. */
+struct containers_gone {
+	size_t n;
+	uint64_t bytes;
+};
+int containers_prune(struct cli *c, int64_t before_s, bool dry_run, struct containers_gone *ret,
+		     struct err *err);
 
 /* gc.c: what keeps the store within its limits, after a build and from a timer. */
 struct image_cache_policy;

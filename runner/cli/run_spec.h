@@ -16,10 +16,10 @@ struct limit_args {
 #define LIMIT_OPTS(at)                                                                             \
 	{ 0,       "blkio-weight",                                                                 \
 	  OPT_U64, (at) + offsetof(struct limit_args, io_weight),                                  \
-	  "N",     "Share of block IO, 10 to 1000" },                                              \
+	  "N",     "share of block IO, 10 to 1000" },                                              \
 		{ 'c',     "cpu-shares",                                                           \
 		  OPT_U64, (at) + offsetof(struct limit_args, cpu_shares),                         \
-		  "N",     "Share of CPU time, 1024 is everybody's" },                             \
+		  "N",     "share of CPU time, 1024 is everybody's" },                             \
 		{ 0,       "cpus",                                                                 \
 		  OPT_STR, (at) + offsetof(struct limit_args, cpus),                               \
 		  "N",     "CPU time, in cores (0.5)" },                                           \
@@ -27,17 +27,17 @@ struct limit_args {
 		  OPT_STR, (at) + offsetof(struct limit_args, cpuset),                             \
 		  "LIST",  "CPUs to run on (0-2,4)" },                                             \
 		{ 0,      "cpuset-mems",        OPT_STR, (at) + offsetof(struct limit_args, mems), \
-		  "LIST", "Memory nodes to use" },                                                 \
+		  "LIST", "memory nodes to use" },                                                 \
 		{ 'm',     "memory",      OPT_BYTES, (at) + offsetof(struct limit_args, memory),   \
-		  "BYTES", "Memory limit" },                                                       \
+		  "BYTES", "memory limit" },                                                       \
 		{ 0,         "memory-reservation",                                                 \
 		  OPT_BYTES, (at) + offsetof(struct limit_args, reserved),                         \
-		  "BYTES",   "Memory that is kept for it when there is little" },                  \
+		  "BYTES",   "memory that is kept for it when there is little" },                  \
 		{ 0,       "memory-swap",                                                          \
 		  OPT_STR, (at) + offsetof(struct limit_args, swap),                               \
-		  "BYTES", "Limit of memory and swap, -1: none" },                                 \
+		  "BYTES", "limit of memory and swap, -1: none" },                                 \
 		{ 0,   "pids-limit",        OPT_INT, (at) + offsetof(struct limit_args, pids),     \
-		  "N", "Limit of processes" },                                                     \
+		  "N", "limit of processes" },                                                     \
 	{                                                                                          \
 		0, "restart", OPT_STR, (at) + offsetof(struct limit_args, restart), "POLICY",      \
 			"no, on-failure[:N], always or unless-stopped"                             \
@@ -73,82 +73,86 @@ struct run_args {
 		OPT_STRV,                                                                               \
 		RUN_AT(add_hosts),                                                                      \
 		"NAME:ADDRESS",                                                                         \
-		"Add a line to /etc/hosts"                                                              \
+		"add a line to /etc/hosts"                                                              \
 	},                                                                                              \
-		{ 0, "cap-add", OPT_STRV, RUN_AT(cap_add), "CAP", "Add a capability" },                 \
+		{ 0, "cap-add", OPT_STRV, RUN_AT(cap_add), "CAP", "add a capability" },                 \
 		{ 0, "link", OPT_STRV, RUN_AT(links), "CONTAINER[:ALIAS]", NULL },                      \
-		{ 0, "cap-drop", OPT_STRV, RUN_AT(cap_drop), "CAP", "Drop a capability" },              \
+		{ 0, "cap-drop", OPT_STRV, RUN_AT(cap_drop), "CAP", "drop a capability" },              \
 		{ 0,       "cidfile",                                                                   \
 		  OPT_STR, RUN_AT(cidfile),                                                             \
-		  "FILE",  "Write the container's ID to a file" },                                      \
+		  "FILE",  "write the container's ID to a file" },                                      \
 		{ 0,         "entrypoint",                                                              \
 		  OPT_STR,   RUN_AT(entrypoint),                                                        \
-		  "COMMAND", "Replace the image's ENTRYPOINT" },                                        \
-		{ 'e', "env", OPT_STRV, RUN_AT(env), "NAME[=VALUE]", "Set an environment variable" },   \
+		  "COMMAND", "replace the image's ENTRYPOINT" },                                        \
+		{ 'e', "env", OPT_STRV, RUN_AT(env), "NAME[=VALUE]", "set an environment variable" },   \
 		{ 0,        "env-file",                                                                 \
 		  OPT_STRV, RUN_AT(env_files),                                                          \
-		  "FILE",   "Read environment variables from a file" },                                 \
+		  "FILE",   "read environment variables from a file" },                                 \
 		{ 0,         "health-cmd",                                                              \
 		  OPT_STR,   RUN_AT(health_cmd),                                                        \
-		  "COMMAND", "Check its health with a shell command" },                                 \
+		  "COMMAND", "check its health with a shell command" },                                 \
 		{ 0,                                                                                    \
 		  "health-interval",                                                                    \
 		  OPT_DURATION,                                                                         \
 		  RUN_AT(health_interval),                                                              \
 		  "DURATION",                                                                           \
-		  "Time between checks (default 30s)" },                                                \
+		  "time between checks (default 30s)" },                                                \
 		{ 0,       "health-retries",                                                            \
 		  OPT_INT, RUN_AT(health_retries),                                                      \
-		  "N",     "Failures in a row that make it unhealthy (default 3)" },                    \
+		  "N",     "failures in a row that make it unhealthy (default 3)" },                    \
 		{ 0,                                                                                    \
 		  "health-start-period",                                                                \
 		  OPT_DURATION,                                                                         \
 		  RUN_AT(health_start),                                                                 \
 		  "DURATION",                                                                           \
-		  "Failures do not count for so long" },                                                \
+		  "failures do not count for so long" },                                                \
 		{ 0,                                                                                    \
 		  "health-timeout",                                                                     \
 		  OPT_DURATION,                                                                         \
 		  RUN_AT(health_timeout),                                                               \
 		  "DURATION",                                                                           \
-		  "A check that takes longer has failed (default 30s)" },                               \
-		{ 0, "annotation", OPT_STRV, RUN_AT(annotations), "KEY=VALUE", "Set an annotation" },   \
+		  "a check that takes longer has failed (default 30s)" },                               \
+		{ 0, "annotation", OPT_STRV, RUN_AT(annotations), "KEY=VALUE", "set an annotation" },   \
 		{ 0,                                                                                    \
 		  "device",                                                                             \
 		  OPT_STRV,                                                                             \
 		  RUN_AT(devices),                                                                      \
 		  "HOST[:PATH]",                                                                        \
-		  "Give it a device of the host" },                                                     \
-		{ 0, "dns", OPT_STRV, RUN_AT(dns), "ADDRESS", "Name server to ask" },                   \
-		{ 0, "dns-option", OPT_STRV, RUN_AT(dns_options), "OPTION", "Option of the resolver" }, \
+		  "give it a device of the host" },                                                     \
+		{ 0, "dns", OPT_STRV, RUN_AT(dns), "ADDRESS", "name server to ask" },                   \
+		{ 0, "dns-option", OPT_STRV, RUN_AT(dns_options), "OPTION", "option of the resolver" }, \
 		{ 0, "dns-opt", OPT_STRV, RUN_AT(dns_options), "OPTION", NULL },                        \
 		{ 0,        "dns-search",                                                               \
 		  OPT_STRV, RUN_AT(dns_search),                                                         \
-		  "DOMAIN", "Domain to look names up in" },                                             \
-		{ 0, "group-add", OPT_STRV, RUN_AT(groups), "GROUP", "Another group of the user" },     \
-		{ 0, "label-file", OPT_STRV, RUN_AT(label_files), "FILE", "Read labels from a file" },  \
+		  "DOMAIN", "domain to look names up in" },                                             \
+		{ 0, "group-add", OPT_STRV, RUN_AT(groups), "GROUP", "another group of the user" },     \
+		{ 0, "label-file", OPT_STRV, RUN_AT(label_files), "FILE", "read labels from a file" },  \
 		{ 0,       "oom-score-adj",                                                             \
 		  OPT_INT, RUN_AT(oom_score_adj),                                                       \
-		  "N",     "Who goes first when memory is out, -1000 to 1000" },                        \
+		  "N",     "who goes first when memory is out, -1000 to 1000" },                        \
 		LIMIT_OPTS(RUN_AT(limits)),                                                             \
-		{ 'h', "hostname", OPT_STR, RUN_AT(hostname), "NAME", "Host name inside" },             \
-		{ 0,         "cgroupns",                                                                \
-		  OPT_STR,   RUN_AT(cgroup_ns),                                                         \
-		  "private", "or host: whose control groups it sees" },                                 \
-		{ 0,         "ipc",                                                                     \
-		  OPT_STR,   RUN_AT(ipc_ns),                                                            \
-		  "private", "or shareable, host, none, container:NAME: shared memory" },               \
-		{ 0,         "pid",                                                                     \
-		  OPT_STR,   RUN_AT(pid_ns),                                                            \
-		  "private", "or host, container:NAME: whose processes it sees" },                      \
+		{ 'h', "hostname", OPT_STR, RUN_AT(hostname), "NAME", "host name inside" },             \
+		{ 0,       "cgroupns",                                                                  \
+		  OPT_STR, RUN_AT(cgroup_ns),                                                           \
+		  "MODE",  "private (default) or host: whose control groups it sees" },                 \
+		{ 0,       "ipc",                                                                       \
+		  OPT_STR, RUN_AT(ipc_ns),                                                              \
+		  "MODE",  "private (default), shareable, host, none, container:NAME" },                \
+		{ 0,       "pid",                                                                       \
+		  OPT_STR, RUN_AT(pid_ns),                                                              \
+		  "MODE",  "private (default), host, container:NAME: whose processes" },                \
 		{ 0,       "userns",                                                                    \
 		  OPT_STR, RUN_AT(user_ns),                                                             \
-		  "host",  "or private, auto[:size=N], keep-id, container:NAME: its users" },           \
-		{ 0, "uts", OPT_STR, RUN_AT(uts_ns), "private", "or host: whose host name it has" },    \
-		{ 0, "init", OPT_BOOL, RUN_AT(init), NULL, "Run a reaper as process 1" },               \
-		{ 'i', "interactive", OPT_BOOL, RUN_AT(interactive), NULL, "Keep stdin open" },         \
-		{ 'l', "label", OPT_STRV, RUN_AT(labels), "KEY=VALUE", "Set a label" },                 \
-		{ 0, "log-driver", OPT_STR, RUN_AT(log_driver), "json-file", "There is no other" },     \
+		  "MODE",  "host (default), private, auto[:size=N], keep-id, container:NAME" },         \
+		{ 0,       "uts",                                                                       \
+		  OPT_STR, RUN_AT(uts_ns),                                                              \
+		  "MODE",  "private (default) or host: whose host name it has" },                       \
+		{ 0, "init", OPT_BOOL, RUN_AT(init), NULL, "run a reaper as process 1" },               \
+		{ 'i', "interactive", OPT_BOOL, RUN_AT(interactive), NULL, "keep stdin open" },         \
+		{ 'l', "label", OPT_STRV, RUN_AT(labels), "KEY=VALUE", "set a label" },                 \
+		{ 0,        "log-driver",                                                               \
+		  OPT_STR,  RUN_AT(log_driver),                                                         \
+		  "DRIVER", "json-file (default); there is no other" },                                 \
 		{ 0,           "log-opt",                                                               \
 		  OPT_STRV,    RUN_AT(log_opts),                                                        \
 		  "KEY=VALUE", "max-size=BYTES, max-file=N of its log" },                               \
@@ -157,80 +161,80 @@ struct run_args {
 		  OPT_STRV,                                                                             \
 		  RUN_AT(mounts),                                                                       \
 		  "type=T,target=PATH,...",                                                             \
-		  "Mount a bind, volume, tmpfs, image or cache" },                                      \
-		{ 0, "name", OPT_STR, RUN_AT(name), "NAME", "Name of the container" },                  \
+		  "mount a bind, volume, tmpfs, image or cache" },                                      \
+		{ 0, "name", OPT_STR, RUN_AT(name), "NAME", "name of the container" },                  \
 		{ 0,         "network",                                                                 \
 		  OPT_STRV,  RUN_AT(networks),                                                          \
-		  "NETWORK", "host (default), none, container:NAME, ns:PATH, NAME" },                   \
+		  "NETWORK", "NAME, bridge (else host), none, container:NAME, ns:PATH" },               \
 		{ 0, "net", OPT_STRV, RUN_AT(networks), "NETWORK", NULL },                              \
 		{ 0,        "network-alias",                                                            \
 		  OPT_STRV, RUN_AT(aliases),                                                            \
-		  "NAME",   "Another name of it in its network" },                                      \
-		{ 0, "ip", OPT_STR, RUN_AT(ip), "ADDRESS", "Its address in its network" },              \
-		{ 0, "ip6", OPT_STR, RUN_AT(ip6), "ADDRESS", "Its IPv6 address there" },                \
+		  "NAME",   "another name of it in its network" },                                      \
+		{ 0, "ip", OPT_STR, RUN_AT(ip), "ADDRESS", "its address in its network" },              \
+		{ 0, "ip6", OPT_STR, RUN_AT(ip6), "ADDRESS", "its IPv6 address there" },                \
 		{ 0,           "mac-address", OPT_STR,                                                  \
-		  RUN_AT(mac), "MAC",         "Its hardware address in its network" },                  \
-		{ 0, "expose", OPT_STRV, RUN_AT(expose), "PORT[/PROTOCOL]", "A port for -P" },          \
+		  RUN_AT(mac), "MAC",         "its hardware address in its network" },                  \
+		{ 0, "expose", OPT_STRV, RUN_AT(expose), "PORT[/PROTOCOL]", "a port for -P" },          \
 		{ 'p',                                                                                  \
 		  "publish",                                                                            \
 		  OPT_STRV,                                                                             \
 		  RUN_AT(publish),                                                                      \
 		  "[[ADDRESS:]PORT:]PORT",                                                              \
-		  "Make its port one of the host" },                                                    \
+		  "make its port one of the host" },                                                    \
 		{ 'P',      "publish-all",                                                              \
 		  OPT_BOOL, RUN_AT(publish_all),                                                        \
-		  NULL,     "Make all exposed ports ones of the host" },                                \
+		  NULL,     "make all exposed ports ones of the host" },                                \
 		{ 0,        "no-healthcheck",                                                           \
 		  OPT_BOOL, RUN_AT(no_healthcheck),                                                     \
-		  NULL,     "No health check, whatever the image says" },                               \
+		  NULL,     "no health check, whatever the image says" },                               \
 		{ 0,        "pull",                                                                     \
 		  OPT_STR,  RUN_AT(pull),                                                               \
-		  "POLICY", "Fetch the image: always, missing (default), never" },                      \
+		  "POLICY", "fetch the image: always, missing (default), never" },                      \
 		{ 0,                                                                                    \
 		  "platform",                                                                           \
 		  OPT_STR,                                                                              \
 		  RUN_AT(platform),                                                                     \
 		  "OS/ARCH[/VARIANT]",                                                                  \
-		  "Which image to fetch of several" },                                                  \
+		  "which image to fetch of several" },                                                  \
 		{ 0,        "privileged",                                                               \
 		  OPT_BOOL, RUN_AT(privileged),                                                         \
-		  NULL,     "All capabilities and devices, no seccomp" },                               \
-		{ 0, "read-only", OPT_BOOL, RUN_AT(read_only), NULL, "Root file system read-only" },    \
-		{ 0, "rm", OPT_BOOL, RUN_AT(rm), NULL, "Remove the container when it ends" },           \
+		  NULL,     "all capabilities and devices, no seccomp" },                               \
+		{ 0, "read-only", OPT_BOOL, RUN_AT(read_only), NULL, "root file system read-only" },    \
+		{ 0, "rm", OPT_BOOL, RUN_AT(rm), NULL, "remove the container when it ends" },           \
 		{ 0,        "security-opt",                                                             \
 		  OPT_STRV, RUN_AT(security),                                                           \
 		  "OPTION", "no-new-privileges, seccomp=unconfined" },                                  \
-		{ 0, "shm-size", OPT_BYTES, RUN_AT(shm), "BYTES", "Size of /dev/shm" },                 \
+		{ 0, "shm-size", OPT_BYTES, RUN_AT(shm), "BYTES", "size of /dev/shm" },                 \
 		{ 0,        "stop-signal",                                                              \
 		  OPT_STR,  RUN_AT(stop_signal),                                                        \
-		  "SIGNAL", "Signal that stops it (default SIGTERM)" },                                 \
+		  "SIGNAL", "signal that stops it (default SIGTERM)" },                                 \
 		{ 0,           "stop-timeout",                                                          \
 		  OPT_SECONDS, RUN_AT(stop_timeout_ms),                                                 \
-		  "SECONDS",   "Wait before killing (default 10)" },                                    \
+		  "SECONDS",   "wait before killing (default 10)" },                                    \
 		{ 0,                                                                                    \
 		  "sysctl",                                                                             \
 		  OPT_STRV,                                                                             \
 		  RUN_AT(sysctls),                                                                      \
 		  "NAME=VALUE",                                                                         \
-		  "Set a kernel parameter inside" },                                                    \
-		{ 0, "tmpfs", OPT_STRV, RUN_AT(tmpfs), "PATH[:OPTIONS]", "Mount a tmpfs" },             \
-		{ 't', "tty", OPT_BOOL, RUN_AT(tty), NULL, "Give it a terminal" },                      \
-		{ 0, "ulimit", OPT_STRV, RUN_AT(ulimits), "NAME=SOFT[:HARD]", "Set a resource limit" }, \
-		{ 'u', "user", OPT_STR, RUN_AT(user), "USER[:GROUP]", "User to run as" },               \
+		  "set a kernel parameter inside" },                                                    \
+		{ 0, "tmpfs", OPT_STRV, RUN_AT(tmpfs), "PATH[:OPTIONS]", "mount a tmpfs" },             \
+		{ 't', "tty", OPT_BOOL, RUN_AT(tty), NULL, "give it a terminal" },                      \
+		{ 0, "ulimit", OPT_STRV, RUN_AT(ulimits), "NAME=SOFT[:HARD]", "set a resource limit" }, \
+		{ 'u', "user", OPT_STR, RUN_AT(user), "USER[:GROUP]", "user to run as" },               \
 		{ 'v',                                                                                  \
 		  "volume",                                                                             \
 		  OPT_STRV,                                                                             \
 		  RUN_AT(volumes),                                                                      \
 		  "[NAME|HOST:]PATH[:OPTIONS]",                                                         \
-		  "Mount a volume, or a path of the host (ro, nocopy, idmap, U)" },                     \
+		  "mount a volume, or a path of the host (ro, nocopy, idmap)" },                        \
 		{ 0,                                                                                    \
 		  "volumes-from",                                                                       \
 		  OPT_STRV,                                                                             \
 		  RUN_AT(volumes_from),                                                                 \
 		  "CONTAINER[:ro]",                                                                     \
-		  "Mount what another container has mounted" },                                         \
+		  "mount what another container has mounted" },                                         \
 	{                                                                                               \
-		'w', "workdir", OPT_STR, RUN_AT(workdir), "DIR", "Working directory inside"             \
+		'w', "workdir", OPT_STR, RUN_AT(workdir), "DIR", "working directory inside"             \
 	}
 
 /* argv: IMAGE [COMMAND [ARG...]]. */

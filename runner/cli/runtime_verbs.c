@@ -51,7 +51,7 @@ static const struct opt exec_opts[] = {
 	{ 'u', "user", OPT_STR, AT(exec.user), "UID[:GID]", "whose it is" },
 	{ 'g', "additional-gids", OPT_STRV, AT(exec.groups), "GID", "more groups" },
 	{ 'c', "cap", OPT_STRV, AT(caps), "CAP", "more capabilities" },
-	{ 0, "apparmor", OPT_STR, AT(exec.apparmor), "PROFILE", "AppArmor profile" },
+	{ 0, "apparmor", OPT_STR, AT(exec.apparmor), "PROFILE", "appArmor profile" },
 	{ 0, "process-label", OPT_STR, AT(exec.label), "LABEL", "SELinux label" },
 	{ 0, "no-new-privs", OPT_BOOL, AT(no_new_privs), NULL, "no new privileges" },
 	{ 0, "ignore-paused", OPT_BOOL, AT(exec.ignore_paused), NULL,

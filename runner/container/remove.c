@@ -253,8 +253,8 @@ int container_remove(struct container *c, bool force, struct err *err)
 
 struct prune {
 	const struct container_prune_opts *o;
-	struct strv *ids;
-	uint64_t bytes;
+	container_prune_fn *fn;
+	void *arg;
 };
 
 static int prune_one(struct container *c, void *arg, struct err *err)
@@ -280,19 +280,14 @@ static int prune_one(struct container *c, void *arg, struct err *err)
 	}
 	if (rc < 0)
 		return rc;
-	strv_add(p->ids, c->id);
-	p->bytes += bytes;
+	p->fn(c, bytes, p->arg);
 	return 0;
 }
 
-int container_prune(struct runtime *rt, const struct container_prune_opts *o, struct strv *ret_ids,
-		    uint64_t *ret_bytes, struct err *err)
+int container_prune(struct runtime *rt, const struct container_prune_opts *o,
+		    container_prune_fn *fn, void *arg, struct err *err)
 {
-	struct prune p = { .o = o, .ids = ret_ids };
-	int rc = container_walk(rt, prune_one, &p, err);
+	struct prune p = { o, fn, arg };
 
-	if (rc < 0)
-		return rc;
-	*ret_bytes = p.bytes;
-	return 0;
+	return container_walk(rt, prune_one, &p, err);
 }

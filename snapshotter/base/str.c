@@ -127,33 +127,36 @@ enum { DISTANCE_MAX = 64 };
 
 size_t str_distance(const char *a, const char *b)
 {
-	size_t row[DISTANCE_MAX + 1], la = strlen(a), lb = strlen(b);
+	size_t rows[3][DISTANCE_MAX + 1], la = strlen(a), lb = strlen(b);
 
 	if (la > DISTANCE_MAX || lb > DISTANCE_MAX)
 		return la > lb ? la : lb;
 	for (size_t j = 0; j <= lb; j++)
-		row[j] = j;
+		rows[0][j] = j;
 	for (size_t i = 1; i <= la; i++) {
-		size_t diag = row[0];
+		size_t *row = rows[i % 3];
+		const size_t *above = rows[(i + 2) % 3], *two_above = rows[(i + 1) % 3];
 
 		row[0] = i;
 		for (size_t j = 1; j <= lb; j++) {
-			size_t best = diag + (a[i - 1] != b[j - 1]);
+			size_t best = above[j - 1] + (a[i - 1] != b[j - 1]);
 
-			diag = row[j];
-			if (row[j] + 1 < best)
-				best = row[j] + 1;
+			if (above[j] + 1 < best)
+				best = above[j] + 1;
 			if (row[j - 1] + 1 < best)
 				best = row[j - 1] + 1;
+			if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] &&
+			    two_above[j - 2] + 1 < best)
+				best = two_above[j - 2] + 1;
 			row[j] = best;
 		}
 	}
-	return row[lb];
+	return rows[la % 3][lb];
 }
 
 const char *str_nearest(const char *s, const char *const *list)
 {
-	size_t best = strlen(s) / 3 + 1;
+	size_t best = strlen(s) < 6 ? 1 : strlen(s) / 3;
 	const char *ret = NULL;
 
 	for (; *list; list++) {

@@ -63,8 +63,13 @@ base
 build -t app >/dev/null 2>&1
 sed -i 's/echo 1/echo 2/' Dockerfile
 build -t app >/dev/null 2>&1
+shale create --name idle busybox true >/dev/null
 ok "prune --dry-run" shale prune --dry-run
+has "names the container" "idle"
+has "and its state" "Created"
+has "and says that more hangs on it" "would go as well"
 has "names the dangling image" "dangling: no name"
+shale rm idle >/dev/null
 ok "image prune --dry-run -a" shale image prune -a --dry-run
 has "and the one without a container" "no container uses it"
 ok "image prune --filter label" shale image prune -af --filter label=kind=none

@@ -47,6 +47,20 @@ ok "fish: a command" fish --no-config -c "source $T/root/usr/share/fish/vendor_c
 is "is completed" prune "$(cat "$T/out")"
 ok "fish: an image" fish --no-config -c "source $T/root/usr/share/fish/vendor_completions.d/shale.fish; complete -C 'shale rmi busy'"
 has "is completed" busybox:latest
+shale network create front >/dev/null
+shale volume create data >/dev/null
+ok "the value of an option" shale __complete -- run --rm --network ""
+is "is what that takes" "bridge front host none" "$(sort "$T/out" | tr '\n' ' ' | sed 's/ $//')"
+ok "and of another" shale __complete -- run -v da
+is "has its own" data "$(cat "$T/out")"
+ok "what the program is given" shale __complete -- run -it --name x busybox ""
+is "is not known here" "" "$(cat "$T/out")"
+ok "behind a value comes" shale __complete -- run --name x --network front bus
+is "the image" busybox:latest "$(cat "$T/out")"
+ok "no more words than it takes" shale __complete -- history busybox ""
+is "are offered" "" "$(cat "$T/out")"
+shale network rm front >/dev/null
+
 cat >"$T/zsh" <<'Z'
 zmodload zsh/zpty
 zpty z zsh -f -i

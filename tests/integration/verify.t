@@ -25,7 +25,7 @@ restore() {
 ok "a store as it should be" shale verify
 has "says so" "OK: 2 images, 3 layers"
 ok "one image" shale verify app
-has "with its layers" "OK: 1 images, 3 layers"
+has "with its layers" "OK: 1 image, 3 layers"
 code 1 "an unknown image" shale verify nosuch
 
 damaged() { # damaged NAME PATH WHAT COMMAND: run in the layer's fs

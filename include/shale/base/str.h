@@ -55,10 +55,11 @@ void strv_env_set(struct strv *l, const char *name, const char *value);
 bool str_eq(const char *a, const char *b); /* two NULLs are equal */
 bool str_starts(const char *s, const char *prefix);
 bool str_ends(const char *s, const char *suffix);
-char *str_trim(char *s);                           /* in place: blanks at both ends */
-size_t str_distance(const char *a, const char *b); /* Levenshtein, for "did you mean" */
+char *str_trim(char *s); /* in place: blanks at both ends */
+/* For "did you mean": letters that are added, missing, others or swapped with the next. */
+size_t str_distance(const char *a, const char *b);
 
-/* The nearest of list (NULL-terminated) within a third of its length, or NULL. */
+/* The nearest of list (NULL-terminated) within a third of its letters (but one), or NULL. */
 const char *str_nearest(const char *s, const char *const *list);
 
 /* Whole string, base 10 (or 8), no sign, no blanks, <= max; 0 or -EINVAL without an err. */

@@ -124,7 +124,12 @@ static void test_strings(void **state)
 
 	(void)state;
 	assert_string_equal(str_nearest("RUM", names), "RUN");
+	assert_string_equal(str_nearest("RNU", names), "RUN");
+	assert_string_equal(str_nearest("ENTYRPONT", names), "ENTRYPOINT");
+	assert_null(str_nearest("CPPP", names));
 	assert_null(str_nearest("XYZZY", names));
+	assert_int_equal(str_distance("imagse", "images"), 1);
+	assert_int_equal(str_distance("", "abc"), 3);
 	strv_split(&l, "a::b", ':');
 	assert_int_equal(l.n, 3);
 	assert_string_equal(l.v[1], "");

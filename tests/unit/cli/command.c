@@ -105,6 +105,8 @@ static void test_resolve(void **state)
 		assert_int_equal(words, cases[i].words);
 	}
 	assert_non_null(strstr(resolve("imagse", &words), "did you mean images?"));
+	assert_non_null(strstr(resolve("rnu", &words), "did you mean run?"));
+	assert_null(strstr(resolve("swarm", &words), "did you mean"));
 	assert_non_null(strstr(resolve("image prnue", &words), "did you mean prune?"));
 }
 
