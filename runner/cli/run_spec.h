@@ -143,7 +143,7 @@ struct run_args {
 		  "MODE",  "private (default), host, container:NAME: whose processes" },                \
 		{ 0,       "userns",                                                                    \
 		  OPT_STR, RUN_AT(user_ns),                                                             \
-		  "MODE",  "host (default), private, auto[:size=N], keep-id, container:NAME" },         \
+		  "MODE",  "host (default), private, auto, keep-id, container:NAME" },                  \
 		{ 0,       "uts",                                                                       \
 		  OPT_STR, RUN_AT(uts_ns),                                                              \
 		  "MODE",  "private (default) or host: whose host name it has" },                       \
