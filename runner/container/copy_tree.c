@@ -17,6 +17,7 @@
 #include <sys/vfs.h>
 #include <unistd.h>
 
+#include <shale/base/fault.h>
 #include <shale/base/fd.h>
 #include <shale/base/fs.h>
 
@@ -174,7 +175,9 @@ static int copy_file(struct container_copy *c, int from, const struct stat *st, 
 	out = open_new(dir, name, err);
 	if (out < 0)
 		return out;
+	fault_point("container.copy.made");
 	rc = fs_copy_data(in, out, err);
+	fault_point("container.copy.data");
 	c->bytes += (uint64_t)st->st_size;
 	return rc < 0 ? rc : copy_attributes(c, from, out, st, err);
 }

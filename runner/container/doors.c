@@ -62,7 +62,8 @@ int container_doors_open(struct container_doors *d, int dir_fd, struct err *err)
 
 	address(dir_fd, &a);
 	/* That of an earlier run: there is one keeper at a time. */
-	unlinkat(dir_fd, socket_name, 0);
+	if (unlinkat(dir_fd, socket_name, 0) < 0 && errno != ENOENT)
+		return err_sys(err, "socket of the container before");
 	/* Before it has a name, so that it never was anybody's (CVE-2020-15257, TRAPS T32). */
 	if (fd < 0 || fchmod(fd, 0600) < 0 || bind(fd, (struct sockaddr *)&a, sizeof(a)) < 0 ||
 	    listen(fd, BACKLOG) < 0)

@@ -10,6 +10,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <shale/base/fault.h>
 #include <shale/base/fd.h>
 #include <shale/base/path.h>
 #include <shale/base/proc.h>
@@ -118,10 +119,12 @@ static int run(struct container *c, const struct container_exec *x, struct conta
 	rc = make_plan(c, x, io->child, &j, &plan, err);
 	if (rc >= 0)
 		rc = sandbox_join(plan, c->pid, &box.sb, err);
+	fault_point("container.exec.joined");
 	if (rc >= 0)
 		rc = container_stdio_spawned(io, err);
 	if (rc >= 0)
 		rc = container_box_release(&box, ret_exit, err);
+	fault_point("container.exec.released");
 	if (rc < 0)
 		return rc;
 	r.sb = box.sb;
@@ -199,6 +202,7 @@ static int start_kept(struct container *c, const struct container_exec *x, struc
 
 	if (rc >= 0)
 		rc = sandbox_join(plan, c->pid, &box->sb, &st->err);
+	fault_point("container.exec.kept");
 	if (rc >= 0)
 		container_doors_prepare(doors, box->sb);
 	return rc < 0 ? rc : container_box_release(box, &st->exit_code, &st->err);
@@ -231,6 +235,7 @@ static void keep_apart(struct container *c, const struct container_exec *x, int 
 	for (int i = 0; i < 3; i++)
 		dup2(null, i);
 	rc = start_kept(c, x, &j, &doors, &box, &st);
+	fault_point("container.exec.started");
 	fd_write_all(status_fd, &st, sizeof(st), &ignored);
 	if (rc < 0)
 		_exit(0);

@@ -233,6 +233,7 @@ static int read_wishes(struct container *c, struct err *err)
 	if (rc < 0 || !text)
 		return rc;
 	c->auto_remove = removes != 0;
+	c->auto_remove = container_goes_with_end(c);
 	free(c->spec.restart);
 	c->spec.restart = take(spec.restart);
 	strv_copy(&c->spec.networks, &spec.networks);

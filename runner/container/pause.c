@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include <shale/base/db.h>
+#include <shale/base/fault.h>
 #include <shale/base/fd.h>
 #include <shale/base/proc.h>
 #include <shale/base/str.h>
@@ -48,6 +49,7 @@ int container_thaw(struct container *c, struct err *err)
 
 	container_cgroup_name(c, group);
 	rc = sandbox_cgroup_freeze(group, false, err);
+	fault_point("container.pause.thawed");
 	if (rc == -ENOENT) { /* it has ended */
 		err_clear(err);
 		rc = 0;
@@ -95,6 +97,7 @@ static int make_group(const struct container *c, const char *group, struct err *
 		rc = err_set(err, EBUSY, "container %s is not running", c->name);
 	if (rc >= 0)
 		rc = fd_write_file(dir, group_made, "", 0, 0600, err);
+	fault_point("container.group.marked");
 	for (int i = 0; rc >= 0 && moved > 0 && i < ROUNDS_MAX; i++) {
 		auto_free pid_t *pids = NULL;
 		size_t n = 0;
@@ -102,6 +105,7 @@ static int make_group(const struct container *c, const char *group, struct err *
 		rc = pids_of_namespace(c, &pids, &n, err);
 		if (rc >= 0)
 			rc = moved = sandbox_cgroup_adopt(group, ns, pids, n, err);
+		fault_point("container.group.moved");
 	}
 	if (rc >= 0 && moved > 0)
 		rc = err_set(err, EBUSY,
@@ -127,6 +131,7 @@ int container_pause(struct container *c, struct err *err)
 		if (rc >= 0)
 			rc = sandbox_cgroup_freeze(group, true, err);
 	}
+	fault_point("container.pause.frozen");
 	/* Half a group must not stay behind. */
 	if (rc < 0)
 		sandbox_cgroup_freeze(group, false, &(struct err){ 0 });
@@ -150,23 +155,19 @@ int container_unpause(struct container *c, struct err *err)
 }
 
 /* One that is removed at its end is not, this once. */
-static int keep_row(struct container *c, bool keep, struct err *err)
+static int stop_and_keep(struct container *c, const char *signal, int timeout_ms, struct err *err)
 {
-	int rc = db_run(c->rt->db, "UPDATE containers SET auto_remove=?2 WHERE id=?1",
-			DB_ARGS(DB_T(c->id), DB_I(!keep)), err);
+	auto_fd int held = -1;
+	int rc = c->auto_remove ? container_restart_hold(c, &held, err) : 0;
 
-	return rc < 0 ? rc : 0;
+	return rc < 0 ? rc : container_stop(c, signal, timeout_ms, err);
 }
 
 int container_restart(struct container *c, const char *signal, int timeout_ms, struct err *err)
 {
-	bool removes = c->auto_remove && c->state == CONTAINER_RUNNING;
-	int rc = removes ? keep_row(c, true, err) : 0;
+	int rc = c->state == CONTAINER_RUNNING ? stop_and_keep(c, signal, timeout_ms, err) : 0;
 
-	if (rc >= 0 && c->state == CONTAINER_RUNNING)
-		rc = container_stop(c, signal, timeout_ms, err);
-	if (removes && rc >= 0)
-		rc = keep_row(c, false, err);
+	fault_point("container.restart.stopped");
 	if (rc >= 0 && c->state == CONTAINER_REMOVING)
 		return err_set(err, ENOENT, "container %s was removed at its end", c->name);
 	if (rc >= 0)
@@ -187,6 +188,7 @@ int container_store_spec(struct container *c, struct err *err)
 			    DB_ARGS(DB_T(c->id), DB_T(text)), err);
 	if (rc >= 0)
 		rc = db_tx_commit(&tx, err);
+	fault_point("container.spec.stored");
 	if (rc >= 0 && !c->auto_remove)
 		container_record(c);
 	return rc;
@@ -236,6 +238,7 @@ int container_update(struct container *c, const struct container_spec *s, struct
 		container_limits(s, &limits);
 		limits.name = group;
 		rc = sandbox_cgroup_update(&limits, err);
+		fault_point("container.update.limits");
 	}
 	if (rc == -ENOENT)
 		return err_set(err, ENOTSUP,
@@ -273,6 +276,7 @@ int container_rename(struct container *c, const char *name, struct err *err)
 			    DB_ARGS(DB_T(c->id), DB_T(name)), err);
 	if (rc >= 0)
 		rc = db_tx_commit(&tx, err);
+	fault_point("container.rename.stored");
 	if (rc < 0)
 		return rc;
 	old = c->name;

@@ -6,8 +6,11 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
+#include <shale/base/fault.h>
 #include <shale/base/fd.h>
 #include <shale/base/proc.h>
 
@@ -15,7 +18,8 @@
 
 enum { RETRIES_MAX = 1 << 30, COUNT_BYTES = 24 };
 
-static const char stopped_name[] = "stopped", count_name[] = "restarts";
+static const char stopped_name[] = "stopped", count_name[] = "restarts",
+		  restarted_name[] = "restarted";
 
 int container_restart_parse(const char *text, int64_t *ret_max, struct err *err)
 {
@@ -47,6 +51,14 @@ bool container_wants_restart(const struct container *c, int exit_code, int64_t n
 	return str_eq(policy, "always") || str_eq(policy, "unless-stopped");
 }
 
+static void mark_directory(int dir, bool stopped)
+{
+	if (fchmodat(dir, ".", stopped ? 0700 | S_ISVTX : 0700, 0) < 0)
+		return; /* there is nothing else to try */
+}
+
+/* A file, or where there is no room for one the sticky bit of its directory: a container that has
+ * filled the disk can be stopped, whatever its policy. */
 void container_mark_stopped(const struct container *c, bool stopped)
 {
 	struct err ignored = { 0 };
@@ -54,19 +66,24 @@ void container_mark_stopped(const struct container *c, bool stopped)
 
 	if (container_dir(c, &dir, &ignored) < 0)
 		return;
-	if (stopped)
-		fd_write_file(dir, stopped_name, "", 0, 0600, &ignored);
-	else
+	if (!stopped) {
 		unlinkat(dir, stopped_name, 0);
+		mark_directory(dir, false);
+	} else if (fd_write_file(dir, stopped_name, "", 0, 0600, &ignored) < 0) {
+		mark_directory(dir, true);
+	}
+	fault_point("container.stop.marked");
 }
 
 bool container_was_stopped(const struct container *c)
 {
 	struct err ignored = { 0 };
 	auto_fd int dir = -1;
+	struct stat st;
 
-	return container_dir(c, &dir, &ignored) >= 0 &&
-	       faccessat(dir, stopped_name, F_OK, AT_SYMLINK_NOFOLLOW) == 0;
+	return container_dir(c, &dir, &ignored) >= 0 && fstat(dir, &st) == 0 &&
+	       (st.st_mode & S_ISVTX ||
+		faccessat(dir, stopped_name, F_OK, AT_SYMLINK_NOFOLLOW) == 0);
 }
 
 int64_t container_restart_count(const struct container *c)
@@ -94,12 +111,43 @@ void container_restart_count_write(const struct container *c, int64_t n)
 		fd_write_file(dir, count_name, text, strlen(text), 0600, &ignored);
 	else
 		unlinkat(dir, count_name, 0);
+	fault_point("container.restart.counted");
 }
 
 bool container_is_restarting(const struct container *c)
 {
 	return c->state == CONTAINER_RUNNING && !c->pid && c->finished_ns > c->started_ns &&
 	       proc_is_alive(c->keeper, c->keeper_start);
+}
+
+/* --- one with --rm that is restarted --- */
+
+/* Its row says all the time that it goes with its end, so who is killed here leaves nothing to put
+ * right: the lock ends with us. */
+int container_restart_hold(const struct container *c, int *ret_fd, struct err *err)
+{
+	auto_fd int dir = -1, fd = -1;
+	int rc = container_dir(c, &dir, err);
+
+	if (rc < 0)
+		return rc;
+	fd = openat(dir, restarted_name, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
+	if (fd < 0 || flock(fd, LOCK_SH) < 0)
+		return err_sys(err, "hold container %s", c->name);
+	fault_point("container.restart.held");
+	*ret_fd = fd_take(&fd);
+	return 0;
+}
+
+bool container_goes_with_end(const struct container *c)
+{
+	struct err ignored = { 0 };
+	auto_fd int dir = -1, fd = -1;
+
+	if (!c->auto_remove || container_dir(c, &dir, &ignored) < 0)
+		return c->auto_remove;
+	fd = openat(dir, restarted_name, O_RDWR | O_NOFOLLOW | O_CLOEXEC);
+	return fd < 0 || flock(fd, LOCK_EX | LOCK_NB) == 0;
 }
 
 /* --- after a reboot --- */

@@ -316,6 +316,9 @@ bool container_was_stopped(const struct container *c);
 bool container_wants_restart(const struct container *c, int exit_code, int64_t n);
 int64_t container_restart_count(const struct container *c);
 void container_restart_count_write(const struct container *c, int64_t n);
+/* As long as *ret_fd is open it stays when it ends, even if it was run with --rm. */
+int container_restart_hold(const struct container *c, int *ret_fd, struct err *err);
+bool container_goes_with_end(const struct container *c);
 
 /* Its output (4 KiB of it at most) and status; -1: it took longer and was killed. */
 struct container_exec;

@@ -50,7 +50,7 @@ static int take_over(struct container *c, int code, const char *error, struct er
 	struct err ignored = { 0 };
 	int rc;
 
-	if (c->auto_remove || c->state == CONTAINER_REMOVING) {
+	if (container_goes_with_end(c) || c->state == CONTAINER_REMOVING) {
 		rc = container_delete(c, err);
 		return rc < 0 ? rc : err_set(err, ENOENT, "no such container: %s", c->name);
 	}

@@ -37,6 +37,7 @@ static char *record_text(const struct container *c)
 	return json_text(o);
 }
 
+/* What stood there stays when the disk is full. */
 void container_record(const struct container *c)
 {
 	auto_free char *text = record_text(c);
@@ -44,7 +45,7 @@ void container_record(const struct container *c)
 	auto_fd int dir = -1;
 
 	if (container_dir(c, &dir, &ignored) >= 0)
-		fd_write_file(dir, record_name, text, strlen(text), 0600, &ignored);
+		fs_write_atomic(dir, record_name, text, strlen(text), false, &ignored);
 }
 
 static int record_one(struct container *c, void *arg, struct err *err)

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include <shale/base/db.h>
+#include <shale/base/fault.h>
 #include <shale/base/proc.h>
 
 #include "priv.h"
@@ -97,6 +98,7 @@ int container_claim(struct container *c, struct err *err)
 		DB_ARGS(DB_T(c->id), DB_I(self), DB_I(start), DB_T(proc_boot_id()), DB_I(now),
 			DB_I(sources(CONTAINER_RUNNING))),
 		err);
+	fault_point("container.start.claimed");
 	if (rc < 0)
 		return rc;
 	if (rc == 0)
@@ -168,6 +170,7 @@ int container_record_exit(struct container *c, int exit_code, const char *error,
 		DB_ARGS(DB_T(c->id), DB_I(exit_code), DB_T(error), DB_I(now),
 			DB_I(sources(CONTAINER_EXITED)), DB_I(c->keeper), DB_I(c->keeper_start)),
 		err);
+	fault_point("container.finish.recorded");
 	if (rc <= 0)
 		return rc;
 	c->state = CONTAINER_EXITED;

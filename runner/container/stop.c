@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include <shale/base/db.h>
+#include <shale/base/fault.h>
 #include <shale/base/fd.h>
 #include <shale/base/proc.h>
 #include <shale/base/sys.h>
@@ -74,6 +75,7 @@ static int send_and_wake(struct container *c, int sig, struct err *err)
 {
 	int rc = send_signal(c, sig, err);
 
+	fault_point("container.stop.signalled");
 	if (rc >= 0)
 		container_event_number(c, "kill", "signal", sig);
 	if (rc >= 0 && container_is_paused(c))

@@ -272,3 +272,14 @@ void network_links_restore(int ns_fd, const struct strv *names)
 		if (!is_there(&l, names->v[i]))
 			link_make(fd, names->v[i], &ignored);
 }
+
+void network_links_drop(int ns_fd, const struct strv *names)
+{
+	auto_fd int fd = network_socket_in(ns_fd, AF_NETLINK, SOCK_RAW, NETLINK_ROUTE);
+	cleanup(links_free) struct links l = { 0 };
+
+	links_read(fd, &l);
+	for (size_t i = 0; i < l.n; i++)
+		if (strv_has(names, l.v[i].name))
+			link_remove(fd, l.v[i].index);
+}

@@ -84,8 +84,9 @@ int network_socket_in(int ns_fd, int family, int type, int protocol);
 void network_v6_off(int ns_fd, const char *interface);
 /* What the host's ::1 sends to that bridge is answered; the route goes with the bridge. */
 int network_route_loopback(const char *bridge, struct err *err);
-/* Links of those names in it, of a kind that matters to nobody. */
+/* Links of those names in it, of a kind that matters to nobody. -EEXIST when one is there. */
 int network_links_make(int ns_fd, const struct strv *names, struct err *err);
+void network_links_drop(int ns_fd, const struct strv *names);
 /* Before it goes: a container may have renamed or removed its interfaces, and netavark 1.4 leaves
  * bridge and rules when it does not find one. Those names are there afterwards, and if one was
  * missing nothing else. */

@@ -393,13 +393,21 @@ static int leave(json_t *setup, const char *network, const char *id, int ns_fd, 
 {
 	auto_json json_t *one = config_new(id, json_get_str(setup, "container_name"));
 	auto_strv struct strv names = { 0 };
+	bool was_gone;
+	int rc;
 
 	json_object_set(one, "port_mappings", json_object_get(setup, "port_mappings"));
 	move_network(setup, one, network);
 	strv_add(&names, json_get_str(json_object_get(json_object_get(one, "networks"), network),
 				      "interface_name"));
-	network_links_make(ns_fd, &names, &(struct err){ 0 });
-	return network_netavark("teardown", one, ns_fd, NULL, err);
+	was_gone = network_links_make(ns_fd, &names, &(struct err){ 0 }) >= 0;
+	rc = network_netavark("teardown", one, ns_fd, NULL, err);
+	if (rc < 0 && was_gone && rc != -EINTR) { /* and the bridge with it, if it was the last */
+		network_links_drop(ns_fd, &names);
+		err_clear(err);
+		rc = 0;
+	}
+	return rc;
 }
 
 int network_connect(const struct runtime *rt, const char *id, const char *join, int ns_fd,
@@ -464,6 +472,7 @@ int network_disconnect(const struct runtime *rt, const char *id, const char *net
 	if (!json_object_get(json_object_get(setup, "networks"), n->name))
 		return err_set(err, ENOENT, "it is not in network %s", n->name);
 	rc = leave(setup, n->name, id, ns_fd, err);
+	fault_point("network.disconnect.left");
 	if (rc < 0)
 		return rc;
 	json_object_del(json_object_get(user, "status"), n->name);

@@ -6,6 +6,7 @@
 #ifdef SHALE_FAULT
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdatomic.h>
@@ -17,6 +18,7 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 enum mode { FAULT_OFF, FAULT_KILL, FAULT_IO };
@@ -135,9 +137,13 @@ static int fails(const char *name, enum kind kind, bool on_store)
 	return -1;
 }
 
-static bool is_store(const struct stat *st)
+/* What is written to an overlay goes to its upper directory. */
+static bool is_store(int fd, const struct stat *st)
 {
-	return !fault.has_dev || st->st_dev == fault.dev;
+	struct statfs fs;
+
+	return !fault.has_dev || st->st_dev == fault.dev ||
+	       (fstatfs(fd, &fs) == 0 && fs.f_type == OVERLAYFS_SUPER_MAGIC);
 }
 
 /* Pipes, sockets, memory files and /proc are no disk. */
@@ -145,7 +151,7 @@ static bool is_store_file(int fd)
 {
 	struct stat st;
 
-	return fault.mode == FAULT_IO && fstat(fd, &st) == 0 && is_store(&st) &&
+	return fault.mode == FAULT_IO && fstat(fd, &st) == 0 && is_store(fd, &st) &&
 	       (S_ISREG(st.st_mode) || S_ISDIR(st.st_mode));
 }
 
@@ -155,6 +161,8 @@ static bool is_store_name(int dir_fd, const char *name)
 	const char *slash = strrchr(name, '/');
 	char dir[FAULT_PATH_MAX] = ".";
 	struct stat st;
+	bool is;
+	int fd;
 
 	if (fault.mode != FAULT_IO)
 		return false;
@@ -162,7 +170,10 @@ static bool is_store_name(int dir_fd, const char *name)
 		snprintf(dir, sizeof(dir), "%.*s", (int)(slash - name), name);
 	else if (slash)
 		snprintf(dir, sizeof(dir), "/");
-	return fstatat(dir_fd, dir, &st, 0) == 0 && is_store(&st);
+	fd = (int)syscall(SYS_openat, dir_fd, dir, O_PATH | O_CLOEXEC);
+	is = fd >= 0 && fstat(fd, &st) == 0 && is_store(fd, &st);
+	close(fd);
+	return is;
 }
 
 #define FAIL_NAME(op, kind, dir_fd, name)                                                          \

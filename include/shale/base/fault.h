@@ -10,7 +10,8 @@
  *                           (KILL) is the last thing that the process tries
  *   SHALE_FAULT_COUNT=FILE  where N is counted, over all processes of one command
  *   SHALE_FAULT_LOG=FILE    gets one line for each that was reached: "N NAME", and "hit" at the one
- *   SHALE_FAULT_DIR=DIR     operations are counted on this directory's filesystem alone
+ *   SHALE_FAULT_DIR=DIR     operations are counted on this directory's filesystem and overlays
+ * alone
  *
  * N of 0 counts only. The operations are libc's calls for files, which this variant defines anew:
  * SQLite's and the libraries' are among them.
