@@ -67,6 +67,7 @@ struct container_spec {
 	struct strv
 		volumes; /* "[NAME|/HOST:]/PATH[:OPTIONS]"; resolved: binds of the host's only */
 	struct strv volumes_from; /* "CONTAINER[:ro]" */
+	struct strv storage;      /* "size=BYTES", "inodes=N": of the writable layer */
 	struct strv tmpfs;        /* "/path[:options]" */
 	/*
 	 * Other mounts, of container_mount_parse and of build steps that failed

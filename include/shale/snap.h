@@ -137,6 +137,19 @@ enum snap_fold_fate snap_fold_fate(const struct snap_fold *f, size_t i);
 /* Into the empty fs/ of an active snapshot that was never mounted. */
 int snap_fold_write(struct snap_fold *f, size_t i, int to_fd, struct err *err);
 
+/*
+ * What an active snapshot may come to hold, counted by project quota of the store's file system;
+ * 0: as much as there is. Once more: another limit. -ENOTSUP where there is no such quota, also
+ * from snap_limit_check before anything is made. unlimit: before its files go by another way than
+ * snap_discard.
+ */
+struct snap_limit {
+	uint64_t bytes, inodes;
+};
+int snap_limit_check(struct snap *s, struct err *err);
+int snap_limit(struct snap *s, int64_t id, const struct snap_limit *l, struct err *err);
+void snap_unlimit(struct snap *s, int64_t id);
+
 /* The chain of id, topmost (id itself) first. The caller owns *ret_ids. -ELOOP beyond 10000. */
 int snap_chain(struct snap *s, int64_t id, int64_t **ret_ids, size_t *ret_n, struct err *err);
 /* What a mount(8) would need: one overlay entry, or a bind of fs/ (containerd's types.Mount). */

@@ -209,6 +209,7 @@ int run_spec_make(const struct run_args *a, int argc, char **argv, struct contai
 		return -err->code;
 	strv_copy(&ret->volumes_from, &a->volumes_from);
 	strv_copy(&ret->tmpfs, &a->tmpfs);
+	strv_copy(&ret->storage, &a->storage);
 	strv_copy(&ret->add_hosts, &a->add_hosts);
 	strv_copy(&ret->links, &a->links);
 	strv_copy(&ret->cap_add, &a->cap_add);

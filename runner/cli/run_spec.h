@@ -59,8 +59,8 @@ struct run_args {
 	struct strv groups, dns, dns_search, dns_options, annotations, label_files, devices;
 	int oom_score_adj;
 	bool no_healthcheck;
-	struct strv links, env, env_files, labels, volumes, tmpfs, add_hosts, cap_add, cap_drop,
-		security, ulimits;
+	struct strv links, env, env_files, labels, volumes, tmpfs, storage, add_hosts, cap_add,
+		cap_drop, security, ulimits;
 	int stop_timeout_ms;
 	uint64_t shm;
 };
@@ -211,6 +211,9 @@ struct run_args {
 		{ 0,           "stop-timeout",                                                          \
 		  OPT_SECONDS, RUN_AT(stop_timeout_ms),                                                 \
 		  "SECONDS",   "wait before killing (default 10)" },                                    \
+		{ 0,           "storage-opt",                                                           \
+		  OPT_STRV,    RUN_AT(storage),                                                         \
+		  "KEY=VALUE", "size=BYTES, inodes=N: what its layer may hold" },                       \
 		{ 0,                                                                                    \
 		  "sysctl",                                                                             \
 		  OPT_STRV,                                                                             \

@@ -410,6 +410,16 @@ static bool needs_group(const struct container_spec *s, const struct sandbox_cgr
 	       g->io_weight || g->cpus || g->mems;
 }
 
+int container_storage_apply(const struct container *c, struct err *err)
+{
+	struct snap_limit l;
+	int rc = c->spec.storage.n ? container_storage_parse(&c->spec.storage, &l, err) : 0;
+
+	if (rc >= 0 && c->spec.storage.n)
+		rc = snap_limit(c->rt->snap, c->snapshot, &l, err);
+	return rc < 0 ? err_ctx(err, "--storage-opt") : 0;
+}
+
 int container_box_spawn(struct container *c, const int stdio[3], bool want_cgroup,
 			struct container_box *ret, struct err *err)
 {
@@ -422,6 +432,8 @@ int container_box_spawn(struct container *c, const int stdio[3], bool want_cgrou
 	int rc;
 
 	rc = container_namespaces_open(c, &p->spaces, err);
+	if (rc >= 0)
+		rc = container_storage_apply(c, err);
 	if (rc >= 0)
 		rc = container_layer_mount(c, flags, &p->spaces.ids, &m, err);
 	if (rc < 0)

@@ -301,6 +301,8 @@ static int store(struct container *c, int64_t parent, struct err *err)
 	struct snap_info info;
 	int rc;
 
+	if (c->spec.storage.n && snap_limit_check(c->rt->snap, err) < 0)
+		return err_ctx(err, "--storage-opt");
 	rc = db_tx_begin(c->rt->db, c->auto_remove ? DB_LAZY : DB_FULL, &tx, err);
 	if (rc >= 0)
 		rc = settle_name(c, err);
@@ -318,6 +320,8 @@ static int store(struct container *c, int64_t parent, struct err *err)
 		rc = container_volumes_make(c, err);
 	if (rc >= 0 && c->spec.mounts.n)
 		rc = make_views(c, err);
+	if (rc >= 0)
+		rc = container_storage_apply(c, err);
 	if (rc >= 0)
 		rc = container_users_allot(c, err);
 	if (rc >= 0)

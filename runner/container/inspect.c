@@ -191,6 +191,7 @@ static json_t *host_json(const struct container *c)
 	set_list(o, "DnsOptions", &s->dns_options);
 	set_map(o, "Annotations", &s->annotations);
 	set_map(o, "Sysctls", &s->sysctls);
+	set_map(o, "StorageOpt", &s->storage);
 	set_int(o, "OomScoreAdj", s->oom_score_adj);
 	set_int(o, "NanoCpus", (int64_t)s->cpu_quota_us * 10000);
 	set_int(o, "PidsLimit", s->pids);

@@ -120,6 +120,34 @@ int container_tmpfs_parse(const char *text, char **ret_target, char **ret_data, 
 	return 0;
 }
 
+int container_storage_parse(const struct strv *opts, struct snap_limit *ret, struct err *err)
+{
+	enum { SIZE_MIN = 1 << 20, INODES_MIN = 16 };
+	struct snap_limit l = { 0 };
+
+	for (size_t i = 0; i < opts->n; i++) {
+		const char *o = opts->v[i];
+
+		if (str_starts(o, "size=")) {
+			if (str_to_bytes(o + strlen("size="), &l.bytes) < 0 || l.bytes < SIZE_MIN)
+				return err_set(err, EINVAL,
+					       "--storage-opt %s: want a size of 1m at least", o);
+		} else if (str_starts(o, "inodes=")) {
+			if (str_to_u64(o + strlen("inodes="), 10, INT64_MAX, &l.inodes) < 0 ||
+			    l.inodes < INODES_MIN)
+				return err_set(err, EINVAL,
+					       "--storage-opt %s: want a number of files, %d at "
+					       "least",
+					       o, INODES_MIN);
+		} else {
+			return err_set(err, EINVAL, "--storage-opt %s: want size=BYTES or inodes=N",
+				       o);
+		}
+	}
+	*ret = l;
+	return 0;
+}
+
 static const struct {
 	const char *name;
 	int resource;

@@ -32,6 +32,9 @@ int container_propagation_find(const char *word, uint64_t *ret);
 /* "/path:options" -> target and options (NULL without); caller owns both. */
 int container_tmpfs_parse(const char *text, char **ret_target, char **ret_data, struct err *err);
 
+/* --storage-opt: "size=10g", "inodes=N". */
+int container_storage_parse(const struct strv *opts, struct snap_limit *ret, struct err *err);
+
 struct container_security {
 	bool no_new_privs, seccomp_unconfined;
 };
@@ -190,6 +193,9 @@ int container_kept_open(const struct container *c, const char *text, struct cont
 /* The snapshots of the spec's mounts: called after the container; no more. */
 int container_kept_take(const struct container *c, struct err *err);
 int container_kept_forget(const struct container *c, struct err *err);
+
+/* The limits of its writable layer are in force, if it has any. */
+int container_storage_apply(const struct container *c, struct err *err);
 
 /* --- namespaces (namespaces.c)
  * ----------------------------------------------------------------------------------- */

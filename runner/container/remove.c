@@ -107,6 +107,8 @@ static void free_disk(const struct container *c)
 	snprintf(snap, sizeof(snap), "snap/%" PRId64, c->snapshot);
 	snprintf(dir, sizeof(dir), "containers/%s", c->id);
 	fault_point("container.remove.files");
+	if (c->spec.storage.n)
+		snap_unlimit(c->rt->snap, c->snapshot);
 	all = remove_few(root_fd, dir, 0, &left);
 	fault_point("container.remove.directory");
 	if (c->snapshot)

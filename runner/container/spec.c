@@ -37,6 +37,7 @@ static const struct field {
 	FIELD(network, STR),
 	FIELD(volumes, STRV),
 	FIELD(tmpfs, STRV),
+	FIELD(storage, STRV),
 	FIELD(mounts, STRV),
 	FIELD(add_hosts, STRV),
 	FIELD(cap_add, STRV),
@@ -213,6 +214,7 @@ static int check_hostname(const char *name, struct err *err)
 static int check_lists(const struct container_spec *s, struct err *err)
 {
 	struct container_security security;
+	struct snap_limit limit_of_layer;
 	struct sandbox_limit limit;
 	int rc = 0;
 
@@ -233,6 +235,8 @@ static int check_lists(const struct container_spec *s, struct err *err)
 	}
 	for (size_t i = 0; rc >= 0 && i < s->ulimits.n; i++)
 		rc = container_ulimit_parse(s->ulimits.v[i], &limit, err);
+	if (rc >= 0 && s->storage.n)
+		rc = container_storage_parse(&s->storage, &limit_of_layer, err);
 	return rc < 0 ? rc : container_security_parse(&s->security, &security, err);
 }
 

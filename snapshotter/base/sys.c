@@ -126,6 +126,11 @@ int sys_set_mempolicy(int mode, const unsigned long *nodes, unsigned long max_no
 	return (int)syscall(SYS_set_mempolicy, mode, nodes, max_node);
 }
 
+int sys_quotactl_fd(int fd, unsigned cmd, unsigned id, void *addr)
+{
+	return (int)syscall(SYS_quotactl_fd, fd, cmd, id, addr);
+}
+
 int sys_bpf(int cmd, void *attr, unsigned size)
 {
 	return (int)syscall(SYS_bpf, cmd, attr, size);

@@ -93,6 +93,10 @@ void snap_record(struct snap *s, const struct snap_info *info);
 /* The flock of snap/<id>; -EBUSY names who has it. */
 int snap_lock_dir(struct snap *s, int64_t id, struct err *err);
 
+/* Limits of directories that are about to be deleted, and those of no directory (limit.c). */
+void snap_unlimit_dir(struct snap *s, int dir_fd, const char *name);
+void snap_limit_tidy(struct snap *s);
+
 /* snap/<id> -> trash/snap-<id>.<random>; fine if it is gone already. */
 int snap_to_trash(struct snap *s, int64_t id, struct err *err);
 

@@ -187,6 +187,7 @@ static int empty_trash(struct snap *s, struct err *err)
 			continue;
 		n++;
 		fault_point("snap.sweep.tree");
+		snap_unlimit_dir(s, trash, names.v[i]);
 		if (fs_remove_tree(trash, names.v[i], &one) == 0)
 			continue;
 		/* One that resists does not keep the space of the others. */
@@ -211,5 +212,6 @@ int snap_sweep(struct snap *s, struct err *err)
 		rc = move_garbage(s, &names, err);
 	if (rc >= 0 && names.n)
 		rc = db_tx_commit(&tx, err);
+	snap_limit_tidy(s);
 	return rc < 0 ? rc : empty_trash(s, err);
 }

@@ -46,6 +46,7 @@ struct sys_sched_attr {
 };
 int sys_sched_setattr(struct sys_sched_attr *attr);
 int sys_set_mempolicy(int mode, const unsigned long *nodes, unsigned long max_node);
+int sys_quotactl_fd(int fd, unsigned cmd, unsigned id, void *addr);
 int sys_bpf(int cmd, void *attr, unsigned size);
 /* The bare calls, for a child of clone3: libc's tell all threads it remembers, of which there are
  * none. */
