@@ -5,13 +5,24 @@
 
 #include "priv.h"
 
+static void tell(void *arg, const char *text)
+{
+	struct runtime *rt = arg;
+	struct str line = { 0 };
+
+	str_add(&line, text);
+	event_append(rt->root_fd, &line);
+	str_free(&line);
+}
+
 /* Docker's names it by what was asked for, others by the image. */
 void image_event(struct runtime *rt, const char *action, const char *id, const char *normalized)
 {
 	auto_free char *name = normalized && *normalized ? image_ref_familiar(normalized) : NULL;
 	auto_image_config struct image_config *c = NULL;
 	auto_image struct image *img = NULL;
-	json_t *attributes = json_object();
+	auto_json json_t *attributes = json_object();
+	struct str line = { 0 };
 	struct err ignored = { 0 };
 
 	if (id && image_find(rt, id, &img, &ignored) >= 0 &&
@@ -24,5 +35,7 @@ void image_event(struct runtime *rt, const char *action, const char *id, const c
 		}
 	if (name)
 		json_set_str(attributes, "name", name);
-	event_tell(rt->root_fd, "image", id ? id : name, action, attributes);
+	event_add(&line, "image", id ? id : name, action, attributes);
+	/* Of what is rolled back, or never committed, nothing is told. */
+	db_after_commit(rt->db, tell, rt, str_take(&line));
 }

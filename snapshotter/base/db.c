@@ -36,6 +36,12 @@ struct db_stmt {
 	bool in_use, locked;
 };
 
+struct after {
+	db_after_fn *fn;
+	void *arg;
+	char *text;
+};
+
 struct db {
 	sqlite3 *h;
 	int lock_fd, depth;
@@ -45,6 +51,8 @@ struct db {
 	struct db_stmt cached[CACHED_MAX];
 	size_t n_cached;
 	struct db_lost lost;
+	struct after *after; /* of the transaction */
+	size_t n_after, cap_after;
 };
 
 /* SQLite's code in errno's words. */
@@ -394,7 +402,29 @@ void db_close(struct db *db)
 		sqlite3_finalize(db->cached[i].s);
 	sqlite3_close(db->h);
 	close(db->lock_fd);
+	free(db->after);
 	free(db);
+}
+
+void db_after_commit(struct db *db, db_after_fn *fn, void *arg, char *text)
+{
+	if (!db->depth) {
+		fn(arg, text);
+		free(text);
+		return;
+	}
+	mem_room(db->after, db->n_after, db->cap_after);
+	db->after[db->n_after++] = (struct after){ fn, arg, text };
+}
+
+static void end_after(struct db *db, bool is_committed)
+{
+	for (size_t i = 0; i < db->n_after; i++) {
+		if (is_committed)
+			db->after[i].fn(db->after[i].arg, db->after[i].text);
+		free(db->after[i].text);
+	}
+	db->n_after = 0;
 }
 
 int db_begin(struct db *db, enum db_sync sync, struct err *err)
@@ -437,6 +467,7 @@ int db_commit(struct db *db, struct err *err)
 	fault_point("db.commit.done");
 	db->depth = 0;
 	unlock_writers(db);
+	end_after(db, true);
 	return 0;
 }
 
@@ -450,6 +481,7 @@ void db_rollback(struct db *db)
 		simple(db, "ROLLBACK", &ignored);
 	db->depth = 0;
 	unlock_writers(db);
+	end_after(db, false);
 }
 
 void db_tx_cleanup(struct db **tx)

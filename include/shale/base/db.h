@@ -64,6 +64,11 @@ int db_begin(struct db *db, enum db_sync sync, struct err *err);
 int db_commit(struct db *db, struct err *err);
 void db_rollback(struct db *db); /* harmless outside a transaction */
 
+/* Called when the outermost transaction is committed, in the order of the calls; a rollback drops
+ * it. Outside a transaction: at once. text is taken. */
+typedef void db_after_fn(void *arg, const char *text);
+void db_after_commit(struct db *db, db_after_fn *fn, void *arg, char *text);
+
 /* For scopes: auto_db_tx struct db *tx = NULL; rolls back what was not committed. db_tx_begin sets
  * it. */
 #define auto_db_tx cleanup(db_tx_cleanup)

@@ -317,8 +317,14 @@ static void test_json(void **state)
 	assert_string_equal(text, "{\"a\":\"x\",\"b\":\"bad\xef\xbf\xbd!\"}");
 }
 
+static void add_text(void *arg, const char *text)
+{
+	str_addf(arg, "%s, ", text);
+}
+
 static void test_db(void **state)
 {
+	auto_str struct str told = { 0 };
 	struct dir *d = *state;
 	struct db *db = NULL, *other = NULL;
 	struct err err;
@@ -326,14 +332,18 @@ static void test_db(void **state)
 
 	assert_int_equal(db_open(d->fd, &db, &err), 0);
 	assert_int_equal(db_open(d->fd, &other, &err), 0);
+	db_after_commit(db, add_text, &told, mem_str("at once"));
 	assert_true(db_begin(db, DB_FULL, &err) >= 0);
+	db_after_commit(db, add_text, &told, mem_str("then"));
 	assert_true(db_begin(db, DB_LAZY, &err) >= 0);
+	db_after_commit(db, add_text, &told, mem_str("again"));
 	assert_int_equal(
 		db_run(db, "INSERT INTO snapshots(key, kind, created, boot) VALUES('k', 3, 0, '')",
 		       NULL, &err),
 		1);
 	assert_int_equal(db_commit(db, &err), 0);
 	assert_int_equal(db_get_int(other, "SELECT count(*) FROM snapshots", NULL, &n, &err), 1);
+	assert_string_equal(str_get(&told), "at once, ");
 	assert_int_equal(n, 0);
 	assert_int_equal(db_commit(db, &err), 0);
 	assert_int_equal(db_get_int(other, "SELECT count(*) FROM snapshots", NULL, &n, &err), 1);
@@ -348,7 +358,9 @@ static void test_db(void **state)
 		-EBUSY);
 	assert_true(db_begin(db, DB_LAZY, &err) >= 0);
 	assert_int_equal(db_run(db, "DELETE FROM snapshots", NULL, &err), 1);
+	db_after_commit(db, add_text, &told, mem_str("lost"));
 	db_rollback(db);
+	assert_string_equal(str_get(&told), "at once, then, again, ");
 	assert_int_equal(db_get_int(other, "SELECT count(*) FROM snapshots WHERE key=?1",
 				    DB_ARGS(DB_T("k")), &n, &err),
 			 1);
