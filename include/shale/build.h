@@ -276,8 +276,8 @@ struct build_opts {
 	const char *hosts; /* lines for /etc/hosts, or NULL */
 	const struct sandbox_limit *limits;
 	size_t n_limits;
-	uint64_t shm_bytes, memory_bytes; /* 0: 64 MiB; no limit */
-	uint64_t cpu_quota_us;            /* of each 100 ms; 0: no limit */
+	uint64_t shm_bytes;                  /* 0: 64 MiB */
+	const struct sandbox_cgroup *cgroup; /* limits; NULL: none */
 	bool no_cache;
 	struct strv no_cache_stages; /* names: these run whole */
 	const int64_t *timestamp;    /* of the image and every file that is new in it; NULL: none */

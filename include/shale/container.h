@@ -420,6 +420,12 @@ char *container_age_text(int64_t ns);
 struct sandbox_limit;
 /* "1.5" cores: microseconds of each 100 ms. -EINVAL. */
 int container_cpus_parse(const char *text, uint64_t *ret_quota_us, struct err *err);
+/* The limits of a spec: checked, and as a control group has them (borrowed). */
+struct sandbox_cgroup;
+int container_limits_check(const struct container_spec *s, struct err *err);
+void container_limits(const struct container_spec *spec, struct sandbox_cgroup *ret);
+/* Is there any? */
+bool container_limits_any(const struct sandbox_cgroup *g);
 int container_ulimit_parse(const char *text, struct sandbox_limit *ret, struct err *err);
 int container_host_parse(const char *text, char **ret_line, struct err *err);
 

@@ -19,6 +19,13 @@
 
 enum { SCOPE_MAX = 64 };
 
+static void unset(struct strv *pairs, const char *name)
+{
+	for (size_t i = pairs->n; i-- > 0;)
+		if (str_starts(pairs->v[i], name) && pairs->v[i][strlen(name)] == '=')
+			strv_remove(pairs, i);
+}
+
 static void take_build_args(struct build *b)
 {
 	const char *epoch = getenv("SOURCE_DATE_EPOCH");
@@ -26,23 +33,17 @@ static void take_build_args(struct build *b)
 	for (size_t i = 0; i < b->o->build_args.n; i++) {
 		const char *arg = b->o->build_args.v[i], *env;
 
-		if (strchr(arg, '=')) {
-			strv_add(&b->build_args, arg);
-			continue;
-		}
-		env = getenv(arg);
+		auto_free char *name = mem_strn(arg, strcspn(arg, "="));
+
+		/* The last of several counts. */
+		env = arg[strlen(name)] ? arg + strlen(name) + 1 : getenv(name);
 		if (env)
-			strv_addf(&b->build_args, "%s=%s", arg, env);
+			strv_env_set(&b->build_args, name, env);
+		else
+			unset(&b->build_args, name);
 	}
 	if (epoch && *epoch && !strv_env_get(&b->build_args, "SOURCE_DATE_EPOCH"))
 		strv_addf(&b->build_args, "SOURCE_DATE_EPOCH=%s", epoch);
-}
-
-static void unset(struct strv *pairs, const char *name)
-{
-	for (size_t i = pairs->n; i-- > 0;)
-		if (str_starts(pairs->v[i], name) && pairs->v[i][strlen(name)] == '=')
-			strv_remove(pairs, i);
 }
 
 /*

@@ -194,6 +194,7 @@ static int run_box(struct run *r, const struct sandbox_spec *spec, int out_fd, i
 	auto_fd int log_fd = -1;
 	char name[RECORD_LOG_NAME];
 	int status = 0, rc = enter_box(r->b, err);
+	uint64_t memory;
 
 	if (rc < 0)
 		return rc;
@@ -224,8 +225,9 @@ static int run_box(struct run *r, const struct sandbox_spec *spec, int out_fd, i
 			strsignal(WTERMSIG(status)));
 	else
 		err_set(err, ECHILD, "ended with exit code %d", WEXITSTATUS(status));
-	if (r->b->o->memory_bytes && proc_exit_code(status) == KILLED_CODE)
-		err_hint(err, "--memory is %llu bytes", (unsigned long long)r->b->o->memory_bytes);
+	memory = r->b->o->cgroup ? r->b->o->cgroup->memory_bytes : 0;
+	if (memory && proc_exit_code(status) == KILLED_CODE)
+		err_hint(err, "--memory is %llu bytes", (unsigned long long)memory);
 	return tell_denied(sb, err);
 }
 

@@ -205,11 +205,10 @@ void run_rights_spec(struct run *r, struct sandbox_spec *spec)
 	spec->shm_bytes = o->shm_bytes;
 	spec->limits = o->limits;
 	spec->n_limits = o->n_limits;
-	if (!o->memory_bytes && !o->cpu_quota_us)
+	if (!o->cgroup)
 		return;
 	proc_random_hex(random, 12);
 	snprintf(r->cgroup, sizeof(r->cgroup), "shale/build-%s", random);
+	spec->cgroup = *o->cgroup;
 	spec->cgroup.name = r->cgroup;
-	spec->cgroup.memory_bytes = o->memory_bytes;
-	spec->cgroup.cpu_quota_us = o->cpu_quota_us;
 }

@@ -22,23 +22,26 @@
 #include "platforms.h"
 #include "priv.h"
 #include "progress.h"
+#include "run_spec.h"
 #include "twice.h"
 
 struct build_args {
 	struct strv platforms, tags, build_args, labels, volumes, secrets, ssh, allow, cap_add,
 		cap_drop, add_hosts, ulimits, outputs, annotations, no_cache_stages, contexts,
-		cache_from, cache_to, attests;
-	uint64_t jobs, shm, memory;
-	const char *cpus, *file, *target, *network, *userns, *iidfile, *progress, *pull, *call;
+		cache_from, cache_to, attests, build_arg_files;
+	struct limit_args limits;
+	uint64_t jobs, shm;
+	const char *file, *target, *network, *userns, *iidfile, *progress, *pull, *call;
 	const char *provenance, *sbom, *on_error, *metadata, *timestamp, *max_layer, *scope,
-		*known_hosts;
+		*known_hosts, *builder, *isolation, *format;
+	bool layers, compress, no_trust, debug;
 	bool squash, fold, resume, no_cache, explain, twice, check, quiet, sync, rm, force_rm, load,
 		push;
 };
 
-static const struct build_args build_defaults = { .progress = "auto",
-						  .on_error = "keep",
-						  .rm = true };
+static const struct build_args build_defaults = {
+	.progress = "auto", .on_error = "keep", .layers = true, .rm = true
+};
 
 #define AT(field) offsetof(struct build_args, field)
 
@@ -64,6 +67,8 @@ static const struct opt build_opts[] = {
 	  "the same: type=provenance[,mode=min|max], type=sbom (repeatable)" },
 	{ 0, "build-arg", OPT_STRV, AT(build_args), "NAME[=VALUE]",
 	  "value of an ARG; without one from the environment" },
+	{ 0, "build-arg-file", OPT_STRV, AT(build_arg_files), "FILE",
+	  "read such values from a file" },
 	{ 0, "platform", OPT_STRV, AT(platforms), "OS/ARCH[,...]",
 	  "what to build for; several become an index" },
 	{ 0, "target", OPT_STR, AT(target), "STAGE", "stage to deliver (default the last)" },
@@ -105,8 +110,16 @@ static const struct opt build_opts[] = {
 	{ 0, "cap-drop", OPT_STRV, AT(cap_drop), "CAP", "capability that they have not" },
 	{ 0, "userns", OPT_STR, AT(userns), "MODE",
 	  "users of RUN steps: host (default) or private, a range of their own" },
-	{ 0, "cpus", OPT_STR, AT(cpus), "N", "CPU time of each RUN step, in cores (0.5)" },
-	{ 'm', "memory", OPT_BYTES, AT(memory), "BYTES", "memory limit of each RUN step" },
+	{ 0, "cpus", OPT_STR, AT(limits.cpus), "N", "CPU time of each RUN step, in cores (0.5)" },
+	{ 0, "cpu-period", OPT_U64, AT(limits.cpu_period), "N", NULL },
+	{ 0, "cpu-quota", OPT_INT, AT(limits.cpu_quota), "N", NULL },
+	{ 'c', "cpu-shares", OPT_U64, AT(limits.cpu_shares), "N",
+	  "share of CPU time, 1024 is everybody's" },
+	{ 0, "cpuset-cpus", OPT_STR, AT(limits.cpuset), "LIST", "CPUs to run on (0-2,4)" },
+	{ 0, "cpuset-mems", OPT_STR, AT(limits.mems), "LIST", "memory nodes to use" },
+	{ 'm', "memory", OPT_BYTES, AT(limits.memory), "BYTES", "memory limit of each RUN step" },
+	{ 0, "memory-swap", OPT_STR, AT(limits.swap), "BYTES",
+	  "limit of memory and swap, -1: none" },
 	{ 0, "shm-size", OPT_BYTES, AT(shm), "BYTES", "size of their /dev/shm (default 64 MiB)" },
 	{ 0, "ulimit", OPT_STRV, AT(ulimits), "NAME=SOFT[:HARD]", "resource limit of RUN steps" },
 	{ 0, "iidfile", OPT_STR, AT(iidfile), "FILE", "write the image ID to FILE" },
@@ -124,9 +137,18 @@ static const struct opt build_opts[] = {
 	  "instead of building print: check, outline or targets (,format=json)" },
 	MAX_LAYER_OPT(AT(max_layer)),
 	{ 0, "sync", OPT_BOOL, AT(sync), NULL, "return when the image is on disk" },
-	/* Docker's classic builder: there never is a container between two steps here. */
+	/* Docker's and Podman's words for what is so here anyhow: no container is left between two
+	 * steps, nothing is sent to a daemon, there is one builder, nothing of an image is lost to
+	 * a format. */
 	{ 0, "rm", OPT_BOOL, AT(rm), NULL, NULL },
 	{ 0, "force-rm", OPT_BOOL, AT(force_rm), NULL, NULL },
+	{ 0, "compress", OPT_BOOL, AT(compress), NULL, NULL },
+	{ 0, "disable-content-trust", OPT_BOOL, AT(no_trust), NULL, NULL },
+	{ 'D', "debug", OPT_BOOL, AT(debug), NULL, NULL },
+	{ 0, "builder", OPT_STR, AT(builder), "NAME", NULL },
+	{ 0, "isolation", OPT_STR, AT(isolation), "default", NULL },
+	{ 0, "format", OPT_STR, AT(format), "oci", NULL },
+	{ 0, "layers", OPT_BOOL, AT(layers), NULL, NULL },
 	{ 0 },
 };
 
@@ -247,15 +269,20 @@ static void after_failure(struct cli *c, const struct build_args *a, struct buil
 	struct container_spec rights = { .cap_add = a->cap_add,
 					 .cap_drop = a->cap_drop,
 					 .ulimits = a->ulimits,
-					 .shm_bytes = a->shm,
-					 .memory_bytes = a->memory };
+					 .shm_bytes = a->shm };
+	auto_container_spec struct container_spec limits = { 0 };
 	auto_container struct container *ct = NULL;
 	struct err err = { 0 };
 
 	if (!r->failure.snapshot)
 		return;
-	if (a->cpus)
-		container_cpus_parse(a->cpus, &rights.cpu_quota_us, &err);
+	run_limits_make(&a->limits, &limits, &err);
+	rights.memory_bytes = limits.memory_bytes;
+	rights.swap_bytes = limits.swap_bytes;
+	rights.cpu_quota_us = limits.cpu_quota_us;
+	rights.cpu_shares = limits.cpu_shares;
+	rights.cpus = limits.cpus;
+	rights.mems = limits.mems;
 	if (what == ON_ERROR_REMOVE || failed_keep(c, r, &rights, &ct, &err) < 0) {
 		if (err.code)
 			fprintf(stderr, "shale: %s\n", err.msg);
@@ -276,12 +303,15 @@ static void after_failure(struct cli *c, const struct build_args *a, struct buil
 struct box {
 	struct str hosts;
 	struct sandbox_limit *limits;
+	struct container_spec spec;
+	struct sandbox_cgroup cgroup; /* of spec */
 };
 
 static void box_free(struct box *b)
 {
 	str_free(&b->hosts);
 	free(b->limits);
+	container_spec_free(&b->spec);
 }
 
 /* buildah's words, too. */
@@ -295,6 +325,28 @@ static int take_userns(const char *text, bool *ret, struct err *err)
 	for (size_t i = 0; i < ARRAY_LEN(own) && !*ret; i++)
 		*ret = str_eq(text, own[i]);
 	return *ret ? 0 : err_set(err, EINVAL, "--userns %s: want host or private", text);
+}
+
+/* Those of files come first: who says it on the command line has the last word. */
+static int take_build_args(const struct build_args *a, struct strv *ret, struct err *err)
+{
+	int rc = 0;
+
+	for (size_t i = 0; i < a->build_arg_files.n && rc >= 0; i++)
+		rc = run_env_file(a->build_arg_files.v[i], ret, err);
+	for (size_t i = 0; i < a->build_args.n; i++)
+		strv_add(ret, a->build_args.v[i]);
+	return rc;
+}
+
+/* Other tools' words that say what is so here: another value is told, not passed over. */
+static int check_words(const struct build_args *a, struct err *err)
+{
+	if (a->isolation && *a->isolation && !str_eq(a->isolation, "default"))
+		return err_set(err, ENOTSUP, "--isolation %s: there is only default", a->isolation);
+	if (a->format && !str_eq(a->format, "oci") && !str_eq(a->format, "docker"))
+		return err_set(err, EINVAL, "--format %s: want oci or docker", a->format);
+	return 0;
 }
 
 static int box_make(const struct build_args *a, struct box *b, struct build_opts *o,
@@ -319,11 +371,14 @@ static int box_make(const struct build_args *a, struct box *b, struct build_opts
 	o->cap_add = a->cap_add;
 	o->cap_drop = a->cap_drop;
 	o->shm_bytes = a->shm;
-	o->memory_bytes = a->memory;
 	if (rc >= 0)
 		rc = take_userns(a->userns, &o->user_ns, err);
-	if (rc >= 0 && a->cpus)
-		rc = container_cpus_parse(a->cpus, &o->cpu_quota_us, err);
+	if (rc >= 0)
+		rc = run_limits_make(&a->limits, &b->spec, err);
+	if (rc >= 0)
+		rc = container_limits_check(&b->spec, err);
+	container_limits(&b->spec, &b->cgroup);
+	o->cgroup = container_limits_any(&b->cgroup) ? &b->cgroup : NULL;
 	return rc;
 }
 
@@ -451,20 +506,19 @@ static int build(struct cli *c, struct build_args *a, const char *context, struc
 		 struct err *err)
 {
 	auto_failed struct failed place = { 0 };
-	auto_strv struct strv platforms = { 0 }, known_hosts = { 0 };
+	auto_strv struct strv platforms = { 0 }, known_hosts = { 0 }, build_args = { 0 };
 	cleanup(box_free) struct box box = { 0 };
 	struct build_opts o = { .context = context,
 				.file = a->file,
 				.contexts = a->contexts,
 				.target = a->target,
 				.network = a->network,
-				.build_args = a->build_args,
 				.labels = a->labels,
 				.volumes = a->volumes,
 				.secrets = a->secrets,
 				.ssh = a->ssh,
 				.no_cache = a->no_cache,
-				.squash = a->squash,
+				.squash = a->squash || !a->layers,
 				.fold = a->fold,
 				.explain = a->explain,
 				.scope = a->scope,
@@ -483,9 +537,14 @@ static int build(struct cli *c, struct build_args *a, const char *context, struc
 	rc = platforms_parse(&a->platforms, &platforms, err);
 	if (rc >= 0)
 		rc = take_known_hosts(a, &known_hosts, err);
+	if (rc >= 0)
+		rc = check_words(a, err);
+	if (rc >= 0)
+		rc = take_build_args(a, &build_args, err);
 	if (rc < 0)
 		return rc;
 	o.known_hosts = known_hosts;
+	o.build_args = build_args;
 	o.platform = platforms.n ? platforms.v[0] : NULL;
 	if (is_call(a))
 		return call(c, a, &o, err);

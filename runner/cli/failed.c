@@ -19,8 +19,6 @@ static void add_volumes(struct container_spec *s, const struct strv *volumes)
 											   : ":ro");
 }
 
-enum { MEMORY_MIN = 6 << 20 }; /* of a container */
-
 static void add_rights(struct container_spec *s, const struct container_spec *rights)
 {
 	strv_copy(&s->cap_add, &rights->cap_add);
@@ -28,7 +26,11 @@ static void add_rights(struct container_spec *s, const struct container_spec *ri
 	strv_copy(&s->ulimits, &rights->ulimits);
 	s->shm_bytes = rights->shm_bytes;
 	s->cpu_quota_us = rights->cpu_quota_us;
-	s->memory_bytes = rights->memory_bytes < MEMORY_MIN ? 0 : rights->memory_bytes;
+	s->memory_bytes = rights->memory_bytes;
+	s->swap_bytes = rights->swap_bytes;
+	s->cpu_shares = rights->cpu_shares;
+	s->cpus = mem_str(rights->cpus);
+	s->mems = mem_str(rights->mems);
 }
 
 static void make_spec(const struct build_result *r, const struct container_spec *rights,

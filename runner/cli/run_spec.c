@@ -57,6 +57,30 @@ static void add_words(const struct run_args *a, int argc, char **argv, struct co
 		strv_add(&s->entrypoint, a->entrypoint);
 }
 
+/* The older way to say --cpus: so much of each period, here of 100 ms. */
+static int take_quota(const struct limit_args *a, uint64_t *ret_quota_us, struct err *err)
+{
+	enum {
+		PERIOD_US = 100000,
+		PERIOD_MIN_US = 1000,
+		PERIOD_MAX_US = 1000000,
+		SHARE_MIN = 1000
+	};
+	uint64_t period = a->cpu_period ? a->cpu_period : PERIOD_US;
+
+	if (a->cpus && (a->cpu_period || a->cpu_quota))
+		return err_set(err, EINVAL, "--cpus and --cpu-quota say the same: give one");
+	if (period < PERIOD_MIN_US || period > PERIOD_MAX_US)
+		return err_set(err, EINVAL, "--cpu-period: want %d to %d microseconds",
+			       PERIOD_MIN_US, PERIOD_MAX_US);
+	if (a->cpu_quota && a->cpu_quota < SHARE_MIN && a->cpu_quota != -1)
+		return err_set(err, EINVAL, "--cpu-quota: want %d microseconds at least",
+			       SHARE_MIN);
+	if (a->cpu_quota > 0)
+		*ret_quota_us = (uint64_t)a->cpu_quota * PERIOD_US / period;
+	return a->cpus ? container_cpus_parse(a->cpus, ret_quota_us, err) : 0;
+}
+
 int run_limits_make(const struct limit_args *a, struct container_spec *ret, struct err *err)
 {
 	uint64_t swap = 0;
@@ -75,7 +99,7 @@ int run_limits_make(const struct limit_args *a, struct container_spec *ret, stru
 		return err_set(err, EINVAL, "--memory-swap %s: want a size or -1", a->swap);
 	else if (a->swap)
 		ret->swap_bytes = (int64_t)swap;
-	return a->cpus ? container_cpus_parse(a->cpus, &ret->cpu_quota_us, err) : 0;
+	return take_quota(a, &ret->cpu_quota_us, err);
 }
 
 /* -l wins over files. */

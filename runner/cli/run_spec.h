@@ -10,37 +10,40 @@
 /* What update changes as well. */
 struct limit_args {
 	const char *cpus, *cpuset, *mems, *restart, *swap;
-	uint64_t memory, reserved, cpu_shares, io_weight;
-	int pids;
+	uint64_t memory, reserved, cpu_shares, io_weight, cpu_period;
+	int pids, cpu_quota;
 };
-#define LIMIT_OPTS(at)                                                                             \
-	{ 0,       "blkio-weight",                                                                 \
-	  OPT_U64, (at) + offsetof(struct limit_args, io_weight),                                  \
-	  "N",     "share of block IO, 10 to 1000" },                                              \
-		{ 'c',     "cpu-shares",                                                           \
-		  OPT_U64, (at) + offsetof(struct limit_args, cpu_shares),                         \
-		  "N",     "share of CPU time, 1024 is everybody's" },                             \
-		{ 0,       "cpus",                                                                 \
-		  OPT_STR, (at) + offsetof(struct limit_args, cpus),                               \
-		  "N",     "CPU time, in cores (0.5)" },                                           \
-		{ 0,       "cpuset-cpus",                                                          \
-		  OPT_STR, (at) + offsetof(struct limit_args, cpuset),                             \
-		  "LIST",  "CPUs to run on (0-2,4)" },                                             \
-		{ 0,      "cpuset-mems",        OPT_STR, (at) + offsetof(struct limit_args, mems), \
-		  "LIST", "memory nodes to use" },                                                 \
-		{ 'm',     "memory",      OPT_BYTES, (at) + offsetof(struct limit_args, memory),   \
-		  "BYTES", "memory limit" },                                                       \
-		{ 0,         "memory-reservation",                                                 \
-		  OPT_BYTES, (at) + offsetof(struct limit_args, reserved),                         \
-		  "BYTES",   "memory that is kept for it when there is little" },                  \
-		{ 0,       "memory-swap",                                                          \
-		  OPT_STR, (at) + offsetof(struct limit_args, swap),                               \
-		  "BYTES", "limit of memory and swap, -1: none" },                                 \
-		{ 0,   "pids-limit",        OPT_INT, (at) + offsetof(struct limit_args, pids),     \
-		  "N", "limit of processes" },                                                     \
-	{                                                                                          \
-		0, "restart", OPT_STR, (at) + offsetof(struct limit_args, restart), "POLICY",      \
-			"no, on-failure[:N], always or unless-stopped"                             \
+#define LIMIT_OPTS(at)                                                                                 \
+	{ 0,       "blkio-weight",                                                                     \
+	  OPT_U64, (at) + offsetof(struct limit_args, io_weight),                                      \
+	  "N",     "share of block IO, 10 to 1000" },                                                  \
+		{ 'c',     "cpu-shares",                                                               \
+		  OPT_U64, (at) + offsetof(struct limit_args, cpu_shares),                             \
+		  "N",     "share of CPU time, 1024 is everybody's" },                                 \
+		{ 0,       "cpus",                                                                     \
+		  OPT_STR, (at) + offsetof(struct limit_args, cpus),                                   \
+		  "N",     "CPU time, in cores (0.5)" },                                               \
+		{ 0,   "cpu-period", OPT_U64, (at) + offsetof(struct limit_args, cpu_period),          \
+		  "N", NULL },                                                                         \
+		{ 0, "cpu-quota", OPT_INT, (at) + offsetof(struct limit_args, cpu_quota), "N", NULL }, \
+		{ 0,       "cpuset-cpus",                                                              \
+		  OPT_STR, (at) + offsetof(struct limit_args, cpuset),                                 \
+		  "LIST",  "CPUs to run on (0-2,4)" },                                                 \
+		{ 0,      "cpuset-mems",        OPT_STR, (at) + offsetof(struct limit_args, mems),     \
+		  "LIST", "memory nodes to use" },                                                     \
+		{ 'm',     "memory",      OPT_BYTES, (at) + offsetof(struct limit_args, memory),       \
+		  "BYTES", "memory limit" },                                                           \
+		{ 0,         "memory-reservation",                                                     \
+		  OPT_BYTES, (at) + offsetof(struct limit_args, reserved),                             \
+		  "BYTES",   "memory that is kept for it when there is little" },                      \
+		{ 0,       "memory-swap",                                                              \
+		  OPT_STR, (at) + offsetof(struct limit_args, swap),                                   \
+		  "BYTES", "limit of memory and swap, -1: none" },                                     \
+		{ 0,   "pids-limit",        OPT_INT, (at) + offsetof(struct limit_args, pids),         \
+		  "N", "limit of processes" },                                                         \
+	{                                                                                              \
+		0, "restart", OPT_STR, (at) + offsetof(struct limit_args, restart), "POLICY",          \
+			"no, on-failure[:N], always or unless-stopped"                                 \
 	}
 int run_limits_make(const struct limit_args *a, struct container_spec *ret, struct err *err);
 

@@ -402,12 +402,17 @@ void container_box_close(struct container_box *b)
 	b->n_kept = 0;
 }
 
+bool container_limits_any(const struct sandbox_cgroup *g)
+{
+	return g->memory_bytes || g->pids || g->cpu_quota_us || g->swap_bytes ||
+	       g->reserved_bytes || g->cpu_shares || g->io_weight || g->cpus || g->mems;
+}
+
 /* Who shares its processes with others is known by its group alone. */
 static bool needs_group(const struct container_spec *s, const struct sandbox_cgroup *g)
 {
-	return (s->pid_ns && *s->pid_ns && !str_eq(s->pid_ns, "private")) || g->memory_bytes ||
-	       g->pids || g->cpu_quota_us || g->swap_bytes || g->reserved_bytes || g->cpu_shares ||
-	       g->io_weight || g->cpus || g->mems;
+	return (s->pid_ns && *s->pid_ns && !str_eq(s->pid_ns, "private")) ||
+	       container_limits_any(g);
 }
 
 int container_storage_apply(const struct container *c, struct err *err)

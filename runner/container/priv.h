@@ -302,7 +302,6 @@ json_t *container_net_json(const struct container *c);
 /* stdio: what the program gets (-1: /dev/null), ignored with a terminal. Held before exec. */
 int container_box_spawn(struct container *c, const int stdio[3], bool want_cgroup,
 			struct container_box *ret, struct err *err);
-void container_limits(const struct container_spec *spec, struct sandbox_cgroup *ret);
 /* What container and exec have in common. */
 int container_security_apply(const struct container_spec *s, struct sandbox_spec *to,
 			     struct err *err);

@@ -245,8 +245,10 @@ static bool is_cpu_list(const char *s)
 	return !s || (*s && strspn(s, "0123456789,-") == strlen(s) && strlen(s) < 1024);
 }
 
-static int check_limits(const struct container_spec *s, struct err *err)
+int container_limits_check(const struct container_spec *s, struct err *err)
 {
+	if (s->memory_bytes && s->memory_bytes < 6 << 20)
+		return err_set(err, EINVAL, "the memory limit must be 6MB at least");
 	if (s->swap_bytes > 0 && !s->memory_bytes)
 		return err_set(err, EINVAL, "--memory-swap needs --memory");
 	if (s->swap_bytes > 0 && (uint64_t)s->swap_bytes < s->memory_bytes)
@@ -336,11 +338,9 @@ int container_spec_check(const struct container_spec *s, struct err *err)
 		return err_set(err, EINVAL, "working directory '%s' is not absolute", s->workdir);
 	if (s->stop_signal && proc_signal_find(s->stop_signal) < 0)
 		return err_set(err, EINVAL, "invalid signal: %s", s->stop_signal);
-	if (check_policy(s, err) < 0 || check_sysctls(s, err) < 0 || check_limits(s, err) < 0 ||
-	    check_dns(s, err) < 0)
+	if (check_policy(s, err) < 0 || check_sysctls(s, err) < 0 ||
+	    container_limits_check(s, err) < 0 || check_dns(s, err) < 0)
 		return -err->code;
-	if (s->memory_bytes && s->memory_bytes < 6 << 20)
-		return err_set(err, EINVAL, "the memory limit must be 6MB at least");
 	if (s->hostname && check_hostname(s->hostname, err) < 0)
 		return -err->code;
 	for (size_t i = 0; i < s->env.n; i++)

@@ -392,6 +392,14 @@ if build --memory 1g -f D8 . >/dev/null 2>&1; then
 else
 	skip "no memory controller"
 fi
+printf 'FROM busybox\nARG A\nARG B\nRUN grep Cpus_allowed_list /proc/self/status >/on; echo "$A $B" >/args\n' >D8a
+printf '# a comment\nA=file\nB=two\n' >args
+ok "docker's and podman's words" build --compress --builder b --isolation default --disable-content-trust --format docker --cpuset-cpus 0 --build-arg-file args --build-arg A=one --build-arg A=last -t words -f D8a .
+is "the last argument counts" "last two" "$(run words cat /args)"
+is "a RUN has the CPUs that it was given" 0 "$(run words awk '{ print $2 }' /on)"
+code 1 "an isolation that is not there" build --isolation hyperv -f D8a .
+code 1 "a swap limit without one of memory" build --memory-swap 1g -f D8a .
+has "is refused as run does" "--memory-swap needs --memory"
 code 1 "--cpus 0" build --cpus 0 -f D8 .
 has "is refused" "want a number of cores, 0.01 at least"
 code 125 "run --cpus of words" shale run --rm --cpus 1,5 --network none busybox true
@@ -404,6 +412,8 @@ if [ -e /sys/fs/cgroup/cpu/cpu.cfs_quota_us ] || grep -qs cpu /sys/fs/cgroup/cgr
 	printf 'FROM busybox\nRUN cat /sys/fs/cgroup/cpu/cpu.cfs_quota_us /sys/fs/cgroup/cpu.max 2>/dev/null >/quota; :\n' >D9
 	ok "--cpus of a build" build --cpus 1.5 -t quota -f D9 .
 	is "is that of each RUN" 150000 "$(shale run --rm --network none quota cut -d' ' -f1 /quota)"
+	ok "as a quota of a period" build --no-cache --cpu-period 50000 --cpu-quota 25000 -t quota -f D9 .
+	is "is a share of 100 ms" 50000 "$(shale run --rm --network none quota cut -d' ' -f1 /quota)"
 else
 	skip "no cpu controller"
 fi
