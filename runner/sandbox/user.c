@@ -190,16 +190,30 @@ static void find_memberships(char *groups, const char *name, struct sandbox_user
 	}
 }
 
+/* Numbers are what they are: of a file that cannot be read, nothing more is known. */
+static int read_if(int root_fd, const char *path, bool needed, char **ret, struct err *err)
+{
+	int rc = read_data(root_fd, path, ret, err);
+
+	if (rc >= 0 || needed)
+		return rc;
+	err_clear(err);
+	*ret = mem_str("");
+	return 0;
+}
+
 static int find(int root_fd, const char *user, const char *group, struct sandbox_user *u,
 		struct err *err)
 {
 	auto_free char *passwd = NULL, *groups = NULL, *name = NULL;
-	int rc = read_data(root_fd, "etc/passwd", &passwd, err);
+	bool by_number = is_number(user);
+	int rc = read_if(root_fd, "etc/passwd", !by_number, &passwd, err);
 
 	if (rc == 0)
 		rc = find_user(passwd, user, u, &name, err);
+	by_number &= !group || is_number(group);
 	if (rc == 0 && (group || name))
-		rc = read_data(root_fd, "etc/group", &groups, err);
+		rc = read_if(root_fd, "etc/group", !by_number, &groups, err);
 	if (rc < 0)
 		return rc;
 	if (group)

@@ -259,12 +259,23 @@ done
 printf 'FROM busybox\nRUN rm /etc/passwd && mkfifo /etc/passwd\n' >Dockerfile
 ok "T29: FIFO" build -t t29
 code 125 "T29: a FIFO as passwd does not hang" timeout 10 "$SHALE" run --rm --network none -u someone t29 true
+ids() { awk '/^[UG]id:/ { printf "%s ", $2 }' "$T/out"; }
+ok "T29: a number needs no file" timeout 10 "$SHALE" run --rm --network none -u 5 t29 cat /proc/self/status
+is "T29: it is that" "5 0 " "$(ids)"
 printf 'FROM busybox\nRUN ln -sf %s /etc/passwd\n' /proc/1/environ >Dockerfile
 ok "T29: symlink" build -t t29
 code 125 "T29: a symlink as passwd" timeout 10 "$SHALE" run --rm --network none -u someone t29 true
 printf 'FROM busybox\nRUN truncate -s 10G /etc/passwd\n' >Dockerfile
 ok "T29: 10 GB sparse" build -t t29
 code 125 "T29: a huge passwd" timeout 10 "$SHALE" run --rm --network none -u someone t29 true
+shale run -d --name t29 --network none busybox sleep 1000 >/dev/null
+for passwd in 'mkfifo /etc/passwd' 'ln -s /proc/1/environ /etc/passwd' 'mkdir /etc/passwd' 'truncate -s 10G /etc/passwd'; do
+	shale exec t29 sh -c "rm -rf /etc/passwd /etc/group; $passwd; mkfifo /etc/group"
+	code 125 "T29: exec by name, $passwd" timeout 10 "$SHALE" exec -u someone t29 true
+	ok "T29: exec by number, $passwd" timeout 10 "$SHALE" exec -u 7:8 t29 cat /proc/self/status
+	is "T29: it is that" "7 8 " "$(ids)"
+done
+shale rm -f t29 >/dev/null
 
 # T30: nothing of the host's environment
 is "T30: RUN and run start from an empty environment" "" "$(SECRET=x run busybox env | grep SECRET || true)"

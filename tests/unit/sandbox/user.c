@@ -81,6 +81,11 @@ static void expect_refused(struct box *b, const char *user)
 
 	if (rc >= 0)
 		fail_msg("%s was read", user);
+	/* For numbers it is as if it were missing. */
+	assert_int_equal(sandbox_user_find(b->root_fd, "12", &u, &b->err), 0);
+	assert_int_equal(u.uid, 12);
+	assert_int_equal(u.gid, 0);
+	sandbox_user_free(&u);
 	unlinkat(b->root_fd, "etc/passwd", 0);
 }
 
@@ -106,6 +111,11 @@ static void test_traps(void **state)
 	assert_int_equal(ftruncate(fd, 10ll << 30), 0);
 	close(fd);
 	expect_refused(&b, "root");
+	/* The same of the groups. */
+	assert_int_equal(mkfifoat(b.root_fd, "etc/group", 0644), 0);
+	assert_int_equal(sandbox_user_find(b.root_fd, "12:34", &u, &b.err), 0);
+	sandbox_user_free(&u);
+	assert_true(sandbox_user_find(b.root_fd, "12:staff", &u, &b.err) < 0);
 	/* Missing: numbers work, names do not. */
 	assert_int_equal(sandbox_user_find(b.root_fd, "root", &u, &b.err), -ENOENT);
 	assert_int_equal(sandbox_user_find(b.root_fd, "12:34", &u, &b.err), 0);
