@@ -7,9 +7,11 @@
 #include <shale/container.h>
 
 #include <dirent.h>
+#include <endian.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <linux/posix_acl_xattr.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -54,7 +56,52 @@ static bool is_wanted(const char *xattr)
 	       str_starts(xattr, "system.posix_acl_");
 }
 
-static int copy_xattrs(int from, int to, struct err *err)
+/* What the range does not have would be somebody else's on the host. */
+static int map_id(const struct ids_range *to, const char *what, uint32_t inside, uint32_t *ret,
+		  struct err *err)
+{
+	uint32_t base = to ? to->root : 0;
+
+	if (base && inside >= to->count)
+		return err_set(err, EINVAL, "%s %u is beyond the %u users of the container", what,
+			       inside, to->count);
+	*ret = base + inside;
+	return 0;
+}
+
+static bool is_known(const struct ids_range *from, uint32_t id)
+{
+	return !from || !from->count || (id >= from->root && id - from->root < from->count);
+}
+
+/* The bytes of acl(5) as the kernel has them. Who is nobody's user where it comes from gets no
+ * rights where it goes. */
+static int map_acl(const struct container_copy *c, char *acl, size_t *len, struct err *err)
+{
+	enum { USER = 2, GROUP = 8 };
+	struct posix_acl_xattr_entry e;
+	size_t at = sizeof(struct posix_acl_xattr_header), to = at;
+
+	for (; at + sizeof(e) <= *len; at += sizeof(e)) {
+		uint32_t id;
+		bool named;
+
+		memcpy(&e, acl + at, sizeof(e));
+		id = le32toh(e.e_id);
+		named = le16toh(e.e_tag) == USER || le16toh(e.e_tag) == GROUP;
+		if (named && !is_known(c->from, id))
+			continue;
+		if (named && map_id(c->to, "ACL: id", ids_inside(c->from, id), &id, err) < 0)
+			return -err->code;
+		e.e_id = htole32(id);
+		memcpy(acl + to, &e, sizeof(e));
+		to += sizeof(e);
+	}
+	*len = to;
+	return 0;
+}
+
+static int copy_xattrs(const struct container_copy *c, int from, int to, struct err *err)
 {
 	auto_free char *names = NULL;
 	size_t len = 0;
@@ -70,6 +117,8 @@ static int copy_xattrs(int from, int to, struct err *err)
 		if (!is_wanted(names + at))
 			continue;
 		rc = fs_xattr_get(from, names + at, &value, &n, err);
+		if (rc >= 0 && str_starts(names + at, "system.posix_acl_"))
+			rc = map_acl(c, value, &n, err);
 		if (rc >= 0)
 			rc = fs_xattr_set(to, names + at, value, n, err);
 		if (rc == -ENODATA || rc == -ENOTSUP) {
@@ -80,7 +129,6 @@ static int copy_xattrs(int from, int to, struct err *err)
 	return rc;
 }
 
-/* What the range does not have would be somebody else's on the host. */
 static int set_owner(const struct container_copy *c, int to, const struct stat *st, struct err *err)
 {
 	uint32_t uid = c->archive ? ids_inside(c->from, st->st_uid) : c->uid;
@@ -105,7 +153,7 @@ static int copy_attributes(struct container_copy *c, int from, int to, const str
 	int rc = set_owner(c, to, st, err);
 
 	if (rc >= 0 && c->archive && !S_ISLNK(st->st_mode))
-		rc = copy_xattrs(from, to, err);
+		rc = copy_xattrs(c, from, to, err);
 	if (rc < 0)
 		return rc;
 	if (!S_ISLNK(st->st_mode) && chmod(fd_path(to, path), mode) < 0)

@@ -64,6 +64,19 @@ is "is as it was inside" 5:6 "$(stat -c %u:%g "$T/got")"
 is "as a tar, too" 5/6 "$(shale cp one:/new - | tar --numeric-owner -tvf - | awk '{ print $2 }')"
 ok "between two" sh -c "'$SHALE' cp -a one:/new - | '$SHALE' cp -a - two:/"
 is "as well" 5:6 "$(shale exec two stat -c %u:%g /new)"
+mkdir -m 700 "$T/acl" && echo listed >"$T/acl/f" && chmod 600 "$T/acl/f"
+if setfacl -m u:1001:rx,d:u:1002:rx "$T/acl" 2>/dev/null && setfacl -m u:1001:r,g:1003:r "$T/acl/f"; then
+	ok "cp -a of an ACL" shale cp -a "$T/acl" one:/srv
+	is "lets in who it names" listed "$(shale exec -u 1001 one cat /srv/f)"
+	code 1 "and nobody else" shale exec -u 1002 one cat /srv/f
+	ok "cp -a from it" shale cp -a one:/srv "$T/acl2"
+	is "is as it was" "$(cd "$T/acl" && getfacl -nR .)" "$(cd "$T/acl2" && getfacl -nR .)"
+	setfacl -m u:70000:r "$T/acl/f"
+	code 1 "one of a user that it does not have" shale cp -a "$T/acl" one:/mnt
+	has "is refused" "ACL: id 70000 is beyond the 65536 users"
+	setfacl -x u:70000 "$T/acl/f"
+	shale exec one rm -r /srv /mnt
+else skip "this file system has no ACLs"; fi
 is "diff" "A /etc/copied A /etc/f" "$(echo $(shale diff one | grep /etc/))"
 is "export" 5/6 "$(shale export one | tar --numeric-owner -tvf - new | awk '{ print $2 }')"
 ok "commit" shale commit one committed
@@ -79,6 +92,10 @@ has "and none is left" "are all given to containers"
 shale kill heir >/dev/null
 shale wait heir >/dev/null
 ok "cp to it" shale cp "$T/f" heir:/etc/copied
+if [ -n "$(getfacl -s "$T/acl" 2>/dev/null)" ]; then
+	ok "cp -a of an ACL" shale cp -a "$T/acl" heir:/srv
+	is "is plain in the layer" "$(cd "$T/acl" && getfacl -nR .)" "$(cd "$SHALE_ROOT"/snap/*/fs/srv && getfacl -nR .)"
+fi
 shale rm heir >/dev/null
 is "until it goes, too" " 0 3000000000 65536" "$(shale run --rm --network none --userns auto busybox cat /proc/self/uid_map | tr -s ' ')"
 is "the store knows none of them" "" "$(find "$SHALE_ROOT" -uid +65535 -o -gid +65535)"
