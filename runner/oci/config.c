@@ -156,6 +156,19 @@ static int find_root(struct oci_config *c, struct err *err)
 	return 0;
 }
 
+/* Of an id in one directory of states: another directory may have the same. */
+static int own_cgroup(struct oci_config *c, const char *id, struct err *err)
+{
+	struct stat st;
+
+	if (stat(c->runtime->root, &st) < 0)
+		return err_sys(err, "stat %s", c->runtime->root);
+	c->cgroup = mem_fmt("shale/%s.%llx.%llu", id, (unsigned long long)st.st_dev,
+			    (unsigned long long)st.st_ino);
+	c->spec.cgroup.name = c->cgroup;
+	return 0;
+}
+
 /* cgroupsPath as a name beneath each hierarchy; with systemd it is slice:prefix:name. */
 static int find_cgroup(struct oci_config *c, const char *id, struct err *err)
 {
@@ -166,11 +179,8 @@ static int find_cgroup(struct oci_config *c, const char *id, struct err *err)
 		return oci_scope_name(c, path, id, err);
 	if (path && strchr(path, ':'))
 		return err_set(err, EINVAL, "linux.cgroupsPath %s needs --systemd-cgroup", path);
-	if (!path || !*path) {
-		c->cgroup = mem_fmt("shale/%s", id);
-		c->spec.cgroup.name = c->cgroup;
-		return 0;
-	}
+	if (!path || !*path)
+		return own_cgroup(c, id, err);
 	clean = path_clean(path);
 	/* ".." does not climb: a relative path is beneath the root of the hierarchy, too. */
 	if (strstr(path, ".."))

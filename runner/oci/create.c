@@ -172,6 +172,27 @@ static int check_io(const struct making *m, bool attached, struct err *err)
 	return 0;
 }
 
+/* Two of one group would be limited, frozen and killed together: as runc has it. A scope's is
+ * systemd's to give. */
+static int check_group(const struct oci_config *c, struct err *err)
+{
+	auto_free pid_t *pids = NULL;
+	struct err ignored = { 0 };
+	size_t n = 0;
+
+	if (!c->cgroup || c->unit || sandbox_cgroup_pids(c->cgroup, &pids, &n, &ignored) < 0)
+		return 0;
+	if (n)
+		return err_set(
+			err, EBUSY,
+			"cgroup %s is not empty: %zu process%s, like %d, of another container? "
+			"linux.cgroupsPath gives this one another",
+			c->cgroup, n, n > 1 ? "es" : "", (int)pids[0]);
+	return sandbox_cgroup_is_frozen(c->cgroup)
+		       ? err_set(err, EBUSY, "cgroup %s is frozen", c->cgroup)
+		       : 0;
+}
+
 static int prepare(struct making *m, bool attached, struct err *err)
 {
 	struct oci_config *c = m->config;
@@ -191,6 +212,10 @@ static int prepare(struct making *m, bool attached, struct err *err)
 		return rc;
 	c->layout.stage = at_stage;
 	c->layout.arg = m;
+	/* Before the state names it: a failure would take the other's processes along. */
+	rc = check_group(c, err);
+	if (rc < 0)
+		return rc;
 	m->state->bundle = mem_str(c->bundle);
 	m->state->root_path = mem_str(c->root_path);
 	m->state->cgroup = mem_str(c->cgroup);

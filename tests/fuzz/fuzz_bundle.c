@@ -5,7 +5,7 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	static const struct oci_runtime runtime = { .root = "/nonexistent" };
+	static const struct oci_runtime runtime = { .root = "/" };
 	auto_oci_config struct oci_config c = { 0 };
 	const struct sandbox_hook *hooks;
 	struct err err = { 0 };

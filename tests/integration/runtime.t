@@ -212,6 +212,21 @@ if [ -e /sys/fs/cgroup/memory ]; then
 	refused "a controller that the host has not" "this host has no rdma" "l['resources']['rdma'] = {'mlx5_1': {'hcaHandles': 3}}"
 fi
 gives "cgroupsPath" "/shale-test-$$/c" 'grep -m1 -o "/shale-test.*" /proc/1/cgroup' "l['cgroupsPath'] = '/shale-test-$$/c'; l['namespaces'] = [n for n in l['namespaces'] if n['type'] != 'cgroup']"
+sh_cfg 'sleep 100' "l['cgroupsPath'] = '/shale-test-$$/same'"
+ok "one of a group" rt run -d -b "$B" first
+code 1 "a second is refused" "$RUNTIME" --root "$T/rt2" run -d -b "$B" first
+has "whose it is" "cgroup shale-test-$$/same is not empty: 1 process, like $(rt state first | python3 -c 'import json,sys; print(json.load(sys.stdin)["pid"])')"
+is "and leaves the first alone" running "$(rt state first | python3 -c 'import json,sys; print(json.load(sys.stdin)["status"])')"
+rt delete -f first
+sh_cfg 'sleep 100'
+ok "without cgroupsPath" rt run -d -b "$B" same
+ok "the same id has another group in another root" "$RUNTIME" --root "$T/rt2" run -d -b "$B" same
+ok "it ends" "$RUNTIME" --root "$T/rt2" delete -f same
+is "alone" running "$(rt state same | python3 -c 'import json,sys; print(json.load(sys.stdin)["status"])')"
+ok "pause, where it is frozen" sh -c "'$RUNTIME' --root '$T/rt2' run -d -b '$B' same && '$RUNTIME' --root '$T/rt2' pause same"
+is "alone as well" running "$(rt state same | python3 -c 'import json,sys; print(json.load(sys.stdin)["status"])')"
+"$RUNTIME" --root "$T/rt2" delete -f same
+rt delete -f same
 find /sys/fs/cgroup -depth -type d -name "shale-test-$$" -exec rmdir {} + 2>/dev/null || true
 refused "cgroupsPath climbs" "linux.cgroupsPath" "l['cgroupsPath'] = '../../x'"
 
