@@ -222,12 +222,17 @@ static int dev_mount(struct sandbox_ctx *ctx, const char *fs, const char *const 
 	return rc < 0 ? rc : fd_take(&fd);
 }
 
+/* Linux 6.1 reads the group as a signed number, and those of a user namespace may be beyond. Then a
+ * terminal has the group of whoever opens it, which may not write to it. */
 int sandbox_in_devpts(struct sandbox_ctx *ctx, const struct sandbox_step *s)
 {
 	const char *const options[] = { "ptmxmode", "0666", "mode", "0620", "gid", s->value, NULL };
+	const char *const without[] = { "ptmxmode", "0666", "mode", "0600", NULL };
+	unsigned attr = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC;
 
-	ctx->pts_fd =
-		dev_mount(ctx, "devpts", options, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC, "pts");
+	ctx->pts_fd = dev_mount(ctx, "devpts", options, attr, "pts");
+	if (ctx->pts_fd == -EINVAL)
+		ctx->pts_fd = dev_mount(ctx, "devpts", without, attr, "pts");
 	return ctx->pts_fd < 0 ? ctx->pts_fd : 0;
 }
 
