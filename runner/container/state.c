@@ -84,13 +84,18 @@ int container_move(struct container *c, enum container_state to, struct err *err
 	return rc;
 }
 
+/* What its policy starts again after a power cut is on the disk as running. */
 int container_claim(struct container *c, struct err *err)
 {
+	bool comes_back = c->spec.restart && !str_eq(c->spec.restart, "no");
+	auto_db_tx struct db *tx = NULL;
 	pid_t self = getpid();
 	uint64_t start = proc_start_time(self);
 	int64_t now = proc_now_ns();
-	int rc;
+	int rc = comes_back ? db_tx_begin(c->rt->db, DB_FULL, &tx, err) : 0;
 
+	if (rc < 0)
+		return rc;
 	rc = db_run(
 		c->rt->db,
 		"UPDATE containers SET state=2,monitor=?2,monitor_start=?3,boot=?4,pid=NULL,"
@@ -103,6 +108,9 @@ int container_claim(struct container *c, struct err *err)
 		return rc;
 	if (rc == 0)
 		return err_set(err, EBUSY, "container %s is running already", c->name);
+	rc = tx ? db_tx_commit(&tx, err) : 0;
+	if (rc < 0)
+		return rc;
 	c->state = CONTAINER_RUNNING;
 	c->keeper = self;
 	c->keeper_start = start;
