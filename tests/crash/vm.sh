@@ -1,13 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 # shellcheck shell=sh
 # A small machine: Debian's own cloud kernel in qemu (plain emulation, no KVM), an initramfs with busybox, shale and its tests, and a disk.
-#   . vm.sh; vm_prepare; vm_disk FILE SIZE; vm_guest FILE (the guest's script); vm_boot DISK SECONDS LOG
+#   . vm.sh; vm_prepare; vm_disk FILE SIZE; vm_guest FILE (the guest's script); vm_boot DISK SECONDS LOG [CUT]
 # cgroup v2 alone is mounted. The guest's script ends the machine; its exit code is the last line of the log.
 VM_CACHE=${VM_CACHE:-$top/build/vm}
 VM_PID=
 # Broken off, a test leaves no machine.
 undo='[ -z "$VM_PID" ] || kill -9 "$VM_PID" 2>/dev/null'
 VM_MODULES="virtio_pci virtio_blk overlay dm-log-writes loop"
+# What netavark needs, beside vm_netavark's programs
+VM_NET_MODULES="bridge veth nf_tables nft_compat nft_chain_nat xt_MASQUERADE xt_nat xt_comment xt_mark xt_conntrack xt_addrtype xt_tcpudp xt_multiport"
 
 # The kernel is unpacked, never installed. Fails with a reason when the package cannot be had.
 vm_kernel() {
@@ -19,6 +21,16 @@ vm_kernel() {
 		{ echo "the kernel package could not be downloaded"; return 1; }
 	cp "$VM_CACHE"/deb/x/boot/vmlinuz-* "$VM_CACHE/vmlinuz.new"
 	mv "$VM_CACHE/vmlinuz.new" "$VM_CACHE/vmlinuz"
+}
+
+# The programs of networks, for vm_prepare; fails with a reason.
+vm_netavark() {
+	for p in /usr/lib/podman/netavark /usr/lib/podman/aardvark-dns /usr/sbin/iptables /usr/sbin/ip6tables /usr/sbin/iptables-save; do
+		[ -x "$p" ] || { echo "there is no $p"; return 1; }
+		echo "$p"
+	done
+	# Its modules are in the directory that it was built for.
+	for p in /usr/lib/*/xtables; do [ -d "$p" ] || { echo "there is no $p"; return 1; }; done
 }
 
 # Names of module $1 and what it needs, deepest first.
@@ -122,7 +134,16 @@ vm_prepare() {
 		cp "$m" "$VM_ROOT/modules/"
 		basename "$m"
 	done <"$T/modules" >"$VM_ROOT/modules/order"
-	for p in "$@"; do vm_program "$p"; done
+	for p in "$@"; do
+		vm_program "$p"
+		case $p in
+		/usr/lib/podman/* | /usr/sbin/*)
+			mkdir -p "$VM_ROOT$(dirname "$p")"
+			ln -s "/bin/$(basename "$p")" "$VM_ROOT$p"
+			;;
+		esac
+		[ "$p" != /usr/sbin/iptables ] || for d in /usr/lib/*/xtables; do mkdir -p "$VM_ROOT$d" && cp "$d"/* "$VM_ROOT$d/"; done
+	done
 	[ -z "${VM_SYSTEMD:-}" ] || vm_units
 	vm_init
 	(cd "$VM_ROOT" && find . | cpio -o -H newc 2>/dev/null) >"$T/base.cpio"
@@ -170,11 +191,15 @@ vm_kill() {
 	VM_PID=
 }
 
-# vm_boot DISK SECONDS LOG: the exit code of the guest's script, or 124
+# vm_boot DISK SECONDS LOG [CUT]: the exit code of the guest's script, or 124. CUT: when it says that word the power is cut, which is its end.
 vm_boot() {
 	vm_start "$1" "$3"
 	for vm_second in $(seq "$2"); do
 		kill -0 "$VM_PID" 2>/dev/null || break
+		if [ -n "${4:-}" ] && tr -d '\r' <"$3" | grep -qx "$4"; then
+			vm_kill
+			return 0
+		fi
 		if [ "$vm_second" = 60 ] && ! vm_is_up "$3"; then
 			vm_kill
 			vm_start "$1" "$3"
