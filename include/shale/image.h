@@ -588,6 +588,8 @@ int image_shown_clone(struct runtime *rt, const char *kind, const char *id, int 
 		      struct err *err);
 /* Detached at once, also while files in it are open. Nothing there is fine. */
 void image_shown_drop(struct runtime *rt, const char *kind, const char *id);
+/* Of every store that nothing is of mounted any more its directory in the run state goes. */
+void image_mounts_tidy(void);
 
 /* --- two images [hash] --- */
 

@@ -123,6 +123,7 @@ int gc_run(struct cli *c, struct image_removal *ret, struct err *err)
 		rc = keep_records(c, err);
 	if (rc < 0)
 		return rc;
+	image_mounts_tidy();
 	gc_policy(c, &policy);
 	rc = image_cache_prune(&c->rt, &policy, ret, err);
 	if (rc == -EBUSY) { /* a build runs: it will do this at its end */

@@ -49,21 +49,14 @@ struct notes {
 	int fd;
 };
 
-/* With the last mount all of it goes; what is not empty stays. */
 static void notes_close(struct notes *n)
 {
-	auto_free char *images = n->path ? path_join(n->path, "../images") : NULL;
-	auto_free char *containers = n->path ? path_join(n->path, "../containers") : NULL;
-	auto_free char *parent = n->path ? path_join(n->path, "..") : NULL;
+	bool was_open = n->fd >= 0;
 
-	if (n->fd >= 0 && images && containers && parent) {
-		rmdir(images);
-		rmdir(containers);
-		if (rmdir(n->path) == 0)
-			rmdir(parent);
-	}
 	fd_close(&n->fd);
 	free(n->path);
+	if (was_open)
+		image_mounts_tidy();
 }
 #define NOTES_INIT                                                                                 \
 	{                                                                                          \

@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/mount.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
@@ -31,6 +32,45 @@ char *image_mounts_dir(struct runtime *rt)
 	fstat(rt->root_fd, &st);
 	return mem_fmt(IMAGE_RUN_DIR "/%" PRIx64 ".%" PRIu64 "/mounts", (uint64_t)st.st_dev,
 		       (uint64_t)st.st_ino);
+}
+
+/* DEVICE.INODE of a store's root. */
+static bool is_of_store(const char *name)
+{
+	size_t n = strspn(name, "0123456789abcdef");
+
+	return n && name[n] == '.' && name[n + 1] &&
+	       !name[n + 1 + strspn(name + n + 1, "0123456789")];
+}
+
+/* Whoever holds the lock is about to mount something. */
+static void tidy_store(int run_fd, const char *name)
+{
+	static const char *const parts[] = { "images", "containers", "mounts" };
+	auto_free char *notes = mem_fmt("%s/mounts", name);
+	auto_fd int fd = openat(run_fd, notes, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+
+	if (fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) < 0)
+		return;
+	for (size_t i = 0; fd >= 0 && i < ARRAY_LEN(parts); i++) {
+		auto_free char *path = mem_fmt("%s/%s", name, parts[i]);
+
+		unlinkat(run_fd, path, AT_REMOVEDIR);
+	}
+	unlinkat(run_fd, name, AT_REMOVEDIR);
+}
+
+void image_mounts_tidy(void)
+{
+	auto_fd int fd = open(IMAGE_RUN_DIR, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	auto_strv struct strv names = { 0 };
+	struct err ignored = { 0 };
+
+	if (fd >= 0)
+		fs_list(fd, ".", &names, &ignored);
+	for (size_t i = 0; i < names.n; i++)
+		if (is_of_store(names.v[i]))
+			tidy_store(fd, names.v[i]);
 }
 
 void image_note_free(struct image_note *n)
@@ -189,8 +229,10 @@ static int drop(const struct image_note *n, struct search *s, struct err *err)
 
 void image_shown_drop(struct runtime *rt, const char *kind, const char *id)
 {
-	struct search s = { .kind = kind, .id = id, .found = drop };
+	struct search s = { .kind = kind, .id = id, .found = drop, .notes_fd = -1 };
 	struct err ignored = { 0 };
 
 	search(rt, &s, &ignored);
+	if (s.notes_fd >= 0)
+		image_mounts_tidy();
 }

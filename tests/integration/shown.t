@@ -48,10 +48,12 @@ is "has it all" "host late" "$(shale run --rm --network none seen cat /f /late |
 (cd "$own" && exec sleep 30) &
 holder=$!
 try "somebody stands in it" sh -c '[ "$(readlink "/proc/$0/cwd")" = "$1" ]' $holder "$own"
+mkdir -p "/run/shale/ffff.$$/mounts"
 ok "rm takes the mount away" shale rm -f box
 code 1 "and its directory" test -e "$own"
-is "nothing is listed" "" "$(shale container mount --format '{{.Dir}}')"
 ok "nor is anything of it left" test ! -e "/run/shale/$at"
+ok "or of a store that nothing is of mounted" test ! -e "/run/shale/ffff.$$"
+is "nothing is listed" "" "$(shale container mount --format '{{.Dir}}')"
 kill $holder
 ok "run --rm" shale run -d --rm --name brief --network none --read-only busybox sleep 1000
 ok "mounted" shale container mount brief "$T/m2"
