@@ -14,7 +14,6 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/mount.h>
-#include <sys/socket.h>
 #include <sys/vfs.h>
 #include <unistd.h>
 
@@ -351,39 +350,38 @@ static int add_pid(const struct container *c, struct container_namespaces *n, st
 }
 
 /* In a child, by system calls only: a mount can be cloned where it is mounted. */
-static void send_clone(int mnt_fd, const char *path, int sock)
+struct clone_of {
+	int mnt_fd;
+	const char *path;
+};
+
+static void send_clone(int sock, const void *arg)
 {
+	const struct clone_of *of = arg;
 	char c = 0;
 	int fd = -1;
 
-	if (setns(mnt_fd, CLONE_NEWNS) == 0)
-		fd = sys_open_tree(AT_FDCWD, path,
+	if (setns(of->mnt_fd, CLONE_NEWNS) == 0)
+		fd = sys_open_tree(AT_FDCWD, of->path,
 				   OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_SYMLINK_NOFOLLOW);
 	fd_send(sock, &c, 1, fd);
-	_exit(0);
 }
 
 int container_clone_mount(const struct container *c, const char *path, struct err *err)
 {
-	auto_fd int mnt = container_ns_fd(c, "mnt", err), ours = -1, theirs = -1, fd = -1;
-	int pair[2], code;
+	auto_fd int mnt = container_ns_fd(c, "mnt", err), ours = -1, fd = -1;
+	struct clone_of of = { mnt, path };
 	struct err ignored;
+	int code;
 	ssize_t n;
 	pid_t pid;
 	char ok;
 
 	if (mnt < 0)
 		return mnt;
-	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
-		return err_sys(err, "socketpair");
-	ours = pair[0];
-	theirs = pair[1];
-	pid = fork();
+	pid = proc_fork_helper(send_clone, &of, &ours, err);
 	if (pid < 0)
-		return err_sys(err, "fork");
-	if (pid == 0)
-		send_clone(mnt, path, theirs);
-	fd_close(&theirs);
+		return (int)pid;
 	n = fd_receive(ours, &ok, 1, &fd);
 	proc_wait(pid, &code, &ignored);
 	if (n != 1 || fd < 0)

@@ -8,7 +8,6 @@
 #include <string.h>
 #include <sys/fsuid.h>
 #include <sys/prctl.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #include <linux/securebits.h>
@@ -19,8 +18,9 @@
 
 /* After fork, of a process that may have threads: system calls only. What it has made lives as long
  * as it does, or as somebody has an fd of it. */
-static void hold_namespace(int sock, const struct ids_range *in)
+static void hold_namespace(int sock, const void *arg)
 {
+	const struct ids_range *in = arg;
 	char c = 0;
 
 	/* Who is in there already must not trace it. */
@@ -29,7 +29,6 @@ static void hold_namespace(int sock, const struct ids_range *in)
 		c = (char)errno;
 	if (write(sock, &c, 1) == 1)
 		(void)!read(sock, &c, 1);
-	_exit(0);
 }
 
 static int write_map(pid_t pid, const char *name, const char *map, struct err *err)
@@ -72,25 +71,15 @@ static int map_and_open(pid_t pid, const struct ids_maps *m, struct err *err)
 /* A network namespace of i's, or, without one, a user namespace with these maps. */
 static int make(const struct ids_range *i, const struct ids_maps *m, struct err *err)
 {
-	auto_fd int ours = -1, theirs = -1;
-	int pair[2], code, rc = 0;
 	const bool is_net = m == NULL;
+	auto_fd int ours = -1;
+	pid_t pid = proc_fork_helper(hold_namespace, i, &ours, err);
 	struct err ignored;
+	int code, rc = 0;
 	char c = EPIPE;
-	pid_t pid;
 
-	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
-		return err_sys(err, "socketpair");
-	ours = pair[0];
-	theirs = pair[1];
-	pid = fork();
 	if (pid < 0)
-		return err_sys(err, "fork");
-	if (pid == 0) {
-		close(ours); /* so that our end is seen */
-		hold_namespace(theirs, i);
-	}
-	fd_close(&theirs);
+		return (int)pid;
 	if (read(ours, &c, 1) != 1 || c)
 		rc = err_errno(err, c, "make a %s namespace", is_net ? "network" : "user");
 	if (rc >= 0)

@@ -11,6 +11,7 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/random.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -107,6 +108,28 @@ static void child_exec(const char *file, char *const argv[], const int fds[3])
 	sigprocmask(SIG_SETMASK, &none, NULL);
 	execv(file, argv);
 	_exit(127);
+}
+
+pid_t proc_fork_helper(proc_helper_fn *fn, const void *arg, int *ret_sock, struct err *err)
+{
+	auto_fd int ours = -1, theirs = -1;
+	int pair[2];
+	pid_t pid;
+
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
+		return err_sys(err, "socketpair");
+	ours = pair[0];
+	theirs = pair[1];
+	pid = fork();
+	if (pid < 0)
+		return err_sys(err, "fork");
+	if (pid == 0) {
+		close(ours);
+		fn(theirs, arg);
+		_exit(0);
+	}
+	*ret_sock = fd_take(&ours);
+	return pid;
 }
 
 pid_t proc_spawn(const char *file, char *const argv[], const int fds[3], struct err *err)

@@ -11,7 +11,6 @@
 #include <sched.h>
 #include <string.h>
 #include <sys/mount.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #include <shale/base/fd.h>
@@ -77,15 +76,21 @@ static int child_mount(const struct snap *s, unsigned long flags, const char *op
 	return sys_open_tree(AT_FDCWD, "../empty", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
 }
 
-static void child_main(const struct snap *s, unsigned long flags, const char *options, int sock)
+struct wish {
+	const struct snap *s;
+	unsigned long flags;
+	const char *options;
+};
+
+static void child_main(int sock, const void *arg)
 {
+	const struct wish *w = arg;
 	struct answer a = { 0, 0 };
-	int fd = child_mount(s, flags, options, &a.step);
+	int fd = child_mount(w->s, w->flags, w->options, &a.step);
 
 	if (fd < 0)
 		a.error = errno ? errno : EIO;
 	fd_send(sock, &a, sizeof(a), fd);
-	_exit(0);
 }
 
 static int receive(int sock, int *ret_fd, struct err *err)
@@ -128,10 +133,11 @@ static int make_options(const struct snap_plan *p, struct str *ret, struct err *
 
 int snap_overlay_helper(struct snap *s, const struct snap_plan *p, int *ret_fd, struct err *err)
 {
-	auto_fd int ours = -1, theirs = -1, fd = -1;
+	struct wish w = { .s = s, .flags = p->rdonly ? MS_RDONLY : 0 };
+	auto_fd int ours = -1, fd = -1;
 	auto_str struct str options = { 0 };
 	struct err ignored = { 0 };
-	int pair[2], rc, code;
+	int rc, code;
 	pid_t pid;
 
 	rc = make_options(p, &options, err);
@@ -139,16 +145,10 @@ int snap_overlay_helper(struct snap *s, const struct snap_plan *p, int *ret_fd, 
 		rc = fs_mkdir(s->store_fd, "empty", 0755, err);
 	if (rc < 0)
 		return rc;
-	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
-		return err_sys(err, "socketpair");
-	ours = pair[0];
-	theirs = pair[1];
-	pid = fork();
+	w.options = str_get(&options);
+	pid = proc_fork_helper(child_main, &w, &ours, err);
 	if (pid < 0)
-		return err_sys(err, "fork the mount helper");
-	if (pid == 0)
-		child_main(s, p->rdonly ? MS_RDONLY : 0, str_get(&options), theirs);
-	fd_close(&theirs); /* so that its end is seen */
+		return err_ctx(err, "mount helper");
 	rc = receive(ours, &fd, err);
 	proc_wait(pid, &code, &ignored);
 	if (rc < 0)

@@ -28,6 +28,12 @@ int proc_exit_code(int wait_status);
 /* "TERM", "SIGTERM", "15", "RTMIN+1": the number or -EINVAL. */
 int proc_signal_find(const char *name);
 
+/* A child that does what only another process can (in another namespace, say) and tells of it by
+ * sock, with an fd or without: fn, of system calls only, since we may have threads; it does not
+ * outlive its return. *ret_sock: our end, which it sees closed. The pid, for proc_wait. */
+typedef void proc_helper_fn(int sock, const void *arg);
+pid_t proc_fork_helper(proc_helper_fn *fn, const void *arg, int *ret_sock, struct err *err);
+
 /* fork + exec of one of shale's own programs, all fds but 0, 1, 2 closed at exec. fds[3] may hold
  * -1 for /dev/null. Returns the pid. */
 pid_t proc_spawn(const char *file, char *const argv[], const int fds[3], struct err *err);
