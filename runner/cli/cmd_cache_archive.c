@@ -29,21 +29,11 @@ static const struct opt import_opts[] = {
 	{ 0 },
 };
 
-struct to_fd {
-	struct sink sink; /* first: a sink is its fd */
-	int fd;
-};
-
-static int write_fd(struct sink *to, const void *p, size_t n, struct err *err)
-{
-	return fd_write_all(((struct to_fd *)to)->fd, p, n, err);
-}
-
 static int export(struct cli *c, const char *id, const char *path, struct err *err)
 {
 	auto_output struct output o = { .path = path, .fd = -1 };
 	auto_strv struct strv names = { 0 };
-	struct to_fd to = { .sink.write = write_fd, .fd = STDOUT_FILENO };
+	struct sink_fd to = SINK_FD(STDOUT_FILENO);
 	bool to_file = path && !str_eq(path, "-");
 	int rc = store_cache_find(c->rt.store, id, &names, err);
 

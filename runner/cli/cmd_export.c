@@ -20,19 +20,9 @@ static const struct opt export_opts[] = {
 	{ 0 },
 };
 
-struct to_fd {
-	struct sink sink; /* first: a sink is its fd */
-	int fd;
-};
-
-static int write_fd(struct sink *to, const void *p, size_t n, struct err *err)
-{
-	return fd_write_all(((struct to_fd *)to)->fd, p, n, err);
-}
-
 static int export_to(struct cli *c, const char *name, int fd, struct err *err)
 {
-	struct to_fd to = { .sink.write = write_fd, .fd = fd };
+	struct sink_fd to = SINK_FD(fd);
 
 	return container_export(&c->rt, name, &to.sink, err);
 }

@@ -171,20 +171,10 @@ static int write_local(struct deliver *d, const struct build_output *o, int root
 	return rc;
 }
 
-struct to_fd {
-	struct sink sink; /* first: a sink is its fd */
-	int fd;
-};
-
-static int write_fd(struct sink *to, const void *p, size_t n, struct err *err)
-{
-	return fd_write_all(((struct to_fd *)to)->fd, p, n, err);
-}
-
 static int write_tar(const struct build_output *o, int root_fd, struct err *err)
 {
 	auto_output struct output out = { .path = o->dest, .fd = -1 };
-	struct to_fd to = { .sink.write = write_fd, .fd = STDOUT_FILENO };
+	struct sink_fd to = SINK_FD(STDOUT_FILENO);
 	bool is_file = !str_eq(o->dest, "-");
 	int rc = is_file ? output_open(&out, err) : 0;
 

@@ -40,26 +40,20 @@ static void undo_snapshot(void *arg)
 /* --- the copy --- */
 
 struct to_pipe {
-	struct sink sink; /* first */
-	int fd;
+	struct sink_fd to;
 	struct layer_source src;
 	int rc;
 	struct err err;
 };
 
-static int write_pipe(struct sink *to, const void *p, size_t n, struct err *err)
-{
-	return fd_write_all(((struct to_pipe *)to)->fd, p, n, err);
-}
-
 static void *send_layer(void *arg)
 {
 	struct to_pipe *t = arg;
-	struct layer_diff_opts o = { .to = &t->sink, .table_dir_fd = -1, .no_hash = true };
+	struct layer_diff_opts o = { .to = &t->to.sink, .table_dir_fd = -1, .no_hash = true };
 	struct layer_info info;
 
 	t->rc = layer_diff(&t->src, &o, &info, &t->err);
-	fd_close(&t->fd);
+	fd_close(&t->to.fd);
 	return NULL;
 }
 
@@ -73,10 +67,10 @@ static int through_pipe(struct to_pipe *t, int to_fd, int parent_fd, struct err 
 	if (pipe2(fds, O_CLOEXEC) < 0)
 		return err_sys(err, "pipe");
 	from = fds[0];
-	t->fd = fds[1];
+	t->to.fd = fds[1];
 	rc = pthread_create(&thread, NULL, send_layer, t);
 	if (rc) {
-		fd_close(&t->fd);
+		fd_close(&t->to.fd);
 		return err_errno(err, rc, "thread");
 	}
 	rc = layer_apply(from, to_fd, &o, NULL, err);
@@ -95,7 +89,7 @@ static int copy_layer(struct container *c, int64_t parent, int64_t to, struct la
 {
 	auto_snap_mount struct snap_mount merged = SNAP_MOUNT_INIT, below = SNAP_MOUNT_INIT;
 	auto_fd int upper = -1, fs = -1;
-	struct to_pipe t = { .sink.write = write_pipe, .fd = -1 };
+	struct to_pipe t = { .to = SINK_FD(-1) };
 	int rc = snap_fs_fd(c->rt->snap, c->snapshot, &upper, err);
 
 	if (rc >= 0)

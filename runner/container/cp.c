@@ -324,21 +324,11 @@ static int copy(const struct side *from, const struct side *to, const struct con
 			  : container_copy_into(how, source, place.dir, err);
 }
 
-struct to_fd {
-	struct sink sink; /* first */
-	int fd;
-};
-
-static int write_fd(struct sink *to, const void *p, size_t n, struct err *err)
-{
-	return fd_write_all(((struct to_fd *)to)->fd, p, n, err);
-}
-
 /* By way of a directory of ours: what is written as a tar does not change any more. */
 static int copy_to_tar(struct runtime *rt, const struct side *from, const struct container_cp *o,
 		       struct container_copy *how, struct err *err)
 {
-	struct to_fd to = { .sink.write = write_fd, .fd = o->tar_fd };
+	struct sink_fd to = SINK_FD(o->tar_fd);
 	struct layer_diff_opts d = { .to = &to.sink, .table_dir_fd = -1, .no_hash = true };
 	auto_scratch struct scratch tmp = SCRATCH_INIT;
 	auto_fd int source = open_source(from, o->follow, err);

@@ -10,6 +10,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <shale/base/sink.h>
+
 void fd_cleanup(int *fd)
 {
 	int saved = errno;
@@ -53,6 +55,11 @@ int fd_write_all(int fd, const void *p, size_t n, struct err *err)
 		n -= (size_t)k;
 	}
 	return 0;
+}
+
+int sink_fd_write(struct sink *to, const void *p, size_t n, struct err *err)
+{
+	return fd_write_all(((struct sink_fd *)to)->fd, p, n, err);
 }
 
 int fd_write_str(int fd, const char *s, struct err *err)

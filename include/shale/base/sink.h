@@ -11,4 +11,15 @@ struct sink {
 	int (*write)(struct sink *to, const void *p, size_t n, struct err *err);
 };
 
+/* All into fd, which is the caller's. */
+struct sink_fd {
+	struct sink sink; /* first: a sink is its fd */
+	int fd;
+};
+int sink_fd_write(struct sink *to, const void *p, size_t n, struct err *err);
+#define SINK_FD(to)                                                                                \
+	{                                                                                          \
+		{ sink_fd_write }, (to)                                                            \
+	}
+
 #endif
