@@ -35,30 +35,6 @@ static const struct opt ps_opts[] = {
 };
 static const struct ps_args ps_defaults = { .last = -1 };
 
-static const struct out_column columns[] = {
-	{ "CONTAINER ID", "ID", false },
-	{ "IMAGE", "Image", false },
-	{ "COMMAND", "Command", false },
-	{ "CREATED", "RunningFor", false },
-	{ "STATUS", "Status", false },
-	{ "PORTS", "Ports", false },
-	{ "NAMES", "Names", false },
-	{ "STATE", "State", true },
-	{ "CREATED AT", "CreatedAt", true },
-	{ "LABELS", "Labels", true },
-	{ "MOUNTS", "Mounts", true },
-	{ "NETWORKS", "Networks", true },
-	{ "SIZE", "Size", true },
-	{ NULL, NULL, false },
-};
-static const struct out_column columns_size[] = {
-	{ "CONTAINER ID", "ID", false }, { "IMAGE", "Image", false },
-	{ "COMMAND", "Command", false }, { "CREATED", "RunningFor", false },
-	{ "STATUS", "Status", false },   { "PORTS", "Ports", false },
-	{ "NAMES", "Names", false },     { "SIZE", "Size", false },
-	{ NULL, NULL, false },
-};
-
 /* --- filters: several values of one key are alternatives, different keys must all hold
  * ----------------------------- */
 
@@ -173,6 +149,7 @@ struct ps {
 	const struct ps_args *a;
 	json_t *rows;
 	struct strv lines; /* of the table, which needs no rows */
+	int64_t now_ns;
 	bool all;
 	int left; /* -1: no limit */
 };
@@ -242,59 +219,137 @@ static char *ports_text(const struct container *ct)
 	return str_take(&b);
 }
 
-static int set_size(struct container *ct, json_t *row, struct err *err)
-{
-	char text[STR_SIZE_MAX];
-	uint64_t bytes;
-	int rc = container_usage(ct, &bytes, err);
+typedef char *text_fn(struct container *ct, const struct ps *ps, struct err *err);
 
-	if (rc < 0)
-		return rc;
-	out_row_set(row, "Size", str_size(bytes, text));
-	return 0;
+static char *id_of(struct container *ct, const struct ps *ps, struct err *err)
+{
+	(void)err;
+	return mem_strn(ct->id, ps->a->no_trunc ? CONTAINER_ID_LEN : CONTAINER_SHORT_LEN);
+}
+
+static char *image_of(struct container *ct, const struct ps *ps, struct err *err)
+{
+	(void)ps, (void)err;
+	return mem_str(ct->image_name ? ct->image_name : "");
+}
+
+static char *command_of(struct container *ct, const struct ps *ps, struct err *err)
+{
+	(void)err;
+	return quoted_command(ct, ps->a->no_trunc);
+}
+
+static char *age_of(struct container *ct, const struct ps *ps, struct err *err)
+{
+	auto_free char *age = container_age_text(ps->now_ns - ct->created_ns);
+
+	(void)err;
+	return mem_fmt("%s ago", age);
+}
+
+static char *status_of(struct container *ct, const struct ps *ps, struct err *err)
+{
+	(void)err;
+	return container_status_text(ct, ps->now_ns);
+}
+
+static char *ports_of(struct container *ct, const struct ps *ps, struct err *err)
+{
+	(void)ps, (void)err;
+	return ports_text(ct);
+}
+
+static char *name_of(struct container *ct, const struct ps *ps, struct err *err)
+{
+	(void)ps, (void)err;
+	return mem_str(ct->name);
+}
+
+static char *state_of(struct container *ct, const struct ps *ps, struct err *err)
+{
+	(void)ps, (void)err;
+	return mem_str(container_state_text(ct));
+}
+
+static char *date_of(struct container *ct, const struct ps *ps, struct err *err)
+{
+	(void)ps, (void)err;
+	return out_time(ct->created_ns / 1000000000);
+}
+
+static char *labels_of(struct container *ct, const struct ps *ps, struct err *err)
+{
+	(void)ps, (void)err;
+	return joined(&ct->spec.labels);
+}
+
+static char *mounts_of(struct container *ct, const struct ps *ps, struct err *err)
+{
+	(void)ps, (void)err;
+	return joined(&ct->spec.volumes);
+}
+
+static char *networks_of(struct container *ct, const struct ps *ps, struct err *err)
+{
+	(void)ps, (void)err;
+	return networks_text(ct);
+}
+
+static char *size_of(struct container *ct, const struct ps *ps, struct err *err)
+{
+	uint64_t bytes;
+
+	(void)ps;
+	return container_usage(ct, &bytes, err) < 0 ? NULL : out_size(bytes);
+}
+
+static const struct {
+	const char *header, *key;
+	enum { SHOWN, HIDDEN, ASKED } when; /* ASKED: by --size alone */
+	text_fn *text;
+} columns[] = {
+	{ "CONTAINER ID", "ID", SHOWN, id_of },
+	{ "IMAGE", "Image", SHOWN, image_of },
+	{ "COMMAND", "Command", SHOWN, command_of },
+	{ "CREATED", "RunningFor", SHOWN, age_of },
+	{ "STATUS", "Status", SHOWN, status_of },
+	{ "PORTS", "Ports", SHOWN, ports_of },
+	{ "NAMES", "Names", SHOWN, name_of },
+	{ "SIZE", "Size", ASKED, size_of },
+	{ "STATE", "State", HIDDEN, state_of },
+	{ "CREATED AT", "CreatedAt", HIDDEN, date_of },
+	{ "LABELS", "Labels", HIDDEN, labels_of },
+	{ "MOUNTS", "Mounts", HIDDEN, mounts_of },
+	{ "NETWORKS", "Networks", HIDDEN, networks_of },
+};
+enum { N_COLUMNS = ARRAY_LEN(columns) };
+
+static bool is_shown(const struct ps *ps, size_t i)
+{
+	return columns[i].when == SHOWN || (columns[i].when == ASKED && ps->a->size);
 }
 
 static int add_line(struct container *ct, struct ps *ps, struct err *err)
 {
-	int64_t now = proc_now_ns();
-	auto_free char *age = container_age_text(now - ct->created_ns);
-	auto_free char *command = quoted_command(ct, ps->a->no_trunc);
-	auto_free char *status = container_status_text(ct, now);
-	auto_free char *ports = ports_text(ct);
-	char size[STR_SIZE_MAX];
-	struct str line = { 0 };
-	uint64_t bytes;
+	auto_str struct str line = { 0 };
 
-	str_addn(&line, ct->id, ps->a->no_trunc ? CONTAINER_ID_LEN : CONTAINER_SHORT_LEN);
-	str_addc(&line, '\t');
-	out_cell(&line, ct->image_name);
-	str_addc(&line, '\t');
-	out_cell(&line, command);
-	str_addc(&line, '\t');
-	str_add(&line, age);
-	str_add(&line, " ago\t");
-	str_add(&line, status);
-	str_addc(&line, '\t');
-	str_add(&line, ports);
-	str_addc(&line, '\t');
-	str_add(&line, ct->name);
+	for (size_t i = 0; i < N_COLUMNS; i++) {
+		auto_free char *text = is_shown(ps, i) ? columns[i].text(ct, ps, err) : NULL;
+
+		if (!text && is_shown(ps, i))
+			return -err->code;
+		if (text && i)
+			str_addc(&line, '\t');
+		if (text)
+			out_cell(&line, text);
+	}
 	strv_add_take(&ps->lines, str_take(&line));
-	if (!ps->a->size)
-		return 0;
-	if (container_usage(ct, &bytes, err) < 0)
-		return -err->code;
-	line = (struct str){ 0 };
-	str_addf(&line, "%s\t%s", ps->lines.v[ps->lines.n - 1], str_size(bytes, size));
-	free(ps->lines.v[ps->lines.n - 1]);
-	ps->lines.v[ps->lines.n - 1] = str_take(&line);
 	return 0;
 }
 
 static int add_row(struct container *ct, void *arg, struct err *err)
 {
 	struct ps *ps = arg;
-	int64_t now = proc_now_ns();
-	auto_free char *age = NULL;
 	json_t *row;
 
 	if (ps->left == 0 || (!ps->all && ct->state != CONTAINER_RUNNING) ||
@@ -305,22 +360,25 @@ static int add_row(struct container *ct, void *arg, struct err *err)
 	if (!ps->rows)
 		return add_line(ct, ps, err);
 	row = out_row_new();
-	age = container_age_text(now - ct->created_ns);
-	out_row_take(row, "ID",
-		     mem_strn(ct->id, ps->a->no_trunc ? CONTAINER_ID_LEN : CONTAINER_SHORT_LEN));
-	out_row_set(row, "Image", ct->image_name);
-	out_row_take(row, "Command", quoted_command(ct, ps->a->no_trunc));
-	out_row_take(row, "RunningFor", mem_fmt("%s ago", age));
-	out_row_take(row, "Status", container_status_text(ct, now));
-	out_row_set(row, "Names", ct->name);
-	out_row_set(row, "State", container_state_text(ct));
-	out_row_take(row, "CreatedAt", out_time(ct->created_ns / 1000000000));
-	out_row_take(row, "Labels", joined(&ct->spec.labels));
-	out_row_take(row, "Mounts", joined(&ct->spec.volumes));
-	out_row_take(row, "Networks", networks_text(ct));
-	out_row_take(row, "Ports", ports_text(ct));
 	json_array_append_new(ps->rows, row);
-	return ps->a->size ? set_size(ct, row, err) : 0;
+	for (size_t i = 0; i < N_COLUMNS; i++) {
+		char *text;
+
+		if (columns[i].when == ASKED && !ps->a->size)
+			continue;
+		text = columns[i].text(ct, ps, err);
+		if (!text)
+			return -err->code;
+		out_row_take(row, columns[i].key, text);
+	}
+	return 0;
+}
+
+static void set_columns(const struct ps *ps, struct out_column to[N_COLUMNS + 1])
+{
+	for (size_t i = 0; i < N_COLUMNS; i++)
+		to[i] = (struct out_column){ columns[i].header, columns[i].key, !is_shown(ps, i) };
+	to[N_COLUMNS] = (struct out_column){ 0 };
 }
 
 /* Labels, mounts and networks are in the spec: who does not ask for them does not wait for it. */
@@ -338,16 +396,22 @@ static int ps_main(struct cli *c, void *args, int argc, char **argv)
 	struct ps_args *a = args;
 	bool is_plain = !a->quiet && (!a->format || !*a->format || str_eq(a->format, "table"));
 	auto_json json_t *rows = is_plain ? NULL : json_array();
-	struct ps ps = { .a = a, .rows = rows, .left = a->latest ? 1 : a->last };
-	struct out_list out = { .cols = a->size ? columns_size : columns, .format = a->format };
+	struct ps ps = {
+		.a = a, .rows = rows, .left = a->latest ? 1 : a->last, .now_ns = proc_now_ns()
+	};
+	struct out_column cols[N_COLUMNS + 1];
+	struct out_list out = { .cols = cols, .format = a->format };
 	struct err err = { 0 };
 	int rc;
 
 	(void)argc;
 	(void)argv;
 	ps.all = a->all || ps.left >= 0;
+	/* As docker: who prints it need not ask for it as well. */
+	a->size = a->size || (a->format && strstr(a->format, ".Size"));
 	if (check_filters(&a->filters, &ps.all, &err) < 0)
 		return cli_usage(c, &err);
+	set_columns(&ps, cols);
 	if (a->quiet)
 		out.quiet_key = "ID";
 	if (is_plain)
