@@ -411,6 +411,7 @@ struct image_pull_opts {
 	bool untagged;          /* pull: the name goes on meaning what it does */
 	bool all_platforms;     /* pull: keep what an index names, all of it */
 	struct image_pack pack; /* push */
+	const char *source;     /* push: the image that goes there; NULL: what has that name */
 	image_transfer_fn *event;
 	void *arg;
 	volatile int *interrupted; /* -EINTR when set. May be NULL. */

@@ -171,20 +171,6 @@ static void catch_signals(void)
 	signal(SIGPIPE, SIG_IGN);
 }
 
-static int write_iid(const char *path, const char *id, struct err *err)
-{
-	auto_fd int fd = -1;
-	int rc;
-
-	if (!path)
-		return 0;
-	fd = out_create_file(path, err);
-	if (fd < 0)
-		return fd_take(&fd);
-	rc = fd_write_str(fd, id, err);
-	return rc < 0 ? err_ctx(err, "--iidfile %s", path) : 0;
-}
-
 /* "check", "outline,format=json". */
 static int parse_call(const struct build_args *a, struct build_call *ret, struct err *err)
 {
@@ -391,7 +377,7 @@ static int hand_out(const struct build_args *a, struct deliver *d, const struct 
 	for (size_t i = 0; i < d->written.n; i++)
 		fprintf(stderr, "shale: %s\n", d->written.v[i]);
 	if (r->image_id[0])
-		rc = write_iid(a->iidfile, r->image_id, err);
+		rc = a->iidfile ? out_write_file("--iidfile", a->iidfile, r->image_id, err) : 0;
 	if (rc >= 0)
 		rc = deliver_image(d, r->image_id, err);
 	if (rc >= 0 && a->metadata)

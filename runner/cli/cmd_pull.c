@@ -84,8 +84,9 @@ static int pull_repo(struct pulling *p, const char *full, struct err *err)
 	return rc;
 }
 
-static int pull_name(struct pulling *p, const char *name, struct err *err)
+static int pull_name(struct pulling *p, const char *given, struct err *err)
 {
+	const char *name = transfer_name(given);
 	auto_free char *full = NULL;
 	bool is_untagged;
 	int rc = image_ref_normalize(name, &full, err);

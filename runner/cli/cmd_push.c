@@ -10,7 +10,7 @@
 extern const struct command cmd_push;
 
 struct push_args {
-	const char *progress, *platform, *compression;
+	const char *progress, *platform, *compression, *digest_file;
 	int level;
 	bool quiet, all_tags, tls_verify, no_trust;
 };
@@ -29,6 +29,8 @@ static const struct opt push_opts[] = {
 	  "none, gzip or zstd (default: as layers came, else gzip)" },
 	{ 0, "compression-format", OPT_STR, OFF(compression), "CODEC", NULL },
 	{ 0, "compression-level", OPT_INT, OFF(level), "N", "gzip 1 to 12 (7), zstd 1 to 19 (3)" },
+	{ 0, "digestfile", OPT_STR, OFF(digest_file), "FILE",
+	  "write the manifest's digest to FILE" },
 	{ 0, "tls-verify", OPT_BOOL, OFF(tls_verify), NULL,
 	  "check the registry's certificate (default true)" },
 	{ 0, "disable-content-trust", OPT_BOOL, OFF(no_trust), NULL, NULL },
@@ -41,11 +43,12 @@ struct pushing {
 	enum progress_kind kind;
 };
 
-static int push_one(const struct pushing *p, const char *full, struct err *err)
+static int push_one(const struct pushing *p, const char *full, const char *source, struct err *err)
 {
 	cleanup(transfer_access_free) struct transfer_access access = { 0 };
 	cleanup(transfer_view_end) struct transfer_view view = { 0 };
 	struct image_pull_opts o = { .platform = p->a->platform,
+				     .source = source,
 				     .event = transfer_view_event,
 				     .arg = &view,
 				     .interrupted = transfer_catch_signals() };
@@ -62,6 +65,8 @@ static int push_one(const struct pushing *p, const char *full, struct err *err)
 		puts(full);
 	if (rc >= 0 && p->kind == PROGRESS_JSON)
 		transfer_view_say(&view, "digest", "digest", digest);
+	if (rc >= 0 && p->a->digest_file)
+		rc = out_write_file("--digestfile", p->a->digest_file, digest, err);
 	return rc;
 }
 
@@ -94,24 +99,29 @@ static int push_repo(const struct pushing *p, const char *name, const char *full
 	if (rc >= 0 && !w.names.n)
 		rc = err_set(err, ENOENT, "no image '%s'", name);
 	for (size_t i = 0; rc >= 0 && i < w.names.n; i++)
-		rc = push_one(p, w.names.v[i], err);
+		rc = push_one(p, w.names.v[i], NULL, err);
 	strv_free(&w.names);
 	return rc;
 }
 
-static int push_name(const struct pushing *p, const char *name, struct err *err)
+/* to: where, if not by its own name. */
+static int push_name(const struct pushing *p, const char *name, const char *to, struct err *err)
 {
 	auto_free char *full = NULL;
-	int rc = image_ref_normalize(name, &full, err);
+	int rc = image_ref_normalize(transfer_name(to ? to : name), &full, err);
 
 	if (rc < 0)
 		return rc;
+	if (p->a->all_tags && (to || p->a->digest_file))
+		return err_set(err, EINVAL, "--all-tags takes no destination and no --digestfile");
+	if (to)
+		return push_one(p, full, name, err);
 	if (p->a->all_tags)
 		return push_repo(p, name, full, err);
 	if (p->kind != PROGRESS_QUIET && p->kind != PROGRESS_JSON && str_ends(full, ":latest") &&
 	    !str_ends(name, ":latest"))
 		puts("Using default tag: latest");
-	return push_one(p, full, err);
+	return push_one(p, full, NULL, err);
 }
 
 static int push_main(struct cli *c, void *args, int argc, char **argv)
@@ -122,12 +132,11 @@ static int push_main(struct cli *c, void *args, int argc, char **argv)
 	struct err err = { 0 };
 	int code = 0;
 
-	(void)argc;
 	if (transfer_kind(a->progress, a->quiet, &p.kind, &err) < 0)
 		return cli_usage(c, &err);
 	if (cli_open(c, &err) < 0 || finish_begin(&finish, c, &err) < 0)
 		return cli_fail(c, &err);
-	if (push_name(&p, argv[0], &err) < 0)
+	if (push_name(&p, argv[0], argc > 1 ? argv[1] : NULL, &err) < 0)
 		code = cli_fail(c, &err);
 	if (err.code == EINTR && *transfer_catch_signals())
 		code = 128 + *transfer_catch_signals();
@@ -139,13 +148,13 @@ static int push_main(struct cli *c, void *args, int argc, char **argv)
 
 const struct command cmd_push = {
 	.name = "push",
-	.args = "NAME[:TAG]",
+	.args = "NAME[:TAG] [DESTINATION]",
 	.summary = "Send an image to a registry",
 	.opts = push_opts,
 	.args_size = sizeof(struct push_args),
 	.main = push_main,
 	.min_args = 1,
-	.max_args = 1,
+	.max_args = 2,
 	.complete = complete_images,
 	.defaults = &push_defaults,
 };

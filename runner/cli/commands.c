@@ -13,7 +13,7 @@ extern const struct command cmd_builder_prune, cmd_du, cmd_gc, cmd_pin, cmd_prun
 	cmd_leave_network, cmd_version, cmd_wait, cmd_restart, cmd_pause, cmd_unpause, cmd_rename,
 	cmd_top, cmd_port, cmd_attach, cmd_volume_create, cmd_volume_inspect, cmd_volume_ls,
 	cmd_volume_prune, cmd_volume_rm, cmd_health, cmd_system_start, cmd_update, cmd_events,
-	cmd_stats;
+	cmd_stats, cmd_image_exists, cmd_container_exists, cmd_volume_exists, cmd_network_exists;
 
 /* shale-build has their options. */
 #define HEAVY_AS(id, word, text, more)                                                             \
@@ -69,6 +69,7 @@ const struct command *const cli_commands[] = {
 	&cmd_cache_ls,
 	&cmd_cache_rm,
 	&heavy_commit,
+	&cmd_container_exists,
 	&cmd_container_inspect,
 	&heavy_container_mount,
 	&cmd_container_prune,
@@ -84,6 +85,7 @@ const struct command *const cli_commands[] = {
 	&cmd_health,
 	&cmd_history,
 	&heavy_image_diff,
+	&cmd_image_exists,
 	&cmd_image_inspect,
 	&heavy_image_mount,
 	&cmd_image_prune,
@@ -107,6 +109,7 @@ const struct command *const cli_commands[] = {
 	&cmd_network_connect,
 	&cmd_network_create,
 	&cmd_network_disconnect,
+	&cmd_network_exists,
 	&cmd_network_inspect,
 	&cmd_network_ls,
 	&cmd_network_prune,
@@ -140,6 +143,7 @@ const struct command *const cli_commands[] = {
 	&heavy_verify,
 	&cmd_version,
 	&cmd_volume_create,
+	&cmd_volume_exists,
 	&cmd_volume_inspect,
 	&cmd_volume_ls,
 	&cmd_volume_prune,

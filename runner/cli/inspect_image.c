@@ -5,6 +5,7 @@
 
 #include <shale/image.h>
 #include <shale/snap.h>
+#include <shale/store.h>
 
 #include "priv.h"
 
@@ -99,17 +100,38 @@ static json_t *familiar_json(const struct strv *names)
 	return list;
 }
 
+struct tags {
+	struct strv names;
+	int64_t last_s;
+};
+
+static int add_tag(const struct tag_info *t, void *arg, struct err *err)
+{
+	struct tags *tags = arg;
+
+	(void)err;
+	strv_add(&tags->names, t->name);
+	tags->last_s = t->updated_s > tags->last_s ? t->updated_s : tags->last_s;
+	return 0;
+}
+
 static int set_tags(struct cli *c, const struct image *img, json_t *o, struct err *err)
 {
-	auto_strv struct strv tags = { 0 }, digests = { 0 };
+	auto_strv struct strv digests = { 0 };
+	struct tags tags = { 0 };
+	json_t *metadata = json_object();
 	int rc = 0;
 
 	if (*img->id)
-		rc = image_tags(&c->rt, img->id, &tags, err);
+		rc = store_tag_walk(c->rt.store, img->id, add_tag, &tags, err);
 	if (rc >= 0 && *img->id)
 		rc = image_repo_digests(&c->rt, img->id, &digests, err);
-	json_object_set_new(o, "RepoTags", familiar_json(&tags));
+	json_object_set_new(o, "RepoTags", familiar_json(&tags.names));
 	json_object_set_new(o, "RepoDigests", familiar_json(&digests));
+	out_row_take(metadata, "LastTagTime",
+		     tags.names.n ? out_time(tags.last_s) : mem_str("0001-01-01T00:00:00Z"));
+	json_object_set_new(o, "Metadata", metadata);
+	strv_free(&tags.names);
 	return rc;
 }
 

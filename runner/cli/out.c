@@ -384,3 +384,11 @@ int out_create_file(const char *path, struct err *err)
 	rc = out_give_to_user(fd, err);
 	return rc < 0 ? rc : fd_take(&fd);
 }
+
+int out_write_file(const char *option, const char *path, const char *text, struct err *err)
+{
+	auto_fd int fd = out_create_file(path, err);
+	int rc = fd < 0 ? fd : fd_write_str(fd, text, err);
+
+	return rc < 0 ? err_ctx(err, "%s %s", option, path) : 0;
+}

@@ -228,6 +228,8 @@ void out_row_take(json_t *row, const char *key, char *value); /* frees value */
 /* A file for the user: created or truncated; a new one belongs, under sudo, to the user who called
  * it. Returns the fd. */
 int out_create_file(const char *path, struct err *err);
+/* The text becomes the file that an option names. */
+int out_write_file(const char *option, const char *path, const char *text, struct err *err);
 /* A file gets its name when it is whole: the one that was there stays until then. path and fd -1
  * are set before. What is no regular file (a device, a pipe) is written in place. */
 struct output {

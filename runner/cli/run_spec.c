@@ -294,10 +294,5 @@ int run_cidfile_check(const struct run_args *a, struct err *err)
 
 int run_cidfile_write(const struct run_args *a, const char *id, struct err *err)
 {
-	auto_fd int fd = -1;
-
-	if (!a->cidfile)
-		return 0;
-	fd = out_create_file(a->cidfile, err);
-	return fd < 0 ? fd : fd_write_str(fd, id, err);
+	return a->cidfile ? out_write_file("--cidfile", a->cidfile, id, err) : 0;
 }

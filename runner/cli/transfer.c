@@ -47,6 +47,13 @@ static int find_kind(const char *progress, bool quiet, int fd, enum progress_kin
 	return rc;
 }
 
+const char *transfer_name(const char *name)
+{
+	static const char scheme[] = "docker://";
+
+	return str_starts(name, scheme) ? name + strlen(scheme) : name;
+}
+
 int transfer_kind(const char *progress, bool quiet, enum progress_kind *ret, struct err *err)
 {
 	return find_kind(progress, quiet, STDOUT_FILENO, ret, err);

@@ -36,6 +36,8 @@ void transfer_view_put(struct transfer_view *v, size_t i, struct str *out);
 /* A line of the command's own; as JSON {"event":event,key:text}. */
 void transfer_view_say(struct transfer_view *v, const char *event, const char *key,
 		       const char *text);
+/* What others write a registry's images as: without docker:// */
+const char *transfer_name(const char *name);
 /* -q and --progress, for standard output. -EINVAL. */
 int transfer_kind(const char *progress, bool quiet, enum progress_kind *ret, struct err *err);
 /* Of commands whose standard output is for their result: shown on standard error, unasked only on a

@@ -271,22 +271,25 @@ static int send_index(struct push *p, struct err *err)
 	return rc < 0 ? rc : db_tx_commit(&tx, err);
 }
 
-static int find_image(struct push *p, const char *normalized, struct err *err)
+static int find_image(struct push *p, const char *name, struct err *err)
 {
-	int rc = image_find(p->rt, normalized, &p->img, err);
+	auto_free char *full = NULL;
+	struct err ignored;
+	int rc = image_find(p->rt, name, &p->img, err);
 
 	if (rc >= 0 && !p->img->id[0])
 		rc = err_set(err, EINVAL, "a build step is no image: tag it first");
 	if (rc >= 0 && p->img->snapshot)
 		rc = image_layer_hash(p->rt, p->img->snapshot, err);
-	if (rc >= 0)
-		rc = image_tag_doc_get(p->rt, normalized, p->img->id, &p->doc, err);
+	/* An ID came as no list. */
+	if (rc >= 0 && image_ref_normalize(name, &full, &ignored) >= 0)
+		rc = image_tag_doc_get(p->rt, full, p->img->id, &p->doc, err);
 	return rc < 0 ? rc : image_layers(p->rt, p->img->snapshot, &p->layers, &p->n_layers, err);
 }
 
-static int push(struct push *p, const char *normalized, struct err *err)
+static int push(struct push *p, const char *name, struct err *err)
 {
-	int rc = find_image(p, normalized, err), is_index;
+	int rc = find_image(p, name, err), is_index;
 
 	if (rc >= 0)
 		rc = find_index(p, &p->manifest, err);
@@ -314,7 +317,7 @@ int image_push(struct runtime *rt, const char *normalized, const struct image_pu
 	if (lease < 0)
 		return lease;
 	image_remote_name(normalized, &p.remote);
-	rc = push(&p, normalized, err);
+	rc = push(&p, o->source ? o->source : normalized, err);
 	if (rc < 0) {
 		auto_free char *name = image_ref_familiar(normalized);
 

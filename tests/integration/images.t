@@ -211,5 +211,13 @@ shale load -q -i "$T/h.tar" >/dev/null
 ok "of one image" shale image tree h/none:1
 has "has what shares layers with it" h/long:1
 hasnt "leaves out what does not" cmp:A
+ok "an image that exists" shale image exists h/none:1
+code 1 "one that does not" shale image exists h/nosuch:1
+is "without a word" "" "$(cat "$T/out" "$T/err")"
+code 125 "a name that is none" shale image exists 'A B'
+shale volume create vol >/dev/null
+ok "a volume" shale volume exists vol
+for kind in container volume network; do code 1 "no such $kind" shale $kind exists nosuch; done
+is "when it was tagged" 1 "$(shale image inspect -f '{{.Metadata.LastTagTime}}' h/none:1 | grep -c '^20')"
 no_leaks
 done_testing
