@@ -104,7 +104,7 @@ static int credentials(const struct login_args *a, char **user, char **secret, s
 	if (rc >= 0 && (!*user || !**user || strchr(*user, ':')))
 		rc = err_set(err, EINVAL, "a user name has no colon and is not empty");
 	/* What a script got from a variable that is not set */
-	if (rc >= 0 && !**secret)
+	if (rc >= 0 && (!*secret || !**secret))
 		rc = err_set(err, EINVAL, "the password is empty");
 	return rc;
 }

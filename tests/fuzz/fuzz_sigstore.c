@@ -6,7 +6,6 @@
  * the image's digest or is the image's manifest.
  */
 #include <errno.h>
-#include <stdio.h>
 #include <string.h>
 
 #include <shale/base/pubkey.h>
@@ -19,6 +18,7 @@
 #define HEX    "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
 #define DIGEST "sha256:" HEX
 #define REPO   "reg.test/a/b"
+#define PAE    "DSSEv1 28 application/vnd.in-toto+json "
 
 static const char bare[] = "{\"the\":\"manifest\"}";
 
@@ -140,8 +140,9 @@ static void accepted(void)
 	must(given.verified != NULL);
 	if (given.verified_len == sizeof(bare) - 1 && str_eq(given.verified, bare))
 		return;
-	must(sscanf(given.verified, "DSSEv1 28 application/vnd.in-toto+json %zu", &len) == 1);
-	head = mem_fmt("DSSEv1 28 application/vnd.in-toto+json %zu ", len);
+	must(str_starts(given.verified, PAE));
+	len = strtoul(given.verified + strlen(PAE), NULL, 10);
+	head = mem_fmt(PAE "%zu ", len);
 	must(str_starts(given.verified, head) && given.verified_len - strlen(head) == len);
 	must(json_parse(given.verified + strlen(head), len, &o, &err) >= 0);
 	must(str_eq(json_get_str(o, "_type"), "https://in-toto.io/Statement/v1"));
