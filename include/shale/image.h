@@ -516,6 +516,21 @@ struct image_list_query {
 int image_list_inspect(struct runtime *rt, const struct image_list_query *q,
 		       const struct image_pull_opts *o, json_t **ret, struct err *err);
 
+/* A list of what sources (in registries, normalised) are or have in them, under each of the names;
+ * of one source that is a list its very bytes. *ret is the document, and nothing is sent with
+ * is_dry. */
+struct image_combine {
+	const struct strv *names, *sources;
+	bool is_append; /* to what the first name is there */
+	bool is_dry;
+};
+int image_combine(struct runtime *rt, const struct image_combine *w,
+		  const struct image_pull_opts *o, char **ret, char ret_digest[DIGEST_STR_MAX],
+		  struct err *err);
+/* What a registry has under a name, as it is; the caller frees both. */
+int image_raw(const char *normalized, const struct image_pull_opts *o, char **ret, char **ret_type,
+	      char ret_digest[DIGEST_STR_MAX], struct err *err);
+
 /*
  * An index of images that are here, for push and save: each in the form in which it leaves, and
  * what is attested of it, as BuildKit has it (manifests of an unknown platform that refer to the

@@ -60,6 +60,7 @@ const struct alias cli_aliases[] = {
 	{ "builder", "prune", "builder-prune" },
 	{ "buildx", "build", "build" },
 	{ "buildx", "prune", "builder-prune" },
+	{ "buildx", "imagetools", "imagetools" },
 	{ "manifest", "annotate", "manifest-annotate" },
 	{ "manifest", "create", "manifest-create" },
 	{ "manifest", "inspect", "manifest-inspect" },

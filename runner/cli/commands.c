@@ -33,6 +33,8 @@ HEAVY_AS(heavy_image_diff, "image-diff",
 HEAVY_AS(heavy_image_mount, "image-mount", "Mount an image read-only, or list those mounted",
 	 CMD_HIDDEN);
 HEAVY_AS(heavy_image_unmount, "image-unmount", "Unmount images", CMD_HIDDEN);
+HEAVY_AS(heavy_imagetools, "imagetools", "Put together, and look at, what registries have",
+	 CMD_HIDDEN);
 HEAVY(heavy_import, "import", "Make an image of a root file system's tar archive");
 HEAVY(heavy_load, "load", "Load images from an archive");
 HEAVY(heavy_login, "login", "Log in to a registry");
@@ -92,6 +94,7 @@ const struct command *const cli_commands[] = {
 	&cmd_image_tree,
 	&heavy_image_unmount,
 	&cmd_images,
+	&heavy_imagetools,
 	&heavy_import,
 	&cmd_info,
 	&cmd_inspect,

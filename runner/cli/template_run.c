@@ -68,6 +68,13 @@ static int get_field(json_t *from, const char *name, json_t **ret, struct err *e
 {
 	json_t *v = json_object_get(from, name);
 
+	/* A Go field's name, where JSON has it with a small letter. */
+	if (!v && isupper((unsigned char)*name)) {
+		auto_free char *small = mem_str(name);
+
+		*small = (char)tolower((unsigned char)*small);
+		v = json_object_get(from, small);
+	}
 	if (v) {
 		*ret = json_incref(v);
 		return 0;

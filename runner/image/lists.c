@@ -170,6 +170,15 @@ static int find_member(struct runtime *rt, const char *ref, const struct image_p
 	return rc < 0 ? err_ctx(err, "%s", ref) : 0;
 }
 
+static void fill_entry(json_t *ret, const char *ref, const struct member *m)
+{
+	json_object_set_new(ret, "ref", json_from_str(ref));
+	json_object_set_new(ret, "mediaType", json_from_str(m->doc.media_type));
+	json_object_set_new(ret, "digest", json_string(digest_str(&m->doc.digest)));
+	json_object_set_new(ret, "size", json_integer((json_int_t)m->doc.len));
+	json_object_set(ret, "platform", m->platform);
+}
+
 static int make_entry(struct runtime *rt, const char *ref, const struct image_pull_opts *o,
 		      json_t *ret, struct err *err)
 {
@@ -178,11 +187,7 @@ static int make_entry(struct runtime *rt, const char *ref, const struct image_pu
 
 	if (rc < 0)
 		return rc;
-	json_object_set_new(ret, "ref", json_from_str(ref));
-	json_object_set_new(ret, "mediaType", json_from_str(m.doc.media_type));
-	json_object_set_new(ret, "digest", json_string(digest_str(&m.doc.digest)));
-	json_object_set_new(ret, "size", json_integer((json_int_t)m.doc.len));
-	json_object_set(ret, "platform", m.platform);
+	fill_entry(ret, ref, &m);
 	return 0;
 }
 
@@ -272,7 +277,8 @@ int image_list_annotate(struct runtime *rt, const char *list, const char *ref,
 /* Docker's type where all in it is Docker's: the two are not mixed. */
 static json_t *make_index(const json_t *list)
 {
-	static const char *const order[] = { "mediaType", "digest", "size", "platform" };
+	static const char *const order[] = { "mediaType", "digest",      "size",
+					     "platform",  "annotations", "artifactType" };
 	json_t *o = json_object(), *all = json_array();
 	const json_t *e;
 	bool is_docker = true;
@@ -303,6 +309,8 @@ static int send_parts(struct image_send *s, const struct image_document *d, stru
 	enum image_doc kind;
 	int rc = image_doc_kind(d, &doc, &kind, err);
 
+	if (rc >= 0 && kind == IMAGE_DOC_INDEX)
+		rc = err_set(err, ENOTSUP, "an index within an index");
 	if (rc >= 0)
 		rc = image_doc_descriptors(doc, kind, &parts, err);
 	for (size_t i = 0; rc >= 0 && i < parts.n; i++) {
@@ -351,10 +359,20 @@ static void say(const struct image_pull_opts *o, char *text)
 	free(text);
 }
 
-static int send_list(struct image_send *s, const json_t *list, struct image_document *ret,
-		     struct err *err)
+static void index_document(const json_t *list, struct image_document *ret)
 {
 	auto_json json_t *index = make_index(list);
+
+	ret->text = json_text(index);
+	ret->len = strlen(ret->text);
+	ret->media_type = mem_str(json_get_str(index, "mediaType"));
+	hash_bytes(ret->text, ret->len, &ret->digest);
+}
+
+/* The members, and then the document that names them. */
+static int send_list(struct image_send *s, const json_t *list, const struct image_document *d,
+		     struct err *err)
+{
 	const json_t *e;
 	size_t i;
 	int rc = 0;
@@ -368,11 +386,7 @@ static int send_list(struct image_send *s, const json_t *list, struct image_docu
 			return err_ctx(err, "%s", ref);
 		say(s->o, mem_fmt("Pushed ref %s@%s with digest: %s", s->to->repo, digest, digest));
 	}
-	ret->text = json_text(index);
-	ret->len = strlen(ret->text);
-	ret->media_type = mem_str(json_get_str(index, "mediaType"));
-	hash_bytes(ret->text, ret->len, &ret->digest);
-	return image_send_manifest(s, ret, s->to->tag, err);
+	return image_send_manifest(s, d, s->to->tag, err);
 }
 
 int image_list_push(struct runtime *rt, const char *list, const struct image_pull_opts *o,
@@ -390,6 +404,7 @@ int image_list_push(struct runtime *rt, const char *list, const struct image_pul
 	image_remote_name(list, &to);
 	rc = image_remote_open(&o->access, true, o->interrupted, &to, err);
 	if (rc >= 0) {
+		index_document(l, &doc);
 		image_send_begin(&s);
 		rc = send_list(&s, l, &doc, err);
 	}
@@ -397,6 +412,158 @@ int image_list_push(struct runtime *rt, const char *list, const struct image_pul
 		digest_format(&doc.digest, ret_digest);
 	image_document_free(&doc);
 	return rc < 0 ? err_ctx(err, "push manifest list %s", list) : 0;
+}
+
+/* --- lists of what registries have --- */
+
+static bool has_digest(const json_t *list, const char *digest)
+{
+	const json_t *e;
+	size_t i;
+
+	json_array_foreach(list, i, e) if (str_eq(json_get_str(e, "digest"), digest)) return true;
+	return false;
+}
+
+static int append(json_t *list, json_t *entry, struct err *err)
+{
+	if (has_digest(list, json_get_str(entry, "digest"))) {
+		json_decref(entry);
+		return 0;
+	}
+	json_array_append_new(list, entry);
+	if (json_array_size(list) > LIST_MAX)
+		return err_set(err, E2BIG, "a list of more than %d images", LIST_MAX);
+	return 0;
+}
+
+/* What an index has in it, each by its digest. */
+static int append_members(const struct image_remote *r, const json_t *index, json_t *list,
+			  struct err *err)
+{
+	const json_t *e;
+	size_t i;
+	int rc = 0;
+
+	json_array_foreach(json_object_get(index, "manifests"), i, e)
+	{
+		const char *digest = json_get_str(e, "digest");
+		auto_free char *ref = mem_fmt("%s@%s", r->repo, digest ? digest : "");
+		struct digest d;
+		json_t *own;
+
+		rc = digest_parse(digest ? digest : "", &d, err);
+		if (rc < 0)
+			break;
+		own = json_deep_copy(e);
+		json_object_set_new(own, "ref", json_from_str(ref));
+		rc = append(list, own, err);
+		if (rc < 0)
+			break;
+	}
+	return rc;
+}
+
+/* whole (may be NULL) becomes the source's document if that is an index. */
+static int append_source(const char *ref, const struct image_pull_opts *o, json_t *list,
+			 struct image_document *whole, struct err *err)
+{
+	auto_image_remote struct image_remote r = { 0 };
+	cleanup(member_free) struct member m = { 0 };
+	auto_json json_t *doc = NULL;
+	auto_free char *by_digest = NULL;
+	enum image_doc kind = IMAGE_DOC_OTHER;
+	json_t *e;
+	int rc;
+
+	image_remote_name(ref, &r);
+	rc = image_remote_open(&o->access, false, o->interrupted, &r, err);
+	if (rc >= 0)
+		rc = image_remote_manifest(&r, r.digest ? r.digest : r.tag, &m.doc, err);
+	if (rc >= 0)
+		rc = image_doc_kind(&m.doc, &doc, &kind, err);
+	if (rc >= 0 && kind == IMAGE_DOC_INDEX) {
+		rc = append_members(&r, doc, list, err);
+		if (rc >= 0 && whole) {
+			*whole = m.doc;
+			m.doc = (struct image_document){ 0 };
+		}
+		return rc;
+	}
+	image_document_free(&m.doc);
+	if (rc >= 0)
+		rc = read_remote(&r, &m, err);
+	if (rc < 0)
+		return rc;
+	e = json_object();
+	by_digest = mem_fmt("%s@%s", r.repo, digest_str(&m.doc.digest));
+	fill_entry(e, by_digest, &m);
+	return append(list, e, err);
+}
+
+static int send_combined(struct runtime *rt, const char *name, const json_t *list,
+			 const struct image_document *d, const struct image_pull_opts *o,
+			 struct err *err)
+{
+	auto_image_remote struct image_remote to = { 0 };
+	cleanup(image_send_free) struct image_send s = { .rt = rt, .o = o, .to = &to };
+	int rc;
+
+	image_remote_name(name, &to);
+	if (!to.tag)
+		return err_set(err, EINVAL, "%s: a list goes by a tag", name);
+	rc = image_remote_open(&o->access, true, o->interrupted, &to, err);
+	if (rc < 0)
+		return rc;
+	image_send_begin(&s);
+	return send_list(&s, list, d, err);
+}
+
+int image_combine(struct runtime *rt, const struct image_combine *w,
+		  const struct image_pull_opts *o, char **ret, char ret_digest[DIGEST_STR_MAX],
+		  struct err *err)
+{
+	auto_fd int lease = image_lease(rt, err);
+	cleanup(image_document_free) struct image_document d = { 0 };
+	auto_json json_t *list = json_array();
+	bool is_copy = w->sources->n == 1 && !w->is_append;
+	int rc = lease < 0 ? lease : 0;
+
+	if (rc >= 0 && w->is_append)
+		rc = append_source(w->names->v[0], o, list, NULL, err);
+	for (size_t i = 0; rc >= 0 && i < w->sources->n; i++) {
+		rc = append_source(w->sources->v[i], o, list, is_copy ? &d : NULL, err);
+		if (rc < 0)
+			err_ctx(err, "%s", w->sources->v[i]);
+	}
+	if (rc >= 0 && !d.text)
+		index_document(list, &d);
+	for (size_t i = 0; rc >= 0 && !w->is_dry && i < w->names->n; i++)
+		rc = send_combined(rt, w->names->v[i], list, &d, o, err);
+	if (rc < 0)
+		return rc;
+	digest_format(&d.digest, ret_digest);
+	*ret = mem_strn(d.text, d.len);
+	return 0;
+}
+
+int image_raw(const char *normalized, const struct image_pull_opts *o, char **ret, char **ret_type,
+	      char ret_digest[DIGEST_STR_MAX], struct err *err)
+{
+	auto_image_remote struct image_remote r = { 0 };
+	cleanup(image_document_free) struct image_document d = { 0 };
+	int rc;
+
+	image_remote_name(normalized, &r);
+	rc = image_remote_open(&o->access, false, o->interrupted, &r, err);
+	if (rc >= 0)
+		rc = image_remote_manifest(&r, r.digest ? r.digest : r.tag, &d, err);
+	if (rc < 0)
+		return rc;
+	digest_format(&d.digest, ret_digest);
+	*ret = mem_strn(d.text, d.len);
+	*ret_type = take(d.media_type);
+	return 0;
 }
 
 /* --- inspect --- */

@@ -131,6 +131,33 @@ ok "podman makes a list and pushes it" sh -c "
 	p() { podman --root $T/pod/root --runroot $T/pod/run --storage-driver vfs \"\$@\"; }
 	p manifest create --tls-verify=false l && p manifest add --tls-verify=false l docker://$reg/a/b:one && p manifest push --tls-verify=false --all l docker://$reg/p/l:1"
 ok "which is pulled" shale pull "$reg/p/l:1"
+store tools
+ok "imagetools: a list under other names" shale buildx imagetools create -t "$there/t/copy:1" -t "$reg/t/copy:2" "$reg/a/b:multi"
+is "tells its digest" "$index" "$(tail -n 1 "$T/out")"
+is "is the very list" "$index $index" "$(digest_at "$there/t/copy:1") $(digest_at "$reg/t/copy:2")"
+ok "with all that it names" skopeo copy -q --all --src-tls-verify=false "docker://$there/t/copy:1" "dir:$T/copy3"
+is "nothing of it is here" "" "$(shale images -aq)$(find "$SHALE_ROOT/blobs" -type f)"
+ok "of two sources one" shale buildx imagetools create -t "$there/t/both:1" "$reg/m/list:1" "$reg/a/b:multi"
+ok "inspect" shale buildx imagetools inspect "$there/t/both:1"
+has "has their platforms" "Platform:    linux/riscv64/v9"
+cp "$T/out" "$T/list"
+is "has all, each once" 8 "$(grep -c '^  Name: ' "$T/list")"
+is "the attestation with its notes" 1 "$(shale buildx imagetools inspect --raw "$there/t/both:1" | grep -c '"vnd.docker.reference.type": *"attestation-manifest"')"
+is "--format" "$(digest_at "$there/t/both:1")" "$(shale buildx imagetools inspect --format '{{.Manifest.Digest}}' "$there/t/both:1")"
+ok "of one image" shale buildx imagetools create -t "$reg/t/one:1" "$reg/a/b:one"
+ok "--append" shale buildx imagetools create --append -t "$reg/t/one:1" "$reg/a/b@$arm"
+is "has both" "amd64 arm64" "$(shale manifest inspect "$reg/t/one:1" | python3 -c 'import json, sys; print(*[m["platform"]["architecture"] for m in json.load(sys.stdin)["manifests"]])')"
+ok "--dry-run" shale buildx imagetools create --dry-run -t "$reg/t/dry:1" "$reg/a/b:one"
+has "prints the list" '"manifests":['
+code 1 "and sends nothing" shale buildx imagetools inspect "$reg/t/dry:1"
+code 1 "without a name" shale buildx imagetools create "$reg/a/b:one"
+code 1 "of what is not there" shale buildx imagetools create -t "$reg/t/no:1" "$reg/a/b:nosuch"
+code 2 "another verb" shale buildx imagetools rm "$reg/a/b:one"
+nested=$(skopeo inspect --raw --tls-verify=false "docker://$reg/a/b:multi" | wc -c)
+printf '{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[{"mediaType":"application/vnd.oci.image.index.v1+json","digest":"%s","size":%s}]}' "$index" "$nested" |
+	curl -sf -X PUT -H 'Content-Type: application/vnd.oci.image.index.v1+json' --data-binary @- "http://$reg/v2/a/b/manifests/nested"
+code 1 "of lists in a list" shale buildx imagetools create -t "$there/t/nested:1" "$reg/a/b:nested"
+has "is told" "an index within an index"
 store store
 no_leaks
 done_testing
