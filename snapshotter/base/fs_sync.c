@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* To disk, file by file: fsync(2) makes a file durable, its name only that of the directory does. */
+/* To disk, file by file: fsync(2) makes a file durable, its name only that of the directory does.
+ */
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
