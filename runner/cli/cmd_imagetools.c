@@ -23,7 +23,7 @@ static const struct opt tools_opts[] = {
 	  "auto (default), tty, plain, json or quiet" },
 	{ 0, "raw", OPT_BOOL, OFF(raw), NULL, "inspect: the document as it is" },
 	{ 0, "format", OPT_STR, OFF(format), "FORMAT", "inspect: json, or a Go template" },
-	{ 0, "builder", OPT_STR, OFF(builder), NULL, NULL },
+	{ 0, "builder", OPT_STR, OFF(builder), "NAME", NULL },
 	{ 0 },
 };
 static const struct tools_args tools_defaults = { .progress = "auto" };
