@@ -270,6 +270,8 @@ int oci_scope_properties(const struct oci_config *c, const char *id, pid_t pid, 
 	add(to, "Slice", "s", json_string(c->slice));
 	add(to, "Delegate", "b", json_true());
 	add(to, "DefaultDependencies", "b", json_false());
+	/* Else one that failed keeps its name: after an OOM kill, or when who asked was killed. */
+	add(to, "CollectMode", "s", json_string("inactive-or-failed"));
 	for (size_t i = 0; i < ARRAY_LEN(counted); i++)
 		add(to, counted[i], "b", json_true());
 	add(to, "PIDs", "au", json_pack("[i]", (int)pid));

@@ -120,6 +120,7 @@ static void test_properties(void **state)
 	assert_string_equal("[[\"Description\",\"s\",\"shale container id\"],"
 			    "[\"Slice\",\"s\",\"a.slice\"],[\"Delegate\",\"b\",true],"
 			    "[\"DefaultDependencies\",\"b\",false],"
+			    "[\"CollectMode\",\"s\",\"inactive-or-failed\"],"
 			    "[\"MemoryAccounting\",\"b\",true],[\"CPUAccounting\",\"b\",true],"
 			    "[\"TasksAccounting\",\"b\",true],[\"IOAccounting\",\"b\",true],"
 			    "[\"PIDs\",\"au\",[7]],[\"P\",\"i\",1]]",
