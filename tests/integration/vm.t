@@ -31,7 +31,7 @@ is "a layer is what the step made" content "$(shale run --rm --network none app 
 try "200 layers" sh -c '(echo FROM busybox; for i in $(seq 200); do echo "COPY f /n$i"; done) >/c/D2; shale build --network none -f /c/D2 -t deep /c'
 is "run" 200 "$(shale run --rm --network none deep ls / | grep -c '^n[0-9]')"
 try "run -d" shale run -d --name keep --network none --memory 64m --pids-limit 20 app sh -c 'echo kept >/kept; sleep 1000'
-sleep 1
+await shale exec keep test -s /kept
 group=$(find /sys/fs/cgroup -name memory.max -path '*shale*' | xargs grep -l 67108864 | head -n 1)
 is "its memory limit is in force" 67108864 "$(cat "$group" 2>/dev/null)"
 is "its pids limit as well" 20 "$(cat "${group%memory.max}pids.max" 2>/dev/null)"
