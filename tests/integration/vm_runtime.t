@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-# The OCI runtime on cgroup v2 alone, Debian 12's kernel and systemd as pid 1: every verb and limit by the file system and by scopes.
+# The OCI runtime, Debian 12's kernel and systemd as pid 1: with cgroup v2 alone every verb and limit by the file system and by scopes,
+# with v1 by scopes (the rest is in runtime.t, on a host that has it).
 # SHALE_TEST_LONG=1: and podman with --cgroup-manager systemd.
 . "$(dirname "$0")/lib.sh"
 . "$(dirname "$0")/runtime.sh"
@@ -52,6 +53,8 @@ use() { cp "/conf/$1.json" /b/config.json; }
 rt() { shale-runtime --root /run/rt --log /run/rt.log "$@"; }
 rs() { rt --systemd-cgroup "$@"; }
 state() { rt state "$1" | sed -n 's/.*"status": "\(.*\)".*/\1/p'; }
+is_state() { [ "$(state "$1")" = "$2" ]; }
+no_scopes() { [ -z "$(systemctl list-units --all --plain --no-legend 'shale-*.scope')" ]; }
 pid() { rt state "$1" | sed -n 's/.*"pid": \([0-9]*\).*/\1/p'; }
 group() { sed -n 's,^0::,/sys/fs/cgroup,p' "/proc/$(pid "$1")/cgroup"; }
 refused() { use "no-$1"; if $2 run -b /b r >/tmp/out 2>&1 || ! grep -q "$1\|${3:-$1}" /tmp/out; then say 1 "$1 is refused: $(cat /tmp/out)"; else say 0 "$1 is refused"; fi; }
@@ -62,7 +65,7 @@ use limits
 try "create" rt create -b /b --pid-file /run/c1.pid c1
 is "state" created "$(state c1)"
 g=$(group c1)
-is "its group" /sys/fs/cgroup/shale/c1 "$g"
+is "its group" /sys/fs/cgroup/shale/c1 "${g%%.*}"
 is "memory: limit, reservation, swap alone, unified" "67108864 33554432 33554432 59998208" "$(echo $(cat $g/memory.max $g/memory.low $g/memory.swap.max $g/memory.high))"
 is "cpu: shares as a weight, quota and period" "20 25000 50000" "$(echo $(cat $g/cpu.weight $g/cpu.max))"
 is "cpuset, pids, huge pages" "0-1 0 44 4194304 4194304" "$(echo $(cat $g/cpuset.cpus $g/cpuset.mems $g/pids.max $g/hugetlb.2MB.max $g/hugetlb.2MB.rsvd.max))"
@@ -85,7 +88,7 @@ rt events --stats c1 >/tmp/stats
 is "events" "55 52428800 1" "$(sed 's/.*"pids":{"current":[0-9]*,"limit":\([0-9]*\).*/\1/' /tmp/stats) $(sed 's/.*"limit":\(52428800\).*/\1/' /tmp/stats) $(grep -c '"kernel":[0-9]' /tmp/stats)"
 is "ps" "$(pid c1)" "$(rt ps --format json c1 | tr -d '[]')"
 try "kill" rt kill c1 KILL
-for _ in 1 2 3 4 5 6 7 8 9; do [ "$(state c1)" = stopped ] || sleep 0.1; done
+await is_state c1 stopped
 is "state" stopped "$(state c1)"
 try "delete" rt delete c1
 is "its group is gone" "" "$(ls -d $g 2>/dev/null)"
@@ -102,8 +105,9 @@ is "it is there" /sys/fs/cgroup/p/q "$(group p1)"
 try "delete" rt delete -f p1
 use delegate
 try "a container that divides its group" rt run -d -b /b s1
-for _ in 1 2 3 4 5 6 7 8 9 10; do [ -e /b/rootfs/tmp/ready ] || sleep 0.1; done
-g=$(rt state s1 >/dev/null; echo /sys/fs/cgroup/shale/s1)
+await test -e /b/rootfs/tmp/ready
+g=$(group s1)
+g=${g%/init}
 is "it does" "init sub" "$(echo $(cd $g && ls -d init sub))"
 is "exec finds a place in it" "0::/init" "$(rt exec s1 cat /proc/self/cgroup 2>&1)"
 try "pause it" rt pause s1
@@ -115,7 +119,7 @@ is "with what it made" "" "$(ls -d $g 2>/dev/null)"
 use nopid
 try "without a pid namespace" rt run -d -b /b n1
 try "kill --all" rt kill --all n1 KILL
-for _ in 1 2 3 4 5 6 7 8 9; do [ "$(state n1)" = stopped ] || sleep 0.1; done
+await is_state n1 stopped
 is "ends all of them" "" "$(ps | grep '[s]leep 100[12]')"
 try "delete" rt delete n1
 refused kernelTCP rt
@@ -155,7 +159,7 @@ try "systemd: daemon-reload" systemctl daemon-reload
 is "systemd: the limits stay" "50331648 66 1" "$(echo $(cat $g/memory.max $g/pids.max $g/cpuset.cpus))"
 is "systemd: create of the same is refused" 1 "$(rs create -b /b s1 2>&1 | grep -c 'exists already')"
 try "systemd: kill" rt kill s1 KILL
-for _ in 1 2 3 4 5 6 7 8 9; do [ "$(state s1)" = stopped ] || sleep 0.1; done
+await is_state s1 stopped
 try "systemd: delete" rt delete s1
 is "systemd: the scope is gone" "inactive " "$(systemctl is-active shale-s1.scope) $(ls -d $g 2>/dev/null)"
 use slice
@@ -182,8 +186,8 @@ for ms in $(cat /times); do
 	wait $one 2>/dev/null
 	rs delete -f k$ms >/dev/null 2>&1
 done
-for _ in 1 2 3 4 5 6 7 8 9; do [ -z "$(systemctl list-units --plain --no-legend 'shale-*.scope')" ] || sleep 0.1; done
-is "systemd: killed at any time nothing stays" "" "$(rt list -q; systemctl list-units --plain --no-legend 'shale-*.scope' | cut -d' ' -f1)"
+await no_scopes
+is "systemd: killed at any time nothing stays" "" "$(rt list -q; systemctl list-units --all --plain --no-legend 'shale-*.scope' | cut -d' ' -f1)"
 refused form rs "is not slice:prefix:name"
 refused slice rs "is a scope, no slice"
 refused annotation rs "is not understood"
@@ -235,4 +239,87 @@ rc=0
 vm_boot "$T/disk" "$([ -z "$podman" ] && echo 300 || echo 900)" "$T/log" || rc=$?
 is "the machine came to its end" 0 "$rc"
 vm_answers "v2"
+
+# --- v1
+limits="l['resources'].update({'memory': {'limit': 67108864, 'reservation': 33554432, 'swap': 100663296}, 'cpu': {'shares': 512, 'quota': 25000, 'period': 50000, 'cpus': '0-1', 'mems': '0'}, 'pids': {'limit': 44},
+'hugepageLimits': [{'pageSize': '2MB', 'limit': 4194304}]})"
+conf limits 'sleep 1000' "$limits" "c['annotations'] = {'org.systemd.property.TimeoutStopUSec': 'uint64 5000000'}"
+conf slice 'sleep 1000' "$limits" "c['annotations'] = {'org.systemd.property.TimeoutStopUSec': 'uint64 100000'}" "l['cgroupsPath'] = 'a-b.slice:pre:name'"
+vm_words >"$T/guest"
+cat >>"$T/guest" <<'EOF'
+ln -s shale /bin/shale-runtime
+cp -a /bundle /b
+use() { cp "/conf/$1.json" /b/config.json; }
+rs() { shale-runtime --root /run/rt --log /run/rt.log --systemd-cgroup "$@"; }
+rt() { shale-runtime --root /run/rt --log /run/rt.log "$@"; }
+state() { rt state "$1" | sed -n 's/.*"status": "\(.*\)".*/\1/p'; }
+is_state() { [ "$(state "$1")" = "$2" ]; }
+no_scopes() { [ -z "$(systemctl list-units --all --plain --no-legend 'shale-*.scope')" ]; }
+pid() { rt state "$1" | sed -n 's/.*"pid": \([0-9]*\).*/\1/p'; }
+all="name=systemd memory cpu cpuacct pids freezer devices cpuset hugetlb blkio"
+# places CGROUP-FILE CONTROLLER…: where that process is, each place once
+places() { table=$1; shift; for k in "$@"; do sed 's/^[0-9]*:/,/; s/:/,:/' "$table" | sed -n "/,$k,.*:/s/.*,://p"; done | sort -u | xargs; }
+of() { for f in "$@"; do cat "/sys/fs/cgroup/$f"; done | xargs; }
+left() { find /sys/fs/cgroup -name "$1" | xargs; }
+is "cgroup v1 alone, systemd is pid 1" "1 systemd" "$(grep -c ':name=systemd:/init.scope' /proc/1/cgroup) $(cat /proc/1/comm)"
+is "no v2 tree" "" "$(grep cgroup2 /proc/mounts)"
+use limits
+try "create" rs create -b /b --pid-file /run/s1.pid s1
+is "state" created "$(state s1)"
+R=system.slice/shale-s1.scope
+is "a scope of system.slice, in every hierarchy" "/$R" "$(places /proc/$(pid s1)/cgroup $all)"
+is "no other process is in it" "$(pid s1) $(pid s1)" "$(of systemd/$R/cgroup.procs memory/$R/cgroup.procs)"
+systemctl show shale-s1.scope >/tmp/show
+known() { echo $(for k in "$@"; do sed -n "s/^$k=//p" /tmp/show; done); }
+is "it is active and delegated, and forgotten when it fails" "active yes system.slice inactive-or-failed" "$(known ActiveState Delegate Slice CollectMode)"
+is "systemd knows the limits" "67108864 44 512 500ms 50ms 5s" "$(known MemoryLimit TasksMax CPUShares CPUQuotaPerSecUSec CPUQuotaPeriodUSec TimeoutStopUSec)"
+forced() { of memory/$R/memory.limit_in_bytes memory/$R/memory.soft_limit_in_bytes memory/$R/memory.memsw.limit_in_bytes cpu/$R/cpu.shares cpu/$R/cpu.cfs_quota_us cpu/$R/cpu.cfs_period_us cpuset/$R/cpuset.cpus pids/$R/pids.max hugetlb/$R/hugetlb.2MB.limit_in_bytes; }
+is "all is in force" "67108864 33554432 100663296 512 25000 50000 0-1 44 4194304" "$(forced)"
+try "start" rs start s1
+try "exec, as conmon does without the option" sh -c 'shale-runtime --root /run/rt exec s1 cat /proc/self/cgroup >/tmp/in'
+is "is in the same groups" 1 "$(cut -d: -f3 /tmp/in | sort -u | wc -l)"
+try "pause" rs pause s1
+is "it is" "FROZEN paused" "$(of freezer/$R/freezer.state) $(state s1)"
+try "resume" rs resume s1
+is "it is" "THAWED running" "$(of freezer/$R/freezer.state) $(state s1)"
+try "update" rs update --memory 48m --pids-limit 66 --cpu-quota 33333 --cpu-period 100000 --cpu-share 256 --cpuset-cpus 1 s1
+systemctl show shale-s1.scope >/tmp/show
+is "systemd is told" "50331648 66 340ms 256" "$(known MemoryLimit TasksMax CPUQuotaPerSecUSec CPUShares)"
+try "daemon-reload" systemctl daemon-reload
+is "the limits stay" "50331648 33554432 100663296 256 100000 1 66 4194304" "$(forced | sed 's/ 3[34][0-9]* 100000/ 100000/')"
+is "create of the same is refused" 1 "$(rs create -b /b s1 2>&1 | grep -c 'exists already')"
+is "events" 66 "$(rs events --stats s1 | sed 's/.*"pids":{"current":[0-9]*,"limit":\([0-9]*\).*/\1/')"
+is "ps" "$(pid s1)" "$(rs ps --format json s1 | tr -d '[]')"
+try "kill" rs kill s1 KILL
+await is_state s1 stopped
+try "delete" rs delete s1
+is "the scope is gone from every hierarchy" "inactive " "$(systemctl is-active shale-s1.scope) $(left 'shale-s1*')"
+use slice
+try "run -d in a slice" rs run -d -b /b s2
+is "slices beneath slices" /a.slice/a-b.slice/pre-name.scope "$(places /proc/$(pid s2)/cgroup $all)"
+try "stopped from outside" systemctl stop pre-name.scope
+is "the container is" stopped "$(state s2)"
+try "delete" rs delete s2
+use devices
+is "devices" "made denied null 1 1" "$(echo $(rs run -b /b s4))"
+use bad
+is "a program that is not there" 1 "$(rs run -b /b s5 2>&1 | grep -c 'not found in $PATH')"
+use plain
+for ms in $(cat /times); do
+	shale-runtime --root /run/rt --systemd-cgroup create -b /b k$ms >/dev/null 2>&1 </dev/null & one=$!
+	sleep 0.$ms
+	kill -9 $one 2>/dev/null
+	wait $one 2>/dev/null
+	rs delete -f k$ms >/dev/null 2>&1
+done
+await no_scopes
+is "killed at any time nothing stays" "" "$(rt list -q; systemctl list-units --all --plain --no-legend 'shale-*.scope' | cut -d' ' -f1)"
+is "nothing is left" "" "$(rt list -q; left '*.scope' | tr ' ' '\n' | grep -v init.scope)"
+EOF
+vm_guest "$T/guest" "$T/conf" conf "$B" bundle "$T/times" times
+VM_APPEND="systemd.unified_cgroup_hierarchy=0 systemd.legacy_systemd_cgroup_controller=1"
+rc=0
+vm_boot "$T/disk" 300 "$T/log" || rc=$?
+is "the machine came to its end" 0 "$rc"
+vm_answers "v1"
 done_testing
