@@ -183,6 +183,8 @@ static void build_free(struct build *b)
 	givens_free(&b->secrets);
 	givens_free(&b->ssh);
 	ids_close(&b->ids);
+	if (b->tool_ids.count)
+		ids_close(&b->tool_ids);
 	build_net_close(b);
 }
 

@@ -76,10 +76,10 @@ int git_ssh_begin(struct git *g, struct err *err)
 	if (rc > 0)
 		rc = write_known(g, err);
 	if (rc >= 0)
-		rc = ssh_relay_open(
-			agent,
-			&(struct ssh_relay_at){ g->t.dir_fd, "agent", TOOL_UID, TOOL_UID, 0600 },
-			&g->relay, err);
+		rc = ssh_relay_open(agent,
+				    &(struct ssh_relay_at){ g->t.dir_fd, "agent", tool_uid(g->t.b),
+							    tool_uid(g->t.b), 0600 },
+				    &g->relay, err);
 	if (rc < 0)
 		return rc;
 	strv_add(&g->t.env, "GIT_ALLOW_PROTOCOL=http:https:git:ssh");

@@ -483,6 +483,8 @@ struct build {
 		char id[72];
 	} net;                /* run_net.c: of all steps that are in a bridge network */
 	struct ids_range ids; /* --userns: opened by the first RUN that runs */
+	struct ids_range
+		tool_ids; /* of the first tool; count 0: there was none, fd -1: the host's */
 };
 /* Sets b->network. look_only: whether it exists is of no interest. -ENOENT, -EINVAL. */
 int build_net_choose(struct build *b, bool look_only, struct err *err);

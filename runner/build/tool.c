@@ -6,6 +6,7 @@
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
@@ -21,7 +22,7 @@
 #include "remote.h"
 
 enum { OUT_BYTES_MAX = 256 << 10, SAID_BYTES_MAX = 4 << 10, POLL_MS = 100 };
-enum { SHOWN = 600, NOT_THERE = 127, NO_PLACE = 126 };
+enum { NOBODY = 65534, SHOWN = 600, NOT_THERE = 127, NO_PLACE = 126 };
 
 static const char *const places[] = { "/usr/local/bin/", "/usr/bin/", "/bin/" };
 
@@ -46,11 +47,32 @@ int tool_check(const char *name, const char *package, struct err *err)
 		       name, package);
 }
 
+static void open_ids(struct build *b)
+{
+	struct ids_range *i = &b->tool_ids;
+	struct err ignored;
+	char map[64];
+
+	if (i->count)
+		return;
+	snprintf(map, sizeof(map), "%d %d 1\n", NOBODY, IDS_TOOL);
+	*i = (struct ids_range){ ids_open_maps(&(struct ids_maps){ map, map }, &ignored), IDS_TOOL,
+				 1 };
+	if (i->fd < 0)
+		*i = (struct ids_range){ -1, NOBODY, 1 };
+}
+
+uint32_t tool_uid(const struct build *b)
+{
+	return b->tool_ids.root;
+}
+
 int tool_dir(struct build *b, struct scratch *s, struct err *err)
 {
 	int rc = s->fd >= 0 ? 0 : scratch_open(b->rt->root_fd, s, err);
 
-	if (rc >= 0 && fchown(s->fd, TOOL_UID, TOOL_UID) < 0)
+	open_ids(b);
+	if (rc >= 0 && fchown(s->fd, tool_uid(b), tool_uid(b)) < 0)
 		return err_sys(err, "a directory for a program of the host");
 	return rc;
 }
@@ -115,7 +137,7 @@ static bool is_closed(int fd)
 }
 
 struct become {
-	int dir_fd, fds[3];
+	int dir_fd, user_fd, fds[3];
 	char *const *argv, *const *env;
 	char *const *paths;
 	pid_t parent;
@@ -138,7 +160,9 @@ static void become(const struct become *w)
 			_exit(NO_PLACE);
 	sys_close_range(3, ~0u, CLOSE_RANGE_CLOEXEC);
 	umask(022);
-	if (proc_become(TOOL_UID) < 0)
+	if (w->user_fd >= 0 && setns(w->user_fd, CLONE_NEWUSER) < 0)
+		_exit(NO_PLACE);
+	if (proc_become(NOBODY) < 0)
 		_exit(NO_PLACE);
 	prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
 	if (is_closed(alive))
@@ -158,6 +182,7 @@ static int spawn(struct tool *t, struct strv *args, const int fds[3], pid_t *ret
 	auto_strv struct strv paths = { 0 };
 	auto_fd int null = open("/dev/null", O_RDWR | O_CLOEXEC);
 	struct become w = { .dir_fd = t->dir_fd,
+			    .user_fd = t->b->tool_ids.fd,
 			    .argv = strv_args(args),
 			    .env = strv_args(&t->env),
 			    .parent = getpid() };

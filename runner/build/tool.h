@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * tool: programs of the host that meet what is foreign (git, ssh-agent, ssh-add). They run as
- * nobody, in mount and pid namespaces of their own where the one directory they may write to stands
- * at /tmp, with the environment they are given and no other, and end with this process.
+ * nobody of a user namespace, who is a user of the host's that nothing else runs as: whatever is
+ * nobody there neither reads their environment nor stops them, and getpwuid has a name for them.
+ * (Without user namespaces they are the host's nobody.) In mount and pid namespaces of their own
+ * the one directory they may write to stands at /tmp; they have the environment they are given and
+ * no other, and end with this process.
  */
 #ifndef SHALE_BUILD_TOOL_H
 #define SHALE_BUILD_TOOL_H
@@ -10,8 +13,6 @@
 #include <shale/base/scratch.h>
 
 #include "priv.h"
-
-enum { TOOL_UID = 65534 }; /* whose its directory is, and its group's id */
 
 struct tool {
 	struct build *b;
@@ -26,6 +27,8 @@ void tool_cleanup(struct tool *t); /* wipes what the environment held */
 int tool_check(const char *name, const char *package, struct err *err);
 /* A directory that it may write to; one that is open stays. */
 int tool_dir(struct build *b, struct scratch *s, struct err *err);
+/* After it: whose its directory is, and its group's id. */
+uint32_t tool_uid(const struct build *b);
 /* What every tool has, whoever calls us. */
 void tool_env(struct tool *t);
 

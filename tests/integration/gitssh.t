@@ -190,7 +190,7 @@ ok "T30: and by an agent" env HOME="$T/home" CANARY=hunter2-env SSH_AUTH_SOCK="$
 ok "T34: git, ssh and ssh-agent were looked at" grep -q "ssh-agent -D" seen.argv
 ok "T34: git, too" grep -q "^git .*fetch" seen.argv
 rm look
-is "T34: all of them were nobody's" "" "$(awk '{ for (i = 2; i <= 5; i++) if ($i != 65534) print }' seen.uid)"
+is "T34: all of them were a user's that nobody else is" "" "$(awk '{ for (i = 2; i <= 5; i++) if ($i != 2147418112) print }' seen.uid)"
 code 1 "T30: none of them had the caller's variables" grep -q hunter2-env seen.env
 is "T30: nor the agent's address" "" "$(grep -v '=/tmp/agent$' seen.env | grep SSH_AUTH_SOCK || true)"
 code 1 "T30: nothing of the caller's configuration ran" test -e pwned
