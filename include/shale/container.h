@@ -86,6 +86,7 @@ struct container_spec {
 	int64_t log_files;    /* so many are kept */
 	char *restart;        /* "no", "on-failure[:N]", "always", "unless-stopped"; NULL: "no" */
 	struct strv health;   /* "CMD", … or "CMD-SHELL", TEXT; "NONE"; empty: the image's */
+	int64_t health_start_interval_ns;
 	int64_t health_interval_ns, health_timeout_ns, health_start_ns; /* 0: the image's, or */
 	int64_t health_retries;                                         /* Docker's */
 	/* NULL: of its own, but the host's users. "host"; "private"; ipc: "shareable", "none"; pid,
@@ -315,6 +316,8 @@ int container_volume_usage(struct runtime *rt, const char *name, uint64_t *ret_b
 char *container_volume_path(struct runtime *rt, const char *name); /* caller owns it */
 /* "type=bind,source=/x,target=/y,readonly": what spec.mounts holds. Caller owns it. */
 int container_mount_parse(const char *text, char **ret, struct err *err);
+/* What is mounted into it and where: names of volumes, paths of the host, targets. */
+void container_spec_mounted(const struct container_spec *s, struct strv *ret);
 /* --device: the same. */
 int container_device_parse(const char *text, char **ret, struct err *err);
 

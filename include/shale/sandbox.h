@@ -122,6 +122,7 @@ struct sandbox_spec {
 	size_t n_ns;
 	enum sandbox_shm shm;
 	int shm_fd;
+	bool unmasked;   /* nothing in /proc and /sys is hidden or read-only for that */
 	bool privileged; /* all caps, all devices, no masks, no seccomp */
 	bool init;       /* pid 1 is a reaper that forwards signals, the program is its child */
 	const struct sandbox_limit *limits;

@@ -12,7 +12,7 @@
 extern const struct command cmd_logs;
 
 struct logs_args {
-	bool follow, timestamps;
+	bool follow, timestamps, details;
 	const char *tail, *since, *until;
 };
 
@@ -25,6 +25,7 @@ static const struct opt logs_opts[] = {
 	  "with the time of each line" },
 	{ 0, "since", OPT_STR, offsetof(struct logs_args, since), "TIME",
 	  "lines from a time (2026-01-02T03:04:05) or age (10m) on" },
+	{ 0, "details", OPT_BOOL, offsetof(struct logs_args, details), NULL, NULL },
 	{ 0, "until", OPT_STR, offsetof(struct logs_args, until), "TIME",
 	  "lines up to a time or age" },
 	{ 0 },

@@ -20,7 +20,7 @@ struct ps_args {
 static const struct opt ps_opts[] = {
 	{ 'a', "all", OPT_BOOL, offsetof(struct ps_args, all), NULL, "also those that do not run" },
 	{ 'f', "filter", OPT_STRV, offsetof(struct ps_args, filters), "KEY=VALUE",
-	  "only those with this status, name, id, label, ancestor, exited or health" },
+	  "status, name, label, ancestor, volume, network, since and others" },
 	{ 0, "format", OPT_STR, offsetof(struct ps_args, format), "FORMAT",
 	  "table, json or a Go template" },
 	{ 'n', "last", OPT_INT, offsetof(struct ps_args, last), "N",
@@ -82,13 +82,47 @@ static bool match_health(const struct container *ct, const char *v)
 	return str_eq(health ? health : "none", v);
 }
 
+/* A volume's name, a path of the host, or where it is inside. */
+static bool match_volume(const struct container *ct, const char *v)
+{
+	auto_strv struct strv words = { 0 };
+
+	container_spec_mounted(&ct->spec, &words);
+	return strv_has(&words, v);
+}
+
+static bool match_network(const struct container *ct, const char *v)
+{
+	bool found =
+		!ct->spec.networks.n && str_eq(ct->spec.network ? ct->spec.network : "host", v);
+
+	for (size_t i = 0; i < ct->spec.networks.n && !found; i++) {
+		auto_network_join struct network_join j = { 0 };
+		struct err ignored = { 0 };
+
+		found = network_join_parse(ct->spec.networks.v[i], &j, &ignored) >= 0 &&
+			str_eq(j.network, v);
+	}
+	return found;
+}
+
+/* match NULL: by the time of another one. */
 static const struct {
 	const char *key;
 	bool (*match)(const struct container *ct, const char *v);
+	bool needs_spec;
 } filters[] = {
-	{ "status", match_status }, { "name", match_name },         { "id", match_id },
-	{ "label", has_label },     { "ancestor", match_ancestor }, { "exited", match_exited },
-	{ "health", match_health },
+	{ "status", match_status, false },
+	{ "name", match_name, false },
+	{ "id", match_id, false },
+	{ "label", has_label, true },
+	{ "ancestor", match_ancestor, false },
+	{ "exited", match_exited, false },
+	{ "health", match_health, false },
+	{ "volume", match_volume, true },
+	{ "network", match_network, true },
+	{ "before", NULL, false },
+	{ "since", NULL, false },
 };
 
 static int unknown_filter(const char *filter, struct err *err)
@@ -129,6 +163,8 @@ static bool passes(const struct container *ct, const struct strv *l)
 		for (size_t i = 0; i < l->n; i++) {
 			if (strncmp(l->v[i], filters[k].key, n) != 0 || l->v[i][n] != '=')
 				continue;
+			if (!filters[k].match)
+				continue;
 			any = true;
 			if (filters[k].match(ct, l->v[i] + n + 1))
 				hit = true;
@@ -152,6 +188,7 @@ struct ps {
 	int64_t now_ns;
 	bool all;
 	int left; /* -1: no limit */
+	int64_t before_ns, since_ns;
 };
 
 static char *quoted_command(const struct container *ct, bool whole)
@@ -353,6 +390,7 @@ static int add_row(struct container *ct, void *arg, struct err *err)
 	json_t *row;
 
 	if (ps->left == 0 || (!ps->all && ct->state != CONTAINER_RUNNING) ||
+	    ct->created_ns >= ps->before_ns || ct->created_ns <= ps->since_ns ||
 	    !passes(ct, &ps->a->filters))
 		return 0;
 	if (ps->left > 0)
@@ -387,8 +425,30 @@ static unsigned list_flags(const struct ps *ps)
 	bool brief = !ps->a->format;
 
 	for (size_t i = 0; i < ps->a->filters.n; i++)
-		brief = brief && !str_starts(ps->a->filters.v[i], "label=");
+		for (size_t k = 0; k < ARRAY_LEN(filters); k++)
+			brief = brief && !(filters[k].needs_spec &&
+					   str_starts(ps->a->filters.v[i], filters[k].key));
 	return (ps->all ? 0 : CONTAINER_LIST_RUNNING) | (brief ? CONTAINER_LIST_BRIEF : 0);
+}
+
+/* "before=NAME" and "since=NAME": of several, what all ask for. */
+static int find_times(struct cli *c, struct ps *ps, struct err *err)
+{
+	for (size_t i = 0; i < ps->a->filters.n; i++) {
+		const char *f = ps->a->filters.v[i];
+		bool before = str_starts(f, "before="), since = str_starts(f, "since=");
+		auto_container struct container *ct = NULL;
+
+		if (!before && !since)
+			continue;
+		if (container_find(&c->rt, strchr(f, '=') + 1, &ct, err) < 0)
+			return err_ctx(err, "filter %s", f);
+		if (before && ct->created_ns < ps->before_ns)
+			ps->before_ns = ct->created_ns;
+		if (since && ct->created_ns > ps->since_ns)
+			ps->since_ns = ct->created_ns;
+	}
+	return 0;
 }
 
 static int ps_main(struct cli *c, void *args, int argc, char **argv)
@@ -396,9 +456,11 @@ static int ps_main(struct cli *c, void *args, int argc, char **argv)
 	struct ps_args *a = args;
 	bool is_plain = !a->quiet && (!a->format || !*a->format || str_eq(a->format, "table"));
 	auto_json json_t *rows = is_plain ? NULL : json_array();
-	struct ps ps = {
-		.a = a, .rows = rows, .left = a->latest ? 1 : a->last, .now_ns = proc_now_ns()
-	};
+	struct ps ps = { .a = a,
+			 .rows = rows,
+			 .left = a->latest ? 1 : a->last,
+			 .now_ns = proc_now_ns(),
+			 .before_ns = INT64_MAX };
 	struct out_column cols[N_COLUMNS + 1];
 	struct out_list out = { .cols = cols, .format = a->format };
 	struct err err = { 0 };
@@ -417,6 +479,8 @@ static int ps_main(struct cli *c, void *args, int argc, char **argv)
 	if (is_plain)
 		out_heads(out.cols, &ps.lines);
 	rc = cli_open(c, &err);
+	if (rc >= 0)
+		rc = find_times(c, &ps, &err);
 	if (rc >= 0)
 		rc = container_list(&c->rt, list_flags(&ps), add_row, &ps, &err);
 	if (rc >= 0 && is_plain)

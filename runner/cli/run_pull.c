@@ -10,13 +10,15 @@
 /* What it says goes to stderr: stdout is the container's. */
 static int pull(struct cli *c, const struct run_args *a, const char *image, struct err *err)
 {
-	static const int fds[3] = { -1, 2, 2 };
+	const int fds[3] = { -1, a->quiet ? -1 : 2, 2 };
 	auto_strv struct strv words = { 0 };
 	int code = 0, rc;
 
 	strv_add(&words, "pull");
 	if (a->platform)
 		strv_addf(&words, "--platform=%s", a->platform);
+	if (a->quiet)
+		strv_add(&words, "--quiet");
 	strv_add(&words, "--");
 	strv_add(&words, image);
 	rc = cli_spawn_heavy(c, &words, fds, &code, err);
@@ -52,7 +54,8 @@ int run_pull_missing(struct cli *c, const struct run_args *a, const char *image,
 	    image_ref_normalize(image, &full, &why) < 0)
 		return -err->code;
 	name = image_ref_familiar(full);
-	fprintf(stderr, "Unable to find image '%s' locally\n", name);
+	if (!a->quiet)
+		fprintf(stderr, "Unable to find image '%s' locally\n", name);
 	rc = pull(c, a, image, &why);
 	if (rc < 0) {
 		*err = why;

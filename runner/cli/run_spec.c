@@ -149,11 +149,12 @@ static int add_health(const struct run_args *a, struct container_spec *s, struct
 		strv_add(&s->health, a->health_cmd);
 	}
 	if (a->health_interval < 0 || a->health_timeout < 0 || a->health_start < 0 ||
-	    a->health_retries < 0)
+	    a->health_start_interval < 0 || a->health_retries < 0)
 		return err_set(err, EINVAL, "--health-*: want no negative values");
 	s->health_interval_ns = a->health_interval;
 	s->health_timeout_ns = a->health_timeout;
 	s->health_start_ns = a->health_start;
+	s->health_start_interval_ns = a->health_start_interval;
 	s->health_retries = a->health_retries;
 	return 0;
 }

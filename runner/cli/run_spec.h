@@ -48,7 +48,8 @@ struct limit_args {
 int run_limits_make(const struct limit_args *a, struct container_spec *ret, struct err *err);
 
 struct run_args {
-	bool publish_all, detach, interactive, tty, rm, init, read_only, privileged, sig_proxy;
+	bool quiet, no_trust, publish_all, detach, interactive, tty, rm, init, read_only,
+		privileged, sig_proxy;
 	const char *name, *entrypoint, *user, *workdir, *hostname, *ip, *ip6, *mac, *stop_signal,
 		*cidfile, *pull, *platform, *detach_keys;
 	struct strv networks, aliases, publish, expose;
@@ -56,7 +57,8 @@ struct run_args {
 	const char *log_driver;
 	const char *pid_ns, *ipc_ns, *uts_ns, *cgroup_ns, *user_ns;
 	const char *health_cmd;
-	int64_t health_interval, health_timeout, health_start;
+	struct strv attach;
+	int64_t health_interval, health_timeout, health_start, health_start_interval;
 	int health_retries;
 	struct limit_args limits;
 	struct strv groups, dns, dns_search, dns_options, annotations, label_files, devices;
@@ -100,6 +102,12 @@ struct run_args {
 		  RUN_AT(health_interval),                                                              \
 		  "DURATION",                                                                           \
 		  "time between checks (default 30s)" },                                                \
+		{ 0,                                                                                    \
+		  "health-start-interval",                                                              \
+		  OPT_DURATION,                                                                         \
+		  RUN_AT(health_start_interval),                                                        \
+		  "DURATION",                                                                           \
+		  "the same in the start period (default 5s)" },                                        \
 		{ 0,       "health-retries",                                                            \
 		  OPT_INT, RUN_AT(health_retries),                                                      \
 		  "N",     "failures in a row that make it unhealthy (default 3)" },                    \
@@ -193,6 +201,8 @@ struct run_args {
 		{ 0,        "pull",                                                                     \
 		  OPT_STR,  RUN_AT(pull),                                                               \
 		  "POLICY", "fetch the image: always, missing (default), never" },                      \
+		{ 'q', "quiet", OPT_BOOL, RUN_AT(quiet), NULL, "say nothing of a pull" },               \
+		{ 0, "disable-content-trust", OPT_BOOL, RUN_AT(no_trust), NULL, NULL },                 \
 		{ 0,                                                                                    \
 		  "platform",                                                                           \
 		  OPT_STR,                                                                              \
@@ -206,7 +216,7 @@ struct run_args {
 		{ 0, "rm", OPT_BOOL, RUN_AT(rm), NULL, "remove the container when it ends" },           \
 		{ 0,        "security-opt",                                                             \
 		  OPT_STRV, RUN_AT(security),                                                           \
-		  "OPTION", "no-new-privileges, seccomp=unconfined" },                                  \
+		  "OPTION", "no-new-privileges, seccomp= or systempaths=unconfined" },                  \
 		{ 0, "shm-size", OPT_BYTES, RUN_AT(shm), "BYTES", "size of /dev/shm" },                 \
 		{ 0,        "stop-signal",                                                              \
 		  OPT_STR,  RUN_AT(stop_signal),                                                        \

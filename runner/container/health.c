@@ -48,10 +48,25 @@ void container_health_resolve(struct container_spec *r, const struct image_confi
 	r->health_interval_ns = or_default(r->health_interval_ns, h->interval_ns);
 	r->health_timeout_ns = or_default(r->health_timeout_ns, h->timeout_ns);
 	r->health_start_ns = or_default(r->health_start_ns, h->start_period_ns);
+	r->health_start_interval_ns = or_default(r->health_start_interval_ns, h->start_interval_ns);
 	r->health_retries = or_default(r->health_retries, h->retries);
 }
 
 /* --- when (the monitor) --- */
+
+/* As long as it may still be starting, more often. */
+static int64_t interval_of(const struct container *c)
+{
+	int64_t usual = or_default(c->spec.health_interval_ns, 30 * SECOND_NS);
+	int64_t early = or_default(c->spec.health_start_interval_ns,
+				   usual < 5 * SECOND_NS ? usual : 5 * SECOND_NS);
+	auto_free char *status = NULL;
+
+	if (proc_now_ns() - c->started_ns >= c->spec.health_start_ns)
+		return usual;
+	status = container_health_status(c);
+	return status && !str_eq(status, "starting") ? usual : early;
+}
 
 void container_health_begin(struct container_health *h, const struct container *c)
 {
@@ -59,9 +74,9 @@ void container_health_begin(struct container_health *h, const struct container *
 	auto_fd int dir = -1;
 
 	*h = (struct container_health){ .c = c };
-	h->next_ns = proc_mono_ns() + or_default(c->spec.health_interval_ns, 30 * SECOND_NS);
 	if (container_dir(c, &dir, &ignored) >= 0)
 		unlinkat(dir, health_name, 0);
+	h->next_ns = proc_mono_ns() + interval_of(c);
 }
 
 void container_health_end(struct container_health *h)
@@ -94,8 +109,7 @@ int container_health_tick(struct container_health *h)
 			return REAP_MS;
 		h->checker = 0;
 		/* Docker counts from the end of the last one. */
-		h->next_ns =
-			proc_mono_ns() + or_default(h->c->spec.health_interval_ns, 30 * SECOND_NS);
+		h->next_ns = proc_mono_ns() + interval_of(h->c);
 	}
 	left_ms = (h->next_ns - proc_mono_ns()) / 1000000;
 	if (left_ms <= 0) {

@@ -261,11 +261,18 @@ int container_security_parse(const struct strv *opts, struct container_security 
 			s.no_new_privs = false;
 		else if (str_eq(o, "seccomp=unconfined") || str_eq(o, "seccomp:unconfined"))
 			s.seccomp_unconfined = true;
-		else
-			return err_set(
-				err, ENOTSUP,
-				"security option '%s' is not supported: no-new-privileges, seccomp=unconfined",
-				o);
+		else if (str_eq(o, "systempaths=unconfined") ||
+			 str_eq(o, "systempaths:unconfined") || str_eq(o, "unmask=ALL") ||
+			 str_eq(o, "unmask=all"))
+			s.unmasked = true;
+		/* No security module is asked to do anything, so there is nothing to turn off. */
+		else if (!str_eq(o, "label=disable") && !str_eq(o, "label:disable") &&
+			 !str_eq(o, "apparmor=unconfined") && !str_eq(o, "apparmor:unconfined"))
+			return err_set(err, ENOTSUP,
+				       "security option '%s' is not supported: no-new-privileges, "
+				       "seccomp=unconfined, systempaths=unconfined, label=disable, "
+				       "apparmor=unconfined",
+				       o);
 	}
 	*ret = s;
 	return 0;

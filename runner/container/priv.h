@@ -36,7 +36,7 @@ int container_tmpfs_parse(const char *text, char **ret_target, char **ret_data, 
 int container_storage_parse(const struct strv *opts, struct snap_limit *ret, struct err *err);
 
 struct container_security {
-	bool no_new_privs, seccomp_unconfined;
+	bool no_new_privs, seccomp_unconfined, unmasked;
 };
 int container_security_parse(const struct strv *opts, struct container_security *ret,
 			     struct err *err);

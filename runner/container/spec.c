@@ -65,6 +65,7 @@ static const struct field {
 	FIELD(health_interval_ns, INT),
 	FIELD(health_timeout_ns, INT),
 	FIELD(health_start_ns, INT),
+	FIELD(health_start_interval_ns, INT),
 	FIELD(health_retries, INT),
 	FIELD(pid_ns, STR),
 	FIELD(ipc_ns, STR),
@@ -197,6 +198,31 @@ void container_spec_targets(const struct container_spec *s, struct strv *ret)
 		target = json_get_str(j, "target");
 		if (target)
 			strv_add(ret, target);
+	}
+}
+
+void container_spec_mounted(const struct container_spec *s, struct strv *ret)
+{
+	static const char *const keys[] = { "name", "source", "target" };
+
+	for (size_t i = 0; i < s->volumes.n; i++) {
+		auto_container_volume struct container_volume v = { 0 };
+		struct err ignored;
+
+		if (container_volume_parse(s->volumes.v[i], &v, &ignored) < 0)
+			continue;
+		strv_add(ret, v.source);
+		strv_add(ret, v.target);
+	}
+	for (size_t i = 0; i < s->mounts.n; i++) {
+		auto_json json_t *j = NULL;
+		struct err ignored;
+
+		if (json_parse(s->mounts.v[i], strlen(s->mounts.v[i]), &j, &ignored) < 0)
+			continue;
+		for (size_t k = 0; k < ARRAY_LEN(keys); k++)
+			if (json_get_str(j, keys[k]))
+				strv_add(ret, json_get_str(j, keys[k]));
 	}
 }
 

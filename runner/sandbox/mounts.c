@@ -273,7 +273,8 @@ void sandbox_plan_mounts(struct sandbox_plan *p)
 		step->a = i;
 	}
 	if (!s->privileged) {
-		plan_masks(p);
+		if (!s->unmasked)
+			plan_masks(p);
 		sandbox_step_add(p, OP_DEV_SEAL);
 	}
 	if (s->read_only)

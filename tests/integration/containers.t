@@ -118,6 +118,21 @@ try "ends it" is_state bg "exited 137"
 ok "it was quick" test $(($(date +%s) - begin)) -lt 5
 ok "start once more" shale start bg
 ok "rm -f" shale rm -f bg
+masked() { shale run --rm --network none "$@" busybox sh -c 'grep -q " /proc/[^s]" /proc/mounts && echo masked; touch /proc/sys/vm/swappiness 2>/dev/null && echo open'; }
+is "paths of the kernel are masked" masked "$(masked | xargs)"
+is "unless systempaths says otherwise" "open" "$(masked --security-opt systempaths=unconfined | xargs)"
+ok "labels and AppArmor may be off" shale run --rm --network none --security-opt label=disable --security-opt apparmor=unconfined busybox true
+code 125 "but not something else" shale run --rm --security-opt apparmor=mine busybox true
+both='echo out; echo err >&2'
+is "-a stdout" out "$(shale run --rm --network none -a stdout busybox sh -c "$both" 2>&1)"
+is "-a stderr" err "$(shale run --rm --network none -a STDERR busybox sh -c "$both" 2>&1)"
+is "-a both" "out err" "$(shale run --rm --network none -a stdin -a stdout -a stderr busybox sh -c "$both" 2>&1 | xargs)"
+code 127 "what goes wrong is told in any case" shale run --rm --network none -a stdout busybox /nosuch
+has "by name" /nosuch
+code 125 "-a with -d" shale run -d -a stdout busybox true
+code 125 "-a of something else" shale run -a stdlog busybox true
+code 125 "--quiet" shale run --rm -q --pull missing 127.0.0.1:1/nosuch true
+hasnt "says nothing of a pull" "Unable to find"
 is "ps -a is empty" "" "$(shale ps -aq)"
 ok "one that ignores SIGTERM" shale run -d --name deaf --network none busybox sleep 1000
 begin=$(date +%s)

@@ -67,6 +67,7 @@ is "is what it is told" "$(printf 'nameserver 192.0.2.1\nsearch example.org\nopt
 ok "two networks" shale run --rm --network one --network name=small,ip=10.123.0.3 busybox ip a
 has "two interfaces" "inet 10.123.0.3/29"
 code 1 "another network is not reached" shale run --rm --network bridge busybox nc -w 1 10.90.0.2 80
+is "ps by network" server "$(shale ps -f network=one --format '{{.Names}}')"
 code 1 "rm of one in use" shale network rm one
 code 1 "rm of the default" shale network rm bridge
 

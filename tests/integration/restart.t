@@ -77,6 +77,9 @@ ok "rm -f" shale rm -f $(shale ps -aq)
 # --- health --------------------------------------------------------------------------------------------------------
 health() { shale container inspect -f '{{.State.Health.Status}} {{.State.Health.FailingStreak}}' "$1"; }
 is_health() { [ "$(health "$1")" = "$2" ]; }
+run --name early --health-cmd true --health-interval 1h --health-start-period 1h --health-start-interval 100ms busybox sleep 1000
+try "in the start period it is looked at more often" is_health early "healthy 0"
+shale rm -f early >/dev/null
 run --name sick --health-cmd 'echo looked; test -e /well' --health-interval 100ms --health-retries 2 busybox sleep 1000
 is "starting" "starting 0" "$(health sick)"
 try "unhealthy" sh -c "'$SHALE' ps -f health=unhealthy -q | grep ."

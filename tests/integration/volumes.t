@@ -80,6 +80,13 @@ is "takes it" one "$(names)"
 is "-v over a VOLUME takes its place" kept "$(run -v one:/data withvol cat /data/f)"
 is "and none is made" one "$(names)"
 
+shale create --name holds -v one:/data -v "$T:/t" busybox true >/dev/null
+shale create --name later busybox true >/dev/null
+is "ps by a volume" "holds holds holds" "$(for v in one /data "$T"; do shale ps -a -f volume="$v" --format '{{.Names}}'; done | xargs)"
+is "ps by what came before, after" "holds later" "$(shale ps -a -f before=later --format '{{.Names}}') $(shale ps -a -f since=holds --format '{{.Names}}')"
+code 1 "by nobody" shale ps -a -f since=nosuch
+shale rm holds later >/dev/null
+
 # --- --mount -------------------------------------------------------------------------------------------------------
 mkdir -p host/sub && echo hosted >host/f
 is "bind" hosted "$(run --mount type=bind,source="$T/host",target=/m busybox cat /m/f)"

@@ -192,6 +192,12 @@ static void test_security(void **state)
 	strv_add(&l, "seccomp=unconfined");
 	OK(container_security_parse(&l, &s, &err));
 	assert_true(s.no_new_privs && s.seccomp_unconfined);
+	assert_false(s.unmasked);
+	strv_add(&l, "label=disable");
+	strv_add(&l, "apparmor:unconfined");
+	strv_add(&l, "systempaths=unconfined");
+	OK(container_security_parse(&l, &s, &err));
+	assert_true(s.unmasked);
 	/* A profile that is not applied must not pass as one that is. */
 	strv_add(&bad, "seccomp=/etc/profile.json");
 	FAILS(ENOTSUP, container_security_parse(&bad, &s, &err));
