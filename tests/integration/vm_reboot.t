@@ -36,6 +36,9 @@ is "so in a volume and a bind with idmap, not in another" "0 0 1" "$(stat -c %u 
 try "commit" shale commit mapped mappedimage
 is "as an image it is like any" "w 5:6" "$(shale run --rm --network none mappedimage sh -c 'cat /w; stat -c %u:%g /w' | xargs)"
 try "exec" sh -c 'shale run -d --name mapped2 --network none --userns auto app sleep 1000 && shale exec mapped2 touch /x && shale rm -f mapped2'
+is "a terminal of theirs" "0:5 600" "$(shale run -d -t --name term --network none --userns auto app stat -c '%u:%g %a' /dev/console >/dev/null; shale wait term >/dev/null; shale logs term | tr -d '\r'; shale rm term >/dev/null)"
+is "private, keep-id" "0 5 nobody" "$(shale run --rm --network none --userns private app id -u) $(shale run --rm --network none --userns keep-id:uid=5,gid=6 -v /disk/v:/bare app sh -c 'echo k >/tmp/k; id -u') $(stat -c %u /disk/v/b | sed 's/^[1-9][0-9]\{7,\}$/nobody/')"
+is "container:" same "$(shale run -d --name first --network none --userns auto app sleep 1000 >/dev/null; a=$(shale exec first cat /proc/self/uid_map); [ "$a" = "$(shale run --rm --network none --userns container:first app cat /proc/self/uid_map)" ] && echo same; shale rm -f first >/dev/null)"
 is "host: the host's users" " 0 0 4294967295" "$(shale run --rm --network none --userns host app cat /proc/self/uid_map | tr -s ' ')"
 printf 'FROM app\nCOPY --chown=7:8 f /h\nRUN --mount=type=cache,target=/cache --mount=type=tmpfs,target=/t touch /cache/c /t/t && chown 3:4 /g && chown -R 9 /e && mv /e /i && id -u >/u\nRUN cat /proc/self/uid_map >/map\n' >/c/D3
 try "build --userns private" shale build --network none --userns private -f /c/D3 -t private /c
@@ -59,8 +62,12 @@ try "one that is to be always there" shale run -d --name web --restart always --
 try "one that nobody wants again" shale run -d --name plain --network one busybox sleep 1000
 try "one that a user stopped" sh -c 'shale run -d --name stopped --restart unless-stopped --network one busybox sleep 1000 && shale stop -t 0 stopped'
 try "one of the default network" shale run -d --name other --restart unless-stopped --network bridge -p 127.0.0.1:8081:80 busybox sh -c "$page" other
+try "one with users of its own" shale run -d --name ids --restart always --network one --userns auto busybox sleep 1000
+shale exec ids sh -c 'echo own >/own; chown 5 /own'
+range=$(shale exec ids cat /proc/self/uid_map)
+echo "$range" >/disk/range && sync
 is "ports lead there" "web other" "$(echo $(wget -q -O - http://127.0.0.1:8080/; wget -q -O - http://127.0.0.1:8081/))"
-is "names, too" web "$(shale exec plain wget -q -O - http://web/)"
+is "names, too" "web web" "$(echo $(shale exec plain wget -q -O - http://web/) $(shale exec ids wget -q -O - http://web/))"
 echo CUT
 sleep 1000
 EOF
@@ -75,15 +82,16 @@ if [ -n "$netavark" ]; then
 links() { ip -o link | grep -c 'shale\|veth'; }
 rules() { iptables-save 2>/dev/null | grep -c -e '-d 10\.\|-s 10\.\|--dport'; }
 is "nothing is there before the first command" "0 0 no" "$(links) $(rules) $([ -e /run/shale ] && echo yes || echo no)"
-is "states are right at that" "other exited plain exited stopped exited web exited" "$(echo $(shale ps -a --format '{{.Names}} {{.State}}' | sort))"
+is "states are right at that" "ids exited other exited plain exited stopped exited web exited" "$(echo $(shale ps -a --format '{{.Names}} {{.State}}' | sort))"
 is "and why" "255 the machine went down" "$(shale container inspect -f '{{.State.ExitCode}} {{.State.Error}}' web)"
 is "nobody has an address" "" "$(shale container inspect -f '{{.NetworkSettings.IPAddress}}' web)"
 is "nor is there a rule or a link" "0 0" "$(links) $(rules)"
-is "the policies hold" "other web" "$(echo $(shale system start | sort))"
-is "they run" "other web" "$(echo $(shale ps --format '{{.Names}}' | sort))"
+is "the policies hold" "ids other web" "$(echo $(shale system start | sort))"
+is "they run" "ids other web" "$(echo $(shale ps --format '{{.Names}}' | sort))"
 is "ports lead there again" "web other" "$(echo $(wget -q -O - http://127.0.0.1:8080/; wget -q -O - http://127.0.0.1:8081/))"
 try "the other one starts" shale start plain
 is "names are there again" web "$(shale exec plain wget -q -O - http://web/)"
+is "users of their own are the same" "$(cat /disk/range) own 5" "$(shale exec ids cat /proc/self/uid_map) $(echo $(shale exec ids sh -c 'cat /own; stat -c %u /own'))"
 is "once more nothing is to be done" "" "$(shale system start)"
 try "rm -f" sh -c 'shale rm -f $(shale ps -aq)'
 try "network rm" shale network rm one
