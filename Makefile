@@ -69,9 +69,11 @@ USE_shale-scope  := scope base
 # What is started most is linked statically: loading four libraries costs more than the program's own work.
 STATIC           := shale
 PKG_static_shale := sqlite3 jansson libseccomp libcap libxxhash inih
+# The same libraries in the program that comes next; what reads foreign bytes stays the distribution's.
+PKG_within_shale-build := $(PKG_static_shale)
 # DT_NEEDED that each may have besides libc (make lint compares).
 LIBS_shale       :=
-LIBS_shale-build := libsqlite3 libseccomp libcap libjansson libcrypto libdeflate libisal libzstd liblzma libbz2 libxxhash libmount libinih
+LIBS_shale-build := libcrypto libdeflate libisal libzstd liblzma libbz2 libxxhash libmount libm
 LIBS_shale-transfer := libcurl libjansson libcrypto
 LIBS_shale-scope := libsystemd libjansson
 
@@ -109,6 +111,10 @@ STATIC_fault   := $(STATIC)
 
 # every library that the listed modules bring
 libs = $(shell $(PKG_CONFIG) --libs $(sort $(foreach m,$(1),$(PKG_$(m)))) 2>/dev/null) $(foreach m,$(1),$(LIB_$(m)))
+# those that a program has linked in
+WITHIN := -Wl,-Bstatic
+BESIDE := -Wl,-Bdynamic -lm
+within = $(if $(PKG_within_$(1)),$(WITHIN) $(shell $(PKG_CONFIG) --libs $(PKG_within_$(1))) $(BESIDE))
 # an archive with all it may use, in link order
 archives = $(foreach m,$(1),$(B)/lib$(m).a)
 
@@ -144,7 +150,7 @@ $(foreach m,$(MODULES),$(eval $(call module_rules,$(m))))
 
 define program_rules
 $(B)/$(1): $(MAIN_$(1):%.c=$(B)/%.o) $(call archives,$(USE_$(1)))
-	$$(QUIET_LD)$(CC) $$(ALL_LDFLAGS) $$(if $$(filter $(1),$$(STATIC_$$(VARIANT))),$$(LDSTATIC)) -o $$@ $$< -Wl,--start-group $(call archives,$(USE_$(1))) -Wl,--end-group $$(if $$(filter $(1),$$(STATIC_$$(VARIANT))),$$(shell $$(PKG_CONFIG) --libs $$(PKG_static_$(1))) -lm,$$(call libs,$(USE_$(1))))
+	$$(QUIET_LD)$(CC) $$(ALL_LDFLAGS) $$(if $$(filter $(1),$$(STATIC_$$(VARIANT))),$$(LDSTATIC)) -o $$@ $$< -Wl,--start-group $(call archives,$(USE_$(1))) -Wl,--end-group $$(if $$(filter $(1),$$(STATIC_$$(VARIANT))),$$(shell $$(PKG_CONFIG) --libs $$(PKG_static_$(1))) -lm,$$(call within,$(1)) $$(call libs,$(USE_$(1))))
 endef
 $(foreach p,$(PROGRAMS),$(eval $(call program_rules,$(p))))
 

@@ -65,6 +65,9 @@ struct sandbox_mount {
 	size_t content_len;
 	uint32_t mode, uid, gid;
 	bool may_exec;
+	/* file: "DIRECTORY/NAME", as which mountinfo tells it: in the tmpfs of /dev, where neither
+	 * is seen. NULL: a tmpfs of its own, which is never swapped. */
+	const char *shown;
 };
 
 enum sandbox_cap_default { SANDBOX_CAPS_DOCKER, SANDBOX_CAPS_ALL, SANDBOX_CAPS_NONE };

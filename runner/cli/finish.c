@@ -262,7 +262,7 @@ static void in_turn(struct finish *f, struct cli *c, int waiting)
 		runtime_close(&c->rt);
 }
 
-/* The lock goes along. */
+/* The lock goes along. Nobody waits for it: its parent is about to end. */
 static void detached(struct finish *f, struct cli *c, int waiting)
 {
 	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
@@ -270,8 +270,7 @@ static void detached(struct finish *f, struct cli *c, int waiting)
 	setsid();
 	for (int i = 0; i < 3; i++)
 		dup2(null, i);
-	if (fork() == 0)
-		in_turn(f, c, waiting);
+	in_turn(f, c, waiting);
 	_exit(0);
 }
 
@@ -279,16 +278,9 @@ static void finish_later(struct finish *f, struct cli *c)
 {
 	struct err ignored;
 	auto_fd int waiting = fs_lock(f->store_fd, "tmp/sync.waiting", false, &ignored);
-	pid_t pid;
-	int code;
 
-	if (waiting < 0)
-		return;
-	pid = fork();
-	if (pid == 0)
+	if (waiting >= 0 && fork() == 0)
 		detached(f, c, waiting);
-	if (pid > 0)
-		proc_wait(pid, &code, &ignored);
 }
 
 void finish_end(struct finish *f, struct cli *c, bool wait)

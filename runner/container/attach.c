@@ -276,9 +276,9 @@ int container_attach(struct container *c, const struct container_attach *a, int 
 	if (container_is_paused(c))
 		return err_set(err, EBUSY, "container %s is paused, unpause it first", c->name);
 	rc = container_dir(c, &dir, err);
-	if (rc < 0)
+	if (rc < 0 && rc != -ENOENT)
 		return rc;
-	sock = container_doors_connect(dir, err);
+	sock = rc < 0 ? rc : container_doors_connect(dir, err);
 	if (sock == -ENOENT || sock == -ECONNREFUSED)
 		return err_set(
 			err, ENOTSUP,

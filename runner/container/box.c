@@ -169,28 +169,55 @@ static int add_tmpfs(struct parts *p, const char *text, struct err *err)
 	return add_mount(p, &m, err);
 }
 
+static struct sandbox_mount etc_mount(struct parts *p, int which)
+{
+	auto_free char *target = mem_fmt("/etc/%s", container_etc[which]);
+
+	return (struct sandbox_mount){ .target = keep_word(p, target),
+				       .source_fd = -1,
+				       .nosuid = true,
+				       .nodev = true,
+				       .is_mapped = true };
+}
+
+static int add_etc_brief(const struct container *c, struct parts *p, struct err *err)
+{
+	int rc = 0;
+
+	for (int i = 0; rc >= 0 && i < CONTAINER_ETC_N; i++) {
+		struct sandbox_mount m = etc_mount(p, i);
+		auto_free char *shown = mem_fmt("%s/%s", c->id, container_etc[i]);
+		auto_str struct str text = { 0 };
+
+		rc = container_etc_text(c, i, &text, err);
+		if (rc <= 0)
+			continue;
+		m.kind = SANDBOX_FILE;
+		m.content = keep_word(p, str_get(&text));
+		m.content_len = text.len;
+		m.mode = 0644;
+		m.shown = keep_word(p, shown);
+		rc = add_mount(p, &m, err);
+	}
+	return rc < 0 ? rc : 0;
+}
+
 static int add_etc(const struct container *c, struct parts *p, struct err *err)
 {
 	int fds[CONTAINER_ETC_N] = { -1, -1, -1 };
 	auto_fd int dir = -1;
-	int rc = container_dir(c, &dir, err);
+	int rc;
 
+	if (container_etc_is_brief(c))
+		return add_etc_brief(c, p, err);
+	rc = container_dir_need(c, &dir, err);
 	if (rc >= 0)
 		rc = container_etc_write(c, dir, fds, err);
 	for (int i = 0; i < CONTAINER_ETC_N; i++) {
-		struct sandbox_mount m = {
-			.kind = SANDBOX_BIND,
-			.source_fd = fds[i],
-			.nosuid = true,
-			.nodev = true,
-			.is_mapped = true,
-		};
-		auto_free char *target = mem_fmt("/etc/%s", container_etc[i]);
+		struct sandbox_mount m = etc_mount(p, i);
 
-		if (fds[i] < 0)
-			continue;
-		m.target = keep_word(p, target);
-		if (add_mount(p, &m, err) < 0) {
+		m.source_fd = fds[i];
+		if (fds[i] >= 0 && add_mount(p, &m, err) < 0) {
 			fd_close(&fds[i]);
 			rc = -err->code;
 		}

@@ -312,7 +312,8 @@ static int store(struct container *c, int64_t parent, struct err *err)
 		return rc;
 	c->snapshot = info.id;
 	/* Inside, since a directory without a row is garbage for container_tidy. */
-	rc = container_dir_make(c, err);
+	if (!c->auto_remove)
+		rc = container_dir_make(c, err);
 	fault_point("container.create.directory");
 	if (rc >= 0 && !c->auto_remove)
 		rc = sync_layer(c, err);

@@ -15,9 +15,6 @@
 #include "priv.h"
 
 enum {
-	ETC_HOSTS,
-	ETC_HOSTNAME,
-	ETC_RESOLV,
 	DIR_NAME_MAX = CONTAINER_ID_LEN + 16,
 };
 
@@ -51,21 +48,28 @@ int container_dir_make(const struct container *c, struct err *err)
 	return fs_mkdir(c->rt->root_fd, name, 0700, err);
 }
 
+int container_dir_need(const struct container *c, int *ret_fd, struct err *err)
+{
+	int rc = container_dir_make(c, err);
+
+	return rc < 0 ? rc : container_dir(c, ret_fd, err);
+}
+
 char *container_path(const struct container *c, const char *name)
 {
 	return mem_fmt("%s/containers/%s/%s", c->rt->root, c->id, name);
 }
 
-static int fill(const struct container *c, int which, struct str *to, struct err *err)
+int container_etc_text(const struct container *c, int which, struct str *to, struct err *err)
 {
 	auto_free char *gateway = NULL;
 	int rc = 0;
 
-	if (which == ETC_HOSTNAME) {
+	if (which == CONTAINER_ETC_HOSTNAME) {
 		str_addf(to, "%s\n", c->spec.hostname);
 		return 1;
 	}
-	if (which == ETC_RESOLV)
+	if (which == CONTAINER_ETC_RESOLV)
 		return container_resolv_text(c, to);
 	container_hosts_text(c, to);
 	if (c->spec.links.n)
@@ -79,6 +83,13 @@ static int fill(const struct container *c, int which, struct str *to, struct err
 			network_hosts_add(to, line, gateway);
 	}
 	return rc < 0 ? rc : 1;
+}
+
+bool container_etc_is_brief(const struct container *c)
+{
+	enum container_net kind = container_net_kind(&c->spec);
+
+	return c->auto_remove && (kind == CONTAINER_NET_NONE || kind == CONTAINER_NET_HOST);
 }
 
 /* The container can write to the file but not reach its directory, so the name is still ours; it
@@ -106,7 +117,7 @@ int container_etc_write(const struct container *c, int dir_fd, int ret_fds[CONTA
 	for (int i = 0; rc >= 0 && i < CONTAINER_ETC_N; i++) {
 		auto_str struct str text = { 0 };
 
-		rc = fill(c, i, &text, err);
+		rc = container_etc_text(c, i, &text, err);
 		/* Without a network nobody is asked. */
 		if (rc > 0)
 			rc = write_file(dir_fd, container_etc[i], &text, &ret_fds[i], err);

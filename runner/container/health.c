@@ -190,7 +190,7 @@ static int note(const struct container *c, const struct result *r, struct err *e
 		     str_eq(json_get_str(j, "Status"), "starting");
 	auto_free char *text = NULL, *before = mem_str(json_get_str(j, "Status"));
 	auto_fd int dir = -1;
-	int rc = container_dir(c, &dir, err);
+	int rc = container_dir_need(c, &dir, err);
 
 	if (rc < 0)
 		return rc;

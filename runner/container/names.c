@@ -15,12 +15,19 @@
 enum { SERVERS_MAX = 3 };
 
 /* The other one can write what it likes in its files; here they are no more than bytes. */
-static void other_file(const struct container *c, const char *name, struct str *to)
+static void other_file(const struct container *c, int which, struct str *to)
 {
-	auto_free char *path =
-		mem_fmt("%s/containers/%s/%s", c->rt->root, container_net_of(&c->spec), name);
+	auto_container struct container *other = NULL;
+	auto_free char *path = NULL;
+	struct err ignored = { 0 };
 
-	network_host_file(path, to);
+	if (container_find(c->rt, container_net_of(&c->spec), &other, &ignored) < 0)
+		return;
+	path = container_path(other, container_etc[which]);
+	if (container_etc_is_brief(other))
+		container_etc_text(other, which, to, &ignored);
+	else
+		network_host_file(path, to);
 }
 
 void container_own_names(const struct container *c, struct str *to)
@@ -46,7 +53,7 @@ void container_hosts_text(const struct container *c, struct str *to)
 	if (kind == CONTAINER_NET_HOST)
 		network_host_file("/etc/hosts", to);
 	else if (kind == CONTAINER_NET_CONTAINER)
-		other_file(c, "hosts", to);
+		other_file(c, CONTAINER_ETC_HOSTS, to);
 	if (!to->len)
 		network_hosts_text(to);
 	if (str_get(to)[to->len - 1] != '\n')
@@ -156,7 +163,7 @@ bool container_resolv_text(const struct container *c, struct str *to)
 	if (kind == CONTAINER_NET_NONE)
 		return false;
 	if (kind == CONTAINER_NET_CONTAINER)
-		other_file(c, "resolv.conf", to);
+		other_file(c, CONTAINER_ETC_RESOLV, to);
 	else if (kind == CONTAINER_NET_HOST && !s->dns.n && !s->dns_search.n && !s->dns_options.n)
 		network_host_file("/etc/resolv.conf", to);
 	else

@@ -90,7 +90,7 @@ static int make_group(const struct container *c, const char *group, struct err *
 {
 	auto_free char *path = mem_fmt("/proc/%d/ns/pid", (int)c->pid);
 	auto_fd int dir = -1, ns = open(path, O_RDONLY | O_CLOEXEC);
-	int rc = container_dir(c, &dir, err), moved = 1;
+	int rc = container_dir_need(c, &dir, err), moved = 1;
 
 	/* Open, it is not given to others; and after that it was still the container's. */
 	if (rc >= 0 && (ns < 0 || !proc_is_alive(c->pid, c->start_time)))

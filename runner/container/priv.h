@@ -164,12 +164,18 @@ int container_dir(const struct container *c, int *ret_fd, struct err *err);
 /* "/bin/sh -c true": entrypoint and command, for ps. Caller owns it. */
 char *container_command_text(const struct container_spec *r);
 int container_dir_make(const struct container *c, struct err *err);
+/* Both: one of run --rm in the foreground has none until something is to be kept. */
+int container_dir_need(const struct container *c, int *ret_fd, struct err *err);
 char *container_path(const struct container *c, const char *name);
 /* Those that are bound over names in /etc. fds, -1: not bound. */
-enum { CONTAINER_ETC_N = 3 };
+enum { CONTAINER_ETC_HOSTS, CONTAINER_ETC_HOSTNAME, CONTAINER_ETC_RESOLV, CONTAINER_ETC_N };
 extern const char *const container_etc[CONTAINER_ETC_N]; /* "hosts", … */
 int container_etc_write(const struct container *c, int dir_fd, int ret_fds[CONTAINER_ETC_N],
 			struct err *err);
+/* What goes into one: 1, or 0 when there is to be none. */
+int container_etc_text(const struct container *c, int which, struct str *to, struct err *err);
+/* They exist in memory alone: of one that goes with its end, and whose networks do not change. */
+bool container_etc_is_brief(const struct container *c);
 int container_exit_write(int exit_fd, int code, struct err *err);
 /* 1 and the status, or 0. */
 int container_exit_read(int exit_fd, int *ret_code);

@@ -45,9 +45,7 @@ int container_keep_open(struct container_keep *k, struct err *err)
 	/* Nobody can read the log of one that is removed at its end, and few will wait for it. */
 	if (k->is_brief)
 		return 0;
-	rc = container_dir_make(k->c, err);
-	if (rc >= 0)
-		rc = container_dir(k->c, &dir, err);
+	rc = container_dir_need(k->c, &dir, err);
 	if (rc >= 0)
 		rc = open_exit(k, dir, err);
 	return rc < 0 ? rc : container_log_open(dir, &k->c->spec, &k->log, err);
@@ -56,7 +54,7 @@ int container_keep_open(struct container_keep *k, struct err *err)
 int container_keep_doors(struct container_keep *k, struct err *err)
 {
 	auto_fd int dir = -1;
-	int rc = container_dir(k->c, &dir, err);
+	int rc = container_dir_need(k->c, &dir, err);
 
 	return rc < 0 ? rc : container_doors_open(&k->doors, dir, err);
 }
@@ -87,7 +85,7 @@ static int settled(void *arg, struct err *err)
 
 	if (rc < 0 || k->exit_fd >= 0)
 		return rc;
-	rc = container_dir(k->c, &dir, err);
+	rc = container_dir_need(k->c, &dir, err);
 	return rc < 0 ? rc : open_exit(k, dir, err);
 }
 

@@ -275,7 +275,7 @@ int sandbox_in_mount(struct sandbox_ctx *ctx, const struct sandbox_step *s)
 	auto_fd int made = -1, target = -1;
 	struct stat st;
 	struct statfs fs;
-	int fd = ctx->mount_fds[s->a];
+	int fd = ctx->mount_fds[s->a], rc;
 
 	if (fd < 0) {
 		made = sandbox_source_make(ctx, s->mount);
@@ -293,7 +293,8 @@ int sandbox_in_mount(struct sandbox_ctx *ctx, const struct sandbox_step *s)
 		return -errno;
 	if (fs.f_type == PROC_MAGIC && strncmp(s->name, "/proc/", 6) != 0)
 		return -EPERM;
-	return sandbox_attach(fd, target);
+	rc = sandbox_attach(fd, target);
+	return rc < 0 ? rc : sandbox_source_attached(ctx, s->mount);
 }
 
 /* The part of a listed path that lies in our own proc or sysfs, and the fd of that mount. */

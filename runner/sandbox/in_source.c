@@ -106,13 +106,18 @@ static int write_file(const struct sandbox_ctx *ctx, int dir_fd, const char *nam
 		       : 0;
 }
 
+static unsigned file_attr(const struct sandbox_mount *m)
+{
+	return attr_of(m) | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV |
+	       (m->may_exec ? 0 : MOUNT_ATTR_NOEXEC);
+}
+
 static int file_in_memory(struct sandbox_ctx *ctx, const struct sandbox_mount *m)
 {
 	static const char *const options[] = { "source", "file", "mode", "0700", NULL };
 	static const char *const never_swapped[] = { "source", "file", "mode", "0700",
 						     "noswap", NULL,   NULL };
-	const unsigned attr =
-		MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | (m->may_exec ? 0 : MOUNT_ATTR_NOEXEC);
+	const unsigned attr = file_attr(m) & ~(unsigned)MOUNT_ATTR_RDONLY;
 	auto_fd int tmpfs = sandbox_new_mount(ctx, "tmpfs", never_swapped, attr);
 	auto_fd int fd = -1;
 	int rc;
@@ -123,13 +128,53 @@ static int file_in_memory(struct sandbox_ctx *ctx, const struct sandbox_mount *m
 	if (rc < 0)
 		return rc;
 	fd = clone_part(ctx, tmpfs, tmpfs, "file");
-	rc = fd < 0 ? fd : sandbox_set_attr(fd, attr_of(m) | attr);
+	rc = fd < 0 ? fd : sandbox_set_attr(fd, file_attr(m));
 	return rc < 0 ? rc : fd_take(&fd);
+}
+
+/* In the tmpfs that is there anyway. */
+static int file_in_dev(struct sandbox_ctx *ctx, const struct sandbox_mount *m)
+{
+	const char *name = strrchr(m->shown, '/');
+	auto_free char *dir = name ? mem_strn(m->shown, (size_t)(name - m->shown)) : NULL;
+	auto_fd int dir_fd = -1, fd = -1;
+	int rc;
+
+	if (!dir)
+		return -EINVAL;
+	if (mkdirat(ctx->dev_fd, dir, 0700) < 0)
+		return -errno;
+	dir_fd = openat(ctx->dev_fd, dir, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	rc = dir_fd < 0 ? -errno : write_file(ctx, dir_fd, name + 1, m);
+	if (rc < 0)
+		return rc;
+	fd = sys_open_tree(dir_fd, name + 1,
+			   OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_SYMLINK_NOFOLLOW);
+	if (fd < 0)
+		return -errno;
+	rc = sandbox_set_attr(fd, file_attr(m));
+	return rc < 0 ? rc : fd_take(&fd);
+}
+
+/* What has no name can no longer be attached, so the name goes only now. */
+int sandbox_source_attached(struct sandbox_ctx *ctx, const struct sandbox_mount *m)
+{
+	const char *slash = m->shown ? strrchr(m->shown, '/') : NULL;
+	auto_free char *dir = slash ? mem_strn(m->shown, (size_t)(slash - m->shown)) : NULL;
+
+	if (!dir)
+		return 0;
+	return unlinkat(ctx->dev_fd, m->shown, 0) < 0 ||
+			       unlinkat(ctx->dev_fd, dir, AT_REMOVEDIR) < 0
+		       ? -errno
+		       : 0;
 }
 
 int sandbox_source_make(struct sandbox_ctx *ctx, const struct sandbox_mount *m)
 {
 	if (m->kind == SANDBOX_TMPFS)
 		return tmpfs_with(ctx, m, attr_of(m) | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV);
-	return m->kind == SANDBOX_FILE ? file_in_memory(ctx, m) : part_of_tree(ctx, m);
+	if (m->kind == SANDBOX_FILE)
+		return m->shown ? file_in_dev(ctx, m) : file_in_memory(ctx, m);
+	return part_of_tree(ctx, m);
 }

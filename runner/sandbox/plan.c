@@ -105,6 +105,8 @@ static int copy_spec(struct sandbox_plan *p, const struct sandbox_spec *spec, st
 		p->mounts[i].target = sandbox_keep(p, target);
 		p->mounts[i].data =
 			spec->mounts[i].data ? sandbox_keep(p, spec->mounts[i].data) : NULL;
+		p->mounts[i].shown =
+			spec->mounts[i].shown ? sandbox_keep(p, spec->mounts[i].shown) : NULL;
 	}
 	p->spec.mounts = p->mounts;
 	/* The primary group is a supplementary one too: else a file that denies that group can be

@@ -313,6 +313,7 @@ int sandbox_set_attr(int fd, uint64_t set);
 int sandbox_attach_at(int mount_fd, int dir_fd, const char *name);
 /* in_source.c: what is not a bind of the host's, as a detached mount. */
 int sandbox_source_make(struct sandbox_ctx *ctx, const struct sandbox_mount *m);
+int sandbox_source_attached(struct sandbox_ctx *ctx, const struct sandbox_mount *m);
 /* in_path.c: opens path beneath root, making what is missing (O_PATH); symlinks as a process
  * chrooted there sees them. */
 int sandbox_make_path(int root_fd, const char *path, bool is_dir);

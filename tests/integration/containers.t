@@ -197,6 +197,26 @@ wait $cli || rc=$?
 is "signals are passed on, although our shell ignores them for jobs" 0 "$(ls "$SHALE_ROOT/containers" | wc -l)"
 is "with the program's own answer" 33 $rc
 
+# --- files in /etc that exist in memory alone: run --rm in the foreground without a network of its own ---------------------
+"$SHALE" run --rm --name brief --network none --hostname box --add-host db:10.1.2.3 busybox sh -c 'echo "192.0.2.1 mine" >>/etc/hosts; touch /ready; while [ ! -e /end ]; do sleep 0.05; done' &
+cli=$!
+try "runs" sh -c "'$SHALE' exec brief test -f /ready"
+id=$(shale ps -q --no-trunc)
+is "its own names, and it may write" "10.1.2.3	db
+192.0.2.1 mine
+box" "$(shale exec brief sh -c 'tail -n 2 /etc/hosts; cat /etc/hostname')"
+is "mountinfo tells the container's ID, as programs expect" "/$id/hostname" "$(shale exec brief grep ' /etc/hostname ' /proc/self/mountinfo | grep -o "/$id/hostname")"
+is "its /dev has nothing of that" "" "$(shale exec brief sh -c 'ls -a /dev' | grep -F "$id" || true)"
+is "who shares its network has its names" "10.1.2.3	db" "$(shale run --rm --network container:brief busybox grep db /etc/hosts)"
+code 1 "nobody else can attach" shale attach brief
+has "and is told why" "was run with --rm in the foreground"
+ok "pause makes what it needs" shale pause brief
+ok "unpause" shale unpause brief
+ok "cp into it" shale cp "$T/err" brief:/end
+rc=0
+wait $cli || rc=$?
+is "its end" 0 $rc
+
 # --- all of it is gone ---------------------------------------------------------------------------------------------------
 is "no container" "" "$(shale ps -aq)"
 try "the disk is freed" sh -c "[ -z \"\$(ls '$SHALE_ROOT/trash')\" ]"
