@@ -402,6 +402,8 @@ struct image_access {
 	const struct strv *insecure;     /* "host[:port]": plain http, or any certificate */
 	const struct strv *mirrors;      /* "docker.io=mirror.example:5000/prefix" */
 	bool skip_verify;                /* --tls-verify=false: as if the registry was insecure */
+	const char *auth_file;           /* instead of all that are looked into; NULL */
+	const char *creds, *creds_for;   /* "user:password" for that registry alone; NULL */
 	const struct image_trust *trust; /* what may be pulled; NULL: all */
 };
 

@@ -13,7 +13,7 @@ extern const struct command cmd_login, cmd_logout;
 enum { SECRET_MAX = 32 << 10 };
 
 struct login_args {
-	const char *user, *password;
+	const char *user, *password, *auth_file;
 	bool from_stdin, tls_verify;
 };
 
@@ -24,6 +24,7 @@ static const struct opt login_opts[] = {
 	{ 'u', "username", OPT_STR, OFF(user), "NAME", "user name" },
 	{ 'p', "password", OPT_STR, OFF(password), "PASSWORD",
 	  "password or token; others see it in ps: --password-stdin is better" },
+	{ 0, "authfile", OPT_STR, OFF(auth_file), "FILE", "keep it in that file" },
 	{ 0, "password-stdin", OPT_BOOL, OFF(from_stdin), NULL,
 	  "take the password from standard input" },
 	{ 0, "tls-verify", OPT_BOOL, OFF(tls_verify), NULL,
@@ -116,6 +117,7 @@ static int login(struct cli *c, const struct login_args *a, const char *server, 
 	int rc;
 
 	transfer_access_make(c, a->tls_verify, &access);
+	access.access.auth_file = a->auth_file;
 	/* What is known already is tried first, as docker login does. */
 	if (!a->user && !a->password &&
 	    image_login(&access.access, server, NULL, NULL, &where, err) >= 0)

@@ -9,6 +9,7 @@ extern const struct command cmd_pull;
 
 struct pull_args {
 	const char *platform, *progress, *max_layer;
+	struct transfer_creds creds;
 	bool quiet, all_tags, all_platforms, tls_verify, no_trust, sync;
 };
 
@@ -24,6 +25,8 @@ static const struct opt pull_opts[] = {
 	{ 'q', "quiet", OPT_BOOL, OFF(quiet), NULL, "print the image ID only" },
 	{ 0, "progress", OPT_STR, OFF(progress), "TYPE",
 	  "auto (default), tty, plain, json or quiet" },
+	TRANSFER_CREDS_OPT(OFF(creds)),
+	TRANSFER_AUTHFILE_OPT(OFF(creds)),
 	{ 0, "tls-verify", OPT_BOOL, OFF(tls_verify), NULL,
 	  "check the registry's certificate (default true)" },
 	MAX_LAYER_OPT(OFF(max_layer)),
@@ -91,6 +94,8 @@ static int pull_name(struct pulling *p, const char *given, struct err *err)
 	bool is_untagged;
 	int rc = image_ref_normalize(name, &full, err);
 
+	if (rc >= 0)
+		rc = transfer_access_as(&p->access, &p->a->creds, full, err);
 	if (rc < 0)
 		return rc;
 	is_untagged = !strchr(full, '@') && str_ends(full, ":latest") && !str_ends(name, ":latest");

@@ -11,6 +11,7 @@ extern const struct command cmd_push;
 
 struct push_args {
 	const char *progress, *platform, *compression, *digest_file;
+	struct transfer_creds creds;
 	int level;
 	bool quiet, all_tags, tls_verify, no_trust;
 };
@@ -31,6 +32,8 @@ static const struct opt push_opts[] = {
 	{ 0, "compression-level", OPT_INT, OFF(level), "N", "gzip 1 to 12 (7), zstd 1 to 19 (3)" },
 	{ 0, "digestfile", OPT_STR, OFF(digest_file), "FILE",
 	  "write the manifest's digest to FILE" },
+	TRANSFER_CREDS_OPT(OFF(creds)),
+	TRANSFER_AUTHFILE_OPT(OFF(creds)),
 	{ 0, "tls-verify", OPT_BOOL, OFF(tls_verify), NULL,
 	  "check the registry's certificate (default true)" },
 	{ 0, "disable-content-trust", OPT_BOOL, OFF(no_trust), NULL, NULL },
@@ -58,6 +61,8 @@ static int push_one(const struct pushing *p, const char *full, const char *sourc
 	if (image_pack_parse(p->a->compression, p->a->level, &o.pack, err) < 0)
 		return err_ctx(err, "--compression");
 	transfer_access_make(p->c, p->a->tls_verify, &access);
+	if (transfer_access_as(&access, &p->a->creds, full, err) < 0)
+		return -err->code;
 	o.access = access.access;
 	transfer_view_begin(&view, stdout, p->kind, "Pushing");
 	rc = image_push(&p->c->rt, full, &o, digest, err);

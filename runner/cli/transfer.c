@@ -3,6 +3,7 @@
  * left. */
 #include "transfer.h"
 
+#include <errno.h>
 #include <pwd.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -298,6 +299,22 @@ void transfer_access_free(struct transfer_access *a)
 	strv_free(&a->signed_by);
 	strv_free(&a->pin);
 	free(a->home);
+	free(a->creds_for);
+}
+
+int transfer_access_as(struct transfer_access *a, const struct transfer_creds *c,
+		       const char *normalized, struct err *err)
+{
+	if (c->creds && (!strchr(c->creds, ':') || str_ends(c->creds, ":") || *c->creds == ':'))
+		return err_set(err, EINVAL, "--creds: want USER:PASSWORD");
+	if (c->auth_file && access(c->auth_file, R_OK) < 0)
+		return err_sys(err, "--authfile %s", c->auth_file);
+	free(a->creds_for);
+	a->creds_for = mem_strn(normalized, strcspn(normalized, "/"));
+	a->access.creds = c->creds;
+	a->access.creds_for = a->creds_for;
+	a->access.auth_file = c->auth_file;
+	return 0;
 }
 
 static void split_words(const char *text, struct strv *ret)

@@ -56,8 +56,25 @@ struct transfer_access {
 	struct image_access access;
 	struct image_trust trust;
 	struct strv insecure, mirrors, accept, reject, signed_by, pin;
-	char *home;
+	char *home, *creds_for;
 };
+/* --creds, --authfile */
+struct transfer_creds {
+	const char *creds, *auth_file;
+};
+#define TRANSFER_CREDS_OPT(at)                                                                     \
+	{                                                                                          \
+		0, "creds", OPT_STR, (at) + offsetof(struct transfer_creds, creds),                \
+			"USER:PASSWORD", "instead of those that login kept; others see them in ps" \
+	}
+#define TRANSFER_AUTHFILE_OPT(at)                                                                  \
+	{                                                                                          \
+		0, "authfile", OPT_STR, (at) + offsetof(struct transfer_creds, auth_file), "FILE", \
+			"credentials are in that file, and in no other"                            \
+	}
+/* normalized: what they are for. -EINVAL, or the file's error. */
+int transfer_access_as(struct transfer_access *a, const struct transfer_creds *c,
+		       const char *normalized, struct err *err);
 void transfer_access_free(struct transfer_access *a);
 void transfer_access_make(const struct cli *c, bool tls_verify, struct transfer_access *ret);
 

@@ -43,12 +43,19 @@ char *image_auth_docker_file(const struct image_access *a)
 			   : mem_fmt("%s/.docker/config.json", home_of(a));
 }
 
-/* In the order in which they are asked. REGISTRY_AUTH_FILE stands for all of them. */
+const char *image_auth_only(const struct image_access *a)
+{
+	const char *only = a->auth_file ? a->auth_file : getenv("REGISTRY_AUTH_FILE");
+
+	return only && *only ? only : NULL;
+}
+
+/* In the order in which they are asked. */
 static void list_files(const struct image_access *a, struct strv *ret)
 {
-	const char *only = getenv("REGISTRY_AUTH_FILE"), *run = getenv("XDG_RUNTIME_DIR");
+	const char *only = image_auth_only(a), *run = getenv("XDG_RUNTIME_DIR");
 
-	if (only && *only) {
+	if (only) {
 		strv_add(ret, only);
 		return;
 	}

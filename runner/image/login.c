@@ -40,9 +40,9 @@ static char *encode(const char *text)
 
 static char *auth_file(const struct image_access *a)
 {
-	const char *only = getenv("REGISTRY_AUTH_FILE");
+	const char *only = image_auth_only(a);
 
-	return only && *only ? mem_str(only) : image_auth_docker_file(a);
+	return only ? mem_str(only) : image_auth_docker_file(a);
 }
 
 /* Whole, mode 0600, and whose it was or whose the directory is; others read it meanwhile. */

@@ -50,6 +50,19 @@ static int fill_endpoint(const struct image_access *a, const char *registry, jso
 	return rc < 0 ? rc : image_auth_add(a, registry, to, err);
 }
 
+/* Those of the command line: no mirror and no other registry sees them. */
+static void add_creds(const struct image_access *a, const char *registry, json_t *req)
+{
+	const char *colon = a->creds ? strchr(a->creds, ':') : NULL;
+	auto_free char *user = NULL;
+
+	if (!colon || !str_eq(registry, a->creds_for))
+		return;
+	user = mem_strn(a->creds, (size_t)(colon - a->creds));
+	json_set_str(req, "user", user);
+	json_set_str(req, "password", colon + 1);
+}
+
 /* "http://host:port/prefix" -> an endpoint for the same path beneath the prefix. */
 static int add_mirror(const struct image_access *a, const char *text, const char *path,
 		      json_t *list, struct err *err)
@@ -87,6 +100,7 @@ int image_remote_open_request(const struct image_access *a, const struct image_r
 	json_set_str(req, "user_agent", "shale");
 	if (r->path)
 		json_set_str(req, "repo", r->path);
+	add_creds(a, r->registry, req);
 	if (rc >= 0)
 		rc = fill_endpoint(a, r->registry, req, err);
 	/* Where there are certificates for it, it speaks TLS. */

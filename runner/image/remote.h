@@ -90,6 +90,7 @@ int image_auth_add(const struct image_access *a, const char *registry, json_t *r
 /* What config.json calls the registry; that file; a file of the kind, *ret stays NULL without it.
  */
 const char *image_auth_key(const char *registry);
+const char *image_auth_only(const struct image_access *a); /* the one file that counts, or NULL */
 char *image_auth_docker_file(const struct image_access *a);
 int image_auth_read(const char *path, json_t **ret, struct err *err);
 /* docker-credential-HELPER VERB, input on its standard input. The caller owns *ret, also when it

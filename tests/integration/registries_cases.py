@@ -570,6 +570,23 @@ def several_make_one_list(w):
 
 
 @case
+def creds_of_the_command_line(w):
+    mirror = Registry()
+    Image(mirror)
+    w.r.auth, w.r.users = "basic", {"ann": SECRET}
+    with open(w.home + "/shale.conf", "w") as f:
+        f.write(f"[registry]\nmirrors = {w.r.host}=http://{mirror.host}\n")
+    env = {"SHALE_CONF": w.home + "/shale.conf"}
+    code, said = w.shale("pull", "--creds", "ann:" + SECRET, w.name, env=env)
+    assert code == 0 and mirror.log and not mirror.sent("Authorization"), (code, said, mirror.log)
+    w.forget()
+    mirror.manifests.clear()
+    code, said = w.shale("pull", "--creds", "ann:" + SECRET, w.name, env=env)
+    assert code == 0 and w.r.sent("Authorization") and not mirror.sent("Authorization"), (code, said)
+    mirror.close()
+
+
+@case
 def pushes_that_go_wrong(w):
     w.good()
     for at, n in (("/uploads/", 3), ("/manifests/", 2)):

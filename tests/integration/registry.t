@@ -342,6 +342,17 @@ store auth2
 ok "pull" shale pull "$reg/joe/img:v1"
 ok "logout" shale logout "$reg"
 code 1 "pull after it" shale pull "$reg/joe/img:v1"
+code 1 "--creds that are wrong" shale pull --creds joe:falsch "$reg/joe/img:v1"
+hasnt "are not told" falsch
+code 1 "--creds without a password" shale pull --creds joe "$reg/joe/img:v1"
+ok "pull --creds" shale pull --creds joe:geheim "$reg/joe/img:v1"
+ok "push --creds" shale push --creds joe:geheim "$reg/joe/img:v1" "$reg/joe/other:1"
+is "nothing of them is kept" "" "$(grep "$reg" "$DOCKER_CONFIG/config.json")"
+ok "login --authfile" sh -c "echo geheim | $SHALE login --authfile $T/auth.json -u joe --password-stdin $reg"
+code 1 "which is not asked for" shale pull "$reg/joe/img:v1"
+ok "pull --authfile" shale pull --authfile "$T/auth.json" "$reg/joe/img:v1"
+code 1 "--authfile that is not there" shale push --authfile "$T/no.json" "$reg/joe/img:v1"
+has "is told" "--authfile $T/no.json"
 mkdir -p "$T/bin"
 cat >"$T/bin/docker-credential-test" <<'EOF'
 #!/bin/sh
