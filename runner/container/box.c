@@ -505,5 +505,9 @@ int container_box_release(struct container_box *b, int *ret_exit, struct err *er
 		    : rc == -EACCES || rc == -ENOEXEC || rc == -EPERM || rc == -EISDIR
 			    ? CONTAINER_EXIT_CANNOT_RUN
 			    : CONTAINER_EXIT_SHALE;
+	/* The kernel says the same of a script without its shell, and of a program without its
+	 * loader. */
+	if (rc == -ENOENT && str_starts(err->msg, "exec "))
+		err_hint(err, "it is not in the container, or its interpreter or loader is not");
 	return rc;
 }

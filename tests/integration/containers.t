@@ -19,6 +19,7 @@ is "stderr is apart" "e" "$(shale run --rm --network none busybox sh -c 'echo o;
 code 7 "the program's status" run busybox sh -c 'exit 7'
 code 143 "killed by a signal: 128 + 15" run busybox sh -c 'kill -TERM $$; sleep 1; trap - TERM; exit 143'
 code 127 "no such program" run busybox /no/such
+has "says what may not be there" "it is not in the container, or its interpreter or loader is not"
 has "named" "/no/such"
 code 126 "not executable" run busybox /etc/passwd
 code 125 "no such image" run nosuchimage true
