@@ -111,6 +111,7 @@ struct sandbox_spec {
 		*cap_drop; /* "NET_ADMIN", "CAP_NET_ADMIN", "ALL"; may be NULL */
 	bool no_new_privs;
 	bool seccomp_unconfined;
+	const char *seccomp_profile; /* text, as sandbox_profile_check takes it; NULL: Docker's */
 	bool tell_denied; /* what the filter refuses is remembered: sandbox_denied. Programs inside
 			     cannot have a listener of their own */
 	/* The program lives in this user namespace; the box itself (mounts, host name, a network
@@ -400,6 +401,15 @@ struct sandbox_profile {
 };
 int sandbox_profile_compile(const struct sandbox_profile *p, struct sock_filter **ret,
 			    size_t *ret_n, struct err *err);
+
+/* A profile as Docker's and Podman's files have it (JSON): -EINVAL, -ENOTSUP (a listener, flags).
+ */
+int sandbox_profile_check(const char *text, struct err *err);
+/* Words of such profiles, which the OCI's have as well: "SCMP_ACT_ERRNO", "SCMP_CMP_EQ" (enum
+ * sandbox_compare), "SCMP_ARCH_X86" ("x86", which the caller owns). -EINVAL, NULL. */
+int sandbox_action_find(const char *name, uint32_t *ret, bool *ret_takes_errno);
+int sandbox_compare_find(const char *name);
+char *sandbox_arch_name(const char *text);
 
 /* "CAP_NET_ADMIN": its number, or -1. What this process may give away, as bits. */
 int sandbox_cap_find(const char *name);

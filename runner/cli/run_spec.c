@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include <shale/base/fd.h>
+#include <shale/base/json.h>
 #include <shale/network.h>
 
 enum { ENV_FILE_MAX = 1 << 20 };
@@ -220,6 +221,35 @@ static int add_networks(const struct run_args *a, struct container_spec *s, stru
 	return !a->networks.n && placed ? add_join(a, NETWORK_DEFAULT, s, err) : rc;
 }
 
+/* The profile itself goes with the container: its file may change, or go. */
+static int add_security(const struct run_args *a, struct container_spec *s, struct err *err)
+{
+	enum { PROFILE_MAX = 1 << 20 };
+
+	for (size_t i = 0; i < a->security.n; i++) {
+		const char *o = a->security.v[i];
+		bool is_seccomp = str_starts(o, "seccomp=") || str_starts(o, "seccomp:");
+		const char *value = is_seccomp ? o + strlen("seccomp=") : "";
+		auto_free char *text = NULL;
+		auto_json json_t *j = NULL;
+		size_t len;
+
+		if (str_eq(value, "builtin") || str_eq(value, "default"))
+			continue;
+		if (!is_seccomp || str_eq(value, "unconfined")) {
+			strv_add(&s->security, o);
+			continue;
+		}
+		if (fd_read_file(AT_FDCWD, value, PROFILE_MAX, &text, &len, err) < 0 ||
+		    json_parse(text, len, &j, err) < 0)
+			return err_ctx(err, "--security-opt %.200s", o);
+		free(text);
+		text = json_text(j);
+		strv_addf(&s->security, "seccomp=%s", text);
+	}
+	return 0;
+}
+
 int run_spec_make(const struct run_args *a, int argc, char **argv, struct container_spec *ret,
 		  struct err *err)
 {
@@ -239,7 +269,8 @@ int run_spec_make(const struct run_args *a, int argc, char **argv, struct contai
 	strv_copy(&ret->links, &a->links);
 	strv_copy(&ret->cap_add, &a->cap_add);
 	strv_copy(&ret->cap_drop, &a->cap_drop);
-	strv_copy(&ret->security, &a->security);
+	if (add_security(a, ret, err) < 0)
+		return -err->code;
 	strv_copy(&ret->ulimits, &a->ulimits);
 	ret->stop_timeout_s = a->stop_timeout_ms / 1000;
 	ret->oom_score_adj = a->oom_score_adj;

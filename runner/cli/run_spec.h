@@ -216,7 +216,7 @@ struct run_args {
 		{ 0, "rm", OPT_BOOL, RUN_AT(rm), NULL, "remove the container when it ends" },           \
 		{ 0,        "security-opt",                                                             \
 		  OPT_STRV, RUN_AT(security),                                                           \
-		  "OPTION", "no-new-privileges, seccomp= or systempaths=unconfined" },                  \
+		  "OPTION", "no-new-privileges, seccomp=FILE or =unconfined" },                         \
 		{ 0, "shm-size", OPT_BYTES, RUN_AT(shm), "BYTES", "size of /dev/shm" },                 \
 		{ 0,        "stop-signal",                                                              \
 		  OPT_STR,  RUN_AT(stop_signal),                                                        \

@@ -304,6 +304,7 @@ int container_security_apply(const struct container_spec *s, struct sandbox_spec
 	to->cap_drop = &s->cap_drop;
 	to->no_new_privs = security.no_new_privs;
 	to->seccomp_unconfined = security.seccomp_unconfined;
+	to->seccomp_profile = security.profile;
 	to->unmasked = security.unmasked;
 	return 0;
 }

@@ -261,9 +261,13 @@ int container_security_parse(const struct strv *opts, struct container_security 
 			s.no_new_privs = false;
 		else if (str_eq(o, "seccomp=unconfined") || str_eq(o, "seccomp:unconfined"))
 			s.seccomp_unconfined = true;
-		else if (str_eq(o, "systempaths=unconfined") ||
-			 str_eq(o, "systempaths:unconfined") || str_eq(o, "unmask=ALL") ||
-			 str_eq(o, "unmask=all"))
+		else if (str_starts(o, "seccomp={")) {
+			s.profile = o + strlen("seccomp=");
+			if (sandbox_profile_check(s.profile, err) < 0)
+				return -err->code;
+		} else if (str_eq(o, "systempaths=unconfined") ||
+			   str_eq(o, "systempaths:unconfined") || str_eq(o, "unmask=ALL") ||
+			   str_eq(o, "unmask=all"))
 			s.unmasked = true;
 		/* No security module is asked to do anything, so there is nothing to turn off. */
 		else if (!str_eq(o, "label=disable") && !str_eq(o, "label:disable") &&

@@ -37,6 +37,7 @@ int container_storage_parse(const struct strv *opts, struct snap_limit *ret, str
 
 struct container_security {
 	bool no_new_privs, seccomp_unconfined, unmasked;
+	const char *profile; /* of seccomp, in opts; NULL: the built-in one */
 };
 int container_security_parse(const struct strv *opts, struct container_security *ret,
 			     struct err *err);

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* linux.seccomp as a profile of the sandbox. */
-#include <ctype.h>
 #include <errno.h>
 #include <string.h>
 
@@ -17,29 +16,8 @@ enum { ARGS_MAX = 6, ERRNO_MAX = 4095 };
 struct word {
 	const char *name;
 	uint32_t value;
-	bool takes_errno;
 };
 
-static const struct word actions[] = {
-	{ "SCMP_ACT_KILL", SECCOMP_RET_KILL_THREAD, false },
-	{ "SCMP_ACT_KILL_THREAD", SECCOMP_RET_KILL_THREAD, false },
-	{ "SCMP_ACT_KILL_PROCESS", SECCOMP_RET_KILL_PROCESS, false },
-	{ "SCMP_ACT_TRAP", SECCOMP_RET_TRAP, false },
-	{ "SCMP_ACT_ERRNO", SECCOMP_RET_ERRNO, true },
-	{ "SCMP_ACT_TRACE", SECCOMP_RET_TRACE, true },
-	{ "SCMP_ACT_ALLOW", SECCOMP_RET_ALLOW, false },
-	{ "SCMP_ACT_LOG", SECCOMP_RET_LOG, false },
-	{ "SCMP_ACT_NOTIFY", SECCOMP_RET_USER_NOTIF, false },
-};
-static const struct word compares[] = {
-	{ "SCMP_CMP_NE", SANDBOX_NE },
-	{ "SCMP_CMP_LT", SANDBOX_LT },
-	{ "SCMP_CMP_LE", SANDBOX_LE },
-	{ "SCMP_CMP_EQ", SANDBOX_EQ },
-	{ "SCMP_CMP_GE", SANDBOX_GE },
-	{ "SCMP_CMP_GT", SANDBOX_GT },
-	{ "SCMP_CMP_MASKED_EQ", SANDBOX_MASKED_EQ },
-};
 static const struct word flags[] = {
 	{ "SECCOMP_FILTER_FLAG_TSYNC", 0 }, /* there is one thread */
 	{ "SECCOMP_FILTER_FLAG_LOG", SECCOMP_FILTER_FLAG_LOG },
@@ -60,19 +38,20 @@ static int action_of(const json_t *obj, const char *key, const char *errno_key, 
 		     uint32_t *ret, struct err *err)
 {
 	const char *name = json_get_str(obj, key);
-	const struct word *w = find(actions, ARRAY_LEN(actions), name);
+	bool takes_errno = false;
+	uint32_t value = 0;
 	json_t *number = json_object_get(obj, errno_key);
 	json_int_t n = number ? json_integer_value(number) : EPERM;
 
-	if (!w)
+	if (sandbox_action_find(name, &value, &takes_errno) < 0)
 		return err_set(err, EINVAL, "linux.seccomp%s.%s: unknown %.40s", where, key,
 			       name ? name : "");
-	if (number && !w->takes_errno)
+	if (number && !takes_errno)
 		return err_set(err, EINVAL, "linux.seccomp%s.%s: %s takes none", where, errno_key,
 			       name);
 	if (n < 0 || n > ERRNO_MAX)
 		return err_set(err, EINVAL, "linux.seccomp%s.%s is no errno", where, errno_key);
-	*ret = w->value | (w->takes_errno ? (uint32_t)n : 0);
+	*ret = value | (takes_errno ? (uint32_t)n : 0);
 	return 0;
 }
 
@@ -88,16 +67,16 @@ static int make_args(struct oci_config *c, json_t *list, const char *where,
 	json_array_foreach(list, i, one)
 	{
 		const char *op = json_get_str(one, "op");
-		const struct word *w = find(compares, ARRAY_LEN(compares), op);
+		int compare = sandbox_compare_find(op);
 		uint64_t index = oci_u64(one, "index", 0);
 
-		if (!w || index >= ARGS_MAX)
+		if (compare < 0 || index >= ARGS_MAX)
 			return err_set(err, EINVAL,
 				       "linux.seccomp%s.args[%zu]: unknown op %.32s, or an "
 				       "index above 5",
 				       where, i, op ? op : "");
 		args[i] = (struct sandbox_call_arg){ .index = (unsigned)index,
-						     .op = (enum sandbox_compare)w->value,
+						     .op = (enum sandbox_compare)compare,
 						     .value = oci_u64(one, "value", 0),
 						     .other = oci_u64(one, "valueTwo", 0) };
 	}
@@ -146,14 +125,11 @@ static int make_archs(struct oci_config *c, json_t *list, struct sandbox_profile
 	json_array_foreach(list, i, one)
 	{
 		const char *name = json_string_value(one);
-		char *lower;
+		char *lower = name ? sandbox_arch_name(name) : NULL;
 
-		if (!str_starts(name, "SCMP_ARCH_"))
+		if (!lower)
 			return err_set(err, EINVAL, "linux.seccomp.architectures: unknown %.40s",
-				       name);
-		lower = mem_str(name + strlen("SCMP_ARCH_"));
-		for (char *q = lower; *q; q++)
-			*q = (char)tolower((unsigned char)*q);
+				       name ? name : "");
 		v[i] = oci_keep(c, lower);
 	}
 	p->archs = v;

@@ -302,7 +302,10 @@ static int plan_docker(struct sandbox_plan *p, const struct sandbox_spec *spec, 
 {
 	int rc = sandbox_caps_find(spec, &p->caps, err);
 
-	if (rc == 0 && !spec->seccomp_unconfined && !spec->privileged)
+	if (rc == 0 && !spec->seccomp_unconfined && !spec->privileged && spec->seccomp_profile)
+		rc = sandbox_profile_make(spec->seccomp_profile, p->caps, spec->cache_dir,
+					  &p->filter, &p->n_filter, err);
+	else if (rc == 0 && !spec->seccomp_unconfined && !spec->privileged)
 		rc = sandbox_filter_make(p->caps, spec->cache_dir, &p->filter, &p->n_filter, err);
 	if (rc >= 0 && spec->tell_denied)
 		sandbox_filter_listen(p->filter, p->n_filter);

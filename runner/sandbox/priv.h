@@ -208,6 +208,9 @@ struct sandbox_rule {
 };
 extern const struct sandbox_rule sandbox_rules[];
 extern const size_t sandbox_n_rules;
+/* profile_json.c: the filter of spec.seccomp_profile for a box with these capabilities. */
+int sandbox_profile_make(const char *text, uint64_t caps, const char *cache_dir,
+			 struct sock_filter **ret, size_t *ret_n, struct err *err);
 /* Numbers that libseccomp may be too old to know; they are the same on every architecture. */
 struct sandbox_new_call {
 	uint16_t first, last;

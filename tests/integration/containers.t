@@ -123,6 +123,30 @@ masked() { shale run --rm --network none "$@" busybox sh -c 'grep -q " /proc/[^s
 is "paths of the kernel are masked" masked "$(masked | xargs)"
 is "unless systempaths says otherwise" "open" "$(masked --security-opt systempaths=unconfined | xargs)"
 ok "labels and AppArmor may be off" shale run --rm --network none --security-opt label=disable --security-opt apparmor=unconfined busybox true
+cat >"$T/profile.json" <<'J'
+{ "defaultAction": "SCMP_ACT_ALLOW", "archMap": [{ "architecture": "SCMP_ARCH_X86_64", "subArchitectures": ["SCMP_ARCH_X86"] }], "syscalls": [
+  { "names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_ERRNO", "errnoRet": 28, "excludes": { "caps": ["CAP_SYS_ADMIN"] } },
+  { "name": "symlink", "action": "SCMP_ACT_ERRNO", "includes": { "caps": ["CAP_SYS_ADMIN"] } },
+  { "names": ["umask"], "action": "SCMP_ACT_KILL", "includes": { "arches": ["s390x"] } },
+  { "names": ["chmod", "fchmodat"], "action": "SCMP_ACT_KILL", "includes": { "minKernel": "99.0" } },
+  { "names": ["chmod", "fchmodat"], "action": "SCMP_ACT_ERRNO", "args": [{ "index": 1, "value": 511, "op": "SCMP_CMP_EQ" }], "includes": { "minKernel": "4.8" } }
+] }
+J
+tries='mkdir /d 2>/dev/null && echo -n "mkdir "; ln -s x /l 2>/dev/null && echo -n "link "; chmod 777 /tmp 2>/dev/null || echo -n "no 777 "; chmod 700 /tmp && umask'
+shale run -d --name filtered --network none --security-opt "seccomp=$T/profile.json" busybox sleep 1000 >/dev/null
+is "a seccomp profile of one's own" "link no 777 0022" "$(shale exec filtered sh -c "$tries")"
+is "its rules for capabilities" "mkdir no 777 0022" "$(shale run --rm --network none --cap-add SYS_ADMIN --security-opt "seccomp=$T/profile.json" busybox sh -c "$tries")"
+sed -i 's/SCMP_ACT_ALLOW/SCMP_ACT_NOTIFY/' "$T/profile.json"
+ok "its file may change" shale restart -t 0 filtered
+shale rm -f filtered >/dev/null
+code 125 "one that needs a listener" shale run --rm --security-opt "seccomp=$T/profile.json" busybox true
+has "is refused" "nobody listens to SCMP_ACT_NOTIFY"
+echo '{ "defaultAction": "SCMP_ACT_MAYBE" }' >"$T/profile.json"
+code 125 "one that is none" shale create --security-opt "seccomp=$T/profile.json" busybox true
+code 125 "nor is a missing one" shale create --security-opt "seccomp=$T/nosuch.json" busybox true
+if [ -e /usr/share/containers/seccomp.json ]; then
+	ok "Podman's" shale run --rm --network none --security-opt seccomp=/usr/share/containers/seccomp.json busybox sh -c 'mkdir /d && sleep 0 && ! mount -t tmpfs t /d 2>/dev/null'
+else skip "there is none of Podman's"; fi
 code 125 "but not something else" shale run --rm --security-opt apparmor=mine busybox true
 both='echo out; echo err >&2'
 is "-a stdout" out "$(shale run --rm --network none -a stdout busybox sh -c "$both" 2>&1)"
