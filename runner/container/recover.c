@@ -144,6 +144,21 @@ static int insert(struct container *c, struct err *err)
 	return rc < 0 ? rc : db_tx_commit(&tx, err);
 }
 
+/* Who was killed in a rename has left the old name in the record, which may be another's since. */
+static int settle_name(struct container *c, struct strv *ret_lost, struct err *err)
+{
+	int64_t one;
+	int rc = db_get_int(c->rt->db, "SELECT 1 FROM containers WHERE name=?1",
+			    DB_ARGS(DB_T(c->name)), &one, err);
+
+	if (rc <= 0)
+		return rc;
+	strv_addf(ret_lost, "name %s of container %.12s, which another one has", c->name, c->id);
+	free(c->name);
+	c->name = mem_fmt("recovered-%.12s", c->id);
+	return 0;
+}
+
 /* 1, or 0 when it is lost; that its row cannot be written ends all. */
 static int recover_one(struct runtime *rt, const char *id, struct strv *ret_lost, struct err *err)
 {
@@ -155,7 +170,9 @@ static int recover_one(struct runtime *rt, const char *id, struct strv *ret_lost
 	snprintf(c->id, sizeof(c->id), "%s", id);
 	rc = read_files(c, &why);
 	if (rc >= 0) {
-		rc = insert(c, &why);
+		rc = settle_name(c, ret_lost, &why);
+		if (rc >= 0)
+			rc = insert(c, &why);
 		if (rc == -ENOSPC || rc == -EIO || rc == -EROFS) {
 			*err = why;
 			return rc;

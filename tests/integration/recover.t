@@ -111,6 +111,16 @@ ok "recover" shale recover
 rows >"$T/after"
 is "the same rows" "$(cat "$T/before")" "$(cat "$T/after")"
 
+# A rename that was killed before it came to the record, and the old name is another's.
+again
+shale create --name first --network none busybox true >/dev/null
+shale create --name second --network none busybox true >/dev/null
+sed -i 's/"name":"second"/"name":"first"/' "$SHALE_ROOT"/containers/*/record
+no_database
+ok "two of one name: recover" shale recover
+has "the name is told" "Lost: name first of container"
+is "both are back" 2 "$(shale ps -a --format '{{.Names}}' | grep -c '^first$\|^recovered-')"
+
 # What cannot be brought back is named, and the rest is.
 again
 top=$(sql "SELECT snapshot FROM images JOIN tags ON tags.image=images.id WHERE name LIKE '%/app:latest'")
