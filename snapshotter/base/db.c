@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/resource.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -26,7 +27,8 @@ enum {
 	WAL_PAGES_MAX = 4000,
 	LOG_LONG_BYTES = 256 << 10,
 	LOG_MAX_BYTES = 4 << 20, /* then it is cut even if that makes others wait */
-	CHECKPOINT_TRIES = 3
+	CHECKPOINT_TRIES = 3,
+	HURRY_NICE = -20
 };
 
 struct db_stmt {
@@ -45,6 +47,8 @@ struct after {
 struct db {
 	sqlite3 *h;
 	int lock_fd, depth;
+	int nice; /* of this thread, while in_hurry */
+	bool in_hurry;
 	bool is_ours; /* the schema was found to be this program's */
 	int64_t longest_wait_ns;
 	enum db_sync sync;
@@ -82,9 +86,26 @@ static int simple(struct db *db, const char *sql, struct err *err)
 	return rc == SQLITE_OK ? 0 : db_err(db, rc, sql, err);
 }
 
+/*
+ * Who has the lock, and who is woken to take it, goes before those that only compute: of 64 builds
+ * on two processors the holder lost its own for 90 ms at a time, and a waiter that came late found
+ * the lock taken by a newcomer and queued again. No right to do so: it goes on as it was.
+ */
+static void hurry(struct db *db, bool on)
+{
+	if (on == db->in_hurry)
+		return;
+	if (on)
+		db->nice = getpriority(PRIO_PROCESS, 0);
+	db->in_hurry = on && setpriority(PRIO_PROCESS, 0, HURRY_NICE) == 0;
+	if (!on)
+		setpriority(PRIO_PROCESS, 0, db->nice);
+}
+
 static void unlock_writers(struct db *db)
 {
 	flock(db->lock_fd, LOCK_UN);
+	hurry(db, false);
 }
 
 static int newer(int64_t have, struct err *err)
@@ -111,6 +132,7 @@ static int lock_writers(struct db *db, struct err *err)
 	int64_t start, waited_ns;
 	int rc;
 
+	hurry(db, true);
 	if (flock(db->lock_fd, LOCK_EX | LOCK_NB) < 0) {
 		start = proc_mono_ns();
 		while (flock(db->lock_fd, LOCK_EX) < 0)

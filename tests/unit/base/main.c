@@ -6,6 +6,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/file.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -330,12 +331,14 @@ static void test_db(void **state)
 	struct err err;
 	int64_t n = -1;
 
+	assert_int_equal(setpriority(PRIO_PROCESS, 0, 3), 0);
 	assert_int_equal(db_open(d->fd, &db, &err), 0);
 	assert_int_equal(db_open(d->fd, &other, &err), 0);
 	db_after_commit(db, add_text, &told, mem_str("at once"));
 	assert_true(db_begin(db, DB_FULL, &err) >= 0);
 	db_after_commit(db, add_text, &told, mem_str("then"));
 	assert_true(db_begin(db, DB_LAZY, &err) >= 0);
+	assert_int_equal(getpriority(PRIO_PROCESS, 0), geteuid() ? 3 : -20); /* who has the lock */
 	db_after_commit(db, add_text, &told, mem_str("again"));
 	assert_int_equal(
 		db_run(db, "INSERT INTO snapshots(key, kind, created, boot) VALUES('k', 3, 0, '')",
@@ -346,6 +349,7 @@ static void test_db(void **state)
 	assert_string_equal(str_get(&told), "at once, ");
 	assert_int_equal(n, 0);
 	assert_int_equal(db_commit(db, &err), 0);
+	assert_int_equal(getpriority(PRIO_PROCESS, 0), 3);
 	assert_int_equal(db_get_int(other, "SELECT count(*) FROM snapshots", NULL, &n, &err), 1);
 	assert_int_equal(n, 1);
 	assert_int_equal(
