@@ -196,9 +196,10 @@ int sandbox_in_seccomp(struct sandbox_ctx *ctx, const struct sandbox_step *s)
 	int rc = sys_seccomp(SECCOMP_SET_MODE_FILTER, flags, &prog);
 
 	(void)s;
-	if (rc < 0 && errno == EBUSY && flags) {
-		/* Who started shale listens already, and a process has one listener at most: then
-		 * the kernel refuses, and nobody remembers what. */
+	if (rc < 0 && flags && (errno == EBUSY || (errno == EMFILE && !l))) {
+		/* Who started shale listens already, and a process has one listener at most; or the
+		 * limit of open files leaves no number for it. Then the kernel refuses, and nobody
+		 * remembers what. */
 		sandbox_filter_unlisten(ctx->plan->filter, ctx->plan->n_filter);
 		flags = 0;
 		rc = sys_seccomp(SECCOMP_SET_MODE_FILTER, flags, &prog);
