@@ -196,12 +196,24 @@ static int sync_own(struct finish *f, char *const ids[], struct err *err)
 	return rc;
 }
 
+/* SHALE_TRACE=sync: which way it was. */
+static void trace(const char *what)
+{
+	const char *asked = getenv("SHALE_TRACE");
+
+	if (asked && str_eq(asked, "sync"))
+		fprintf(stderr, "trace: synced %s\n", what);
+}
+
 static int sync_store(struct finish *f, char *const ids[], struct err *err)
 {
 	struct err ignored = { 0 };
 
-	if (is_much_dirty() && sync_own(f, ids, &ignored) >= 0)
+	if (is_much_dirty() && sync_own(f, ids, &ignored) >= 0) {
+		trace("its own files");
 		return 0;
+	}
+	trace("the file system");
 	return syncfs(f->store_fd) < 0 ? err_sys(err, "sync the store") : 0;
 }
 

@@ -261,7 +261,7 @@ int container_ns_fd(const struct container *c, const char *kind, struct err *err
 	return fd_take(&fd);
 }
 
-/* "         0 1879048192  268369920" */
+/* "         0 1879048192  268304384" */
 static int read_map(const struct container *c, struct ids_range *ret, struct err *err)
 {
 	auto_free char *path = mem_fmt("/proc/%d/uid_map", (int)c->pid), *text = NULL;

@@ -31,7 +31,7 @@ RUN id -u; touch /home/w/b; ! touch /x
 D
 build() { shale build --network none --userns private --secret "id=word,src=$T/v/secret" -v "$T/v:/v:rw" "$@" .; }
 ok "a build" build -t u
-for want in " 0 1879048192 268369920" "/ 0:0" "/f 7:8" "/home/w/a 1234:1234" "/cache 5:0" "/t 0:0" "/from/f 12:34" "/ctx/f 0:0" "/run/secrets/word 6:0" \
+for want in " 0 1879048192 268304384" "/ 0:0" "/f 7:8" "/home/w/a 1234:1234" "/cache 5:0" "/t 0:0" "/from/f 12:34" "/ctx/f 0:0" "/run/secrets/word 6:0" \
 	"/dev 0:0" out "cat: can't open '/v/secret': Permission denied" 1234; do
 	has "its steps see: $want" "| $want"
 done

@@ -13,7 +13,7 @@
 
 /* The range: beyond those that systemd-nspawn gives out, below what 32-bit programs take for
  * negative. */
-enum { IDS_ROOT = 0x70000000, IDS_COUNT = 0x0fff0000 };
+enum { IDS_ROOT = 0x70000000, IDS_COUNT = 0x0ffe0000 };
 /* Behind it: who programs of the host that meet what is foreign are (build/tool.h). */
 enum { IDS_TOOL = IDS_ROOT + IDS_COUNT };
 
