@@ -371,18 +371,21 @@ int db_sync(struct db *db, struct err *err)
 }
 
 /* Cut while no writer can come, so its first frame is written here: for a command it would cost an
- * fsync. Not synced inside: beside a neighbour's dirty pages that takes a tenth of a second. The
- * log was cut to nothing, so no old frame can stand behind a header that a power cut loses. What is
+ * fsync. Not synced inside: beside a neighbour's dirty pages that takes a tenth of a second. That
+ * is safe of a log cut to nothing, behind whose header no old frame can stand when a power cut
+ * loses it, and of no other: one that a reader keeps would begin anew over its old frames. What is
  * written says nothing that was not there. */
 static int cut_log(struct db *db, struct err *err)
 {
+	bool is_cut;
 	int rc;
 
 	sqlite3_busy_timeout(db->h, 0); /* who reads keeps it; the next one cuts it */
 	rc = simple(db, "PRAGMA wal_checkpoint(TRUNCATE)", err);
-	if (rc >= 0)
+	is_cut = rc >= 0 && !is_log_over(db, 0);
+	if (is_cut)
 		rc = simple(db, "PRAGMA synchronous=OFF", err);
-	if (rc >= 0)
+	if (is_cut && rc >= 0)
 		rc = simple(db, "PRAGMA application_id=0x7368616c", err);
 	simple(db, "PRAGMA synchronous=NORMAL", &(struct err){ 0 });
 	db->sync = DB_LAZY;

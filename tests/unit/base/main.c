@@ -375,6 +375,42 @@ static void test_db(void **state)
 	assert_int_equal(db_open(d->fd, &db, &err), -ENOTSUP);
 }
 
+static int64_t log_bytes(const struct dir *d)
+{
+	struct stat st;
+
+	assert_int_equal(fstatat(d->fd, "db.sqlite-wal", &st, 0), 0);
+	return st.st_size;
+}
+
+/* A log that somebody reads is not cut, and nothing is written to it unsynced. */
+static void test_db_checkpoint(void **state)
+{
+	struct dir *d = *state;
+	struct db *db = NULL, *other = NULL;
+	struct db_stmt *st = NULL;
+	int64_t before, first;
+	struct err err;
+
+	assert_int_equal(db_open(d->fd, &db, &err), 0);
+	assert_int_equal(db_open(d->fd, &other, &err), 0);
+	assert_int_equal(
+		db_run(db, "INSERT INTO snapshots(key, kind, created, boot) VALUES('k', 3, 0, '')",
+		       NULL, &err),
+		1);
+	assert_int_equal(db_query(other, "SELECT id FROM snapshots", NULL, &st, &err), 0);
+	assert_int_equal(db_step(st, &err), 1);
+	before = log_bytes(d);
+	assert_true(db_checkpoint(db, &err) >= 0);
+	assert_int_equal(log_bytes(d), before);
+	db_stmt_cleanup(&st);
+	assert_true(db_checkpoint(db, &err) >= 0);
+	first = log_bytes(d); /* its header and one page */
+	assert_true(first > 0 && first < before);
+	db_close(db);
+	db_close(other);
+}
+
 static void count(void *arg)
 {
 	*(int *)arg = *(int *)arg * 10 + 1;
@@ -468,6 +504,7 @@ int main(void)
 		cmocka_unit_test(test_json),
 		cmocka_unit_test(test_json_bombs),
 		cmocka_unit_test_setup_teardown(test_db, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_db_checkpoint, setup, teardown),
 		cmocka_unit_test(test_undo),
 		cmocka_unit_test(test_proc),
 		cmocka_unit_test_setup_teardown(test_scratch, setup, teardown),
