@@ -132,7 +132,7 @@ int container_restart_hold(const struct container *c, int *ret_fd, struct err *e
 	if (rc < 0)
 		return rc;
 	fd = openat(dir, restarted_name, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
-	if (fd < 0 || flock(fd, LOCK_SH) < 0)
+	if (fd < 0 || flock(fd, LOCK_EX) < 0)
 		return err_sys(err, "hold container %s", c->name);
 	fault_point("container.restart.held");
 	*ret_fd = fd_take(&fd);
@@ -147,7 +147,8 @@ bool container_goes_with_end(const struct container *c)
 	if (!c->auto_remove || container_dir(c, &dir, &ignored) < 0)
 		return c->auto_remove;
 	fd = openat(dir, restarted_name, O_RDWR | O_NOFOLLOW | O_CLOEXEC);
-	return fd < 0 || flock(fd, LOCK_EX | LOCK_NB) == 0;
+	/* Shared, as more than one may ask at a time. */
+	return fd < 0 || flock(fd, LOCK_SH | LOCK_NB) == 0;
 }
 
 /* --- after a reboot --- */

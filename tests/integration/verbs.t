@@ -24,7 +24,9 @@ code 2 "an odd signal" shale restart -s NOSUCH one
 shale run -d --rm --name brief --network none busybox sh -c "$loop" >/dev/null
 ok "restart of one with --rm" shale restart brief
 is "it is still there" "running 0" "$(state brief)"
-ok "stop" shale stop brief
+# Whoever asks whether a restart holds it does not hold it.
+asked=$T/store/containers/$(shale container inspect -f '{{.Id}}' brief)/restarted
+ok "stop while another asks" flock -s "$asked" "$SHALE" stop brief
 try "then it goes" sh -c "! '$SHALE' container inspect brief >/dev/null 2>&1"
 
 # --- pause ---------------------------------------------------------------------------------------------------------
