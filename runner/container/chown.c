@@ -9,6 +9,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -106,6 +107,24 @@ static bool is_within(int dir, const struct stat *above)
 	return false;
 }
 
+/* Of a file its directory, by the name that it was opened by. */
+static bool is_beneath(int fd, const struct stat *st, const struct stat *above)
+{
+	char path[FD_PATH_MAX], name[PATH_MAX];
+	auto_fd int dir = -1;
+	ssize_t n;
+
+	if (S_ISDIR(st->st_mode))
+		return is_within(fd, above);
+	n = readlink(fd_path(fd, path), name, sizeof(name) - 1);
+	if (n <= 0 || *name != '/')
+		return false;
+	name[n] = 0;
+	*strrchr(name, '/') = 0;
+	dir = open(*name ? name : "/", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	return dir >= 0 && is_within(dir, above);
+}
+
 int container_chown_check(const struct runtime *rt, int fd, const char *path, struct err *err)
 {
 	struct stat st, store;
@@ -119,7 +138,7 @@ int container_chown_check(const struct runtime *rt, int fd, const char *path, st
 		what = "it is somebody's home";
 	else if (container_is_kernels(fd))
 		what = "it is the kernel's";
-	else if (S_ISDIR(st.st_mode) && (is_within(fd, &store) || is_within(rt->root_fd, &st)))
+	else if (is_beneath(fd, &st, &store) || is_within(rt->root_fd, &st))
 		what = "it is shale's store";
 	return what ? err_set(err, EPERM, "option U does not change the owner of %s: %s", path,
 			      what)

@@ -147,7 +147,7 @@ is "leaves it so" "1234:5678 1234:5678" "$(stat -c %u:%g "$T/u/late") $(owners "
 ok "--mount" run -u 8 --mount "type=bind,src=$T/u,dst=/m,U" --mount type=volume,src=mine,dst=/v,chown=true busybox true
 is "as well" "8:0 8:0" "$(stat -c %u:%g "$T/u/sub/deep/f") $(owners "$SHALE_ROOT/volumes/mine/_data")"
 ln -s /etc sys
-for bad in / /etc /usr/. /proc/sys "$T/sys" /root "$SHALE_ROOT" "$SHALE_ROOT/volumes/mine" "$T"; do
+for bad in / /etc /usr/. /proc/sys "$T/sys" /root "$SHALE_ROOT" "$SHALE_ROOT/volumes/mine" "$SHALE_ROOT/db.lock" "$T"; do
 	code 125 "U of $bad" run -u 8 -v "$bad:/m:U" busybox true
 	has "is refused" "option U does not change the owner of"
 done
