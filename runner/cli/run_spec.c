@@ -79,6 +79,10 @@ static int take_quota(const struct limit_args *a, uint64_t *ret_quota_us, struct
 			       SHARE_MIN);
 	if (a->cpu_quota > 0)
 		*ret_quota_us = (uint64_t)a->cpu_quota * PERIOD_US / period;
+	if (a->cpu_quota > 0 && *ret_quota_us < SHARE_MIN)
+		return err_set(err, EINVAL,
+			       "--cpu-quota %d of --cpu-period %llu: want 0.01 of a core at least",
+			       a->cpu_quota, (unsigned long long)period);
 	return a->cpus ? container_cpus_parse(a->cpus, ret_quota_us, err) : 0;
 }
 

@@ -54,6 +54,8 @@ for bad in '-m 1m' '--memory-swap 64m' '-m 64m --memory-swap 32m' '--memory-swap
 done
 code 125 "a wrong one" run --cpuset-cpus x busybox true
 has "is named" --cpuset-cpus
+code 125 "less of a core than there is" run --cpu-period 1000000 --cpu-quota 5000 busybox true
+has "is told" "want 0.01 of a core at least"
 
 # --- a fork bomb is held ---------------------------------------------------------------------------------------------
 shale run -d --name bomb --network none --pids-limit 30 busybox sh -c 'f() { f | f & }; f; while :; do sleep 1; done' >/dev/null
