@@ -112,6 +112,7 @@ struct sandbox_spec {
 	bool no_new_privs;
 	bool seccomp_unconfined;
 	const char *seccomp_profile; /* text, as sandbox_profile_check takes it; NULL: Docker's */
+	bool keep_projects;          /* the filter keeps files in the project that a quota counts */
 	bool tell_denied; /* what the filter refuses is remembered: sandbox_denied. Programs inside
 			     cannot have a listener of their own */
 	/* The program lives in this user namespace; the box itself (mounts, host name, a network

@@ -306,6 +306,7 @@ int container_security_apply(const struct container_spec *s, struct sandbox_spec
 	to->seccomp_unconfined = security.seccomp_unconfined;
 	to->seccomp_profile = security.profile;
 	to->unmasked = security.unmasked;
+	to->keep_projects = s->storage.n;
 	return 0;
 }
 

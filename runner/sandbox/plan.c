@@ -307,6 +307,8 @@ static int plan_docker(struct sandbox_plan *p, const struct sandbox_spec *spec, 
 					  &p->filter, &p->n_filter, err);
 	else if (rc == 0 && !spec->seccomp_unconfined && !spec->privileged)
 		rc = sandbox_filter_make(p->caps, spec->cache_dir, &p->filter, &p->n_filter, err);
+	if (rc >= 0 && p->filter && spec->keep_projects)
+		sandbox_filter_keep_projects(&p->filter, &p->n_filter);
 	if (rc >= 0 && spec->tell_denied)
 		sandbox_filter_listen(p->filter, p->n_filter);
 	if (rc < 0)

@@ -202,6 +202,7 @@ void sandbox_caps_text(uint64_t caps, struct str *out);
 /* seccomp.c, seccomp_table.c */
 int sandbox_filter_make(uint64_t caps, const char *cache_dir, struct sock_filter **ret,
 			size_t *ret_n, struct err *err);
+void sandbox_filter_keep_projects(struct sock_filter **f, size_t *n);
 struct sandbox_rule {
 	const char *names; /* blank-separated */
 	uint64_t caps;     /* one of these is needed; 0: none */

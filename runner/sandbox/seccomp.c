@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include <linux/audit.h>
+#include <linux/fs.h>
 #include <linux/seccomp.h>
 #include <seccomp.h>
 
@@ -274,4 +275,42 @@ int sandbox_filter_make(uint64_t caps, const char *cache_dir, struct sock_filter
 	if (rc == 0 && dir_fd >= 0 && name)
 		cache_write(dir_fd, name, *ret, *ret_n);
 	return rc;
+}
+
+/*
+ * A file's owner may take it out of the project whose quota counts it, or its directory's children,
+ * and needs no capability for that outside a user namespace. Where the two calls are refused they
+ * are as on a file system that has neither; file_setattr(2) is too new for the table. Goes in
+ * front of all.
+ */
+void sandbox_filter_keep_projects(struct sock_filter **f, size_t *n)
+{
+#if defined(__x86_64__)
+	enum { NR_IOCTL = 16, NR_IOCTL_X32 = X32_BIT | 514 };
+	const uint32_t native = AUDIT_ARCH_X86_64;
+#else
+	enum { NR_IOCTL = 29, NR_IOCTL_X32 = 29 /* there is none */ };
+	const uint32_t native = AUDIT_ARCH_AARCH64;
+#endif
+	enum { NR_IOCTL_32 = 54 /* of i386 and arm */, COMPAT_SETFLAGS = 0x40046602 };
+	const struct sock_filter head[] = {
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args[1])),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, FS_IOC_FSSETXATTR, 2, 0),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (uint32_t)FS_IOC_SETFLAGS, 1, 0),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, COMPAT_SETFLAGS, 0, 9),
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, arch)),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, native, 0, 4),
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, NR_IOCTL, 4, 0),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, NR_IOCTL_X32, 3, 0),
+		BPF_STMT(BPF_JMP | BPF_JA, 3),
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, NR_IOCTL_32, 0, 1),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | ENOTTY),
+	};
+
+	*f = mem_grow(*f, *n + ARRAY_LEN(head), sizeof(**f));
+	memmove(*f + ARRAY_LEN(head), *f, *n * sizeof(**f));
+	memcpy(*f, head, sizeof(head));
+	*n += ARRAY_LEN(head);
 }

@@ -11,7 +11,7 @@ make -s -C "$top" VARIANT=fault build/fault/shale
 mkdir "$T/fault"
 cp "$top/build/fault/shale" "$T/fault/shale-fault"
 VM_MODULES="$VM_MODULES xfs quota_v2"
-if ! why=$(vm_prepare "$SHALE" "$(dirname "$SHALE")/shale-build" "$T/fault/shale-fault" "$(command -v xfs_quota)"); then
+if ! why=$(vm_prepare "$SHALE" "$(dirname "$SHALE")/shale-build" "$T/fault/shale-fault" "$(command -v xfs_quota)" "$(command -v chattr)"); then
 	skip "the machine cannot be made: $why"
 	done_testing
 	exit
@@ -55,6 +55,14 @@ try "rm" shale rm small second
 try "takes the projects" gone
 try "--rm" shale run --rm --storage-opt size=2m busybox sh -c '! dd if=/dev/zero of=/big bs=1M count=3 2>/dev/null'
 is "takes them at once" 0 "$(projects)"
+# What went into another project would not be counted, nor what is in a directory that hands none down.
+out_of() {
+	shale run --rm --storage-opt size=2m -v /bin/chattr:/bin/chattr -v /lib:/lib -v /lib64:/lib64 "$@" busybox sh -c '
+		mkdir /d; touch /f; chattr -p 0 /f; chattr -P /d
+		for f in /f /d/f; do dd if=/dev/zero of=$f bs=1M count=3 && echo out; rm $f; done; chattr -V 2>&1 | grep -c Usage' 2>/dev/null
+}
+is "nobody gets out of the count" 1 "$(echo $(out_of))"
+is "but who has no filter" "out out 1" "$(echo $(out_of --security-opt seccomp=unconfined))"
 # Killed wherever it can be: what is left is found.
 most=0
 for n in 1 2 3 4 5 6; do
