@@ -169,12 +169,13 @@ static int add_tmpfs(struct parts *p, const char *text, struct err *err)
 	return add_mount(p, &m, err);
 }
 
-static struct sandbox_mount etc_mount(struct parts *p, int which)
+static struct sandbox_mount etc_mount(const struct container *c, struct parts *p, int which)
 {
 	auto_free char *target = mem_fmt("/etc/%s", container_etc[which]);
 
 	return (struct sandbox_mount){ .target = keep_word(p, target),
 				       .source_fd = -1,
+				       .read_only = c->spec.read_only,
 				       .nosuid = true,
 				       .nodev = true,
 				       .is_mapped = true };
@@ -185,7 +186,7 @@ static int add_etc_brief(const struct container *c, struct parts *p, struct err 
 	int rc = 0;
 
 	for (int i = 0; rc >= 0 && i < CONTAINER_ETC_N; i++) {
-		struct sandbox_mount m = etc_mount(p, i);
+		struct sandbox_mount m = etc_mount(c, p, i);
 		auto_free char *shown = mem_fmt("%s/%s", c->id, container_etc[i]);
 		auto_str struct str text = { 0 };
 
@@ -214,7 +215,7 @@ static int add_etc(const struct container *c, struct parts *p, struct err *err)
 	if (rc >= 0)
 		rc = container_etc_write(c, dir, fds, err);
 	for (int i = 0; i < CONTAINER_ETC_N; i++) {
-		struct sandbox_mount m = etc_mount(p, i);
+		struct sandbox_mount m = etc_mount(c, p, i);
 
 		m.source_fd = fds[i];
 		if (fds[i] >= 0 && add_mount(p, &m, err) < 0) {

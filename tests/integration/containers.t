@@ -241,6 +241,9 @@ ok "cp into it" shale cp "$T/err" brief:/end
 rc=0
 wait $cli || rc=$?
 is "its end" 0 $rc
+code 1 "of one that is read-only they are, too" shale run --rm --read-only --network none busybox sh -c 'echo x >>/etc/hosts'
+code 1 "also of one that stays" shale run --name stays --read-only --network none busybox sh -c 'echo x >>/etc/hostname'
+ok "rm" shale rm stays
 
 # --- all of it is gone ---------------------------------------------------------------------------------------------------
 is "no container" "" "$(shale ps -aq)"
