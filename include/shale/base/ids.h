@@ -11,11 +11,12 @@
 
 #include <shale/base/err.h>
 
-/* The range: beyond those that systemd-nspawn gives out, below what 32-bit programs take for
- * negative. */
+/* The range: beyond those that systemd-nspawn gives out, below systemd's foreign ones and what
+ * 32-bit programs take for negative. */
 enum { IDS_ROOT = 0x70000000, IDS_COUNT = 0x0ffe0000 };
-/* Behind it: who programs of the host that meet what is foreign are (build/tool.h). */
-enum { IDS_TOOL = IDS_ROOT + IDS_COUNT };
+/* Behind it and behind systemd's foreign ones (0x7ffe0000 to 0x7ffeffff): who programs of the host
+ * that meet what is foreign are (build/tool.h). */
+enum { IDS_TOOL = 0x7fff0000 };
 
 /* The count of one in which everybody is who he is here (root 0), with no rights here. */
 #define IDS_ALL UINT32_MAX
