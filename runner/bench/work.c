@@ -39,7 +39,7 @@ static int walk_dir(int dir_fd, const char *name, uint64_t *sum, struct err *err
 	while (rc >= 0 && (e = readdir(d))) {
 		struct stat st;
 
-		if (!strcmp(e->d_name, ".") || !strcmp(e->d_name, ".."))
+		if (fs_is_dot(e->d_name))
 			continue;
 		if (fstatat(fd, e->d_name, &st, AT_SYMLINK_NOFOLLOW) < 0)
 			rc = err_sys(err, "stat %s", e->d_name);

@@ -12,6 +12,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <shale/base/fs.h>
 #include <shale/base/proc.h>
 
 #include "context.h"
@@ -191,7 +192,7 @@ static int walk_dir(struct walker *me, int fd, int depth)
 		return err_sys(&me->err, "read directory %s", str_get(&me->path));
 	}
 	while (rc >= 0 && !atomic_load(&w->failed) && (e = readdir(d))) {
-		if (!strcmp(e->d_name, ".") || !strcmp(e->d_name, ".."))
+		if (fs_is_dot(e->d_name))
 			continue;
 		if (len)
 			str_addc(&me->path, '/');

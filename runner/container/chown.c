@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include <shale/base/fd.h>
+#include <shale/base/fs.h>
 #include <shale/base/sys.h>
 
 #include "priv.h"
@@ -183,7 +184,7 @@ static int give_entries(struct chown *c, int dir, struct err *err)
 	while (rc >= 0 && (e = readdir(d))) {
 		auto_fd int entry = -1;
 
-		if (str_eq(e->d_name, ".") || str_eq(e->d_name, ".."))
+		if (fs_is_dot(e->d_name))
 			continue;
 		rc = open_entry(dir, e->d_name, &entry, err);
 		if (rc == 0)

@@ -133,12 +133,11 @@ static int set_owner(const struct container_copy *c, int to, const struct stat *
 {
 	uint32_t uid = c->archive ? ids_inside(c->from, st->st_uid) : c->uid;
 	uint32_t gid = c->archive ? ids_inside(c->from, st->st_gid) : c->gid;
-	uint32_t base = c->to ? c->to->root : 0;
 
-	if (base && (uid >= c->to->count || gid >= c->to->count))
-		return err_set(err, EINVAL, "owner %u:%u is beyond the %u users of the container",
-			       uid, gid, c->to->count);
-	return fchownat(to, "", base + uid, base + gid, AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW) < 0
+	if (map_id(c->to, "owner", uid, &uid, err) < 0 ||
+	    map_id(c->to, "group", gid, &gid, err) < 0)
+		return -err->code;
+	return fchownat(to, "", uid, gid, AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW) < 0
 		       ? err_sys(err, "owner")
 		       : 0;
 }
@@ -300,7 +299,7 @@ static int copy_entries(struct container_copy *c, int from, dev_t dev, int to, s
 	while (rc >= 0 && (e = readdir(d))) {
 		auto_fd int entry = -1;
 
-		if (str_eq(e->d_name, ".") || str_eq(e->d_name, ".."))
+		if (fs_is_dot(e->d_name))
 			continue;
 		entry = openat(from, e->d_name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
 		if (entry < 0 && errno == ENOENT)

@@ -24,11 +24,6 @@
 
 enum { INLINE_ENTRIES = 64, INLINE_DEPTH = 8, LOG_LONG_BYTES = 512 << 10, NAME_BYTES = 128 };
 
-static bool is_dot(const char *name)
-{
-	return name[0] == '.' && (!name[1] || (name[1] == '.' && !name[2]));
-}
-
 static bool remove_few(int dir_fd, const char *name, int depth, int *left);
 
 static bool remove_entries(int dir_fd, const char *name, int depth, int *left)
@@ -43,7 +38,7 @@ static bool remove_entries(int dir_fd, const char *name, int depth, int *left)
 		return false;
 	}
 	while (all && (e = readdir(d)))
-		all = is_dot(e->d_name) || remove_few(fd, e->d_name, depth + 1, left);
+		all = fs_is_dot(e->d_name) || remove_few(fd, e->d_name, depth + 1, left);
 	closedir(d);
 	return all;
 }

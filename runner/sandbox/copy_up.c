@@ -88,7 +88,7 @@ static int copy_tree(int from_fd, int to_fd, int depth, struct err *err)
 		return err_sys(err, "directory");
 	}
 	while (rc == 0 && (e = readdir(dir)))
-		if (strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0)
+		if (!fs_is_dot(e->d_name))
 			rc = copy_one(fd, e->d_name, to_fd, depth, err);
 	if (rc == 0 && (fstat(fd, &st) < 0 || fchown(to_fd, st.st_uid, st.st_gid) < 0 ||
 			fchmod(to_fd, st.st_mode & 07777) < 0))

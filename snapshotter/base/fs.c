@@ -53,7 +53,7 @@ int fs_open_dir(int dir_fd, const char *name, struct err *err)
 	return fd < 0 ? err_sys(err, "open %s", name) : fd;
 }
 
-static bool is_dot(const char *name)
+bool fs_is_dot(const char *name)
 {
 	return name[0] == '.' && (!name[1] || (name[1] == '.' && !name[2]));
 }
@@ -110,7 +110,7 @@ static int clear_dir(int top_fd, int fd, bool is_top, unsigned *serial, struct e
 		return err_sys(err, "read directory");
 	}
 	while (rc >= 0 && (errno = 0, e = readdir(d))) {
-		if (is_dot(e->d_name))
+		if (fs_is_dot(e->d_name))
 			continue;
 		rc = remove_entry(top_fd, d, e, is_top, serial);
 		if (rc < 0)
@@ -207,7 +207,7 @@ int fs_list(int dir_fd, const char *name, struct strv *ret, struct err *err)
 	if (n < 0)
 		return err_sys(err, "read directory %s", name);
 	for (int i = 0; i < n; i++) {
-		if (!is_dot(list[i]->d_name))
+		if (!fs_is_dot(list[i]->d_name))
 			strv_add(ret, list[i]->d_name);
 		free(list[i]);
 	}

@@ -251,7 +251,7 @@ static int usage_walk(int fd, struct usage *u, int depth, struct err *err)
 		struct stat st;
 		int sub;
 
-		if (!strcmp(e->d_name, ".") || !strcmp(e->d_name, ".."))
+		if (fs_is_dot(e->d_name))
 			continue;
 		if (fstatat(dirfd(d), e->d_name, &st, AT_SYMLINK_NOFOLLOW) < 0)
 			continue;

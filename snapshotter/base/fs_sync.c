@@ -12,18 +12,14 @@
 #include <shale/base/path.h>
 #include <shale/base/str.h>
 
-static int sync_at(int dir_fd, const char *name, int flags, struct err *err)
+int fs_sync_file(int dir_fd, const char *name, struct err *err)
 {
-	auto_fd int fd = openat(dir_fd, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC | flags);
+	auto_fd int fd =
+		openat(dir_fd, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOATIME | O_CLOEXEC);
 
 	if (fd < 0)
 		return err_sys(err, "open %s", name);
 	return fsync(fd) < 0 ? err_sys(err, "fsync %s", name) : 0;
-}
-
-int fs_sync_file(int dir_fd, const char *name, struct err *err)
-{
-	return sync_at(dir_fd, name, O_NONBLOCK | O_NOATIME, err);
 }
 
 /* d_type is of no help on file systems that leave it out. */
@@ -57,15 +53,17 @@ static int sync_dir(int top_fd, const char *path, struct strv *todo, unsigned *l
 		    struct err *err)
 {
 	cleanup(close_dir) DIR *d = NULL;
-	int fd = path_try_plain(top_fd, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	int fd = path_try_plain(top_fd, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC), rc = 0;
 	struct dirent *e;
-	int rc = 0;
 
 	d = fd < 0 ? NULL : fdopendir(fd);
-	if (!d)
-		return err_sys(err, "open %s", path);
+	if (!d) {
+		rc = err_sys(err, "open %s", path);
+		fd_close(&fd);
+		return rc;
+	}
 	while (rc >= 0 && (errno = 0, e = readdir(d))) {
-		if (str_eq(e->d_name, ".") || str_eq(e->d_name, ".."))
+		if (fs_is_dot(e->d_name))
 			continue;
 		if (!*left)
 			return err_set(err, E2BIG, "more files than are synced one by one");

@@ -7,6 +7,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include <shale/base/fs.h>
+
 #include "priv.h"
 
 enum { DENTS_BYTES = 32 << 10 };
@@ -47,7 +49,7 @@ static int add(struct layer_names *l, int dir_fd, const struct dirent64 *e, stru
 	unsigned char type = e->d_type;
 	int rc = 0;
 
-	if (!strcmp(e->d_name, ".") || !strcmp(e->d_name, ".."))
+	if (fs_is_dot(e->d_name))
 		return 0;
 	if (type == DT_UNKNOWN)
 		rc = type_of(dir_fd, e->d_name, &type, err);

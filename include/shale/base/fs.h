@@ -55,6 +55,7 @@ int fs_xattr_list(int fd, char **ret_names, size_t *ret_len, struct err *err);
 int fs_xattr_get(int fd, const char *name, char **ret_value, size_t *ret_len, struct err *err);
 int fs_xattr_set(int fd, const char *name, const void *value, size_t len, struct err *err);
 
+bool fs_is_dot(const char *name); /* "." or "..", which readdir gives as well */
 /* Entries of a directory sorted bytewise, without "." and "..". */
 struct strv;
 int fs_list(int dir_fd, const char *name, struct strv *ret, struct err *err);
