@@ -90,9 +90,10 @@ struct sandbox_cgroup {
 };
 
 struct sandbox_spec {
-	int root_fd;          /* detached mount (or any directory fd, which is then bind-cloned) */
-	bool root_is_spent;   /* root_fd is a detached mount that serves this one sandbox: it is
-				 attached   itself, since the end of a clone waits for RCU */
+	int root_fd; /* detached mount (or any directory fd, which is then bind-cloned) */
+	/* root_fd is a detached mount that serves this one sandbox: it is attached itself, since
+	 * the end of a clone waits for RCU. */
+	bool root_is_spent;
 	bool read_only;       /* root file system read-only */
 	const char *hostname; /* NULL: the host's (with net host) or left */
 	char *const *argv;    /* argv[0] is looked up in envp's PATH inside the root, as execvp */

@@ -264,16 +264,16 @@ int cli_resolve(const struct command *const *commands, char **words, struct comm
 
 static int check_count(const struct command *cmd, int n, struct err *err)
 {
-	auto_free char *name = help_name(cmd);
+	auto_free char *name = NULL;
 
+	if (n >= cmd->min_args && (cmd->max_args < 0 || n <= cmd->max_args))
+		return 0;
+	name = help_name(cmd);
 	if (n < cmd->min_args)
 		return err_set(err, EINVAL, "%s needs %s", name, cmd->args);
-	if (cmd->max_args >= 0 && n > cmd->max_args)
-		return err_set(err, EINVAL,
-			       cmd->max_args ? "%s takes no more than: %s"
-					     : "%s takes no arguments%s",
-			       name, cmd->max_args ? cmd->args : "");
-	return 0;
+	return err_set(err, EINVAL,
+		       cmd->max_args ? "%s takes no more than: %s" : "%s takes no arguments%s",
+		       name, cmd->max_args ? cmd->args : "");
 }
 
 static int check_root(const struct command *cmd, struct err *err)

@@ -127,7 +127,7 @@ bool container_is_restarting(const struct container *c)
 int container_restart_hold(const struct container *c, int *ret_fd, struct err *err)
 {
 	auto_fd int dir = -1, fd = -1;
-	int rc = container_dir(c, &dir, err);
+	int rc = container_dir_need(c, &dir, err);
 
 	if (rc < 0)
 		return rc;

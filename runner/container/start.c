@@ -120,7 +120,8 @@ int container_finish(struct container *c, int exit_code, struct err *err)
 	int rc;
 
 	fault_point("container.finish");
-	rc = container_name_again(c, err);
+	/* One so brief that nobody was told its process has hardly been renamed. */
+	rc = c->start_time ? container_name_again(c, err) : 0;
 	if (rc < 0)
 		return rc;
 	container_event_number(c, c->auto_remove ? "die destroy" : "die", "exitCode", exit_code);

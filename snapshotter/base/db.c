@@ -136,8 +136,11 @@ static int lock_writers(struct db *db, struct err *err)
 	if (flock(db->lock_fd, LOCK_EX | LOCK_NB) < 0) {
 		start = proc_mono_ns();
 		while (flock(db->lock_fd, LOCK_EX) < 0)
-			if (errno != EINTR)
-				return err_sys(err, "lock the database");
+			if (errno != EINTR) {
+				err_sys(err, "lock the database");
+				hurry(db, false);
+				return -err->code;
+			}
 		waited_ns = proc_mono_ns() - start;
 		if (waited_ns > db->longest_wait_ns)
 			db->longest_wait_ns = waited_ns;
