@@ -410,6 +410,8 @@ int container_cp(struct runtime *rt, const struct container_cp *o, struct contai
 
 /* As docker inspect prints one. Caller owns it. */
 json_t *container_inspect(struct container *c);
+/* SizeRw, of its layer, and SizeRootFs, with its image. */
+int container_inspect_sizes(struct container *c, json_t *to, struct err *err);
 /* Writable layer on disk. */
 int container_usage(struct container *c, uint64_t *ret_bytes, struct err *err);
 

@@ -34,7 +34,7 @@ struct build_args {
 	const char *file, *target, *network, *userns, *iidfile, *progress, *pull, *call;
 	const char *provenance, *sbom, *on_error, *metadata, *timestamp, *max_layer, *scope,
 		*known_hosts, *builder, *isolation, *format;
-	bool layers, compress, no_trust, debug;
+	bool layers, compress, debug;
 	bool squash, fold, resume, no_cache, explain, twice, check, quiet, sync, rm, force_rm, load,
 		push;
 };
@@ -143,7 +143,7 @@ static const struct opt build_opts[] = {
 	{ 0, "rm", OPT_BOOL, AT(rm), NULL, NULL },
 	{ 0, "force-rm", OPT_BOOL, AT(force_rm), NULL, NULL },
 	{ 0, "compress", OPT_BOOL, AT(compress), NULL, NULL },
-	{ 0, "disable-content-trust", OPT_BOOL, AT(no_trust), NULL, NULL },
+	{ 0, "disable-content-trust", OPT_TRUE, 0, NULL, NULL },
 	{ 'D', "debug", OPT_BOOL, AT(debug), NULL, NULL },
 	{ 0, "builder", OPT_STR, AT(builder), "NAME", NULL },
 	{ 0, "isolation", OPT_STR, AT(isolation), "default", NULL },

@@ -14,7 +14,8 @@ struct inspect_args {
 static const struct opt inspect_opts[] = {
 	{ 'f', "format", OPT_STR, OFF(format), "FORMAT", "json, or a Go template" },
 	{ 0, "type", OPT_STR, OFF(type), "TYPE", "only a container, or only an image" },
-	{ 's', "size", OPT_BOOL, OFF(size), NULL, NULL },
+	{ 's', "size", OPT_BOOL, OFF(size), NULL,
+	  "of containers: what the layer takes up, and all" },
 	{ 0 },
 };
 static const struct opt image_opts[] = {
@@ -22,16 +23,25 @@ static const struct opt image_opts[] = {
 	{ 0 },
 };
 
-static int find_any(struct cli *c, const char *name, json_t **ret, struct err *err)
+/* What no container is called. */
+static int find_other(struct cli *c, int rc, const char *name, json_t **ret, struct err *err)
 {
-	int rc = inspect_container(c, name, ret, err);
-
 	if (rc != -ENOENT)
 		return rc;
 	err_clear(err);
 	rc = inspect_image(c, name, ret, err);
 	return rc == -ENOENT ? err_set(err, ENOENT, "no container, image or build step '%s'", name)
 			     : rc;
+}
+
+static int find_any(struct cli *c, const char *name, json_t **ret, struct err *err)
+{
+	return find_other(c, inspect_container(c, name, ret, err), name, ret, err);
+}
+
+static int find_any_sized(struct cli *c, const char *name, json_t **ret, struct err *err)
+{
+	return find_other(c, inspect_container_sized(c, name, ret, err), name, ret, err);
 }
 
 /* Those found are printed although others are missing, as docker does. */
@@ -64,10 +74,10 @@ static int inspect_main(struct cli *c, void *args, int argc, char **argv)
 {
 	static const struct {
 		const char *type;
-		inspect_fn *find;
-	} types[] = { { NULL, find_any },
-		      { "container", inspect_container },
-		      { "image", inspect_image } };
+		inspect_fn *find, *find_sized;
+	} types[] = { { NULL, find_any, find_any_sized },
+		      { "container", inspect_container, inspect_container_sized },
+		      { "image", inspect_image, inspect_image } };
 	const struct inspect_args *a = args;
 	struct err err = { 0 };
 
@@ -76,7 +86,8 @@ static int inspect_main(struct cli *c, void *args, int argc, char **argv)
 		return cli_fail(c, &err);
 	for (size_t i = 0; i < ARRAY_LEN(types); i++)
 		if (str_eq(a->type, types[i].type))
-			return inspect_show(c, types[i].find, a->format, argv);
+			return inspect_show(c, a->size ? types[i].find_sized : types[i].find,
+					    a->format, argv);
 	err_set(&err, EINVAL, "--type: \"%s\" is not container or image", a->type);
 	return cli_usage(c, &err);
 }

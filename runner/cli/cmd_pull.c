@@ -10,7 +10,7 @@ extern const struct command cmd_pull;
 struct pull_args {
 	const char *platform, *progress, *max_layer;
 	struct transfer_creds creds;
-	bool quiet, all_tags, all_platforms, tls_verify, no_trust, sync;
+	bool quiet, all_tags, all_platforms, tls_verify, sync;
 };
 
 static const struct pull_args pull_defaults = { .tls_verify = true, .progress = "auto" };
@@ -31,7 +31,7 @@ static const struct opt pull_opts[] = {
 	  "check the registry's certificate (default true)" },
 	MAX_LAYER_OPT(OFF(max_layer)),
 	{ 0, "sync", OPT_BOOL, OFF(sync), NULL, "return when the image is on disk" },
-	{ 0, "disable-content-trust", OPT_BOOL, OFF(no_trust), NULL, NULL },
+	{ 0, "disable-content-trust", OPT_TRUE, 0, NULL, NULL },
 	{ 0 },
 };
 

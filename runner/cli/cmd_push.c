@@ -13,7 +13,7 @@ struct push_args {
 	const char *progress, *platform, *compression, *digest_file;
 	struct transfer_creds creds;
 	int level;
-	bool quiet, all_tags, tls_verify, no_trust;
+	bool quiet, all_tags, tls_verify;
 };
 
 static const struct push_args push_defaults = { .tls_verify = true, .progress = "auto" };
@@ -36,7 +36,7 @@ static const struct opt push_opts[] = {
 	TRANSFER_AUTHFILE_OPT(OFF(creds)),
 	{ 0, "tls-verify", OPT_BOOL, OFF(tls_verify), NULL,
 	  "check the registry's certificate (default true)" },
-	{ 0, "disable-content-trust", OPT_BOOL, OFF(no_trust), NULL, NULL },
+	{ 0, "disable-content-trust", OPT_TRUE, 0, NULL, NULL },
 	{ 0 },
 };
 

@@ -30,6 +30,16 @@ static int set_bool(void *field, const char *s)
 	return -EINVAL;
 }
 
+/* Another tool's word for what is always so: nothing to remember, but to be told when it is not
+ * wanted. */
+static int set_true(void *field, const char *s)
+{
+	bool said;
+
+	(void)field;
+	return set_bool(&said, s) < 0 || !said ? -EINVAL : 0;
+}
+
 static int set_str(void *field, const char *s)
 {
 	*(const char **)field = s;
@@ -83,6 +93,7 @@ static const struct {
 	const char *what;
 } types[] = {
 	[OPT_BOOL] = { set_bool, "true or false" },
+	[OPT_TRUE] = { set_true, "true, and there is nothing else" },
 	[OPT_STR] = { set_str, "text" },
 	[OPT_STRV] = { set_strv, "text" },
 	[OPT_INT] = { set_int, "a whole number" },
@@ -98,6 +109,11 @@ static int set_value(const struct opt *o, void *args, const char *value, struct 
 		return err_set(err, EINVAL, "--%s: \"%s\" is not %s", o->name, value,
 			       types[o->type].what);
 	return 0;
+}
+
+static bool is_flag(const struct opt *o)
+{
+	return o->type == OPT_BOOL || o->type == OPT_TRUE;
 }
 
 static const struct opt *find_letter(const struct opt *opts, char letter)
@@ -156,7 +172,7 @@ static int parse_long(struct opt_parse *p, const char *word, const char *next, s
 	}
 	if (value)
 		return set_value(o, p->args, value + 1, err);
-	if (o->type == OPT_BOOL)
+	if (is_flag(o))
 		return set_value(o, p->args, "true", err);
 	if (o->words && !is_word(o, next))
 		return set_value(o, p->args, "true", err);
@@ -181,7 +197,7 @@ static int parse_short(struct opt_parse *p, const char *word, const char *next, 
 			p->help = true;
 			continue;
 		}
-		if (o->type == OPT_BOOL && word[1] != '=') {
+		if (is_flag(o) && word[1] != '=') {
 			rc = set_value(o, p->args, "true", err);
 			if (rc < 0)
 				return rc;
@@ -238,9 +254,9 @@ static const struct opt *takes_next(const struct opt *opts, const char *word)
 
 	if (word[1] == '-') {
 		o = find_name(opts, word + 2, strlen(word + 2));
-		return o && o->type != OPT_BOOL && !o->words ? o : NULL;
+		return o && !is_flag(o) && !o->words ? o : NULL;
 	}
-	while (*++word && (o = find_letter(opts, *word)) && o->type == OPT_BOOL)
+	while (*++word && (o = find_letter(opts, *word)) && is_flag(o))
 		o = NULL;
 	return o && !word[1] ? o : NULL;
 }

@@ -29,6 +29,7 @@
 
 enum opt_type {
 	OPT_BOOL,     /* bool; also --name=true|false */
+	OPT_TRUE,     /* no field: what it says is always so; --name=false is an error */
 	OPT_STR,      /* const char *, NULL: not given */
 	OPT_STRV,     /* struct strv, may be repeated */
 	OPT_INT,      /* int */
@@ -43,7 +44,7 @@ struct opt {
 	const char *name; /* NULL ends the table */
 	enum opt_type type;
 	size_t offset;     /* in the command's args */
-	const char *value; /* how --help names it: "SECONDS"; NULL for OPT_BOOL */
+	const char *value; /* how --help names it: "SECONDS"; NULL for flags */
 	const char *help;  /* NULL: accepted but not shown */
 	const char *words; /* of a value that may be missing ("true" then): the next word is it only
 			      when it is one of these, blank-separated. NULL: it may not */
@@ -325,6 +326,7 @@ void complete_objects(struct cli *c, const char *prefix); /* both */
 /* cmd_container_inspect.c: *ret is one object as docker inspect prints it; -ENOENT when there is no
  * such container. */
 int inspect_container(struct cli *c, const char *name, json_t **ret, struct err *err);
+int inspect_container_sized(struct cli *c, const char *name, json_t **ret, struct err *err);
 /* inspect_image.c: the same of an image or a build step. */
 int inspect_image(struct cli *c, const char *name, json_t **ret, struct err *err);
 /* cmd_inspect.c: what find gives for each name, indented or by format; those found are printed

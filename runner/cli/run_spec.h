@@ -48,8 +48,8 @@ struct limit_args {
 int run_limits_make(const struct limit_args *a, struct container_spec *ret, struct err *err);
 
 struct run_args {
-	bool quiet, no_trust, publish_all, detach, interactive, tty, rm, init, read_only,
-		privileged, sig_proxy;
+	bool quiet, publish_all, detach, interactive, tty, rm, init, read_only, privileged,
+		sig_proxy;
 	const char *name, *entrypoint, *user, *workdir, *hostname, *ip, *ip6, *mac, *stop_signal,
 		*cidfile, *pull, *platform, *detach_keys;
 	struct strv networks, aliases, publish, expose;
@@ -202,7 +202,7 @@ struct run_args {
 		  OPT_STR,  RUN_AT(pull),                                                               \
 		  "POLICY", "fetch the image: always, missing (default), never" },                      \
 		{ 'q', "quiet", OPT_BOOL, RUN_AT(quiet), NULL, "say nothing of a pull" },               \
-		{ 0, "disable-content-trust", OPT_BOOL, RUN_AT(no_trust), NULL, NULL },                 \
+		{ 0, "disable-content-trust", OPT_TRUE, 0, NULL, NULL },                                \
 		{ 0,                                                                                    \
 		  "platform",                                                                           \
 		  OPT_STR,                                                                              \

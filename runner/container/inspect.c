@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include <shale/base/json.h>
+#include <shale/image.h>
 
 #include "priv.h"
 
@@ -296,6 +297,22 @@ json_t *container_inspect(struct container *c)
 	json_object_set_new(o, "GraphDriver", driver);
 	set_str(o, "UpperDir", upper);
 	return o;
+}
+
+int container_inspect_sizes(struct container *c, json_t *to, struct err *err)
+{
+	auto_image struct image *img = NULL;
+	uint64_t own, below = 0;
+	struct err gone = { 0 };
+	int rc = container_usage(c, &own, err);
+
+	if (rc < 0)
+		return rc;
+	if (c->image_id && image_find(c->rt, c->image_id, &img, &gone) >= 0)
+		below = img->size_bytes;
+	set_int(to, "SizeRw", (int64_t)own);
+	set_int(to, "SizeRootFs", (int64_t)(own + below));
+	return 0;
 }
 
 int container_usage(struct container *c, uint64_t *ret_bytes, struct err *err)

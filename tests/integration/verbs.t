@@ -152,6 +152,14 @@ ok "and removed" shale rm -f brief
 wait
 is "its group is gone, too" "" "$(group "$id")"
 shale rm fore2 >/dev/null
+ok "one that writes 100 kB" shale run --name wrote --network none busybox sh -c 'head -c 100000 /dev/urandom >/f'
+size=$(shale inspect -s -f '{{.SizeRw}}' wrote)
+if [ "$size" -ge 100000 ] && [ "$size" -lt 200000 ]; then pass "inspect -s has it"; else fail "inspect -s has it ($size)"; fi
+is "and so has container inspect" "$size" "$(shale container inspect --size -f '{{.SizeRw}}' wrote)"
+is "not unless asked" "" "$(shale inspect wrote | grep SizeRw || true)"
+ok "rm" shale rm wrote
+code 125 "a signature that nobody checks is not promised" shale run --disable-content-trust=false --rm busybox true
+has "and it is said" 'is not true, and there is nothing else'
 code 1 "top of what is not there" shale top top
 no_leaks
 done_testing

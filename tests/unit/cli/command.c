@@ -42,7 +42,8 @@ static void check_table(const struct command *const *commands)
 		assert_true(cmd->main || cmd->flags & CMD_HEAVY);
 		for (const struct opt *o = cmd->opts; o && o->name; o++) {
 			assert_true(o->offset < cmd->args_size);
-			assert_int_equal(o->type == OPT_BOOL, o->value == NULL);
+			assert_int_equal(o->type == OPT_BOOL || o->type == OPT_TRUE,
+					 o->value == NULL);
 			for (const struct opt *other = cmd->opts; other != o; other++) {
 				assert_string_not_equal(other->name, o->name);
 				assert_true(!o->letter || other->letter != o->letter);
