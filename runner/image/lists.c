@@ -416,6 +416,17 @@ int image_list_push(struct runtime *rt, const char *list, const struct image_pul
 
 /* --- lists of what registries have --- */
 
+/* What the name means there, as it is. */
+static int read_named(const char *ref, const struct image_pull_opts *o, struct image_remote *r,
+		      struct image_document *ret, struct err *err)
+{
+	int rc;
+
+	image_remote_name(ref, r);
+	rc = image_remote_open(&o->access, false, o->interrupted, r, err);
+	return rc < 0 ? rc : image_remote_manifest(r, r->digest ? r->digest : r->tag, ret, err);
+}
+
 static bool has_digest(const json_t *list, const char *digest)
 {
 	const json_t *e;
@@ -476,10 +487,7 @@ static int append_source(const char *ref, const struct image_pull_opts *o, json_
 	json_t *e;
 	int rc;
 
-	image_remote_name(ref, &r);
-	rc = image_remote_open(&o->access, false, o->interrupted, &r, err);
-	if (rc >= 0)
-		rc = image_remote_manifest(&r, r.digest ? r.digest : r.tag, &m.doc, err);
+	rc = read_named(ref, o, &r, &m.doc, err);
 	if (rc >= 0)
 		rc = image_doc_kind(&m.doc, &doc, &kind, err);
 	if (rc >= 0 && kind == IMAGE_DOC_INDEX) {
@@ -552,12 +560,8 @@ int image_raw(const char *normalized, const struct image_pull_opts *o, char **re
 {
 	auto_image_remote struct image_remote r = { 0 };
 	cleanup(image_document_free) struct image_document d = { 0 };
-	int rc;
+	int rc = read_named(normalized, o, &r, &d, err);
 
-	image_remote_name(normalized, &r);
-	rc = image_remote_open(&o->access, false, o->interrupted, &r, err);
-	if (rc >= 0)
-		rc = image_remote_manifest(&r, r.digest ? r.digest : r.tag, &d, err);
 	if (rc < 0)
 		return rc;
 	digest_format(&d.digest, ret_digest);
@@ -629,10 +633,7 @@ static int inspect_remote(const char *ref, bool verbose, const struct image_pull
 	enum image_doc kind = IMAGE_DOC_OTHER;
 	int rc;
 
-	image_remote_name(ref, &r);
-	rc = image_remote_open(&o->access, false, o->interrupted, &r, err);
-	if (rc >= 0)
-		rc = image_remote_manifest(&r, r.digest ? r.digest : r.tag, &m.doc, err);
+	rc = read_named(ref, o, &r, &m.doc, err);
 	if (rc >= 0)
 		rc = image_doc_kind(&m.doc, &doc, &kind, err);
 	if (rc < 0)
