@@ -75,8 +75,6 @@ int network_remove(const struct runtime *rt, const struct network *n, struct err
 int network_note_all(const struct runtime *rt, struct err *err);
 /* Rows of what that file has, in a new database. */
 int network_recover(const struct runtime *rt, size_t *ret_n, struct err *err);
-/* Ids of those who are in it now. */
-int network_users(const struct network *n, struct strv *ret, struct err *err);
 
 /* "NAME" or "name=NAME,ip=ADDRESS,ip6=ADDRESS,mac-address=MAC,alias=NAME…": the place of a
  * container in a network. Pure. */

@@ -304,11 +304,6 @@ static int (*const apply[DF_KINDS])(struct change *x, struct err *err) = {
 	[DF_WORKDIR] = apply_workdir,
 };
 
-bool config_is_meta(enum df_kind kind)
-{
-	return apply[kind] != NULL;
-}
-
 int config_apply(struct image_config *c, const struct df_inst *i, const struct vars *vars,
 		 struct str *what, struct err *err)
 {

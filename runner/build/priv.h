@@ -176,7 +176,6 @@ struct vars {
 /* A metadata instruction, its words expanded, on a config. what gets the expanded text. */
 int config_apply(struct image_config *c, const struct df_inst *i, const struct vars *vars,
 		 struct str *what, struct err *err);
-bool config_is_meta(enum df_kind kind);
 
 /* The build context: one walk, read in place, with a stat index of digests. */
 struct context_file {

@@ -58,9 +58,6 @@ int container_load(struct runtime *rt, const char *id, struct container **ret, s
 int container_insert(const struct container *c, struct err *err);
 /* What is kept of the row in containers/<id>. */
 void container_record(const struct container *c);
-/* Sets the state when the present one may become it, and the keeper is the one that c says: 1, or 0
- * when not so. */
-int container_move(struct container *c, enum container_state to, struct err *err);
 /* This process becomes the keeper of a created or exited container. -EBUSY when it runs. */
 int container_claim(struct container *c, struct err *err);
 /* The keeper's own container runs once more; or has ended and will. */

@@ -69,21 +69,6 @@ static int64_t sources(enum container_state to)
 	return set;
 }
 
-/* The keeper in the condition makes a late writer harmless: someone else has taken over since. */
-int container_move(struct container *c, enum container_state to, struct err *err)
-{
-	int rc = db_run(c->rt->db,
-			"UPDATE containers SET state=?2 WHERE id=?1 AND (1<<state)&?3"
-			" AND coalesce(monitor,0)=?4 AND coalesce(monitor_start,0)=?5",
-			DB_ARGS(DB_T(c->id), DB_I(to), DB_I(sources(to)), DB_I(c->keeper),
-				DB_I(c->keeper_start)),
-			err);
-
-	if (rc > 0)
-		c->state = to;
-	return rc;
-}
-
 /* What its policy starts again after a power cut is on the disk as running. */
 int container_claim(struct container *c, struct err *err)
 {

@@ -443,28 +443,6 @@ int network_walk(const struct runtime *rt, network_fn *fn, void *arg, struct err
 	return rc < 0 ? rc : 0;
 }
 
-static void add_user(json_t *user, const char *id, const char *network_id, struct strv *ret)
-{
-	json_t *all = json_object_get(json_object_get(user, "setup"), "network_info"), *info;
-	const char *name;
-
-	json_object_foreach(all, name, info) if (str_eq(json_get_str(info, "id"), network_id))
-		strv_add(ret, id);
-}
-
-int network_users(const struct network *n, struct strv *ret, struct err *err)
-{
-	auto_network_live struct network_live live = NETWORK_LIVE_INIT;
-	int rc = network_live_peek(&live, err);
-	const char *id;
-	json_t *user;
-
-	if (rc <= 0)
-		return rc;
-	json_object_foreach(live.users, id, user) add_user(user, id, n->id, ret);
-	return 0;
-}
-
 /* Whoever sets up reads the row under the same lock. */
 int network_remove(const struct runtime *rt, const struct network *n, struct err *err)
 {

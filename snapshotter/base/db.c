@@ -644,14 +644,6 @@ const char *db_col_str(struct db_stmt *st, int col)
 	return (const char *)sqlite3_column_text(st->s, col);
 }
 
-const void *db_col_blob(struct db_stmt *st, int col, size_t *ret_len)
-{
-	const void *p = sqlite3_column_blob(st->s, col);
-
-	*ret_len = (size_t)sqlite3_column_bytes(st->s, col);
-	return p;
-}
-
 int db_get_int(struct db *db, const char *sql, const struct db_arg *args, int64_t *ret,
 	       struct err *err)
 {

@@ -27,11 +27,6 @@ int sys_pidfd_send_signal(int pidfd, int sig)
 	return (int)syscall(SYS_pidfd_send_signal, pidfd, sig, NULL, 0);
 }
 
-int sys_pidfd_getfd(int pidfd, int fd)
-{
-	return (int)syscall(SYS_pidfd_getfd, pidfd, fd, 0);
-}
-
 int sys_close_range(unsigned first, unsigned last, unsigned flags)
 {
 	return (int)syscall(SYS_close_range, first, last, flags);
@@ -50,11 +45,6 @@ int sys_fsconfig(int fd, unsigned cmd, const char *key, const void *value, int a
 int sys_fsmount(int fd, unsigned flags, unsigned attr_flags)
 {
 	return (int)syscall(SYS_fsmount, fd, flags, attr_flags);
-}
-
-int sys_fspick(int dir_fd, const char *path, unsigned flags)
-{
-	return (int)syscall(SYS_fspick, dir_fd, path, flags);
 }
 
 int sys_open_tree(int dir_fd, const char *path, unsigned flags)

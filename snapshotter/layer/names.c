@@ -27,13 +27,6 @@ static int compare(const void *a, const void *b)
 	return strcmp(x->s, y->s);
 }
 
-struct layer_name *layer_names_find(const struct layer_names *l, const char *name)
-{
-	struct layer_name key = { name, 0 };
-
-	return l->n ? bsearch(&key, l->v, l->n, sizeof(*l->v), compare) : NULL;
-}
-
 static int type_of(int dir_fd, const char *name, unsigned char *ret, struct err *err)
 {
 	struct stat st;

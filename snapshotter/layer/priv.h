@@ -57,7 +57,6 @@ struct layer_names {
 void layer_names_free(struct layer_names *l);
 /* Sorted bytewise; is_sorted false leaves the order of the directory. dir_fd must be readable. */
 int layer_names_read(int dir_fd, bool is_sorted, struct layer_names *ret, struct err *err);
-struct layer_name *layer_names_find(const struct layer_names *l, const char *name);
 
 /* --- attrs.c: extended attributes, sorted into what a layer keeps and what overlayfs means by them
  * --- */

@@ -116,6 +116,5 @@ int db_query(struct db *db, const char *sql, const struct db_arg *args, struct d
 int db_step(struct db_stmt *st, struct err *err); /* 1 a row, 0 the end */
 int64_t db_col_int(struct db_stmt *st, int col);
 const char *db_col_str(struct db_stmt *st, int col); /* NULL for NULL; until the next db_step */
-const void *db_col_blob(struct db_stmt *st, int col, size_t *ret_len);
 
 #endif

@@ -25,12 +25,7 @@ void mount_list_free(struct mount_list *l);
 struct mount_entry *mount_list_add(struct mount_list *l, const char *type, const char *source,
 				   const char *target);
 
-/* The file system that holds path: its type ("ext4") and mount point, read with libmount. Caller
- * owns both. */
-int mount_find(const char *path, char **ret_type, char **ret_target, struct err *err);
 /* Takes the topmost mount at path away; lazy: also while it is in use. -EBUSY. */
 int mount_remove(const char *path, bool lazy, struct err *err);
-/* How many mounts lie at or beneath path. */
-int mount_count_beneath(const char *path, struct err *err);
 
 #endif

@@ -15,12 +15,10 @@ int sys_openat2(int dir_fd, const char *path, struct open_how *how, size_t size)
 pid_t sys_clone3(struct clone_args *args, size_t size);
 int sys_pidfd_open(pid_t pid, unsigned flags);
 int sys_pidfd_send_signal(int pidfd, int sig);
-int sys_pidfd_getfd(int pidfd, int fd);
 int sys_close_range(unsigned first, unsigned last, unsigned flags);
 int sys_fsopen(const char *fs, unsigned flags);
 int sys_fsconfig(int fd, unsigned cmd, const char *key, const void *value, int aux);
 int sys_fsmount(int fd, unsigned flags, unsigned attr_flags);
-int sys_fspick(int dir_fd, const char *path, unsigned flags);
 int sys_open_tree(int dir_fd, const char *path, unsigned flags);
 int sys_move_mount(int from_fd, const char *from, int to_fd, const char *to, unsigned flags);
 int sys_mount_setattr(int dir_fd, const char *path, unsigned flags, struct mount_attr *attr,
