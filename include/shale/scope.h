@@ -6,10 +6,10 @@
  * This header is all that others know of it. The program, as root, reads one JSON object from
  * stdin:
  *
- *   {"verb":"start","unit":"a.scope","properties":[["Delegate","b",true],["PIDs","au",[7]], ..]}
- *        Makes the scope and waits until it is there. -> {"group":"/a.slice/a.scope"}
- *   {"verb":"set","unit":..,"properties":[..]}  until the next boot                     -> {}
- *   {"verb":"stop","unit":..,"description":".."}
+ *   {"verb":"start","unit":"a.scope","caller":9,"properties":[["Delegate","b",true],["PIDs","au",[7]],
+ * ..]} Makes the scope and waits until it is there. -> {"group":"/a.slice/a.scope"}
+ *   {"verb":"set","unit":..,"caller":..,"properties":[..]}  until the next boot -> {}
+ *   {"verb":"stop","unit":..,"caller":..,"description":".."}
  *        Waits until it is gone and its name is free; one that is not there, or described
  *        otherwise, is left alone. -> {}
  *
@@ -17,7 +17,8 @@
  * INT64_MAX is written as the negative one of the same bits.
  *
  * The answer goes to stdout; a failure is {"code":errno value,"msg":"for people"}. It comes within
- * SCOPE_WAIT_S, and the program dies with who started it.
+ * SCOPE_WAIT_S. The program dies with its parent, whose pid "caller" is: with another one it asks
+ * nothing, for then he was killed before, and nobody would stop what it starts.
  */
 #ifndef SHALE_SCOPE_H
 #define SHALE_SCOPE_H

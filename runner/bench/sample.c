@@ -164,7 +164,8 @@ static int measure(const struct bench_work *w, struct bench_job *j, pid_t daemon
 	return rc;
 }
 
-static void child_main(const struct bench_work *w, struct bench_job *j, pid_t daemon, int out)
+static void child_main(const struct bench_work *w, struct bench_job *j, pid_t daemon, pid_t parent,
+		       int out)
 {
 	struct outcome o = { 0 };
 	struct err ignored = { 0 };
@@ -173,6 +174,8 @@ static void child_main(const struct bench_work *w, struct bench_job *j, pid_t da
 	signal(SIGTERM, SIG_DFL);
 	signal(SIGHUP, SIG_DFL);
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	if (getppid() != parent)
+		_exit(1);
 	measure(w, j, daemon, &o.sample, &o.err);
 	fd_write_all(out, &o, sizeof(o), &ignored);
 	_exit(0);
@@ -211,6 +214,7 @@ static int run_child(struct bench *b, const struct bench_work *w, struct bench_j
 	struct err ignored = { 0 };
 	struct outcome o = { 0 };
 	int fds[2], rc, code;
+	pid_t us = getpid();
 
 	if (pipe2(fds, O_CLOEXEC) < 0)
 		return err_sys(err, "pipe");
@@ -221,7 +225,7 @@ static int run_child(struct bench *b, const struct bench_work *w, struct bench_j
 	if (pid < 0)
 		return err_sys(err, "fork");
 	if (pid == 0)
-		child_main(w, j, daemon, to);
+		child_main(w, j, daemon, us, to);
 	fd_close(&to);
 	rc = wait_outcome(b, from, pid, &o, err);
 	proc_wait(pid, &code, &ignored);

@@ -225,7 +225,7 @@ static int prepare(struct making *m, bool attached, struct err *err)
 	rc = oci_state_write(m->state, err);
 	if (rc < 0 || !c->unit)
 		return rc;
-	rc = oci_scope_start(c, m->state->id, &m->holder, err);
+	rc = oci_scope_start(c, m->state->dir_fd, &m->holder, err);
 	if (rc < 0)
 		return rc;
 	m->has_scope = true;
@@ -303,7 +303,7 @@ static int create(const struct oci_runtime *r, const char *id, const struct oci_
 			sandbox_cgroup_delete(state.cgroup, &ignored);
 		/* Else that name is another's, or what is empty goes by itself. */
 		if (m.has_scope)
-			oci_scope_stop(state.unit, id, &ignored);
+			oci_scope_stop(state.unit, state.dir_fd, &ignored);
 		oci_state_remove(r, id, &ignored);
 	}
 	oci_state_cleanup(&state);

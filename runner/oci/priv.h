@@ -140,17 +140,17 @@ int oci_state_config(const struct oci_state *s, const struct oci_runtime *r, str
 /* cgroupsPath "slice:prefix:name", or NULL: the names of slice and unit. */
 int oci_scope_name(struct oci_config *c, const char *path, const char *id, struct err *err);
 /* The group's name is known then. *ret_holder keeps the unit until the container's process is in
- * it, and dies with us. */
-int oci_scope_start(struct oci_config *c, const char *id, pid_t *ret_holder, struct err *err);
+ * it, and dies with us. dir_fd: the container's state. */
+int oci_scope_start(struct oci_config *c, int dir_fd, pid_t *ret_holder, struct err *err);
 void oci_scope_leave(pid_t holder);
 /* What systemd is told, as shale/scope.h has it: appended to the array. */
-int oci_scope_properties(const struct oci_config *c, const char *id, pid_t pid, json_t *to,
+int oci_scope_properties(const struct oci_config *c, int dir_fd, pid_t pid, json_t *to,
 			 struct err *err);
 void oci_scope_limits(json_t *to, const struct sandbox_cgroup_write *w, size_t n);
 int oci_scope_update(const char *unit, const struct sandbox_cgroup_write *w, size_t n,
 		     struct err *err);
 /* Whatever of it there is; nothing happens to another container's. */
-int oci_scope_stop(const char *unit, const char *id, struct err *err);
+int oci_scope_stop(const char *unit, int dir_fd, struct err *err);
 
 #define OCI_GO     "exec.fifo"
 #define OCI_STATUS "status.fifo"

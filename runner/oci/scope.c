@@ -9,7 +9,9 @@
  * what it is told; shale-scope tells it.
  */
 #include <errno.h>
+#include <limits.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -32,8 +34,7 @@ enum {
 	ANSWER_MAX = 64 << 10,
 };
 
-#define DESCRIPTION "shale container %s"
-#define ANNOTATION  "org.systemd.property."
+#define ANNOTATION "org.systemd.property."
 
 /* --- names --- */
 
@@ -259,12 +260,23 @@ static int add_annotations(json_t *to, const struct oci_config *c, struct err *e
 	return 0;
 }
 
-int oci_scope_properties(const struct oci_config *c, const char *id, pid_t pid, json_t *to,
+/* Names of units are no one root's: by the directory of its state it knows its own again. */
+static char *description(int dir_fd)
+{
+	char fd[32], dir[PATH_MAX];
+	ssize_t n;
+
+	snprintf(fd, sizeof(fd), "/proc/self/fd/%d", dir_fd);
+	n = readlink(fd, dir, sizeof(dir));
+	return mem_fmt("shale container %.*s", n < 0 ? 0 : (int)n, dir);
+}
+
+int oci_scope_properties(const struct oci_config *c, int dir_fd, pid_t pid, json_t *to,
 			 struct err *err)
 {
 	static const char *const counted[] = { "MemoryAccounting", "CPUAccounting",
 					       "TasksAccounting", "IOAccounting" };
-	auto_free char *what = mem_fmt(DESCRIPTION, id);
+	auto_free char *what = description(dir_fd);
 
 	add(to, "Description", "s", json_string(what));
 	add(to, "Slice", "s", json_string(c->slice));
@@ -349,10 +361,10 @@ void oci_scope_leave(pid_t holder)
 		;
 }
 
-int oci_scope_start(struct oci_config *c, const char *id, pid_t *ret_holder, struct err *err)
+int oci_scope_start(struct oci_config *c, int dir_fd, pid_t *ret_holder, struct err *err)
 {
-	auto_json json_t *plan = json_pack("{s:s,s:s,s:[]}", "verb", SCOPE_START, "unit", c->unit,
-					   "properties"),
+	auto_json json_t *plan = json_pack("{s:s,s:s,s:i,s:[]}", "verb", SCOPE_START, "unit",
+					   c->unit, "caller", (int)getpid(), "properties"),
 			 *answer = NULL;
 	const char *group;
 	int rc;
@@ -360,7 +372,7 @@ int oci_scope_start(struct oci_config *c, const char *id, pid_t *ret_holder, str
 	*ret_holder = hold_place();
 	if (*ret_holder < 0)
 		return err_sys(err, "fork");
-	rc = oci_scope_properties(c, id, *ret_holder, json_object_get(plan, "properties"), err);
+	rc = oci_scope_properties(c, dir_fd, *ret_holder, json_object_get(plan, "properties"), err);
 	if (rc == 0)
 		rc = ask(plan, &answer, err);
 	group = json_get_str(answer, "group");
@@ -376,19 +388,19 @@ int oci_scope_start(struct oci_config *c, const char *id, pid_t *ret_holder, str
 int oci_scope_update(const char *unit, const struct sandbox_cgroup_write *w, size_t n,
 		     struct err *err)
 {
-	auto_json json_t *plan = json_pack("{s:s,s:s,s:[]}", "verb", SCOPE_SET, "unit", unit,
-					   "properties"),
+	auto_json json_t *plan = json_pack("{s:s,s:s,s:i,s:[]}", "verb", SCOPE_SET, "unit", unit,
+					   "caller", (int)getpid(), "properties"),
 			 *answer = NULL;
 
 	oci_scope_limits(json_object_get(plan, "properties"), w, n);
 	return ask(plan, &answer, err) < 0 ? err_ctx(err, "scope %s", unit) : 0;
 }
 
-int oci_scope_stop(const char *unit, const char *id, struct err *err)
+int oci_scope_stop(const char *unit, int dir_fd, struct err *err)
 {
-	auto_free char *what = mem_fmt(DESCRIPTION, id);
-	auto_json json_t *plan = json_pack("{s:s,s:s,s:s}", "verb", SCOPE_STOP, "unit", unit,
-					   "description", what),
+	auto_free char *what = description(dir_fd);
+	auto_json json_t *plan = json_pack("{s:s,s:s,s:i,s:s}", "verb", SCOPE_STOP, "unit", unit,
+					   "caller", (int)getpid(), "description", what),
 			 *answer = NULL;
 
 	return ask(plan, &answer, err) < 0 ? err_ctx(err, "scope %s", unit) : 0;

@@ -151,9 +151,9 @@ int oci_delete(const struct oci_runtime *r, const char *id, bool force, struct e
 		kill_left(&s);
 	}
 	/* What is left of it is tidied up as without one, also when systemd cannot be asked.
-	 * Who was killed before he knew its group may never have had that name; his scope is empty
-	 * and goes by itself. */
-	if (s.unit && s.cgroup && !s.other_boot && oci_scope_stop(s.unit, id, &why) < 0 && r->warn)
+	 * Who was killed before he knew its group may have a scope all the same: one that was given
+	 * a process which was ending is empty, and does not go by itself. */
+	if (s.unit && !s.other_boot && oci_scope_stop(s.unit, s.dir_fd, &why) < 0 && r->warn)
 		r->warn(why.msg);
 	if (s.cgroup)
 		rc = sandbox_cgroup_delete(s.cgroup, err);

@@ -33,6 +33,8 @@ int main(void)
 	rc = fd_read_all(STDIN_FILENO, SCOPE_PLAN_MAX, &text, &len, &err);
 	if (rc == 0)
 		rc = json_parse(text, len, &plan, &err);
+	if (rc == 0 && json_get_int(plan, "caller", 0) != getppid())
+		rc = err_set(&err, ESRCH, "who asked has ended");
 	if (rc == 0)
 		rc = scope_run(plan, answer, &err);
 	if (rc < 0) {

@@ -3,6 +3,10 @@
 . "$(dirname "$0")/lib.sh"
 . "$(dirname "$0")/runtime.sh"
 
+# --- systemd is asked for nobody who was killed before the asking
+ok "shale-scope asks for another than its parent nothing" sh -c "echo '{\"verb\":\"start\",\"unit\":\"a.scope\",\"caller\":1,\"properties\":[]}' | $(dirname "$SHALE")/shale-scope | grep '\"who asked has ended\"'"
+ok "for its parent it does" sh -c "echo '{\"verb\":\"none\",\"unit\":\"a.scope\",\"caller\":'\$\$'}' >$T/plan; $(dirname "$SHALE")/shale-scope <$T/plan | grep 'systemd cannot be asked'"
+
 # --- the life of a container
 cfg "p['args'] = ['sleep', '99']"
 ok "create" rt create -b "$B" --pid-file "$T/pid" c1

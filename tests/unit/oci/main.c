@@ -59,7 +59,7 @@ static int properties(const char *annotation, json_t *to)
 
 	c.json = json_pack("{s:{s:s,s:s}}", "annotations", "other", "(1, 2)",
 			   "org.systemd.property.P", annotation);
-	rc = oci_scope_properties(&c, "id", 7, to, &err);
+	rc = oci_scope_properties(&c, -1, 7, to, &err);
 	json_decref(c.json);
 	free(c.slice);
 	return rc;
@@ -117,7 +117,7 @@ static void test_properties(void **state)
 	(void)state;
 	assert_int_equal(0, properties("1", to));
 	text = json_text(to);
-	assert_string_equal("[[\"Description\",\"s\",\"shale container id\"],"
+	assert_string_equal("[[\"Description\",\"s\",\"shale container \"],"
 			    "[\"Slice\",\"s\",\"a.slice\"],[\"Delegate\",\"b\",true],"
 			    "[\"DefaultDependencies\",\"b\",false],"
 			    "[\"CollectMode\",\"s\",\"inactive-or-failed\"],"
