@@ -6,9 +6,9 @@
  * This header is all that others know of it. The program, as root, reads one JSON object from
  * stdin:
  *
- *   {"verb":"start","unit":"a.scope","caller":9,"properties":[["Delegate","b",true],["PIDs","au",[7]],
- * ..]} Makes the scope and waits until it is there. -> {"group":"/a.slice/a.scope"}
- *   {"verb":"set","unit":..,"caller":..,"properties":[..]}  until the next boot -> {}
+ *   {"verb":"start","unit":"a.scope","caller":9,"properties":[["PIDs","au",[7]], ..]}
+ *        Makes the scope and waits until it is there. -> {"group":"/a.slice/a.scope"}
+ *   {"verb":"set","unit":..,"caller":..,"properties":[..]}  until the next boot         -> {}
  *   {"verb":"stop","unit":..,"caller":..,"description":".."}
  *        Waits until it is gone and its name is free; one that is not there, or described
  *        otherwise, is left alone. -> {}
