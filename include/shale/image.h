@@ -108,6 +108,18 @@ int image_platform_text(const char *text, char **ret, struct err *err);
  * is unpacked then. -ENOENT. [hash] */
 int image_find_platform(struct runtime *rt, const char *name, const char *platform,
 			struct image **ret, struct err *err);
+/* Any image; of layers that are not unpacked snapshot and chain_id are missing. */
+struct image_layer;
+struct image_member {
+	struct image *img;
+	struct image_layer *layers;
+	size_t n;
+	char named[DIGEST_STR_MAX]; /* the image whose name it was found by; "": itself */
+};
+void image_member_free(struct image_member *m);
+/* The same image, which stays as it is. [hash] */
+int image_look_platform(struct runtime *rt, const char *name, const char *platform,
+			struct image_member *ret, struct err *err);
 bool image_is_named(struct runtime *rt, const char *normalized);
 /* Its config as a draft, the history rows with the step ids that the image's row has. */
 int image_config_of(const struct image *img, struct image_config **ret, struct err *err);
@@ -361,6 +373,7 @@ struct image_save_opts {
 	struct image_pack pack;
 	char *ret_digest; /* DIGEST_STR_MAX bytes: the last image's manifest in OCI's formats. NULL
 			   */
+	const char *platform; /* of names that stand for several the image for it alone; NULL */
 	struct image_watch watch;
 };
 /*
@@ -376,8 +389,15 @@ int image_save(struct runtime *rt, const struct image_save_opts *o, const struct
  * docker-archive and oci-archive from in_fd (tar, compressed or not), or in_fd is a directory with
  * what these hold. Lines "Loaded image: …" are added to ret_lines. The config is kept byte for
  * byte, so the id stays. -EBADMSG for content of another digest; nothing of that image stays then.
+ * o may be NULL. -ENOENT: nothing for that platform is in it.
  */
-int image_load(struct runtime *rt, int in_fd, const struct image_watch *watch,
+struct image_load_opts {
+	struct image_watch watch;
+	bool all_platforms;   /* keep what an index names, all of it */
+	const char *platform; /* which image of several; others are passed over. NULL: of an index
+				 this machine's */
+};
+int image_load(struct runtime *rt, int in_fd, const struct image_load_opts *o,
 	       struct strv *ret_lines, struct err *err);
 /*
  * One image of an OCI layout, without a name. which: the digest of its manifest or index, or a tag;

@@ -4,27 +4,24 @@
 
 #include <shale/image.h>
 
-#include "priv.h"
+#include "member.h"
 
 extern const struct command cmd_history;
 
 enum { CREATED_BY_MAX = 45 };
 
-struct history_args {
-	bool no_trunc, quiet, human;
-	const char *format;
-};
-
 #define OFF(field) offsetof(struct history_args, field)
-static const struct opt history_opts[] = {
+const struct opt history_opts[] = {
 	{ 'H', "human", OPT_BOOL, OFF(human), NULL, "sizes and dates for people (=false: exact)" },
 	{ 0, "no-trunc", OPT_BOOL, OFF(no_trunc), NULL,
 	  "whole IDs and instructions, and the layers' digests" },
 	{ 'q', "quiet", OPT_BOOL, OFF(quiet), NULL, "print only IDs" },
 	{ 0, "format", OPT_STR, OFF(format), "FORMAT", "table, json, or a Go template" },
+	{ 0, "platform", OPT_STR, OFF(platform), "OS/ARCH[/VARIANT]",
+	  "of the image for it, of all that pull --all-platforms kept" },
 	{ 0 },
 };
-static const struct history_args history_defaults = { .human = true };
+const struct history_args history_defaults = { .human = true };
 
 static const struct out_column columns[] = {
 	{ "IMAGE", "ID", false },
@@ -53,7 +50,7 @@ struct history {
 	const struct image *img;
 	const char *name;
 	struct image_config *config;
-	struct image_layer *layers;
+	const struct image_layer *layers;
 	size_t n_layers;
 	json_t *steps, *rows;
 };
@@ -61,7 +58,6 @@ struct history {
 static void history_free(struct history *h)
 {
 	image_config_free(h->config);
-	mem_cleanup(&h->layers);
 	json_decref(h->steps);
 	json_decref(h->rows);
 }
@@ -70,8 +66,6 @@ static int load(struct history *h, struct err *err)
 {
 	int rc = image_config_parse(h->img->config, strlen(h->img->config), &h->config, err);
 
-	if (rc >= 0)
-		rc = image_layers(&h->c->rt, h->img->snapshot, &h->layers, &h->n_layers, err);
 	if (rc >= 0 && h->img->history)
 		return json_parse(h->img->history, strlen(h->img->history), &h->steps, err);
 	if (rc >= 0 && !*h->img->id)
@@ -200,21 +194,43 @@ static int show(struct history *h, struct err *err)
 	return out_list(&o, h->rows, err);
 }
 
+int history_show(struct cli *c, const struct history_args *a, const char *name,
+		 const struct image_member *m, struct err *err)
+{
+	cleanup(history_free) struct history h = {
+		.c = c, .a = a, .name = name, .img = m->img, .layers = m->layers, .n_layers = m->n
+	};
+
+	h.rows = json_array();
+	return show(&h, err);
+}
+
+static int history_of(struct cli *c, const struct history_args *a, const char *name,
+		      struct err *err)
+{
+	auto_free struct image_layer *layers = NULL;
+	auto_image struct image *img = NULL;
+	size_t n = 0;
+	int rc;
+
+	/* Its manifest is checked, which hashes. */
+	if (a->platform)
+		return cli_exec_heavy(c, "history-platform", err);
+	rc = cli_open(c, err);
+	if (rc >= 0)
+		rc = image_find(&c->rt, name, &img, err);
+	if (rc >= 0)
+		rc = image_layers(&c->rt, img->snapshot, &layers, &n, err);
+	return rc < 0 ? rc
+		      : history_show(c, a, name, &(struct image_member){ img, layers, n, "" }, err);
+}
+
 static int history_main(struct cli *c, void *args, int argc, char **argv)
 {
-	cleanup(history_free) struct history h = { .c = c, .a = args };
-	auto_image struct image *img = NULL;
 	struct err err = { 0 };
 
 	(void)argc;
-	h.rows = json_array();
-	if (cli_open(c, &err) < 0 || image_find(&c->rt, argv[0], &img, &err) < 0)
-		return cli_fail(c, &err);
-	h.img = img;
-	h.name = argv[0];
-	if (show(&h, &err) < 0)
-		return cli_fail(c, &err);
-	return cli_done(c);
+	return history_of(c, args, argv[0], &err) < 0 ? cli_fail(c, &err) : cli_done(c);
 }
 
 const struct command cmd_history = {

@@ -3,7 +3,7 @@
 
 #include "priv.h"
 
-extern const struct command cmd_inspect, cmd_image_inspect;
+extern const struct command cmd_inspect;
 
 struct inspect_args {
 	const char *format, *type;
@@ -16,10 +16,6 @@ static const struct opt inspect_opts[] = {
 	{ 0, "type", OPT_STR, OFF(type), "TYPE", "only a container, or only an image" },
 	{ 's', "size", OPT_BOOL, OFF(size), NULL,
 	  "of containers: what the layer takes up, and all" },
-	{ 0 },
-};
-static const struct opt image_opts[] = {
-	{ 'f', "format", OPT_STR, OFF(format), "FORMAT", "json, or a Go template" },
 	{ 0 },
 };
 
@@ -44,11 +40,24 @@ static int find_any_sized(struct cli *c, const char *name, json_t **ret, struct 
 	return find_other(c, inspect_container_sized(c, name, ret, err), name, ret, err);
 }
 
-/* Those found are printed although others are missing, as docker does. */
+int inspect_print(struct cli *c, const json_t *all, const char *format, int code)
+{
+	auto_free char *text = NULL;
+	struct err err = { 0 };
+
+	if (!format) {
+		text = json_text_indent(all);
+		puts(text);
+	}
+	for (size_t i = 0; format && i < json_array_size(all); i++)
+		if (out_value(format, json_array_get(all, i), &err) < 0)
+			return cli_fail(c, &err);
+	return code ? code : cli_done(c);
+}
+
 int inspect_show(struct cli *c, inspect_fn *find, const char *format, char **names)
 {
 	auto_json json_t *all = json_array();
-	auto_free char *text = NULL;
 	struct err err = { 0 };
 	int code = 0;
 
@@ -60,14 +69,7 @@ int inspect_show(struct cli *c, inspect_fn *find, const char *format, char **nam
 		else
 			json_array_append_new(all, one);
 	}
-	if (!format) {
-		text = json_text_indent(all);
-		puts(text);
-	}
-	for (size_t i = 0; format && i < json_array_size(all); i++)
-		if (out_value(format, json_array_get(all, i), &err) < 0)
-			return cli_fail(c, &err);
-	return code ? code : cli_done(c);
+	return inspect_print(c, all, format, code);
 }
 
 static int inspect_main(struct cli *c, void *args, int argc, char **argv)
@@ -92,17 +94,6 @@ static int inspect_main(struct cli *c, void *args, int argc, char **argv)
 	return cli_usage(c, &err);
 }
 
-static int image_inspect_main(struct cli *c, void *args, int argc, char **argv)
-{
-	const struct inspect_args *a = args;
-	struct err err = { 0 };
-
-	(void)argc;
-	if (cli_open(c, &err) < 0)
-		return cli_fail(c, &err);
-	return inspect_show(c, inspect_image, a->format, argv);
-}
-
 const struct command cmd_inspect = {
 	.name = "inspect",
 	.args = "NAME...",
@@ -113,17 +104,4 @@ const struct command cmd_inspect = {
 	.min_args = 1,
 	.max_args = -1,
 	.complete = complete_objects,
-};
-
-const struct command cmd_image_inspect = {
-	.name = "image-inspect",
-	.args = "IMAGE...",
-	.summary = "Show all about images",
-	.opts = image_opts,
-	.args_size = sizeof(struct inspect_args),
-	.main = image_inspect_main,
-	.min_args = 1,
-	.max_args = -1,
-	.flags = CMD_HIDDEN,
-	.complete = complete_images,
 };

@@ -18,7 +18,7 @@
 extern const struct command cmd_save;
 
 struct save_args {
-	const char *output, *format, *compression, *progress;
+	const char *output, *format, *compression, *platform, *progress;
 	int level;
 	bool quiet;
 };
@@ -31,6 +31,8 @@ static const struct opt save_opts[] = {
 	  "file, or directory of oci-dir (default standard output)" },
 	{ 0, "format", OPT_STR, OFF(format), "FORMAT",
 	  "docker-archive (default), oci-archive or oci-dir" },
+	{ 0, "platform", OPT_STR, OFF(platform), "OS/ARCH[/VARIANT]",
+	  "the image for it alone, of all that pull --all-platforms kept" },
 	{ 'q', "quiet", OPT_BOOL, OFF(quiet), NULL, "show no progress" },
 	PROGRESS_ASIDE_OPT(OFF(progress)),
 	{ 0, "compression", OPT_STR, OFF(compression), "CODEC",
@@ -114,7 +116,7 @@ static int save(struct cli *c, const struct save_args *a, const struct strv *nam
 	} formats[] = { { "docker-archive", IMAGE_DOCKER_ARCHIVE },
 			{ "oci-archive", IMAGE_OCI_ARCHIVE },
 			{ "oci-dir", IMAGE_OCI_DIR } };
-	struct image_save_opts o = { .watch = transfer_watch(view) };
+	struct image_save_opts o = { .platform = a->platform, .watch = transfer_watch(view) };
 	size_t i = 0;
 
 	if (a->level && !a->compression)
@@ -146,8 +148,9 @@ static int save_main(struct cli *c, void *args, int argc, char **argv)
 		return cli_usage(c, &err);
 	for (int i = 0; i < argc; i++)
 		strv_add(&names, argv[i]);
-	/* Compressed layers stay in the store. */
-	if (cli_open(c, &err) < 0 || (a->compression && finish_begin(&finish, c, &err) < 0))
+	/* Compressed layers stay in the store; of another platform they are unpacked first. */
+	if (cli_open(c, &err) < 0 ||
+	    ((a->compression || a->platform) && finish_begin(&finish, c, &err) < 0))
 		return cli_fail(c, &err);
 	if (save(c, a, &names, &view, &err) < 0)
 		code = cli_fail(c, &err);

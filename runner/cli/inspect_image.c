@@ -7,7 +7,7 @@
 #include <shale/snap.h>
 #include <shale/store.h>
 
-#include "priv.h"
+#include "member.h"
 
 /* Fields that docker prints even when they are empty; templates rely on them. */
 static void set_missing(json_t *obj, const char *key, json_t *(*make)(void))
@@ -44,7 +44,7 @@ static json_t *layers_json(struct cli *c, const struct image_layer *l, size_t n)
 	json_t *list = json_array();
 
 	for (size_t i = 0; i < n; i++) {
-		auto_free char *dir = snap_path(c->rt.snap, l[i].snapshot);
+		auto_free char *dir = l[i].snapshot ? snap_path(c->rt.snap, l[i].snapshot) : NULL;
 		json_t *o = json_object();
 
 		out_row_set(o, "DiffID", l[i].diff_id);
@@ -56,13 +56,14 @@ static json_t *layers_json(struct cli *c, const struct image_layer *l, size_t n)
 	return list;
 }
 
-/* As the overlay2 driver names them: the topmost layer, and those beneath from the top. */
+/* As the overlay2 driver names them: the topmost layer, and those beneath from the top. Of what is
+ * not unpacked there are none. */
 static json_t *driver_json(struct cli *c, const struct image_layer *l, size_t n)
 {
 	json_t *driver = json_object(), *data = json_object();
 	auto_str struct str lower = { 0 };
 
-	for (size_t i = n; i-- > 0;) {
+	for (size_t i = n; i-- > 0 && l[i].snapshot;) {
 		auto_free char *dir = snap_path(c->rt.snap, l[i].snapshot);
 
 		if (i + 1 == n)
@@ -115,17 +116,18 @@ static int add_tag(const struct tag_info *t, void *arg, struct err *err)
 	return 0;
 }
 
-static int set_tags(struct cli *c, const struct image *img, json_t *o, struct err *err)
+/* named: the image that the names are of. */
+static int set_tags(struct cli *c, const char *named, json_t *o, struct err *err)
 {
 	auto_strv struct strv digests = { 0 };
 	struct tags tags = { 0 };
 	json_t *metadata = json_object();
 	int rc = 0;
 
-	if (*img->id)
-		rc = store_tag_walk(c->rt.store, img->id, add_tag, &tags, err);
-	if (rc >= 0 && *img->id)
-		rc = image_repo_digests(&c->rt, img->id, &digests, err);
+	if (*named)
+		rc = store_tag_walk(c->rt.store, named, add_tag, &tags, err);
+	if (rc >= 0 && *named)
+		rc = image_repo_digests(&c->rt, named, &digests, err);
 	json_object_set_new(o, "RepoTags", familiar_json(&tags.names));
 	json_object_set_new(o, "RepoDigests", familiar_json(&digests));
 	out_row_take(metadata, "LastTagTime",
@@ -154,29 +156,35 @@ static void set_config(const json_t *text, const struct image *img, json_t *o)
 	json_object_set_new(o, "Size", json_integer((json_int_t)img->size_bytes));
 }
 
-int inspect_image(struct cli *c, const char *name, json_t **ret, struct err *err)
+int inspect_member(struct cli *c, const struct image_member *m, json_t **ret, struct err *err)
 {
-	auto_image struct image *img = NULL;
-	auto_free struct image_layer *layers = NULL;
 	auto_json json_t *o = json_object(), *text = NULL;
-	size_t n = 0;
-	int rc;
+	int rc = json_parse(m->img->config, strlen(m->img->config), &text, err);
 
-	rc = image_find(&c->rt, name, &img, err);
-	if (rc >= 0)
-		rc = json_parse(img->config, strlen(img->config), &text, err);
-	if (rc >= 0)
-		rc = image_layers(&c->rt, img->snapshot, &layers, &n, err);
 	if (rc < 0)
 		return rc;
-	out_row_set(o, "Id", img->id);
-	rc = set_tags(c, img, o, err);
+	out_row_set(o, "Id", m->img->id);
+	rc = set_tags(c, *m->named ? m->named : m->img->id, o, err);
 	if (rc < 0)
 		return rc;
-	set_config(text, img, o);
-	json_object_set_new(o, "GraphDriver", driver_json(c, layers, n));
-	json_object_set_new(o, "RootFS", rootfs_json(layers, n));
-	json_object_set_new(o, "Layers", layers_json(c, layers, n));
+	set_config(text, m->img, o);
+	json_object_set_new(o, "GraphDriver", driver_json(c, m->layers, m->n));
+	json_object_set_new(o, "RootFS", rootfs_json(m->layers, m->n));
+	json_object_set_new(o, "Layers", layers_json(c, m->layers, m->n));
 	*ret = take(o);
 	return 0;
+}
+
+int inspect_image(struct cli *c, const char *name, json_t **ret, struct err *err)
+{
+	struct image_member m = { 0 };
+	auto_image struct image *img = NULL;
+	auto_free struct image_layer *layers = NULL;
+	int rc = image_find(&c->rt, name, &img, err);
+
+	if (rc >= 0)
+		rc = image_layers(&c->rt, img->snapshot, &layers, &m.n, err);
+	m.img = img;
+	m.layers = layers;
+	return rc < 0 ? rc : inspect_member(c, &m, ret, err);
 }

@@ -333,6 +333,8 @@ int inspect_image(struct cli *c, const char *name, json_t **ret, struct err *err
  * although others are missing, as Docker does. The command's exit code. The store is open. */
 typedef int inspect_fn(struct cli *c, const char *name, json_t **ret, struct err *err);
 int inspect_show(struct cli *c, inspect_fn *find, const char *format, char **names);
+/* The second half of it; code: of the first. */
+int inspect_print(struct cli *c, const json_t *all, const char *format, int code);
 
 /* steps.c: the ids of a build step and those before it as the last of n history rows: an array, ""
  * where there is none. */

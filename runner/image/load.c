@@ -29,6 +29,7 @@
 #include <shale/store.h>
 
 #include "priv.h"
+#include "remote.h"
 
 void image_loaded_free(struct image_loaded *l)
 {
@@ -123,16 +124,34 @@ static int put_image(const struct image_load *ld, const struct image_loaded *l,
 	return rc < 0 ? rc : image_put(ld->rt, &n, id, err);
 }
 
-int image_load_one(const struct image_load *ld, const struct image_loaded *l, struct err *err)
+/* Is it for the platform that is asked for? 1, or 0. */
+static int is_wanted(const struct image_load *ld, const struct image_config *c, struct err *err)
+{
+	struct image_platform want = { 0 };
+	bool fits;
+	int rc = ld->platform ? image_platform_parse(ld->platform, &want, err) : 1;
+
+	if (rc)
+		return rc;
+	fits = image_platform_fits(&want, c->os, c->architecture, c->variant);
+	image_platform_free(&want);
+	if (!fits)
+		strv_addf(ld->passed, "%.20s/%.20s%s%.20s", c->os, c->architecture,
+			  c->variant ? "/" : "", c->variant ? c->variant : "");
+	return fits;
+}
+
+int image_load_one(const struct image_load *ld, struct image_loaded *l, struct err *err)
 {
 	struct image_made made = { .rt = ld->rt };
 	auto_undo struct undo undo = { 0 };
 	auto_image_config struct image_config *c = NULL;
-	char id[DIGEST_STR_MAX];
 	int rc;
 
 	rc = image_config_parse(l->config, l->config_len, &c, err);
-	if (rc < 0)
+	if (rc >= 0)
+		rc = is_wanted(ld, c, err);
+	if (rc <= 0)
 		return rc;
 	undo_push(&undo, image_undo_snapshot, &made);
 	if (c->diff_ids.n != l->n)
@@ -141,21 +160,21 @@ int image_load_one(const struct image_load *ld, const struct image_loaded *l, st
 	if (rc >= 0)
 		rc = image_load_layers(ld, l, c, &made.snapshot, err);
 	if (rc >= 0)
-		rc = put_image(ld, l, c, made.snapshot, id, err);
+		rc = put_image(ld, l, c, made.snapshot, l->id, err);
 	fault_point("image.load.image");
 	if (rc < 0)
 		return rc;
 	undo_done(&undo);
 	if (ld->id)
-		memcpy(ld->id, id, DIGEST_STR_MAX);
-	image_event(ld->rt, "load", id, l->tags.n ? l->tags.v[0] : NULL);
+		memcpy(ld->id, l->id, DIGEST_STR_MAX);
+	image_event(ld->rt, "load", l->id, l->tags.n ? l->tags.v[0] : NULL);
 	for (size_t i = 0; i < l->tags.n; i++) {
 		auto_free char *name = image_ref_familiar(l->tags.v[i]);
 
 		strv_addf(ld->lines, "Loaded image: %s", name);
 	}
 	if (!l->tags.n)
-		strv_addf(ld->lines, "Loaded image ID: %s", id);
+		strv_addf(ld->lines, "Loaded image ID: %s", l->id);
 	return 0;
 }
 
@@ -169,9 +188,14 @@ static bool has_file(const struct image_load *ld, const char *name)
 	return image_load_open(ld, name, &f, &ignored) >= 0;
 }
 
-/* Docker's archives of today are both: the manifest has the names as users know them. */
+/* Docker's archives of today are both: the manifest has the names as users know them, the index
+ * other platforms. */
 static int load_dir(const struct image_load *ld, struct err *err)
 {
+	bool is_many = ld->platform || ld->all_platforms;
+
+	if (is_many && has_file(ld, "index.json"))
+		return image_load_oci(ld, err);
 	if (has_file(ld, "manifest.json"))
 		return image_load_docker(ld, err);
 	if (has_file(ld, "index.json"))
@@ -231,16 +255,33 @@ void image_watch_tell(const struct image_watch *w, enum image_transfer_event_kin
 	w->event(&e, w->arg);
 }
 
-int image_load(struct runtime *rt, int in_fd, const struct image_watch *watch,
+static int none_fits(const struct image_load *ld, struct err *err)
+{
+	auto_free char *want = NULL;
+	auto_str struct str have = { 0 };
+
+	if (image_platform_text(ld->platform, &want, err) < 0)
+		return -err->code;
+	for (size_t i = 0; i < ld->passed->n && have.len < 300; i++)
+		str_addf(&have, "%s%s", i ? ", " : "", ld->passed->v[i]);
+	err_set(err, ENOENT, "no image for %s in it", want);
+	return err_hint(err, "there are %s", str_get(&have));
+}
+
+int image_load(struct runtime *rt, int in_fd, const struct image_load_opts *o,
 	       struct strv *ret_lines, struct err *err)
 {
-	struct image_load ld = { .rt = rt, .dir_fd = in_fd, .lines = ret_lines };
+	auto_strv struct strv passed = { 0 };
+	struct image_load ld = { .rt = rt, .dir_fd = in_fd, .lines = ret_lines, .passed = &passed };
 	auto_fd int lease = -1;
 	struct stat st;
 	int rc;
 
-	if (watch)
-		ld.watch = *watch;
+	if (o) {
+		ld.watch = o->watch;
+		ld.platform = o->platform;
+		ld.all_platforms = o->all_platforms;
+	}
 	if (fstat(in_fd, &st) < 0)
 		return err_sys(err, "stat input");
 	lease = image_lease(rt, err);
@@ -255,5 +296,7 @@ int image_load(struct runtime *rt, int in_fd, const struct image_watch *watch,
 		if (rc == 0)
 			rc = load_tar(&ld, in_fd, err);
 	}
+	if (rc >= 0 && !ret_lines->n && passed.n)
+		rc = none_fits(&ld, err);
 	return rc < 0 ? err_ctx(err, "load") : 0;
 }

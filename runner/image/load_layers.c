@@ -128,13 +128,12 @@ static void watch(struct landing *l, size_t i)
 	}
 }
 
-/* The file as a blob, by which save can give back what was loaded. */
-static int keep(struct landing *l, const struct image_load_file *file, const struct digest *want,
-		struct err *err)
+int image_load_keep(const struct image_load *ld, const struct image_load_file *file,
+		    const struct digest *want, struct err *err)
 {
 	auto_blob struct blob *b = NULL;
 	auto_free char *buf = mem_alloc(COPY_BYTES);
-	int rc = store_blob_new(l->ld->rt->store, &b, err);
+	int rc = store_blob_new(ld->rt->store, &b, err);
 
 	for (uint64_t at = 0; rc >= 0 && at < file->at.len;) {
 		uint64_t left = file->at.len - at;
@@ -170,7 +169,7 @@ static int keep_if_needed(struct landing *l, size_t i, const struct layer_info *
 			      .blob = { .digest = f->stream.blob, .size = l->file[i].at.len } };
 	snprintf(ret->blob.media_type, sizeof(ret->blob.media_type), "%s", type ? type : "");
 	if (rc >= 0 && (ret->is_foreign || ret->has_type))
-		rc = keep(l, &l->file[i], &ret->blob.digest, err);
+		rc = image_load_keep(l->ld, &l->file[i], &ret->blob.digest, err);
 	if (rc >= 0 && ret->is_foreign)
 		rc = image_origin_set(l->ld->rt, f->snapshot, &ret->blob.digest, err);
 	return rc < 0 ? rc : 0;

@@ -7,8 +7,10 @@
 #include <string.h>
 
 #include <shale/base/hash.h>
+#include <shale/store.h>
 
 #include "priv.h"
+#include "remote.h"
 
 enum { ENTRIES_MAX = 1000, DEPTH_MAX = 4 };
 
@@ -134,18 +136,6 @@ static bool is_attestation(const json_t *desc)
 	       json_get_str(json_object_get(desc, "annotations"), "vnd.docker.reference.type");
 }
 
-static bool is_ours(const json_t *desc, const struct image_config *here)
-{
-	const json_t *p = json_object_get(desc, "platform");
-	const char *variant = json_get_str(p, "variant");
-
-	if (!p)
-		return true;
-	return str_eq(json_get_str(p, "os"), here->os) &&
-	       str_eq(json_get_str(p, "architecture"), here->architecture) &&
-	       (!variant || !here->variant || str_eq(variant, here->variant));
-}
-
 /* --- manifests --- */
 
 static int add_layers(const json_t *list, struct image_loaded *l, struct err *err)
@@ -169,8 +159,29 @@ static int add_layers(const json_t *list, struct image_loaded *l, struct err *er
 	return 0;
 }
 
-static int load_manifest(const struct image_load *ld, const json_t *desc, const char *name,
-			 struct err *err)
+/* As it came it goes again: what is here by this manifest is saved and pushed by it, as long as its
+ * blobs are. */
+static int keep_manifest(const struct image_load *ld, const json_t *desc,
+			 const struct image_loaded *l, struct err *err)
+{
+	auto_db_tx struct db *tx = NULL;
+	auto_free char *text = NULL;
+	struct digest d;
+	size_t len = 0;
+	int rc = image_load_blob(ld, desc, &text, &len, err);
+
+	if (rc >= 0)
+		rc = db_tx_begin(ld->rt->db, DB_LAZY, &tx, err);
+	if (rc >= 0)
+		rc = store_blob_put(ld->rt->store, text, len, &d, err);
+	if (rc >= 0)
+		rc = image_manifest_put(ld->rt, l->id, json_get_str(desc, "mediaType"), &d, err);
+	return rc < 0 ? rc : db_tx_commit(&tx, err);
+}
+
+/* index: what it was found in, to be kept with all that it names; or NULL. */
+static int load_manifest(const struct image_load *ld, const json_t *desc, const json_t *index,
+			 const char *name, struct err *err)
 {
 	cleanup(image_loaded_free) struct image_loaded l = { 0 };
 	auto_json json_t *doc = NULL;
@@ -186,41 +197,53 @@ static int load_manifest(const struct image_load *ld, const json_t *desc, const 
 		return rc;
 	if (name)
 		strv_add(&l.tags, name);
-	return image_load_one(ld, &l, err);
+	rc = image_load_one(ld, &l, err);
+	if (rc >= 0 && *l.id)
+		rc = keep_manifest(ld, desc, &l, err);
+	if (rc >= 0 && *l.id && index && ld->all_platforms)
+		rc = image_load_index(ld, index, &l, err);
+	return rc;
 }
 
-/* An index within the index: of its images, the one for this machine. Indexes may nest, but not
- * without end. */
+/* Of an index the entry for the platform that is wanted, as a descriptor. */
+static int choose(const struct image_load *ld, const json_t *index, json_t **ret, struct err *err)
+{
+	struct image_platform want = { 0 };
+	struct digest d;
+	const char *type;
+	int rc = image_platform_parse(ld->platform, &want, err);
+
+	if (rc >= 0)
+		rc = image_index_choose(index, &want, &d, &type, err);
+	image_platform_free(&want);
+	if (rc < 0)
+		return rc;
+	*ret = json_object();
+	json_set_str(*ret, "digest", digest_str(&d));
+	json_set_str(*ret, "mediaType", type);
+	return 0;
+}
+
+/* An index within the index. Indexes may nest, but not without end. */
 static int load_nested(const struct image_load *ld, const json_t *desc, const char *name,
 		       struct err *err)
 {
-	auto_image_config struct image_config *here = image_config_new();
 	auto_json json_t *doc = NULL, *at = json_deep_copy(desc);
 
 	for (int depth = 0; depth < DEPTH_MAX; depth++) {
-		const json_t *d, *found = NULL;
-		json_t *next;
-		size_t i;
+		json_t *found = NULL;
 		int rc;
 
 		json_cleanup(&doc);
 		rc = read_doc(ld, at, DOC_INDEX, &doc, err);
+		if (rc >= 0)
+			rc = choose(ld, doc, &found, err);
 		if (rc < 0)
 			return rc;
-		if (json_array_size(json_object_get(doc, "manifests")) > ENTRIES_MAX)
-			return err_set(err, EINVAL, "an index of more than %d entries",
-				       ENTRIES_MAX);
-		json_array_foreach(json_object_get(doc, "manifests"), i,
-				   d) if (!found && !is_attestation(d) && is_ours(d, here)) found =
-			d;
-		if (!found)
-			return err_set(err, ENOENT, "no image for %s/%s in it", here->os,
-				       here->architecture);
-		if (kind_of(json_get_str(found, "mediaType")) == DOC_MANIFEST)
-			return load_manifest(ld, found, name, err);
-		next = json_deep_copy(found);
 		json_cleanup(&at);
-		at = next;
+		at = found;
+		if (kind_of(json_get_str(at, "mediaType")) == DOC_MANIFEST)
+			return load_manifest(ld, at, desc, name, err);
 	}
 	return err_set(err, ELOOP, "indexes nested deeper than %d", DEPTH_MAX);
 }
@@ -236,7 +259,7 @@ static int load_entry(const struct image_load *ld, const json_t *desc, struct er
 	case DOC_INDEX:
 		return load_nested(ld, desc, name, err);
 	case DOC_MANIFEST:
-		return load_manifest(ld, desc, name, err);
+		return load_manifest(ld, desc, NULL, name, err);
 	default:
 		return err_set(err, ENOTSUP, "media type '%.100s'", media_type ? media_type : "");
 	}
@@ -353,5 +376,5 @@ int image_load_layout(struct runtime *rt, int dir_fd, const char *which,
 		return rc;
 	return kind_of(json_get_str(desc, "mediaType")) == DOC_INDEX
 		       ? load_nested(&ld, desc, NULL, err)
-		       : load_manifest(&ld, desc, NULL, err);
+		       : load_manifest(&ld, desc, NULL, NULL, err);
 }

@@ -234,11 +234,27 @@ static const struct {
 	{ "armel", "arm", "v6" },
 };
 
+/* "arm/v6" is linux/arm/v6: there is no system of that name. */
+static bool is_arch(const char *word)
+{
+	static const char *const more[] = { "386",      "amd64",   "arm",   "arm64",  "loong64",
+					    "mips64le", "ppc64le", "s390x", "riscv64" };
+
+	for (size_t i = 0; i < ARRAY_LEN(arch_names); i++)
+		if (str_eq(arch_names[i].name, word))
+			return true;
+	for (size_t i = 0; i < ARRAY_LEN(more); i++)
+		if (str_eq(more[i], word))
+			return true;
+	return false;
+}
+
 int image_platform_parse(const char *text, struct image_platform *ret, struct err *err)
 {
 	auto_image_config struct image_config *here = image_config_new();
 	auto_strv struct strv part = { 0 };
 	const char *os, *arch, *variant;
+	size_t first; /* where the architecture stands */
 	bool is_bad;
 
 	if (!text || !*text) {
@@ -253,9 +269,10 @@ int image_platform_parse(const char *text, struct image_platform *ret, struct er
 	if (is_bad)
 		return err_set(err, EINVAL, "--platform %.100s: want OS/ARCHITECTURE[/VARIANT]",
 			       text);
-	os = part.n > 1 ? part.v[0] : "linux";
-	arch = part.n > 1 ? part.v[1] : part.v[0];
-	variant = part.n > 2 ? part.v[2] : NULL;
+	first = part.n > 1 && !(part.n == 2 && is_arch(part.v[0]));
+	os = first ? part.v[0] : "linux";
+	arch = part.v[first];
+	variant = part.n > first + 1 ? part.v[first + 1] : NULL;
 	if (part.n == 1 && str_eq(arch, "linux"))
 		arch = here->architecture;
 	for (size_t i = 0; i < ARRAY_LEN(arch_names); i++)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The image for one platform, by a name that stands for several. Needs libcrypto. */
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -102,11 +103,13 @@ static int get_member(struct runtime *rt, const struct image_document *d, struct
 	return rc;
 }
 
-static int other_platform(struct runtime *rt, const char *name, struct image *img,
-			  const struct image_platform *want, struct image **ret, struct err *err)
+/* The document of another image than img, which the name stands for here: 1, or 0 when img is the
+ * one. */
+static int find_other(struct runtime *rt, const char *name, struct image *img,
+		      const struct image_platform *want, struct image_document *ret,
+		      struct err *err)
 {
 	auto_image_config struct image_config *c = NULL;
-	struct image_document d = { 0 };
 	auto_free char *full = NULL;
 	int rc = image_config_of(img, &c, err);
 
@@ -114,30 +117,130 @@ static int other_platform(struct runtime *rt, const char *name, struct image *im
 		return rc < 0 ? rc : 0;
 	rc = image_ref_normalize(name, &full, err);
 	if (rc >= 0)
-		rc = find_manifest(rt, full, img->id, want, &d, err);
-	if (rc > 0)
-		rc = get_member(rt, &d, ret, err) < 0 ? -err->code : 1;
-	image_document_free(&d);
+		rc = find_manifest(rt, full, img->id, want, ret, err);
 	if (rc != 0)
 		return rc;
 	return err_set(err, ENOENT, "image '%.200s' is for %s/%s here, not for %s/%s", name, c->os,
 		       c->architecture, want->os, want->architecture);
 }
 
+static int find_named(struct runtime *rt, const char *name, const char *platform,
+		      struct image **ret, struct image_document *ret_other, struct err *err)
+{
+	struct image_platform want = { 0 };
+	int rc = image_platform_parse(platform, &want, err);
+
+	if (rc >= 0)
+		rc = image_find(rt, name, ret, err);
+	if (rc >= 0)
+		rc = find_other(rt, name, *ret, &want, ret_other, err);
+	image_platform_free(&want);
+	return rc;
+}
+
 int image_find_platform(struct runtime *rt, const char *name, const char *platform,
 			struct image **ret, struct err *err)
 {
-	struct image_platform want = { 0 };
 	auto_image struct image *img = NULL, *other = NULL;
-	int rc = image_find(rt, name, &img, err);
+	struct image_document d = { 0 };
+	int rc = find_named(rt, name, platform, &img, &d, err);
 
-	if (rc >= 0)
-		rc = image_platform_parse(platform, &want, err);
-	if (rc >= 0)
-		rc = other_platform(rt, name, img, &want, &other, err);
-	image_platform_free(&want);
+	if (rc > 0)
+		rc = get_member(rt, &d, &other, err) < 0 ? -err->code : 1;
+	image_document_free(&d);
 	if (rc < 0)
 		return rc;
 	*ret = rc ? take(other) : take(img);
+	return 0;
+}
+
+/* --- one that is only looked at --- */
+
+void image_member_free(struct image_member *m)
+{
+	image_free(m->img);
+	free(m->layers);
+	*m = (struct image_member){ 0 };
+}
+
+/* Of layers that are not unpacked the sizes are the blobs'. */
+static int packed_layers(const struct image_manifest *m, struct image_member *ret, struct err *err)
+{
+	auto_image_config struct image_config *c = NULL;
+	int rc = image_config_of(ret->img, &c, err);
+
+	if (rc < 0)
+		return rc;
+	if (c->diff_ids.n != m->n)
+		return err_set(err, EBADMSG, "%zu layers, but the config names %zu", m->n,
+			       c->diff_ids.n);
+	ret->layers = mem_array(m->n + 1, sizeof(*ret->layers));
+	for (; ret->n < m->n; ret->n++) {
+		struct image_layer *l = &ret->layers[ret->n];
+
+		snprintf(l->diff_id, sizeof(l->diff_id), "%s", c->diff_ids.v[ret->n]);
+		l->size_bytes = m->layers[ret->n].size;
+		ret->img->size_bytes += l->size_bytes;
+	}
+	ret->img->created_s = c->created_s;
+	return 0;
+}
+
+static int look_packed(struct runtime *rt, const struct image_manifest *m, struct image_member *ret,
+		       struct err *err)
+{
+	int rc;
+
+	ret->img = mem_alloc(sizeof(*ret->img));
+	digest_format(&m->config.digest, ret->img->id);
+	rc = image_config_load(rt, ret->img->id, &ret->img->config, err);
+	return rc < 0 ? rc : packed_layers(m, ret, err);
+}
+
+static int look_at(struct runtime *rt, const struct image_document *d, struct image_member *ret,
+		   struct err *err)
+{
+	struct image_manifest m = { 0 };
+	auto_json json_t *doc = NULL;
+	struct err missing = { 0 };
+	enum image_doc kind;
+	char id[DIGEST_STR_MAX];
+	int rc = image_doc_kind(d, &doc, &kind, err);
+
+	if (rc >= 0)
+		rc = image_manifest_parse(doc, &m, err);
+	if (rc < 0)
+		return rc;
+	digest_format(&m.config.digest, id);
+	rc = image_get(rt, id, &ret->img, &missing);
+	if (rc == -ENOENT)
+		rc = look_packed(rt, &m, ret, err);
+	else if (rc < 0)
+		*err = missing;
+	image_manifest_free(&m);
+	return rc;
+}
+
+int image_look_platform(struct runtime *rt, const char *name, const char *platform,
+			struct image_member *ret, struct err *err)
+{
+	cleanup(image_member_free) struct image_member m = { 0 };
+	auto_image struct image *img = NULL;
+	struct image_document d = { 0 };
+	int rc = find_named(rt, name, platform, &img, &d, err);
+
+	if (rc > 0) {
+		memcpy(m.named, img->id, DIGEST_STR_MAX);
+		rc = look_at(rt, &d, &m, err);
+	} else if (rc == 0) {
+		m.img = take(img);
+	}
+	image_document_free(&d);
+	if (rc >= 0 && !m.layers)
+		rc = image_layers(rt, m.img->snapshot, &m.layers, &m.n, err);
+	if (rc < 0)
+		return rc;
+	*ret = m;
+	m = (struct image_member){ 0 };
 	return 0;
 }

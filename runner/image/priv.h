@@ -164,7 +164,8 @@ struct image_loaded {
 	size_t config_len;
 	struct image_loaded_layer *layers; /* bottom first */
 	size_t n, cap;
-	struct strv tags; /* normalised */
+	struct strv tags;        /* normalised */
+	char id[DIGEST_STR_MAX]; /* when it is loaded; "": it was passed over */
 };
 struct image_load {
 	struct runtime *rt;
@@ -172,6 +173,9 @@ struct image_load {
 	int tar_fd;                /* the archive, in which */
 	struct layer_index *index; /* tells where its files are; NULL: dir_fd */
 	struct image_watch watch;
+	bool all_platforms;   /* of an index all that it names is kept */
+	const char *platform; /* the only one; NULL: any, and of an index this machine's */
+	struct strv *passed;  /* platforms of images that were not it */
 	struct strv *lines;
 	char *id;                  /* DIGEST_STR_MAX bytes: that of the last image. NULL */
 	volatile int *interrupted; /* looked at between layers; NULL */
@@ -190,6 +194,9 @@ void image_loaded_add_layer(struct image_loaded *l, const char *path, const stru
 /* A regular file of it, wherever its name leads to there. -ENOENT. */
 int image_load_open(const struct image_load *ld, const char *path, struct image_load_file *ret,
 		    struct err *err);
+/* The file as a blob, by which save can give back what was loaded. */
+int image_load_keep(const struct image_load *ld, const struct image_load_file *file,
+		    const struct digest *want, struct err *err);
 /* Its text, at most JSON_BYTES_MAX. */
 int image_load_text(const struct image_load *ld, const char *path, char **ret, size_t *ret_len,
 		    struct err *err);
@@ -202,7 +209,10 @@ struct image_config;
 int image_load_layers(const struct image_load *ld, const struct image_loaded *from,
 		      const struct image_config *c, int64_t *snapshot, struct err *err);
 /* Layers that are not there are unpacked; row and tags. */
-int image_load_one(const struct image_load *ld, const struct image_loaded *l, struct err *err);
+int image_load_one(const struct image_load *ld, struct image_loaded *l, struct err *err);
+/* load_index.c: all that an index names, and that the loaded image's name stands for it. */
+int image_load_index(const struct image_load *ld, const json_t *desc, const struct image_loaded *l,
+		     struct err *err);
 int image_load_docker(const struct image_load *ld, struct err *err);
 int image_load_oci(const struct image_load *ld, struct err *err);
 

@@ -4,7 +4,7 @@
  * from its directory again and must have the DiffID it had; a foreign one comes from its blob.
  * Needs libcrypto.
  */
-#include <shale/image.h>
+#include "save.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -24,117 +24,6 @@
 #include "remote.h"
 
 enum { COPY_BYTES = 256 << 10, TICK_NS = 100000000 };
-
-/* --- which images --- */
-
-struct saved {
-	struct image *img;
-	struct image_config *config;
-	struct image_layer *layers;
-	size_t n;
-	struct strv tags; /* normalised */
-};
-
-struct save {
-	struct runtime *rt;
-	const struct image_save_opts *o;
-	struct image_archive *out;
-	struct saved *v;
-	size_t n, cap;
-};
-
-static void save_free(struct save *s)
-{
-	for (size_t i = 0; i < s->n; i++) {
-		image_free(s->v[i].img);
-		image_config_free(s->v[i].config);
-		free(s->v[i].layers);
-		strv_free(&s->v[i].tags);
-	}
-	free(s->v);
-	image_archive_cleanup(&s->out);
-}
-
-static int add_image(struct save *s, const char *id, struct saved **ret, struct err *err)
-{
-	auto_image struct image *img = NULL;
-	struct saved *v;
-	int rc;
-
-	for (size_t i = 0; i < s->n; i++)
-		if (!strcmp(s->v[i].img->id, id)) {
-			*ret = &s->v[i];
-			return 0;
-		}
-	rc = image_get(s->rt, id, &img, err);
-	if (rc < 0)
-		return rc;
-	mem_room(s->v, s->n, s->cap);
-	v = &s->v[s->n++];
-	*v = (struct saved){ .img = take(img) };
-	rc = image_config_parse(v->img->config, strlen(v->img->config), &v->config, err);
-	if (rc >= 0 && v->img->snapshot)
-		rc = image_layer_hash(s->rt, v->img->snapshot, err);
-	if (rc >= 0)
-		rc = image_layers(s->rt, v->img->snapshot, &v->layers, &v->n, err);
-	if (rc < 0)
-		return rc;
-	*ret = v;
-	return 0;
-}
-
-static int add_named(struct save *s, const char *id, const char *tag, struct err *err)
-{
-	struct saved *v = NULL;
-	int rc = add_image(s, id, &v, err);
-
-	if (rc >= 0 && tag && !strv_has(&v->tags, tag))
-		strv_add(&v->tags, tag);
-	return rc;
-}
-
-struct repo_walk {
-	struct save *s;
-	char *prefix; /* "docker.io/library/node:" */
-	bool any;
-};
-
-static int add_of_repo(const struct tag_info *t, void *arg, struct err *err)
-{
-	struct repo_walk *w = arg;
-
-	if (!str_starts(t->name, w->prefix))
-		return 0;
-	w->any = true;
-	return add_named(w->s, t->image, t->name, err);
-}
-
-/* A repository without a tag means all of its tags, as for Docker: 1, or 0 if there is none. */
-static int add_repo(struct save *s, const char *name, struct err *err)
-{
-	auto_free char *full = NULL, *prefix = NULL;
-	struct err ignored = { 0 };
-	struct repo_walk w = { .s = s };
-	int rc;
-
-	if (!image_ref_is_bare(name) || image_ref_normalize(name, &full, &ignored) < 0)
-		return 0;
-	prefix = mem_strn(full, strlen(full) - strlen("latest"));
-	w.prefix = prefix;
-	rc = store_tag_walk(s->rt->store, NULL, add_of_repo, &w, err);
-	return rc < 0 ? rc : w.any;
-}
-
-static int add_name(struct save *s, const char *name, struct err *err)
-{
-	auto_free char *id = NULL, *tag = NULL;
-	int rc = add_repo(s, name, err);
-
-	if (rc)
-		return rc < 0 ? rc : 0;
-	rc = image_resolve(s->rt, name, &id, &tag, err);
-	return rc < 0 ? rc : add_named(s, id, tag, err);
-}
 
 /* --- layers --- */
 
@@ -181,6 +70,26 @@ static int open_plain(struct save *s, const struct image_layer *l, struct source
 	return rc < 0 ? rc : digest_parse(l->diff_id, &ret->digest, err);
 }
 
+/* An uncompressed layer is not kept beside its directory: it is written again. */
+static bool is_plain(const struct image_descriptor *kept, const struct image_layer *l)
+{
+	return str_eq(digest_str(&kept->digest), l->diff_id);
+}
+
+static int open_kept(struct save *s, const struct image_layer *l,
+		     const struct image_descriptor *kept, struct source *ret, struct err *err)
+{
+	struct digest origin;
+	int rc = 0;
+
+	if (!is_plain(kept, l) || store_blob_exists(s->rt->store, &kept->digest))
+		return open_blob(s, &kept->digest, ret, err);
+	rc = image_layer_origin(s->rt, l, &origin, &ret->blob_fd, err);
+	ret->is_unpacked = rc > 0;
+	ret->digest = kept->digest;
+	return rc;
+}
+
 static int source_open(struct save *s, const struct image_layer *l,
 		       const struct image_descriptor *kept, struct source *ret, struct err *err)
 {
@@ -189,7 +98,7 @@ static int source_open(struct save *s, const struct image_layer *l,
 
 	*ret = (struct source){ .blob_fd = -1, .size = l->tar_bytes, .media_type = OCI_LAYER };
 	if (kept) {
-		rc = open_blob(s, &kept->digest, ret, err);
+		rc = open_kept(s, l, kept, ret, err);
 		ret->media_type = kept->media_type;
 	} else if (!s->o->pack.is_asked || s->o->pack.codec == LAYER_PLAIN) {
 		rc = open_plain(s, l, ret, err);
@@ -443,18 +352,39 @@ static int oci_written(struct save *s, const struct saved *v, json_t **ret, stru
 	return oci_text(s, OCI_MANIFEST, text, ret, err);
 }
 
+/* What of the manifest is not here can be made. 1, or 0. */
+static int is_whole(struct save *s, const struct saved *v, const struct image_manifest *m,
+		    struct err *err)
+{
+	int rc = 1;
+
+	for (size_t i = 0; rc > 0 && i < v->n; i++)
+		if (!is_plain(&m->layers[i], &v->layers[i]))
+			rc = image_layer_blob_find(s->rt, &m->layers[i].digest,
+						   v->layers[i].diff_id, err);
+	return rc;
+}
+
 /* The image as it came: the same blobs, and the manifest byte for byte. 1, or 0. */
 static int oci_kept(struct save *s, const struct saved *v, json_t **ret, struct err *err)
 {
 	auto_json json_t *config = NULL, *list = json_array();
-	cleanup(image_kept_free) struct image_kept k = { 0 };
+	auto_free char *doc = NULL;
+	cleanup(image_kept_free) struct image_kept k = { .may_miss = true };
 	int rc = 0;
 
-	if (!image_pack_is_other(&s->o->pack))
+	if (image_pack_is_other(&s->o->pack))
+		return 0;
+	if (v->tags.n)
+		rc = image_tag_doc_get(s->rt, v->tags.v[0], v->img->id, &doc, err);
+	k.rather = doc;
+	if (rc >= 0)
 		rc = image_manifest_kept(s->rt, v->img->id, v->layers, v->n, &k, err);
 	/* Not all readers of a layout take Docker's own types in it. */
-	if (rc <= 0 || !str_eq(k.doc.media_type, OCI_MANIFEST))
-		return rc < 0 ? rc : 0;
+	if (rc > 0)
+		rc = str_eq(k.doc.media_type, OCI_MANIFEST) ? is_whole(s, v, &k.manifest, err) : 0;
+	if (rc <= 0)
+		return rc;
 	rc = oci_text(s, OCI_CONFIG, v->img->config, &config, err);
 	if (rc >= 0)
 		rc = oci_layers(s, v, &k.manifest, list, err);
@@ -498,7 +428,7 @@ static int oci_index(struct save *s, const struct saved *v, json_t **ret, struct
 	struct digest d;
 	int rc = 0;
 
-	if (!image_pack_is_other(&s->o->pack))
+	if (!s->o->platform && !image_pack_is_other(&s->o->pack))
 		rc = image_tag_doc_get(s->rt, v->tags.n ? v->tags.v[0] : v->img->id, v->img->id,
 				       &index, err);
 	if (rc > 0)
@@ -581,7 +511,7 @@ static int save_oci(struct save *s, struct err *err)
 int image_save(struct runtime *rt, const struct image_save_opts *o, const struct strv *names,
 	       int out_fd, struct err *err)
 {
-	cleanup(save_free) struct save s = { .rt = rt, .o = o };
+	cleanup(image_save_free) struct save s = { .rt = rt, .o = o };
 	auto_fd int lease = -1; /* compressed layers are blobs before they have rows */
 	int rc = 0;
 
@@ -592,7 +522,7 @@ int image_save(struct runtime *rt, const struct image_save_opts *o, const struct
 	if (o->pack.is_asked && lease < 0)
 		return lease;
 	for (size_t i = 0; rc >= 0 && i < names->n; i++)
-		rc = add_name(&s, names->v[i], err);
+		rc = image_save_add(&s, names->v[i], err);
 	if (rc >= 0)
 		rc = image_archive_new(out_fd, o->format == IMAGE_OCI_DIR, s.v[0].img->created_s,
 				       &s.out, err);
@@ -602,5 +532,6 @@ int image_save(struct runtime *rt, const struct image_save_opts *o, const struct
 		rc = image_archive_finish(s.out, err);
 	for (size_t i = 0; rc >= 0 && i < s.n; i++)
 		image_event(rt, "save", s.v[i].img->id, NULL);
+	image_save_drop(&s);
 	return rc;
 }

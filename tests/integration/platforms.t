@@ -67,6 +67,64 @@ ok "with all that it names" skopeo copy -q --all --src-tls-verify=false "docker:
 ok "push --platform" sh -c "$SHALE tag $reg/a/b:multi $reg/c/d:arm && $SHALE push --platform linux/arm64 $reg/c/d:arm"
 is "is that image alone" arm64 "$(skopeo inspect --config --tls-verify=false --override-arch arm64 "docker://$reg/c/d:arm" | python3 -c 'import json, sys; print(json.load(sys.stdin)["architecture"])')"
 code 1 "for one that it has not got" shale push --platform linux/riscv64 "$reg/c/d:arm"
+# Of what is kept, looked at and saved without changing it
+before=$(shale images -aq --no-trunc | sort)
+is "image inspect --platform" "arm64 v8 2" "$(shale image inspect --platform linux/arm64 -f '{{.Architecture}} {{.Variant}} {{len .RootFS.Layers}}' "$reg/a/b:multi")"
+is "has the name" "true" "$(shale image inspect --platform arm64 "$reg/a/b:multi" | grep -q "\"$reg/a/b:multi\"" && echo true)"
+is "history --platform" 3 "$(shale history -q --platform linux/s390x "$reg/a/b:multi" | wc -l)"
+is "of this machine" "$(shale history "$reg/a/b:multi")" "$(shale history --platform linux/amd64 "$reg/a/b:multi")"
+is "arm/v6 is linux/arm/v6" v6 "$(shale image inspect --platform arm/v6 -f '{{.Variant}}' "$reg/a/b:multi")"
+for verb in history "image inspect" save; do
+	# shellcheck disable=SC2086
+	code 1 "$verb --platform of what it has not got" shale $verb --platform linux/riscv64 "$reg/a/b:multi"
+	has "names what there is" "there are linux/s390x"
+done
+ref() { tar -xOf "$1" index.json | python3 -c 'import json, sys; print(*[m["digest"] for m in json.load(sys.stdin)["manifests"]])'; }
+want() { shale manifest inspect "$reg/a/b:multi" | python3 -c 'import json, sys; print(*[m["digest"] for m in json.load(sys.stdin)["manifests"] if m["platform"]["architecture"] == sys.argv[1]])' "$1"; }
+for arch in s390x arm64 amd64; do
+	ok "save --platform $arch" shale save --platform linux/$arch --format oci-archive -o "$T/$arch.tar" "$reg/a/b:multi"
+	is "$arch: by its own manifest" "$(want $arch)" "$(ref "$T/$arch.tar")"
+done
+ok "as a docker-archive" shale save --platform linux/s390x -o "$T/docker.tar" "$reg/a/b:multi"
+ok "compressed" shale save --platform linux/s390x --compression zstd -o "$T/zstd.tar" "$reg/a/b:multi"
+ok "two images" shale save --platform linux/arm64 -o "$T/two.tar" "$reg/a/b:multi" "$reg/c/d:x"
+is "the store has the images that it had" "$before" "$(shale images -aq --no-trunc | sort)"
+ok "the index" shale save --format oci-archive -o "$T/index.tar" "$reg/a/b:multi"
+store loaded
+for a in s390x docker zstd; do
+	ok "load of $a" shale load -i "$T/$a.tar"
+	is "$a: is that" "linux/s390x" "$(arch_of "$reg/a/b:multi")"
+done
+ok "load" shale load -i "$T/index.tar"
+is "takes this machine's" linux/amd64 "$(arch_of "$reg/a/b:multi")"
+ok "load --platform" shale load --platform linux/arm64 -i "$T/index.tar"
+is "is that" linux/arm64/v8 "$(arch_of "$reg/a/b:multi")"
+code 1 "load --platform of what is not in it" shale load --platform linux/riscv64 -i "$T/index.tar"
+has "names what there is" "there are linux/s390x"
+code 1 "nor in a docker-archive" shale load --platform linux/amd64 -i "$T/two.tar"
+has "names what there is" "there are linux/arm64/v8"
+ok "load --platform of a docker-archive" shale load --platform arm64 -i "$T/two.tar"
+code 2 "one or all" shale load --platform linux/arm64 --all-platforms -i "$T/index.tar"
+store everything
+ok "load --all-platforms" shale load --all-platforms -i "$T/index.tar"
+ok "saved again" shale save --format oci-archive -o "$T/again.tar" "$reg/a/b:multi"
+ok "is the same archive" cmp "$T/index.tar" "$T/again.tar"
+ok "pushed" shale push "$reg/a/b:multi"
+has "is the same index" "multi: digest: $index"
+is "du knows each blob" 0 "$(shale du | awk '$1 == "Orphans" { print $2 }')"
+python3 - "$T/index.tar" "$T/bad.tar" <<'PY'
+import sys, tarfile
+a, b = tarfile.open(sys.argv[1]), tarfile.open(sys.argv[2], "w")
+names = [m for m in a.getmembers() if m.name.startswith("blobs/")]
+gone = [m for m in names if b"in-toto" in a.extractfile(m).read(200)][0].name
+for m in a.getmembers():
+    if m.name != gone:
+        b.addfile(m, a.extractfile(m))
+PY
+store incomplete
+code 1 "an archive in which a blob is missing" shale load --all-platforms -i "$T/bad.tar"
+has "is told" "all platforms"
+store all
 ok "another image by that name" shale pull -q "$reg/a/b:one"
 ok "takes it over" shale tag "$reg/a/b:one" "$reg/c/d:arm"
 ok "push" shale push "$reg/c/d:arm"

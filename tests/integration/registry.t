@@ -154,6 +154,18 @@ for kind in v2s2 oci zstd; do
 	ok "$kind: verify" shale verify
 done
 
+# A layout that others wrote goes out as it came in.
+for kind in oci zstd; do
+	store "load-$kind"
+	ok "$kind: skopeo writes an archive" skopeo copy -q --src-tls-verify=false --preserve-digests "docker://$reg/sk/$kind:1" "oci-archive:$T/$kind.tar:example.com/in:1"
+	ok "$kind: load" shale load -i "$T/$kind.tar"
+	shale tag example.com/in:1 "$reg/sk/$kind-loaded:1"
+	ok "$kind: push" shale push "$reg/sk/$kind-loaded:1"
+	has "$kind: by the manifest that it has there" "digest: $(skopeo inspect --tls-verify=false --format '{{.Digest}}' "docker://$reg/sk/$kind:1")"
+	ok "$kind: save" shale save --format oci-archive -o "$T/$kind-again.tar" example.com/in:1
+	is "$kind: by that as well" 1 "$(tar -tf "$T/$kind-again.tar" | grep -c "$(skopeo inspect --tls-verify=false --format '{{.Digest}}' "docker://$reg/sk/$kind:1" | sed s/sha256://)")"
+done
+
 # An index of several platforms, made of what is there.
 store store
 cat >"$T/index.py" <<'EOF'
