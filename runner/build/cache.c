@@ -2,6 +2,7 @@
 /* Step records: rows of steps and step_keys. */
 #include <string.h>
 
+#include <shale/base/hash.h>
 #include <shale/base/proc.h>
 
 #include "priv.h"
@@ -61,8 +62,36 @@ int cache_put(struct runtime *rt, const struct key *k, const char *parent, const
 	return rc < 0 ? rc : db_tx_commit(&tx, err);
 }
 
-int cache_touch(struct runtime *rt, const char *id, const char *config, struct err *err)
+int cache_touch(struct runtime *rt, const char *id, struct err *err)
 {
-	return db_run(rt->db, "UPDATE steps SET config=?2, used=?3 WHERE id=?1",
-		      DB_ARGS(DB_T(id), DB_T(config), DB_I(proc_now_ns() / 1000000000)), err);
+	return db_run(rt->db, "UPDATE steps SET used=?2 WHERE id=?1",
+		      DB_ARGS(DB_T(id), DB_I(proc_now_ns() / 1000000000)), err);
+}
+
+int cache_face(struct runtime *rt, const struct step *s, const char *shown, const char *instruction,
+	       struct step *ret, struct err *err)
+{
+	auto_key struct key k = { .h = hash_new(), .ingredients = json_object() };
+	auto_step struct step found = { 0 };
+	int rc;
+
+	key_add(&k, "kind", "face");
+	key_add(&k, "step", s->id);
+	key_add(&k, "parent", shown);
+	hash_field_str(k.h, ret->config);
+	key_end(&k);
+	rc = cache_find(rt, &k, &found, err);
+	if (rc < 0)
+		return rc;
+	if (rc > 0) {
+		memcpy(ret->id, found.id, sizeof(ret->id));
+		ret->used_s = found.used_s;
+		return 0;
+	}
+	proc_random_hex(ret->id, STEP_ID_LEN);
+	ret->snapshot = s->snapshot;
+	ret->size_bytes = s->size_bytes;
+	ret->created_s = s->created_s;
+	ret->used_s = proc_now_ns() / 1000000000;
+	return cache_put(rt, &k, shown, instruction, ret, err);
 }

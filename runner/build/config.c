@@ -274,6 +274,8 @@ static int apply_health(struct change *x, struct err *err)
 			     f->value ? f->value : "");
 	if (rc < 0)
 		return rc;
+	if (f)
+		str_addf(x->what, " --retries=%s", f->value);
 	h.retries = (int64_t)n;
 	if (!strcasecmp(args->v[0], "NONE"))
 		strv_add(&h.test, "NONE");

@@ -206,7 +206,7 @@ void trail_defer(struct step_run *r, const struct step *s, bool has_layer)
 	struct err ignored = { 0 };
 	struct trail_step *t = add(r, s, has_layer);
 
-	t->parent = mem_str(r->st->parent);
+	t->parent = mem_str(r->st->shown);
 	t->text = mem_str(r->text);
 	t->config = mem_str(s->config);
 	t->alias = r->hit.alias.digest;

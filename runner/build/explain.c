@@ -158,12 +158,12 @@ static int find_candidate(const struct step_run *r, struct candidate *ret, struc
 {
 	static const char sql[] =
 		"SELECT id,snapshot,instruction,ingredients FROM steps WHERE rowid<?1"
-		" AND (instruction=?2 OR parent=?3 OR parent=?4)"
-		" AND id IN (SELECT step FROM step_keys) ORDER BY rowid DESC LIMIT ?5";
+		" AND (instruction=?2 OR parent=?3 OR parent=?4 OR parent=?5)"
+		" AND id IN (SELECT step FROM step_keys) ORDER BY rowid DESC LIMIT ?6";
 	auto_db_stmt struct db_stmt *rows = NULL;
 	int rc = db_query(r->b->rt->db, sql,
 			  DB_ARGS(DB_I(r->b->explain_before), DB_T(r->text), DB_T(r->st->parent),
-				  DB_T(r->st->like), DB_I(CANDIDATES_MAX)),
+				  DB_T(r->st->like), DB_T(r->st->shown), DB_I(CANDIDATES_MAX)),
 			  &rows, err);
 
 	while (rc >= 0 && (rc = db_step(rows, err)) > 0)

@@ -316,8 +316,15 @@ int cache_put(struct runtime *rt, const struct key *k, const char *parent, const
 	      struct step *s, struct err *err);
 /* Another key for a record that is there. */
 int cache_alias(struct runtime *rt, const struct key *k, const char *id, struct err *err);
-/* A hit whose draft config reads otherwise now, and the time of use. */
-int cache_touch(struct runtime *rt, const char *id, const char *config, struct err *err);
+/* The time of use. */
+int cache_touch(struct runtime *rt, const char *id, struct err *err);
+/*
+ * Builds share a step that they have come to by different ENVs, so its draft config is that of the
+ * first one. Who finds it with another config (in *ret) is shown a row with that config, upon the
+ * row `shown`. Keys go on naming the step itself.
+ */
+int cache_face(struct runtime *rt, const struct step *s, const char *shown, const char *instruction,
+	       struct step *ret, struct err *err);
 
 /* Threads that turn frozen uppers into DiffIDs while the next steps run. */
 struct workers;
@@ -363,6 +370,7 @@ struct stage_state {
 	char fs_parent[DIGEST_STR_MAX +
 		       8]; /* id of the last result that a file system step rests on */
 	char parent[DIGEST_STR_MAX + 8]; /* id of the last step of any kind */
+	char shown[DIGEST_STR_MAX + 8];  /* the same as people know it: cache_face */
 	/* --explain: the earlier records that stand where these two do */
 	char like[STEP_ID_LEN + 1], like_fs[STEP_ID_LEN + 1];
 	char *platform; /* "linux/arm64"; NULL: nobody said any */
@@ -573,8 +581,8 @@ int explain_step(struct step_run *r, struct err *err);
 /* reshape.c: --squash, --fold, once the target is built; 0 when there is nothing of it to do. */
 int build_reshape(struct build *b, struct stage_state *st, struct err *err);
 /* What a step of a cache's record costs or gains: made known. */
-/* A record was used: for the least recently used to go first, and with the config it has now. */
-int step_use(const struct build *b, const struct step *s, const char *config, struct err *err);
+/* A record was used: for the least recently used to go first. */
+int step_use(const struct build *b, const struct step *s, struct err *err);
 void step_announce(struct step_run *r, const struct step *s, bool hit, bool has_layer);
 int step_freeze(struct step_run *r, int64_t id, struct layer_info *ret, struct err *err);
 /* resume.c: is this the step that was repaired; its snapshot, ready to be frozen. */

@@ -198,7 +198,7 @@ static int fold_layers(struct fold *f, struct step *s, struct err *err)
 	s->created_s = f->r->b->now_s;
 	s->used_s = f->r->b->wall_s;
 	s->config = image_config_text(st->config);
-	return cache_put(f->r->b->rt, f->r->key, st->parent, f->r->text, s, err);
+	return cache_put(f->r->b->rt, f->r->key, st->shown, f->r->text, s, err);
 }
 
 /* 1: an earlier build folded the same layers. Its rows say which of them are gone. */
@@ -215,7 +215,7 @@ static int fold_found(struct step_run *r, struct step *s, struct err *err)
 	for (size_t i = 0; i < config->n_history; i++)
 		config->history[i].empty_layer = was->history[i].empty_layer;
 	r->st->snapshot = s->snapshot;
-	rc = step_use(r->b, s, s->config, err);
+	rc = step_use(r->b, s, err);
 	return rc < 0 ? rc : 1;
 }
 

@@ -166,6 +166,7 @@ static int find_base(struct build *b, const struct plan_stage *ps, struct stage_
 	st->base_rows = other->base_rows;
 	st->fs_step = other->fs_step;
 	memcpy(st->fs_parent, other->fs_parent, sizeof(st->fs_parent));
+	memcpy(st->shown, other->shown, sizeof(st->shown));
 	memcpy(st->like_fs, other->like_fs, sizeof(st->like_fs));
 	memcpy(st->like, other->like_fs, sizeof(st->like));
 	for (size_t i = 0; i < other->scope.args.n; i++)
@@ -237,6 +238,8 @@ static int begin_stage(struct build *b, const struct plan_stage *ps, struct stag
 	/* CMD counts as set in this stage only: a new ENTRYPOINT drops the base's. */
 	st->config->cmd_set = st->config->entrypoint_set = false;
 	memcpy(st->parent, st->fs_parent, sizeof(st->parent));
+	if (!st->shown[0])
+		memcpy(st->shown, st->parent, sizeof(st->shown));
 	st->scope.config = st->config;
 	st->scope.build_args = &b->build_args;
 	st->scope.global_args = &b->plan->global_args;

@@ -71,6 +71,7 @@ void step_announce(struct step_run *r, const struct step *s, bool hit, bool has_
 static void stand_on(struct step_run *r, const struct step *s, bool has_layer)
 {
 	snprintf(r->st->parent, sizeof(r->st->parent), "%s", s->id);
+	snprintf(r->st->shown, sizeof(r->st->shown), "%s", s->id);
 	if (!has_layer)
 		return;
 	snprintf(r->st->fs_parent, sizeof(r->st->fs_parent), "%s", s->id);
@@ -115,7 +116,7 @@ static int keep(struct step_run *r, struct step *s, bool has_layer, bool is_lazy
 		trail_defer(r, s, has_layer);
 		return 0;
 	}
-	rc = cache_put(r->b->rt, r->key, r->st->parent, r->text, s, err);
+	rc = cache_put(r->b->rt, r->key, r->st->shown, r->text, s, err);
 	if (rc >= 0 && r->hit.record)
 		rc = cache_alias(r->b->rt, &r->hit.alias, s->id, err);
 	if (rc >= 0)
@@ -149,19 +150,40 @@ static int use_depot(struct step_run *r, bool has_layer, struct err *err)
 	return 1;
 }
 
-int step_use(const struct build *b, const struct step *s, const char *config, struct err *err)
+int step_use(const struct build *b, const struct step *s, struct err *err)
 {
 	/* At most once an hour, as each is a write. */
-	if (!strcmp(config, s->config) && s->used_s + TOUCH_S >= b->wall_s)
+	if (s->used_s + TOUCH_S >= b->wall_s)
 		return 0;
-	return cache_touch(b->rt, s->id, config, err);
+	return cache_touch(b->rt, s->id, err);
+}
+
+/* The history row, with the id that people are told. */
+static int show(struct step_run *r, const struct step *s, bool has_layer, struct step *ret,
+		struct err *err)
+{
+	struct image_config *c = r->st->config;
+	struct image_history *h;
+	int rc;
+
+	add_history(r, s, has_layer);
+	ret->config = image_config_text(c);
+	memcpy(ret->id, s->id, sizeof(ret->id));
+	if (!strcmp(ret->config, s->config))
+		return 0;
+	rc = cache_face(r->b->rt, s, r->st->shown, r->text, ret, err);
+	if (rc < 0)
+		return rc;
+	h = &c->history[c->n_history - 1];
+	free(h->step_id);
+	h->step_id = mem_str(ret->id);
+	return step_use(r->b, ret, err);
 }
 
 /* 1 when a record serves. */
 static int use_record(struct step_run *r, bool has_layer, struct err *err)
 {
-	auto_step struct step s = { 0 };
-	auto_free char *config = NULL;
+	auto_step struct step s = { 0 }, shown = { 0 };
 	int rc = 0;
 
 	if (r->st->no_cache)
@@ -183,13 +205,15 @@ static int use_record(struct step_run *r, bool has_layer, struct err *err)
 	}
 	if (rc <= 0)
 		return rc;
-	add_history(r, &s, has_layer);
-	config = image_config_text(r->st->config);
-	rc = step_use(r->b, &s, config, err);
+	rc = step_use(r->b, &s, err);
+	if (rc >= 0)
+		rc = show(r, &s, has_layer, &shown, err);
 	if (rc < 0)
 		return rc;
 	trail_add(r, &s, has_layer);
 	stand_on(r, &s, has_layer);
+	memcpy(s.id, shown.id, sizeof(s.id));
+	snprintf(r->st->shown, sizeof(r->st->shown), "%s", s.id);
 	step_announce(r, &s, true, has_layer);
 	tell_depth(r);
 	return 1;

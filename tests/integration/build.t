@@ -91,6 +91,21 @@ is "the tagged step runs" step "$(run fromstep cat /step)"
 ok "a step can be inspected" shale inspect "$id"
 ok "a step's layer can be listed" shale diff "$id"
 has "with what it made" "/step"
+# Builds with another ENV share the COPY, and each has an id with its own.
+for i in one two three; do printf 'FROM busybox\nENV WHO=%s\nCOPY a.txt /\nLABEL l=1\n' $i >Dockerfile.$i; done
+last() { sed -n 's/.*"event":"\(done\|cached\)".*"id":"\([0-9a-f]*\)".*/\2/p' "$T/err" | tail -n "$1" | head -n 1; }
+for i in one two three; do
+	ok "ENV $i" build --progress json -f Dockerfile.$i -t "env-$i" .
+	eval "label_$i=$(last 1) copy_$i=$(last 2)"
+done
+has "the COPY is cached" '"event":"cached"'
+is "a step's ENV stays its own" "one two three" "$(echo $(run "$label_one" sh -c 'echo $WHO') $(run "$copy_two" sh -c 'echo $WHO') $(run "$copy_three" sh -c 'echo $WHO'))"
+is "as the history has it" "ENV WHO=two" "$(shale history --format '{{.CreatedBy}}' "$label_two" | sed -n 3p)"
+is "with its own ids" "$label_two $copy_two" "$(shale history --no-trunc --format '{{.ID}}' env-two | head -n 2 | xargs)"
+rows() { python3 -c 'import sqlite3, sys; print(sqlite3.connect(sys.argv[1]).execute("SELECT count(*) FROM steps").fetchone()[0])' "$SHALE_ROOT/db.sqlite"; }
+had=$(rows)
+ok "again" build --progress json -f Dockerfile.two .
+is "they are the same, and nothing new is there" "$label_two $copy_two $had" "$(last 1) $(last 2) $(rows)"
 
 tar -cf archive.tar -C sub .
 gzip -k archive.tar
