@@ -73,7 +73,7 @@ int build_find_tree(struct build *b, struct stage_state *st, const char *name,
 	auto_image struct image *img = NULL;
 	struct image_layer *layers = NULL;
 	struct named *named = named_find(b, name);
-	int rc, stage = named ? -ENOENT : plan_stage_find(b->plan, name, (size_t)(st - b->stages));
+	int rc, stage = named ? -ENOENT : plan_stage_find(b->plan, name, st->index);
 	size_t n;
 
 	if (named && named->kind == NAMED_TREE)

@@ -291,7 +291,8 @@ static int copy_from_tree(struct step_run *r, struct copy_job *j, struct build_t
 		rc = depots_find(r, r->key, true, err);
 	if (rc < 0)
 		return rc;
-	if (rc > 0 && !(from->stage && depots_want_content(r->b)))
+	if (rc > 0 &&
+	    !(from->stage && depots_want_content(r->b) && !stage_is_absent(r->b, from->stage)))
 		return copy_run(r, j, err);
 	rc = build_tree_whole(r->b, from, err);
 	if (rc >= 0)

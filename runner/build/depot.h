@@ -20,6 +20,11 @@
  * has no snapshot: the stage goes on without (lazy), and only who mounts the tree, or makes an
  * image of it, has the layers fetched (stage_whole). Then the rows are written as well, and the
  * next build finds the step here.
+ *
+ * With mode=min the layers of other stages stay behind, but not their records (absent): they say
+ * what COPY --from and RUN --mount have read, so nothing of it need be made again. Where somebody
+ * does need such a tree, the steps from the lowest absent layer on run after all, each from the
+ * state that its stage was in before it (stage_again), and give the entry its snapshot.
  */
 #ifndef SHALE_BUILD_DEPOT_H
 #define SHALE_BUILD_DEPOT_H
@@ -28,7 +33,10 @@
 
 /* --- the document: pure, foreign bytes --- */
 
-enum { DEPOT_RECORDS_MAX = 16384 };
+enum {
+	DEPOT_RECORDS_MAX = 16384,
+	TRAIL_KEYS_MAX = 6, /* of a step: by name and by content, and as many as a depot knew */
+};
 
 struct depot_layer {
 	struct digest diff_id, below, chain; /* chain: computed */
@@ -37,14 +45,14 @@ struct depot_layer {
 };
 struct depot_record {
 	struct digest key;
-	bool has_layer;
-	size_t layer; /* index */
+	bool has_layer, is_absent;
+	size_t layer; /* index in layers, or in absent */
 	int64_t created_s;
 };
 struct depot_doc {
-	struct depot_layer *layers;
-	struct depot_record *records; /* by key */
-	size_t n_layers, n_records;
+	struct depot_layer *layers, *absent; /* absent: without diff_id */
+	struct depot_record *records;        /* by key */
+	size_t n_layers, n_absent, n_records;
 };
 /* The document, or (is_image) the config of an image with records in it; of one without them none
  * come. -EINVAL. */
@@ -53,6 +61,7 @@ int depot_doc_parse(const char *text, size_t len, bool is_image, struct depot_do
 void depot_doc_free(struct depot_doc *d);
 /* The first with that key, or NULL. */
 const struct depot_record *depot_doc_find(const struct depot_doc *d, const struct digest *key);
+const struct depot_layer *depot_doc_layer(const struct depot_doc *d, const struct depot_record *r);
 char *depot_doc_text(const struct depot_doc *d);    /* caller owns */
 char *depot_doc_records(const struct depot_doc *d); /* what an image has of it */
 
@@ -84,13 +93,20 @@ struct trail_step {
 	bool has_layer, in_target, is_tainted, is_kept; /* is_kept: it has its row */
 	int64_t created_s;
 	uint64_t size_bytes;
-	size_t below;     /* has_layer: the step whose layer is beneath, from 1; 0: */
-	int64_t base;     /* the snapshot that is */
-	int64_t snapshot; /* has_layer: 0 while it is not here */
-	size_t on;        /* !has_layer: the step whose layer it stands on, from 1, or 0 */
+	size_t below;          /* has_layer: the step whose layer is beneath, from 1; 0: */
+	int64_t base;          /* the snapshot that is */
+	int64_t snapshot;      /* has_layer: 0 while it is not here */
+	size_t on;             /* !has_layer: the step whose layer it stands on, from 1, or 0 */
+	struct depot_layer at; /* has_layer, found elsewhere: what it is there */
+	struct digest *keys;   /* under which it is known there besides */
+	size_t n_keys;
 	/* of a lazy one */
 	const struct depot_source *source;
 	size_t layer; /* of the source */
+	bool is_absent;
+	const struct df_inst *inst; /* is_absent, or upon one: the step may have to run */
+	struct stage_state *before;
+	bool is_busy, is_replaced; /* it is running; a later entry has what came of it */
 	struct digest key, alias;
 	bool has_alias;
 	char *parent, *text, *config;
@@ -133,8 +149,15 @@ int trail_key_of(const struct build *b, json_t *ingredients, const struct image_
 		 struct digest *ret);
 /* The name of an entry whose snapshot is hashed by now. */
 int trail_settle(struct build *b, struct trail_step *t, struct err *err);
-/* So that entry number i (from 1) has its snapshot. */
+/* So that entry number i (from 1) has its snapshot, of which no layer is absent. */
 int trail_fetch(struct build *b, size_t i, struct err *err);
+/* The entry has its snapshot: rows that waited for it. */
+int trail_arrived(struct build *b, size_t i, int64_t snapshot, uint64_t size_bytes,
+		  struct err *err);
+/* depot_again.c: is there an absent layer in that tree? */
+bool trail_is_absent(const struct depots *d, size_t i);
+/* The steps of absent layers run. */
+int trail_again(struct build *b, size_t i, struct err *err);
 
 /* Before the image is written, its layers hashed: records for its config, if they are asked for. */
 int depots_inline(struct build *b, struct stage_state *st, struct err *err);

@@ -33,6 +33,10 @@ static void step_drop(struct trail_step *t)
 	free(t->parent);
 	free(t->text);
 	free(t->config);
+	free(t->keys);
+	if (t->before)
+		stage_state_free(t->before);
+	free(t->before);
 }
 
 void depots_free(struct build *b)
@@ -152,6 +156,27 @@ static int find_row(struct step_run *r, struct err *err)
 	return rc;
 }
 
+/* 1; of a layer that is neither there nor here another source may have more. below NULL: no layer.
+ */
+static int look_in(struct step_run *r, const struct depot_source *s, const struct digest *key,
+		   const char *below)
+{
+	const struct depot_record *rec = depot_doc_find(&s->doc, key);
+	const struct depot_layer *l = rec && rec->has_layer ? depot_doc_layer(&s->doc, rec) : NULL;
+	int64_t snapshot = l ? image_layer_find(r->b->rt, &l->chain) : 0;
+	bool is_absent = l && rec->is_absent && !snapshot;
+	/* What cannot run later has nothing absent beneath it either. */
+	bool is_late = l && !snapshot && (rec->is_absent || stage_is_absent(r->b, r->st));
+
+	if (!rec || rec->has_layer != (below != NULL) || (l && !is_upon(l, below)) ||
+	    (is_late && !r->st->before) || (is_absent && r->hit.record))
+		return 0;
+	r->hit.source = s;
+	r->hit.record = rec;
+	r->hit.snapshot = snapshot;
+	return !is_absent;
+}
+
 int depots_find(struct step_run *r, const struct key *k, bool has_layer, struct err *err)
 {
 	const struct depots *d = r->b->depots;
@@ -168,19 +193,9 @@ int depots_find(struct step_run *r, const struct key *k, bool has_layer, struct 
 		return 0;
 	make_alias(r, &key, hit);
 	rc = find_row(r, err);
-	for (size_t i = 0; i < d->n_from && rc == 0; i++) {
-		const struct depot_source *s = &d->from[i];
-		const struct depot_record *rec = depot_doc_find(&s->doc, &key);
-		const struct depot_layer *l = rec ? &s->doc.layers[rec->layer] : NULL;
-
-		if (!rec || rec->has_layer != has_layer || (has_layer && !is_upon(l, below)))
-			continue;
-		hit->source = s;
-		hit->record = rec;
-		hit->snapshot = has_layer ? image_layer_find(r->b->rt, &l->chain) : 0;
-		rc = 1;
-	}
-	return rc;
+	for (size_t i = 0; i < d->n_from && rc == 0; i++)
+		rc = look_in(r, &d->from[i], &key, has_layer ? below : NULL);
+	return rc == 0 && hit->record ? 1 : rc;
 }
 
 /* Nothing of them is needed any more: who writes where we read need not leave anything lying. */

@@ -64,7 +64,8 @@ static int fetch_all(struct build *b, bool is_max, struct err *err)
 	int rc = 0;
 
 	for (size_t i = d->n; i > 0 && rc >= 0; i--)
-		if (d->v[i - 1].has_layer && (is_max || d->v[i - 1].in_target))
+		if (d->v[i - 1].has_layer && (is_max || d->v[i - 1].in_target) &&
+		    !trail_is_absent(d, i))
 			rc = trail_fetch(b, i, err);
 	return rc;
 }
@@ -76,6 +77,31 @@ static size_t find_layer(const struct depot_draft *d, const struct digest *chain
 	while (i < d->doc.n_layers && !digest_eq(&d->doc.layers[i].chain, chain))
 		i++;
 	return i;
+}
+
+/* Only told of: by what is here, or by what another depot said. */
+static int add_absent(struct build *b, struct depot_draft *d, const struct trail_step *t,
+		      size_t *ret, struct err *err)
+{
+	auto_free struct image_layer *chain = NULL;
+	struct depot_layer *l = &d->doc.absent[d->doc.n_absent];
+	size_t n = 0;
+	int rc = 0;
+
+	*l = t->at;
+	if (t->snapshot) {
+		rc = image_layers(b->rt, t->snapshot, &chain, &n, err);
+		if (rc < 0)
+			return rc;
+		*l = (struct depot_layer){ .has_below = n > 1,
+					   .size_bytes = chain[n - 1].size_bytes };
+		rc = digest_parse(chain[n - 1].chain_id, &l->chain, err);
+		if (rc >= 0 && n > 1)
+			rc = digest_parse(chain[n - 2].chain_id, &l->below, err);
+	}
+	*ret = d->doc.n_absent;
+	d->doc.n_absent += rc >= 0;
+	return rc;
 }
 
 static int add_layer(struct build *b, struct depot_draft *d, const struct trail_step *t,
@@ -106,28 +132,57 @@ static int add_layer(struct build *b, struct depot_draft *d, const struct trail_
 	return rc;
 }
 
-/* By one of its keys. */
-static int add_record(struct build *b, struct depot_draft *d, const struct trail_step *t,
-		      json_t *ingredients, struct err *err)
+static size_t add_key(struct digest *v, size_t n, const struct digest *key)
 {
-	struct depot_record *rec = &d->doc.records[d->doc.n_records];
+	for (size_t i = 0; i < n; i++)
+		if (digest_eq(&v[i], key))
+			return n;
+	v[n] = *key;
+	return n + 1;
+}
+
+static size_t keys_of(struct build *b, const struct trail_step *t,
+		      struct digest ret[TRAIL_KEYS_MAX])
+{
+	size_t n = 0;
+
+	if (t->is_tainted || t->is_replaced || (t->has_layer && !t->name[0]))
+		return 0;
+	n += t->ingredients && trail_key(b, t->ingredients, t->platform, &ret[n]);
+	n += t->content && trail_key(b, t->content, t->platform, &ret[n]);
+	for (size_t i = 0; i < t->n_keys; i++)
+		n = add_key(ret, n, &t->keys[i]);
+	return n;
+}
+
+static int add_records(struct build *b, struct depot_draft *d, const struct trail_step *t,
+		       bool is_carried, struct err *err)
+{
+	struct digest keys[TRAIL_KEYS_MAX];
+	size_t n = keys_of(b, t, keys);
+	struct depot_record rec = { .has_layer = t->has_layer,
+				    .is_absent = t->has_layer && !is_carried,
+				    .created_s = t->created_s };
 	int rc = 0;
 
-	*rec = (struct depot_record){ .has_layer = t->has_layer, .created_s = t->created_s };
-	if (!ingredients || t->is_tainted || !trail_key(b, ingredients, t->platform, &rec->key))
-		return 0;
-	if (t->has_layer)
-		rc = add_layer(b, d, t, &rec->layer, err);
-	d->doc.n_records += rc >= 0;
+	if (n && t->has_layer)
+		rc = is_carried ? add_layer(b, d, t, &rec.layer, err)
+				: add_absent(b, d, t, &rec.layer, err);
+	for (size_t i = 0; i < n && rc >= 0; i++) {
+		rec.key = keys[i];
+		d->doc.records[d->doc.n_records++] = rec;
+	}
 	return rc;
 }
 
 /* Room for what the trail may add. */
 static void draft_grow(const struct depots *depots, struct depot_draft *d)
 {
-	size_t layers = d->doc.n_layers + depots->n + 1, records = d->doc.n_records + 2 * layers;
+	size_t layers = d->doc.n_layers + depots->n + 1, absent = d->doc.n_absent + depots->n + 1;
+	size_t records = d->doc.n_records + depots->n * TRAIL_KEYS_MAX + 1;
 
 	d->doc.layers = mem_grow(d->doc.layers, layers, sizeof(*d->doc.layers));
+	d->doc.absent = mem_grow(d->doc.absent, absent, sizeof(*d->doc.absent));
 	d->snapshots = mem_grow(d->snapshots, layers, sizeof(*d->snapshots));
 	d->doc.records = mem_grow(d->doc.records, records, sizeof(*d->doc.records));
 }
@@ -141,11 +196,7 @@ static int draft_add(struct build *b, bool is_max, struct depot_draft *d, struct
 	for (size_t i = 0; i < depots->n && rc >= 0; i++) {
 		const struct trail_step *t = &depots->v[i];
 
-		if (!is_max && !t->in_target)
-			continue;
-		rc = add_record(b, d, t, t->ingredients, err);
-		if (rc >= 0)
-			rc = add_record(b, d, t, t->content, err);
+		rc = add_records(b, d, t, (is_max || t->in_target) && t->snapshot, err);
 	}
 	if (rc >= 0 && d->doc.n_records > DEPOT_RECORDS_MAX)
 		return err_set(err, E2BIG, "%zu records, at most %d leave", d->doc.n_records,
@@ -244,10 +295,14 @@ static int number_layers(struct build *b, const struct stage_state *st, struct d
 		const struct depot_layer *l = &d->doc.layers[rec.layer];
 		size_t k = 0;
 
-		while (rec.has_layer && k < n && !str_eq(chain[k].chain_id, digest_str(&l->chain)))
+		if (!rec.has_layer || rec.is_absent) {
+			d->doc.records[kept++] = rec;
+			continue;
+		}
+		while (k < n && !str_eq(chain[k].chain_id, digest_str(&l->chain)))
 			k++;
 		rec.layer = k;
-		if (!rec.has_layer || k < n)
+		if (k < n)
 			d->doc.records[kept++] = rec;
 	}
 	d->doc.n_records = kept;

@@ -9,6 +9,8 @@
 
 #include "depot.h"
 
+enum { KEYS_MAX = TRAIL_KEYS_MAX - 2 };
+
 static const char replaced[] = "\xef\xbf\xbd"; /* U+FFFD: bytes that JSON could not hold */
 
 static char *platform_of(const struct image_config *c)
@@ -188,6 +190,27 @@ static struct trail_step *add(struct step_run *r, const struct step *s, bool has
 	return t;
 }
 
+/* What the depot says leaves again, also what nobody here has looked for. */
+static void note_source(const struct step_run *r, struct trail_step *t)
+{
+	const struct depot_record *rec = r->hit.record;
+	const struct depot_doc *doc = rec ? &r->hit.source->doc : NULL;
+
+	if (!rec || !rec->has_layer)
+		return;
+	t->at = *depot_doc_layer(doc, rec);
+	if (!r->b->depots->n_to)
+		return;
+	t->keys = mem_array(KEYS_MAX, sizeof(*t->keys));
+	for (size_t i = 0; i < doc->n_records && t->n_keys < KEYS_MAX; i++) {
+		const struct depot_record *other = &doc->records[i];
+
+		if (other->has_layer && other->is_absent == rec->is_absent &&
+		    other->layer == rec->layer)
+			t->keys[t->n_keys++] = other->key;
+	}
+}
+
 void trail_add(struct step_run *r, const struct step *s, bool has_layer)
 {
 	struct err ignored = { 0 };
@@ -198,6 +221,7 @@ void trail_add(struct step_run *r, const struct step *s, bool has_layer)
 	t = add(r, s, has_layer);
 	t->snapshot = has_layer ? s->snapshot : 0;
 	t->is_kept = true;
+	note_source(r, t);
 	trail_settle(r->b, t, &ignored);
 }
 
@@ -214,7 +238,12 @@ void trail_defer(struct step_run *r, const struct step *s, bool has_layer)
 	if (has_layer) {
 		t->source = r->hit.source;
 		t->layer = r->hit.record->layer;
-		digest_format(&t->source->doc.layers[t->layer].chain, t->name);
+		t->is_absent = r->hit.record->is_absent;
+		t->inst = r->inst;
+		t->before = r->st->before;
+		r->st->before = NULL;
+		note_source(r, t);
+		digest_format(&t->at.chain, t->name);
 	}
 	trail_settle(r->b, t, &ignored);
 }
@@ -243,18 +272,18 @@ static int keep(struct build *b, struct trail_step *t, int64_t snapshot, struct 
 	return rc;
 }
 
-static int arrived(struct build *b, size_t i, const struct image_layer *l, struct err *err)
+int trail_arrived(struct build *b, size_t i, int64_t snapshot, uint64_t size_bytes, struct err *err)
 {
 	struct depots *d = b->depots;
 	struct trail_step *t = &d->v[i - 1];
 	int rc;
 
-	t->snapshot = l->snapshot;
-	t->size_bytes = l->size_bytes;
-	rc = keep(b, t, l->snapshot, err);
+	t->snapshot = snapshot;
+	t->size_bytes = size_bytes;
+	rc = keep(b, t, snapshot, err);
 	for (size_t k = i; k < d->n && rc >= 0; k++)
 		if (!d->v[k].has_layer && d->v[k].on == i)
-			rc = keep(b, &d->v[k], l->snapshot, err);
+			rc = keep(b, &d->v[k], snapshot, err);
 	fault_point("build.depot.arrived");
 	return rc;
 }
@@ -288,7 +317,8 @@ static int fetch_run(struct build *b, const size_t *run, size_t n, int64_t below
 		return err_hint(err, "without it the steps run here");
 	}
 	for (size_t i = 0; i < n && rc >= 0; i++)
-		rc = arrived(b, run[i], &chain[depth - n + i], err);
+		rc = trail_arrived(b, run[i], chain[depth - n + i].snapshot,
+				   chain[depth - n + i].size_bytes, err);
 	return rc;
 }
 
@@ -334,7 +364,9 @@ int stage_whole(struct build *b, struct stage_state *st, struct err *err)
 
 	if (!stage_is_lazy(st))
 		return 0;
-	rc = trail_fetch(b, st->fs_step, err);
+	rc = trail_again(b, st->fs_step, err);
+	if (rc >= 0)
+		rc = trail_fetch(b, st->fs_step, err);
 	if (rc >= 0)
 		st->snapshot = b->depots->v[st->fs_step - 1].snapshot;
 	return rc;

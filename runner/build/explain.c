@@ -256,7 +256,7 @@ static int is_new_step(const struct step_run *r, const char *id, struct err *err
 static int tell_parent(struct reasons *why, const struct step_run *r, const char *old,
 		       struct err *err)
 {
-	const struct plan_stage *ps = &r->b->plan->stages[r->st - r->b->stages];
+	const struct plan_stage *ps = &r->b->plan->stages[r->st->index];
 	const char *now = field(r->key->ingredients, "parent");
 	int rc = is_new_step(r, now, err);
 
@@ -379,6 +379,8 @@ int explain_step(struct step_run *r, struct err *err)
 		return 0;
 	if (is_resumed)
 		reasons_add(&why, STEP_REPAIRED);
+	else if (r->st->again[0])
+		reasons_add(&why, "its layer is needed, and not in --cache-from");
 	else if (r->st->no_cache)
 		reasons_add(&why, r->b->o->no_cache ? "--no-cache" : "--no-cache-filter");
 	else

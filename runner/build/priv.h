@@ -357,6 +357,7 @@ void record_end(struct build *b, const struct build_result *r, const struct err 
 enum { STAGE_LAZY = -1 };
 struct stage_state {
 	struct build *b;
+	size_t index; /* in the plan */
 	bool begun, built;
 	bool is_image;  /* its layers are the image's */
 	bool no_cache;  /* every step of it runs */
@@ -374,6 +375,10 @@ struct stage_state {
 	/* --explain: the earlier records that stand where these two do */
 	char like[STEP_ID_LEN + 1], like_fs[STEP_ID_LEN + 1];
 	char *platform; /* "linux/arm64"; NULL: nobody said any */
+	/* depot_again.c: a copy of this, as it was before the step that is under way; NULL: that
+	 * cannot run later. again: this is such a copy, and the step's id. */
+	struct stage_state *before;
+	char again[STEP_ID_LEN + 1];
 	/* What its FROM, or that of the stage at the bottom, began with. */
 	int64_t base;
 	size_t base_depth, base_rows;
@@ -522,6 +527,13 @@ int build_find_tree(struct build *b, struct stage_state *st, const char *name,
 int build_tree_whole(struct build *b, struct build_tree *t, struct err *err);
 bool stage_is_lazy(const struct stage_state *st);
 int stage_whole(struct build *b, struct stage_state *st, struct err *err);
+/* Does the tree need steps to run whose layers nobody has? */
+bool stage_is_absent(const struct build *b, const struct stage_state *st);
+/* Before a step of a file that --cache-from may have: so that it can run later. */
+void stage_before(struct build *b, struct stage_state *st, const struct df_inst *i);
+/* An instruction of a stage. */
+int stage_run_inst(struct build *b, struct stage_state *st, const struct df_inst *i,
+		   struct err *err);
 /* The snapshot of this store that it rests on. */
 int64_t stage_rests_on(const struct build *b, const struct stage_state *st);
 /* Transfers for a step are its output. */

@@ -383,6 +383,14 @@ static int run_key(struct run *r, struct key *key, bool by_content, bool *ret_di
 	return 0;
 }
 
+static bool reads_absent(const struct run *r)
+{
+	for (size_t i = 0; i < r->n_sources; i++)
+		if (r->sources[i].tree.stage && stage_is_absent(r->b, r->sources[i].tree.stage))
+			return true;
+	return false;
+}
+
 /* First by what the stages that are mounted are called, which costs nothing; then by what is in
  * them. */
 static int run_keys(struct run *r, struct step_run *s, struct key *content_key, struct err *err)
@@ -397,7 +405,7 @@ static int run_keys(struct run *r, struct step_run *s, struct key *content_key, 
 	step_free(&found);
 	if (rc == 0)
 		rc = depots_find(s, s->key, true, err);
-	if (rc == 0 || (rc > 0 && depots_want_content(s->b))) {
+	if (rc == 0 || (rc > 0 && depots_want_content(s->b) && !reads_absent(r))) {
 		rc = run_key(r, content_key, true, &differs, err);
 		s->content_key = content_key;
 	}

@@ -19,6 +19,9 @@ void stage_state_free(struct stage_state *s)
 	scope_free(&s->scope);
 	image_config_free(s->config);
 	free(s->platform);
+	if (s->before)
+		stage_state_free(s->before);
+	free(s->before);
 	*s = (struct stage_state){ 0 };
 }
 
@@ -67,8 +70,8 @@ static inst_fn *const inst_run[DF_KINDS] = {
 	[DF_VOLUME] = meta_step,     [DF_WORKDIR] = workdir_step,
 };
 
-static int run_inst(struct build *b, struct stage_state *st, const struct df_inst *i,
-		    struct err *err)
+int stage_run_inst(struct build *b, struct stage_state *st, const struct df_inst *i,
+		   struct err *err)
 {
 	auto_free char *text = NULL;
 	int rc;
@@ -187,7 +190,7 @@ static int run_triggers(struct build *b, struct stage_state *st, struct err *err
 
 		rc = dockerfile_parse_line(triggers.v[i], '\\', &inst, err);
 		if (rc >= 0)
-			rc = run_inst(b, st, inst, err);
+			rc = stage_run_inst(b, st, inst, err);
 		if (rc < 0)
 			err_ctx(err, "ONBUILD trigger of the base");
 		df_inst_free(inst);
@@ -206,7 +209,7 @@ static int copy_base(struct build *b, const struct plan_stage *ps, struct stage_
 
 	b->total++;
 	if (rc >= 0)
-		rc = run_inst(b, st, inst, err);
+		rc = stage_run_inst(b, st, inst, err);
 	df_inst_free(inst);
 	return rc;
 }
@@ -250,11 +253,17 @@ static int begin_stage(struct build *b, const struct plan_stage *ps, struct stag
 
 static int build_one(struct build *b, struct stage_state *st, struct err *err)
 {
-	const struct plan_stage *ps = &b->plan->stages[st - b->stages];
+	const struct plan_stage *ps = &b->plan->stages[st->index];
 	int rc = begin_stage(b, ps, st, err);
 
-	for (size_t i = 0; i < ps->n_inst && rc >= 0; i++)
-		rc = run_inst(b, st, &ps->inst[i], err);
+	for (size_t i = 0; i < ps->n_inst && rc >= 0; i++) {
+		stage_before(b, st, &ps->inst[i]);
+		rc = stage_run_inst(b, st, &ps->inst[i], err);
+	}
+	/* What has to run runs here, where other stages may go on. */
+	if (rc >= 0 && st->index == b->plan->target && (!b->o->no_image || b->o->on_tree) &&
+	    stage_is_absent(b, st))
+		rc = stage_whole(b, st, err);
 	st->built = rc >= 0;
 	return rc;
 }
@@ -278,6 +287,7 @@ static int stage_begin(struct build *b, size_t index, struct err *err)
 	if (st->begun)
 		return 0;
 	st->b = b;
+	st->index = index;
 	st->begun = true;
 	b->total += 1 + b->plan->stages[index].n_inst;
 	return fibers_add(b->fibers, stage_main, st, err);

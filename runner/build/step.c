@@ -137,7 +137,7 @@ static int use_depot(struct step_run *r, bool has_layer, struct err *err)
 		s.created_s = 0;
 	if (has_layer) {
 		s.snapshot = hit->snapshot;
-		s.size_bytes = hit->source->doc.layers[hit->record->layer].size_bytes;
+		s.size_bytes = depot_doc_layer(&hit->source->doc, hit->record)->size_bytes;
 	}
 	add_history(r, &s, has_layer);
 	s.config = image_config_text(r->st->config);
@@ -328,7 +328,10 @@ static bool is_full(const struct step_run *r)
 static int publish(struct step_run *r, int64_t id, const struct layer_info *info, struct step *s,
 		   struct err *err)
 {
-	proc_random_hex(s->id, STEP_ID_LEN);
+	if (r->st->again[0]) /* the rows above it have been told */
+		memcpy(s->id, r->st->again, sizeof(s->id));
+	else
+		proc_random_hex(s->id, STEP_ID_LEN);
 	s->snapshot = id;
 	s->size_bytes = info->size_bytes;
 	return record(r, s, true, err);

@@ -21,7 +21,8 @@ static void check(const struct depot_doc *d)
 		const struct depot_record *r = depot_doc_find(d, &d->records[i].key);
 
 		must(r && digest_eq(&r->key, &d->records[i].key));
-		must(!d->records[i].has_layer || d->records[i].layer < d->n_layers);
+		must(!d->records[i].has_layer ||
+		     d->records[i].layer < (d->records[i].is_absent ? d->n_absent : d->n_layers));
 	}
 }
 
@@ -32,7 +33,8 @@ static void write_again(const struct depot_doc *d)
 	struct err err = { 0 };
 
 	must(depot_doc_parse(text, strlen(text), false, &copy, &err) >= 0);
-	must(copy.n_layers == d->n_layers && copy.n_records == d->n_records);
+	must(copy.n_layers == d->n_layers && copy.n_absent == d->n_absent);
+	must(copy.n_records == d->n_records);
 	check(&copy);
 	depot_doc_free(&copy);
 }

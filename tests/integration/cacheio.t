@@ -83,18 +83,45 @@ sed 's/^RUN cat .src.a .*/&; echo changed/' Dockerfile >D3
 ok "a change in the middle" build -t c3 -f D3 --cache-from "type=local,src=$T/dir/max" .
 has "runs" "changed"
 is "beside what did not change, or came out the same" "10 of 14" "$(cached)"
+sed 's|/m/b >/n$|/m/b >/n; cp /n /n2|; s|^COPY --from=next .*|COPY --from=next /n /n2 /|' Dockerfile >D4
+sed 's|^ARG V=1|ARG V=2|' Dockerfile >D5
+sed 's|^RUN cat .src.a .*|RUN exit 5|' Dockerfile >D6
 new c2
 ok "only the image's" build -t c --cache-from "type=local,src=$T/dir/min" --target build .
-is "does not have that stage" "0 of 6" "$(cached)"
+is "knows that stage, whose layers are made here" "5 of 9" "$(cached)"
+is "the same but for what is random" "a" "$(shale run --rm --network none c cat /out)"
+ok "and again" build -t c --cache-from "type=local,src=$T/dir/min" --target build .
+is "they are here" "5 of 6" "$(cached)"
 ok "the image" build -t c --cache-from "type=local,src=$T/dir/min" .
-is "has its own steps: those stages ran, and what is copied from them is the same" "10 of 14" "$(cached)"
+is "has its own steps" "11 of 14 $ida" "$(cached) $(shale images -q --no-trunc c)"
 new c5
 ok "all of it with nothing here" build -t c --cache-from "type=local,src=$T/dir/min" .
-is "has them too" "5 of 14 $ida" "$(cached) $(shale images -q --no-trunc c)"
+is "has every step: nothing of the other stages is needed" "11 of 14 $ida" "$(cached) $(shale images -q --no-trunc c)"
+is "and nothing of them came" 5 "$(rows layers)"
 ok "what is found leaves again" build -t c --no-cache-filter next --cache-from "type=local,src=$T/dir/min" --cache-to "type=local,dest=$T/dir/min2" .
 new c6
 ok "to be found" build -t c --cache-from "type=local,src=$T/dir/min2" .
-is "by the next" "5 of 14" "$(cached)"
+is "by the next" "11 of 14" "$(cached)"
+new c7
+ok "all of it leaves again" build -t c --cache-from "type=local,src=$T/dir/min" --cache-to "type=local,dest=$T/dir/min3" --cache-to "type=local,dest=$T/dir/max3,mode=max" .
+is "without those stages" "11 of 14" "$(cached)"
+is "as it came" "4 4" "$(layer_blobs "$T/dir/min3") $(layer_blobs "$T/dir/max3")"
+new c8
+ok "a RUN that reads another stage" build -t c -f D4 --cache-from "type=local,src=$T/dir/min3" .
+is "has its steps made, then it runs" "6 of 17" "$(cached)"
+is "upon them" "a b b" "$(shale run --rm --network none c cat /out /n /n2 | xargs)"
+ok "and again" build -t c -f D4 --cache-from "type=local,src=$T/dir/min3" .
+is "they are here as well" "11 of 14" "$(cached)"
+new c9
+echo b2 >src/b
+ok "another content" build -t c --cache-from "type=local,src=$T/dir/min" .
+is "makes what changed, on what was not there" "a b2" "$(shale run --rm --network none c | xargs)"
+echo b >src/b
+new c10
+ok "a stage that came out the same" build -t c -f D5 --cache-from "type=local,src=$T/dir/max3" .
+is "is found by its content" "$(shale images -q --no-trunc c | wc -l) 1" "1 $(tail -n 30 "$T/err" | grep -A1 'COPY --from=build' | grep -c CACHED)"
+code 1 "what fails then" build -t c -f D6 --cache-from "type=local,src=$T/dir/min" --target build .
+has "fails as it does here" "ended with exit code 5"
 new c3
 ok "into a scope" build -t c --cache-scope s --cache-from "type=local,src=$T/dir/max" .
 ok "outside of it" build -t c .
@@ -247,7 +274,7 @@ for p in amd64 arm64; do
 	ok "one of them" build --platform linux/$p -f DP -o type=cacheonly --cache-from "type=local,src=$T/dir/p" .
 	is "has every step ($p)" "4 of 6" "$(cached)"
 	ok "one of them, of the image's own" build --platform linux/$p -f DP -o type=cacheonly --cache-from "type=local,src=$T/dir/pmin" .
-	is "has these ($p)" "3 of 6" "$(cached)"
+	is "has these ($p)" "4 of 6" "$(cached)"
 done
 new p-both
 # shellcheck disable=SC2086
