@@ -392,13 +392,15 @@ struct build_output {
 	char *codec;       /* "none", "gzip", "zstd"; NULL: not asked */
 	int level;
 	bool push, is_dir, docker_types;
-	struct strv annotations; /* "k=v" of the manifest */
+	bool by_digest, is_merged;     /* no name there; platforms are not kept apart */
+	struct strv annotations;       /* "k=v" of the manifest */
+	struct strv index_annotations; /* of the index, where there is one */
 };
 /* -o: "DIR", "-", or CSV "type=oci,dest=FILE,…". Pure. -EINVAL. */
 int build_output_parse(const char *text, struct build_output *ret, struct err *err);
 void build_output_free(struct build_output *o);
-/* --annotation: "[manifest:]k=v" becomes "k=v". */
-int build_annotation_parse(const char *text, struct strv *ret, struct err *err);
+/* --annotation: "[manifest:|index:|manifest,index:]k=v", added to ret's. */
+int build_annotation_parse(const char *text, struct build_output *ret, struct err *err);
 
 /*
  * What is in the tree root_fd goes beneath the directory dest_fd: files that are there are

@@ -433,6 +433,7 @@ struct image_pull_opts {
 	bool untagged;          /* pull: the name goes on meaning what it does */
 	bool all_platforms;     /* pull: keep what an index names, all of it */
 	struct image_pack pack; /* push */
+	bool by_digest;         /* push: the name gets no tag there */
 	const char *source;     /* push: the image that goes there; NULL: what has that name */
 	image_transfer_fn *event;
 	void *arg;
@@ -571,6 +572,7 @@ struct image_index_member {
 struct image_index_new {
 	const struct image_index_member *members;
 	size_t n, first;
+	const struct strv *annotations; /* "k=v" of the index; NULL: none */
 	const struct image_pack *pack;
 	const struct strv *tags; /* normalised */
 };

@@ -13,6 +13,7 @@ void build_output_free(struct build_output *o)
 	free(o->codec);
 	strv_free(&o->names);
 	strv_free(&o->annotations);
+	strv_free(&o->index_annotations);
 	*o = (struct build_output){ 0 };
 }
 
@@ -55,29 +56,52 @@ static int set_name(struct build_output *o, const char *v, struct err *err)
 	return 0;
 }
 
+static int set_bool(const char *key, const char *v, bool *ret, struct err *err)
+{
+	return bool_parse(v, ret) < 0 ? err_set(err, EINVAL, "%s=%s: want true or false", key, v)
+				      : 0;
+}
+
 static int set_push(struct build_output *o, const char *v, struct err *err)
 {
-	return bool_parse(v, &o->push) < 0 ? err_set(err, EINVAL, "push=%s: want true or false", v)
-					   : 0;
+	return set_bool("push", v, &o->push, err);
+}
+
+static int set_by_digest(struct build_output *o, const char *v, struct err *err)
+{
+	return set_bool("push-by-digest", v, &o->by_digest, err);
 }
 
 static int set_tar(struct build_output *o, const char *v, struct err *err)
 {
 	bool is_tar = true;
+	int rc = set_bool("tar", v, &is_tar, err);
 
-	if (bool_parse(v, &is_tar) < 0)
-		return err_set(err, EINVAL, "tar=%s: want true or false", v);
 	o->is_dir = !is_tar;
-	return 0;
+	return rc;
 }
 
+static int set_split(struct build_output *o, const char *v, struct err *err)
+{
+	bool is_split = true;
+	int rc = set_bool("platform-split", v, &is_split, err);
+
+	o->is_merged = !is_split;
+	return rc;
+}
+
+/* What an archive is of follows from its type. */
 static int set_types(struct build_output *o, const char *v, struct err *err)
 {
 	bool is_oci = true;
+	int rc = set_bool("oci-mediatypes", v, &is_oci, err);
 
-	if (bool_parse(v, &is_oci) < 0)
-		return err_set(err, EINVAL, "oci-mediatypes=%s: want true or false", v);
-	o->docker_types = !is_oci;
+	if (rc < 0)
+		return rc;
+	if (o->kind != BUILD_OUT_IMAGE && is_oci != (o->kind == BUILD_OUT_OCI))
+		return err_set(err, EINVAL, "oci-mediatypes=%s: take type=%s", v,
+			       is_oci ? "oci" : "docker");
+	o->docker_types = o->kind == BUILD_OUT_IMAGE && !is_oci;
 	return 0;
 }
 
@@ -114,6 +138,15 @@ static int set_true(struct build_output *o, const char *v, struct err *err)
 	return strcmp(v, "true") != 0 ? err_set(err, EINVAL, "only true is done") : 0;
 }
 
+/* An image here is unpacked, and known by its digest in any case. */
+static int set_any(struct build_output *o, const char *v, struct err *err)
+{
+	bool ignored;
+
+	(void)o;
+	return bool_parse(v, &ignored) < 0 ? err_set(err, EINVAL, "want true or false") : 0;
+}
+
 enum {
 	FOR_LOCAL = 1 << BUILD_OUT_LOCAL,
 	FOR_TAR = 1 << BUILD_OUT_TAR,
@@ -130,19 +163,27 @@ static const struct {
 	{ "dest", FOR_LOCAL | FOR_TAR | FOR_FILES, set_dest },
 	{ "name", FOR_FILES | FOR_IMAGE, set_name },
 	{ "push", FOR_IMAGE, set_push },
+	{ "push-by-digest", FOR_IMAGE, set_by_digest },
+	{ "name-canonical", FOR_IMAGE, set_any },
+	{ "unpack", FOR_IMAGE, set_any },
+	{ "store", FOR_IMAGE, set_true },
+	{ "platform-split", FOR_LOCAL, set_split },
 	{ "tar", FOR_OCI, set_tar },
-	{ "oci-mediatypes", FOR_IMAGE, set_types },
+	{ "oci-mediatypes", FOR_FILES | FOR_IMAGE, set_types },
 	{ "compression", FOR_FILES | FOR_IMAGE, set_codec },
 	{ "compression-level", FOR_FILES | FOR_IMAGE, set_level },
 	{ "force-compression", FOR_FILES | FOR_IMAGE, set_true },
 	{ "rewrite-timestamp", FOR_FILES | FOR_IMAGE, set_true },
 };
 
+/* key: "annotation.k", "annotation-manifest.k", "annotation-index.k". */
 static int set_annotation(struct build_output *o, const char *key, const char *v, struct err *err)
 {
+	bool is_index = str_starts(key, "annotation-index.");
+
 	if (o->kind != BUILD_OUT_OCI && o->kind != BUILD_OUT_IMAGE)
 		return err_set(err, EINVAL, "annotations are of type=oci, image and registry");
-	strv_env_set(&o->annotations, key, v);
+	strv_env_set(is_index ? &o->index_annotations : &o->annotations, strchr(key, '.') + 1, v);
 	return 0;
 }
 
@@ -156,10 +197,9 @@ static int set_field(struct build_output *o, const char *field, struct err *err)
 		return err_set(err, EINVAL, "%s: want KEY=VALUE", field);
 	if (!strcmp(key, "type"))
 		return 0;
-	if (str_starts(key, "annotation."))
-		return set_annotation(o, strchr(key, '.') + 1, eq + 1, err);
-	if (str_starts(key, "annotation-manifest."))
-		return set_annotation(o, strchr(key, '.') + 1, eq + 1, err);
+	if (str_starts(key, "annotation.") || str_starts(key, "annotation-manifest.") ||
+	    str_starts(key, "annotation-index."))
+		return set_annotation(o, key, eq + 1, err);
 	for (size_t i = 0; i < ARRAY_LEN(keys); i++) {
 		names[i] = keys[i].name;
 		if (strcmp(keys[i].name, key) != 0)
@@ -173,13 +213,15 @@ static int set_field(struct build_output *o, const char *field, struct err *err)
 	return near ? err_hint(err, "did you mean %s?", near) : -EINVAL;
 }
 
-static int check(const struct build_output *o, struct err *err)
+static int check(struct build_output *o, struct err *err)
 {
-	bool must =
-		o->kind == BUILD_OUT_LOCAL || o->kind == BUILD_OUT_TAR || o->kind == BUILD_OUT_OCI;
-
-	if (must && !o->dest)
+	if ((o->kind == BUILD_OUT_LOCAL || o->is_dir) && !o->dest)
 		return err_set(err, EINVAL, "dest= is missing");
+	/* As buildx: an archive without a place is for a pipe. */
+	if ((o->kind == BUILD_OUT_TAR || o->kind == BUILD_OUT_OCI) && !o->dest)
+		o->dest = mem_str("-");
+	if (o->by_digest && !o->push)
+		return err_set(err, EINVAL, "push-by-digest goes with push=true");
 	if (o->dest && !strcmp(o->dest, "-") && (o->kind == BUILD_OUT_LOCAL || o->is_dir))
 		return err_set(err, EINVAL, "a directory cannot go to standard output");
 	if (o->level && !o->codec)
@@ -230,22 +272,42 @@ int build_output_parse(const char *text, struct build_output *ret, struct err *e
 	return 0;
 }
 
-int build_annotation_parse(const char *text, struct strv *ret, struct err *err)
+/* What the words before the colon mean; a key may have colons of its own. */
+static int annotation_kinds(const char *words, bool *ret_manifest, bool *ret_index)
 {
-	const char *eq = strchr(text, '='), *colon = strchr(text, ':');
+	auto_strv struct strv v = { 0 };
+
+	strv_split(&v, words, ',');
+	for (size_t i = 0; i < v.n; i++) {
+		*ret_manifest |= !strcmp(v.v[i], "manifest");
+		*ret_index |= !strcmp(v.v[i], "index");
+		if (strcmp(v.v[i], "manifest") != 0 && strcmp(v.v[i], "index") != 0)
+			return -ENOTSUP;
+	}
+	return 0;
+}
+
+int build_annotation_parse(const char *text, struct build_output *ret, struct err *err)
+{
+	const char *eq = strchr(text, '='), *colon = strchr(text, ':'), *at = text;
+	bool is_manifest = false, is_index = false;
 	auto_free char *key = NULL;
 
 	if (eq && colon && colon < eq) {
-		if (!str_starts(text, "manifest:"))
+		auto_free char *words = mem_strn(text, (size_t)(colon - text));
+
+		if (annotation_kinds(words, &is_manifest, &is_index) < 0)
 			return err_set(err, ENOTSUP,
-				       "--annotation %.100s: an image here has a manifest only: "
-				       "want [manifest:]KEY=VALUE",
+				       "--annotation %.100s: want [manifest:|index:]KEY=VALUE",
 				       text);
-		text = colon + 1;
+		at = colon + 1;
 	}
-	if (!eq || eq == text)
+	if (!eq || eq == at)
 		return err_set(err, EINVAL, "--annotation %.100s: want KEY=VALUE", text);
-	key = mem_strn(text, (size_t)(eq - text));
-	strv_env_set(ret, key, eq + 1);
+	key = mem_strn(at, (size_t)(eq - at));
+	if (is_index)
+		strv_env_set(&ret->index_annotations, key, eq + 1);
+	if (is_manifest || !is_index)
+		strv_env_set(&ret->annotations, key, eq + 1);
 	return 0;
 }

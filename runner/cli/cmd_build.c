@@ -477,6 +477,11 @@ static int build_all(const struct build_args *a, struct deliver *d, const struct
 	bool is_index = platforms_is_index(o, platforms);
 	int rc;
 
+	for (size_t i = 0; i < d->n && !is_index; i++)
+		if (d->v[i].index_annotations.n)
+			return err_set(err, EINVAL,
+				       "annotations of an index: there is one with several "
+				       "platforms or attestations");
 	if (a->twice && is_index)
 		return err_set(err, EINVAL, "--twice compares images, not indexes");
 	if (is_index)

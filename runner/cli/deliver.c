@@ -73,12 +73,12 @@ static int annotate(struct deliver *d, const struct strv *annotations, struct er
 	for (size_t i = 0; i < d->n; i++) {
 		struct build_output *o = &d->v[i];
 
-		if (!takes_annotations(o) && o->annotations.n)
+		if (!takes_annotations(o) && (o->annotations.n || o->index_annotations.n))
 			return err_set(err, EINVAL,
 				       "annotations are of the manifest, which an image has where "
 				       "it leaves: push=true is missing");
 		for (size_t k = 0; k < annotations->n && takes_annotations(o); k++) {
-			int rc = build_annotation_parse(annotations->v[k], &o->annotations, err);
+			int rc = build_annotation_parse(annotations->v[k], o, err);
 
 			if (rc < 0)
 				return rc;
@@ -157,7 +157,8 @@ static int write_local(struct deliver *d, const struct build_output *o, int root
 		       struct err *err)
 {
 	struct build_owner owner;
-	auto_free char *path = d->sub ? mem_fmt("%s/%s", o->dest, d->sub) : mem_str(o->dest);
+	auto_free char *path =
+		d->sub && !o->is_merged ? mem_fmt("%s/%s", o->dest, d->sub) : mem_str(o->dest);
 	auto_fd int dest = open_dest(path, err);
 	size_t left_out = 0;
 	int rc;
@@ -234,6 +235,7 @@ static int push_name(struct deliver *d, const struct build_output *o, const char
 {
 	cleanup(transfer_view_end) struct transfer_view view = { 0 };
 	struct image_pull_opts p = { .access = d->access->access,
+				     .by_digest = o->by_digest,
 				     .event = transfer_view_event,
 				     .arg = &view,
 				     .interrupted = d->interrupted };

@@ -56,32 +56,44 @@ static bool is_same(const struct strv *a, const struct strv *b)
 	return a->n == b->n;
 }
 
-/* Compression and annotations are those of the outputs that say any: the index has one form. */
+/* The first output's that has any; the others' are the same. */
+static int annotations_of(const struct deliver *d, bool is_index, const struct strv **ret,
+			  struct err *err)
+{
+	for (size_t i = 0; i < d->n; i++) {
+		const struct strv *v = is_index ? &d->v[i].index_annotations : &d->v[i].annotations;
+
+		if (*ret && v->n && !is_same(*ret, v))
+			return err_set(err, EINVAL,
+				       "outputs of one index have the same annotations");
+		if (v->n)
+			*ret = v;
+	}
+	return 0;
+}
+
+/* Compression is that of the outputs that say any: the index has one form. */
 static int pack_of(const struct deliver *d, struct image_pack *ret, struct err *err)
 {
 	const struct build_output *codec = NULL;
-	const struct strv *annotations = NULL;
-	int rc = 0;
+	int rc = annotations_of(d, false, &ret->annotations, err);
 
-	for (size_t i = 0; i < d->n; i++) {
+	for (size_t i = 0; i < d->n && rc >= 0; i++) {
 		const struct build_output *o = &d->v[i];
 
 		if (codec && (o->codec || o->level) &&
 		    (!str_eq(codec->codec, o->codec) || codec->level != o->level))
 			return err_set(err, EINVAL,
 				       "outputs of one index are compressed in the same way");
-		if (annotations && o->annotations.n && !is_same(annotations, &o->annotations))
-			return err_set(err, EINVAL,
-				       "outputs of one index have the same annotations");
 		if (o->codec || o->level)
 			codec = o;
-		if (o->annotations.n)
-			annotations = &o->annotations;
 	}
-	if (codec)
+	if (codec && rc >= 0) {
+		const struct strv *annotations = ret->annotations;
+
 		rc = image_pack_parse(codec->codec, codec->level, ret, err);
-	if (rc >= 0)
 		ret->annotations = annotations;
+	}
 	return rc;
 }
 
@@ -120,11 +132,13 @@ static int write_index(struct deliver *d, const struct results *l, size_t first,
 	auto_free struct said *said = mem_array(l->n, sizeof(*said));
 	auto_strv struct strv tags = { 0 };
 	struct image_pack pack = { 0 };
-	const struct image_index_new n = {
+	struct image_index_new n = {
 		.members = m, .n = l->n, .first = first, .pack = &pack, .tags = &tags
 	};
 	int rc = pack_of(d, &pack, err);
 
+	if (rc >= 0)
+		rc = annotations_of(d, true, &n.annotations, err);
 	for (size_t i = 0; i < l->n; i++) {
 		memcpy(m[i].id, l->v[i].image_id, sizeof(m[i].id));
 		take_statements(&l->v[i], &said[i], &m[i]);

@@ -288,12 +288,12 @@ bool image_pack_is_other(const struct image_pack *p)
 	return p->is_asked || p->docker_types || (p->annotations && p->annotations->n);
 }
 
-void image_manifest_annotate(json_t *manifest, const struct image_pack *p)
+void image_annotate(json_t *manifest, const struct strv *annotations)
 {
 	json_t *o = json_object();
 
-	for (size_t i = 0; p->annotations && i < p->annotations->n; i++) {
-		const char *pair = p->annotations->v[i], *eq = strchr(pair, '=');
+	for (size_t i = 0; annotations && i < annotations->n; i++) {
+		const char *pair = annotations->v[i], *eq = strchr(pair, '=');
 		auto_free char *key = mem_strn(pair, (size_t)(eq - pair));
 
 		json_object_set_new(o, key, json_from_str(eq + 1));
@@ -348,7 +348,7 @@ void image_manifest_write(const struct image_descriptor *desc, size_t n, const s
 	json_object_set_new(o, "layers", list);
 	for (size_t i = 0; i < n; i++)
 		json_array_append_new(list, descriptor(&desc[i], p));
-	image_manifest_annotate(o, p);
+	image_annotate(o, p->annotations);
 	ret->text = json_text(o);
 	ret->len = strlen(ret->text);
 	ret->media_type = mem_str(type_for(OCI_MANIFEST, p));

@@ -239,6 +239,7 @@ static int make(struct index *x, struct image_document *ret, struct err *err)
 	json_object_set_new(o, "schemaVersion", json_integer(2));
 	json_set_str(o, "mediaType", OCI_INDEX);
 	json_object_set(o, "manifests", x->entries);
+	image_annotate(o, x->n->annotations);
 	ret->text = json_text(o);
 	ret->len = strlen(ret->text);
 	ret->media_type = mem_str(OCI_INDEX);

@@ -54,6 +54,11 @@ static void emit_text(const struct push *p, char *text)
 	free(text);
 }
 
+static const char *tag_of(const struct push *p)
+{
+	return p->o->by_digest ? NULL : p->remote.tag;
+}
+
 /* --- the image --- */
 
 static int begin_layer(struct push *p, size_t i, const struct image_descriptor *kept,
@@ -94,7 +99,7 @@ static int finish(struct push *p, struct image_kept *kept, struct err *err)
 	} else {
 		image_manifest_write(p->desc, p->n_layers, &p->o->pack, &p->manifest);
 	}
-	rc = image_send_manifest(&p->send, &p->manifest, p->remote.tag, err);
+	rc = image_send_manifest(&p->send, &p->manifest, tag_of(p), err);
 	return rc < 0 ? rc
 		      : image_repo_digest_put(p->rt, p->remote.repo,
 					      digest_str(&p->manifest.digest), p->img->id, err);
@@ -263,7 +268,7 @@ static int send_index(struct push *p, struct err *err)
 	int rc = p->o->platform ? choose_one(p, &p->manifest, err) : 0;
 
 	if (rc >= 0)
-		rc = send_doc(p, &p->manifest, p->remote.tag, 0, err);
+		rc = send_doc(p, &p->manifest, tag_of(p), 0, err);
 	if (rc >= 0)
 		rc = db_tx_begin(p->rt->db, DB_LAZY, &tx, err);
 	if (rc >= 0 && !p->o->platform)
@@ -323,9 +328,9 @@ int image_push(struct runtime *rt, const char *normalized, const struct image_pu
 
 		return err_ctx(err, "push %s", name);
 	}
-	emit_text(&p,
-		  mem_fmt("%s: digest: %s size: %zu", p.remote.tag ? p.remote.tag : p.remote.digest,
-			  digest_str(&p.manifest.digest), p.manifest.len));
+	emit_text(&p, mem_fmt("%s: digest: %s size: %zu",
+			      tag_of(&p) ? p.remote.tag : digest_str(&p.manifest.digest),
+			      digest_str(&p.manifest.digest), p.manifest.len));
 	digest_format(&p.manifest.digest, ret_digest);
 	image_event(rt, "push", NULL, normalized);
 	return 0;

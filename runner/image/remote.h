@@ -221,7 +221,7 @@ void image_manifest_write(const struct image_descriptor *desc, size_t n, const s
 			  struct image_document *ret);
 /* Is a manifest asked for that is not the one that the image came with? */
 bool image_pack_is_other(const struct image_pack *p);
-void image_manifest_annotate(json_t *manifest, const struct image_pack *p);
+void image_annotate(json_t *manifest, const struct strv *annotations);
 /* The one that a push of that name would send. */
 int image_manifest_local(struct runtime *rt, const char *name, const struct image *img,
 			 const struct image_pack *pack, struct image_document *ret,

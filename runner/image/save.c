@@ -347,7 +347,7 @@ static int oci_written(struct save *s, const struct saved *v, json_t **ret, stru
 	json_object_set_new(o, "layers", list);
 	if (rc < 0)
 		return rc;
-	image_manifest_annotate(o, &s->o->pack);
+	image_annotate(o, s->o->pack.annotations);
 	text = json_text(o);
 	return oci_text(s, OCI_MANIFEST, text, ret, err);
 }

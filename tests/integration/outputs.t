@@ -68,6 +68,8 @@ mkdir "$T/untar" && tar -C "$T/untar" -xpf "$T/files.tar"
 is "has everything" "1000:1000 6755 character special file" "$(stat -c '%u:%g %a' "$T/untar/suid") $(stat -c %F "$T/untar/null")"
 build --target files -o - 2>/dev/null >"$T/stdout.tar"
 ok "-o - is a tar on standard output" cmp "$T/files.tar" "$T/stdout.tar"
+build --target files -o type=tar 2>/dev/null >"$T/stdout2.tar"
+ok "as type=tar without a place" cmp "$T/files.tar" "$T/stdout2.tar"
 ok "cacheonly" build --target test -o type=cacheonly
 is "still no image, nothing hashed" "1 $had" "$(shale images -aq | wc -l) $(hashed)"
 ok "quiet" build -q --target test -o type=cacheonly --iidfile "$T/none"
@@ -141,6 +143,13 @@ is "in Docker's media types" "application/vnd.docker.distribution.manifest.v2+js
 	"$(manifest a/c | python3 -c 'import json, sys; m = json.load(sys.stdin); print(m["mediaType"], *{l["mediaType"] for l in m["layers"]})')"
 ok "type=image,push=true" build --target image -o "\"type=image\",\"name=$reg/x:1,$reg/y:2\",push=true"
 is "all names" 2 "$(for i in x:1 y:2; do manifest $i | grep -o schemaVersion; done | wc -l)"
+digest_of() { python3 -c 'import json, sys; print(json.load(open(sys.argv[1]))["containerimage.digest"])' "$T/meta.json"; }
+ok "push-by-digest" build --target image -o type=image,name="$reg/d/e",push=true,push-by-digest=true,name-canonical=true,unpack=false --annotation by=digest --metadata-file "$T/meta.json"
+is "is there by its digest" "sha256:$(manifest "d/e@$(digest_of)" | sha256sum | cut -c-64)" "$(digest_of)"
+code 1 "and has no name" manifest d/e
+ok "an index of a platform by digest" build --target image -o type=image,name="$reg/d/f",push=true,push-by-digest=true --provenance=true --annotation index:i=n --annotation index,manifest:b=oth --metadata-file "$T/meta.json"
+is "with annotations of its own" "{'b': 'oth', 'i': 'n'}" "$(manifest "d/f@$(digest_of)" | python3 -c 'import json, sys; print(dict(sorted(json.load(sys.stdin)["annotations"].items())))')"
+code 1 "which has no name either" manifest d/f
 code 1 "a registry that is not there" build --target image -t 127.0.0.1:1/x --push
 has "fails the build" "push 127.0.0.1:1/x"
 
@@ -152,6 +161,11 @@ while IFS='|' read -r opts text; do
 done <<'EOF'
 -o type=nothing|want local, tar, oci, docker
 -o type=local|dest= is missing
+-o type=oci,tar=false|dest= is missing
+-o type=image,name=x,push-by-digest=true|goes with push=true
+-o type=oci,dest=x,oci-mediatypes=false|take type=docker
+-o type=image,store=false|only true is done
+--annotation index:a=b -o type=oci,dest=x|with several platforms or attestations
 -o type=oci,destt=x,dest=y|did you mean dest?
 -o type=tar,dest=-,compression=gzip|compression does not go with this type
 -o type=oci,dest=x,compression=xz|want uncompressed, gzip or zstd
@@ -162,7 +176,7 @@ done <<'EOF'
 -o type=registry|nothing says where to push
 --push|nothing says where to push
 --annotation a=b|give --push or -o type=oci as well
---annotation index:a=b --push -t x|an image here has a manifest only
+--annotation index-descriptor:a=b --push -t x|want [manifest:|index:]KEY=VALUE
 -o type=registry,name=x,oci-mediatypes=false,annotation.a=b|have no annotations
 EOF
 no_leaks

@@ -26,6 +26,8 @@ static void test_kinds(void **state)
 		{ "-", BUILD_OUT_TAR, "-", false },
 		{ "type=local,dest=a b", BUILD_OUT_LOCAL, "a b", false },
 		{ "dest=x=y,type=tar", BUILD_OUT_TAR, "x=y", false },
+		{ "type=tar", BUILD_OUT_TAR, "-", false },
+		{ "type=oci,oci-mediatypes=true", BUILD_OUT_OCI, "-", false },
 		{ "type=oci,dest=-", BUILD_OUT_OCI, "-", false },
 		{ "type=docker", BUILD_OUT_DOCKER, NULL, false },
 		{ "type=image,push=true", BUILD_OUT_IMAGE, NULL, true },
@@ -76,14 +78,16 @@ static void test_wrong(void **state)
 		"type=Local,dest=x",
 		"type=local",
 		"type=local,dest=",
-		"type=tar",
-		"type=oci",
 		"type=oci,dest=-,tar=false",
 		"type=image,dest=x",
 		"type=local,dest=x,name=y",
 		"type=image,push=yes",
 		"type=image,push",
-		"type=image,annotation-index.k=v",
+		"type=image,push-by-digest=true",
+		"type=oci,oci-mediatypes=false,dest=x",
+		"type=oci,tar=false",
+		"type=local,dest=x,platform-split=2",
+		"type=image,store=false",
 		"type=docker,annotation.k=v",
 		"type=image,force-compression=false",
 		"type=image,rewrite-timestamp=false",
@@ -105,19 +109,25 @@ static void test_wrong(void **state)
 
 static void test_annotations(void **state)
 {
-	struct strv l = { 0 };
+	struct build_output l = { 0 };
 	struct err err = { 0 };
 
 	(void)state;
 	assert_int_equal(build_annotation_parse("a.b=c:d", &l, &err), 0);
 	assert_int_equal(build_annotation_parse("manifest:e=f", &l, &err), 0);
-	assert_string_equal(strv_env_get(&l, "a.b"), "c:d");
-	assert_string_equal(strv_env_get(&l, "e"), "f");
-	assert_int_equal(build_annotation_parse("index:e=f", &l, &err), -ENOTSUP);
+	assert_string_equal(strv_env_get(&l.annotations, "a.b"), "c:d");
+	assert_string_equal(strv_env_get(&l.annotations, "e"), "f");
+	assert_int_equal(build_annotation_parse("index:e=g", &l, &err), 0);
+	assert_int_equal(build_annotation_parse("index,manifest:b:o=th", &l, &err), 0);
+	assert_string_equal(strv_env_get(&l.index_annotations, "e"), "g");
+	assert_string_equal(strv_env_get(&l.index_annotations, "b:o"), "th");
+	assert_string_equal(strv_env_get(&l.annotations, "b:o"), "th");
+	assert_int_equal(build_annotation_parse("manifest-descriptor:e=f", &l, &err), -ENOTSUP);
+	assert_int_equal(build_annotation_parse("manifest[linux/amd64]:e=f", &l, &err), -ENOTSUP);
 	assert_int_equal(build_annotation_parse("e", &l, &err), -EINVAL);
 	assert_int_equal(build_annotation_parse("manifest:=f", &l, &err), -EINVAL);
-	assert_int_equal(l.n, 2);
-	strv_free(&l);
+	assert_int_equal(l.annotations.n, 3);
+	build_output_free(&l);
 }
 
 int test_outputs(void)
