@@ -101,7 +101,12 @@ struct container_spec {
 	int64_t swap_bytes;     /* memory and swap; -1: no limit */
 	uint64_t reserved_bytes, cpu_shares, io_weight;
 	char *cpus, *mems;
-	struct strv groups; /* more of the user's, by name or number */
+	char *swappiness; /* "0" to "100", NULL: the host's; of cgroup v1, as the next */
+	bool no_oom_kill;
+	struct strv io_weights, io_read_bps, io_write_bps, io_read_iops,
+		io_write_iops; /* "/dev/x:N" */
+	char *cgroup_parent;   /* "/ci/jobs", "ci.slice"; NULL: shale's */
+	struct strv groups;    /* more of the user's, by name or number */
 	struct strv dns, dns_search, dns_options;
 	struct strv sysctls;     /* "name=value" */
 	struct strv annotations; /* "k=v": only told */

@@ -77,6 +77,19 @@ struct sandbox_limit {
 	uint64_t soft, hard;
 };
 
+enum sandbox_io_kind {
+	SANDBOX_IO_WEIGHT, /* 10 to 1000 */
+	SANDBOX_IO_READ_BYTES,
+	SANDBOX_IO_WRITE_BYTES, /* a second, 0: no limit; as the next */
+	SANDBOX_IO_READS,
+	SANDBOX_IO_WRITES
+};
+struct sandbox_io { /* of one disk */
+	enum sandbox_io_kind kind;
+	dev_t dev;
+	uint64_t value;
+};
+
 struct sandbox_cgroup {
 	const char *name;      /* "shale/<id>" beneath each hierarchy; NULL: none is made */
 	uint64_t memory_bytes; /* 0 = no limit */
@@ -87,6 +100,11 @@ struct sandbox_cgroup {
 	uint64_t cpu_shares;     /* 2 to 262144, 1024 is everybody's; 0 = that */
 	uint64_t io_weight;      /* 10 to 1000; 0 = everybody's */
 	const char *cpus, *mems; /* "0-3,7"; NULL: all */
+	/* Of v1 alone: "0" to "100", NULL: the parent's; and who waits instead of being killed. */
+	const char *swappiness;
+	bool no_oom_kill;
+	const struct sandbox_io *io;
+	size_t n_io;
 };
 
 struct sandbox_spec {

@@ -98,6 +98,13 @@ int run_limits_make(const struct limit_args *a, struct container_spec *ret, stru
 	ret->cpus = mem_str(a->cpuset);
 	ret->mems = mem_str(a->mems);
 	ret->restart = mem_str(a->restart);
+	/* -1: Docker's word for the host's. */
+	ret->swappiness = str_eq(a->swappiness, "-1") ? NULL : mem_str(a->swappiness);
+	strv_copy(&ret->io_weights, &a->io_weights);
+	strv_copy(&ret->io_read_bps, &a->io_read_bps);
+	strv_copy(&ret->io_write_bps, &a->io_write_bps);
+	strv_copy(&ret->io_read_iops, &a->io_read_iops);
+	strv_copy(&ret->io_write_iops, &a->io_write_iops);
 	if (str_eq(a->swap, "-1"))
 		ret->swap_bytes = -1;
 	else if (a->swap && (str_to_bytes(a->swap, &swap) < 0 || swap > INT64_MAX))
@@ -278,6 +285,8 @@ int run_spec_make(const struct run_args *a, int argc, char **argv, struct contai
 	strv_copy(&ret->ulimits, &a->ulimits);
 	ret->stop_timeout_s = a->stop_timeout_ms / 1000;
 	ret->oom_score_adj = a->oom_score_adj;
+	ret->no_oom_kill = a->no_oom_kill;
+	ret->cgroup_parent = mem_str(a->cgroup_parent);
 	strv_copy(&ret->groups, &a->groups);
 	strv_copy(&ret->dns, &a->dns);
 	strv_copy(&ret->dns_search, &a->dns_search);

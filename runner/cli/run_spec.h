@@ -9,7 +9,8 @@
 
 /* What update changes as well. */
 struct limit_args {
-	const char *cpus, *cpuset, *mems, *restart, *swap;
+	const char *cpus, *cpuset, *mems, *restart, *swap, *swappiness;
+	struct strv io_weights, io_read_bps, io_write_bps, io_read_iops, io_write_iops;
 	uint64_t memory, reserved, cpu_shares, io_weight, cpu_period;
 	int pids, cpu_quota;
 };
@@ -17,6 +18,27 @@ struct limit_args {
 	{ 0,       "blkio-weight",                                                                     \
 	  OPT_U64, (at) + offsetof(struct limit_args, io_weight),                                      \
 	  "N",     "share of block IO, 10 to 1000" },                                                  \
+		{ 0,          "blkio-weight-device",                                                   \
+		  OPT_STRV,   (at) + offsetof(struct limit_args, io_weights),                          \
+		  "DEVICE:N", "the same of one disk" },                                                \
+		{ 0,                                                                                   \
+		  "device-read-bps",                                                                   \
+		  OPT_STRV,                                                                            \
+		  (at) + offsetof(struct limit_args, io_read_bps),                                     \
+		  "DEVICE:BYTES",                                                                      \
+		  "what it may read of a disk in a second" },                                          \
+		{ 0,          "device-read-iops",                                                      \
+		  OPT_STRV,   (at) + offsetof(struct limit_args, io_read_iops),                        \
+		  "DEVICE:N", "the same in single reads" },                                            \
+		{ 0,                                                                                   \
+		  "device-write-bps",                                                                  \
+		  OPT_STRV,                                                                            \
+		  (at) + offsetof(struct limit_args, io_write_bps),                                    \
+		  "DEVICE:BYTES",                                                                      \
+		  "what it may write to a disk in a second" },                                         \
+		{ 0,          "device-write-iops",                                                     \
+		  OPT_STRV,   (at) + offsetof(struct limit_args, io_write_iops),                       \
+		  "DEVICE:N", "the same in single writes" },                                           \
 		{ 'c',     "cpu-shares",                                                               \
 		  OPT_U64, (at) + offsetof(struct limit_args, cpu_shares),                             \
 		  "N",     "share of CPU time, 1024 is everybody's" },                                 \
@@ -36,6 +58,9 @@ struct limit_args {
 		{ 0,         "memory-reservation",                                                     \
 		  OPT_BYTES, (at) + offsetof(struct limit_args, reserved),                             \
 		  "BYTES",   "memory that is kept for it when there is little" },                      \
+		{ 0,       "memory-swappiness",                                                        \
+		  OPT_STR, (at) + offsetof(struct limit_args, swappiness),                             \
+		  "N",     "how readily it is swapped, 0 to 100 (cgroup v1)" },                        \
 		{ 0,       "memory-swap",                                                              \
 		  OPT_STR, (at) + offsetof(struct limit_args, swap),                                   \
 		  "BYTES", "limit of memory and swap, -1: none" },                                     \
@@ -63,7 +88,8 @@ struct run_args {
 	struct limit_args limits;
 	struct strv groups, dns, dns_search, dns_options, annotations, label_files, devices;
 	int oom_score_adj;
-	bool no_healthcheck;
+	const char *cgroup_parent;
+	bool no_healthcheck, no_oom_kill;
 	struct strv links, env, env_files, labels, volumes, tmpfs, storage, add_hosts, cap_add,
 		cap_drop, security, ulimits;
 	int stop_timeout_ms;
@@ -141,6 +167,12 @@ struct run_args {
 		{ 0,       "oom-score-adj",                                                             \
 		  OPT_INT, RUN_AT(oom_score_adj),                                                       \
 		  "N",     "who goes first when memory is out, -1000 to 1000" },                        \
+		{ 0,        "oom-kill-disable",                                                         \
+		  OPT_BOOL, RUN_AT(no_oom_kill),                                                        \
+		  NULL,     "wait for memory instead of being killed (cgroup v1)" },                    \
+		{ 0,       "cgroup-parent",                                                             \
+		  OPT_STR, RUN_AT(cgroup_parent),                                                       \
+		  "GROUP", "control group that its own is made in (default shale)" },                   \
 		LIMIT_OPTS(RUN_AT(limits)),                                                             \
 		{ 'h', "hostname", OPT_STR, RUN_AT(hostname), "NAME", "host name inside" },             \
 		{ 0,       "cgroupns",                                                                  \

@@ -26,10 +26,11 @@ struct parts {
 	struct sandbox_user user;
 	struct strv argv, env;
 	char *cache_dir;
-	char cgroup[CONTAINER_ID_LEN + 8];
+	char cgroup[CONTAINER_GROUP_MAX];
 	struct container_kept *kept;
 	size_t n_kept;
 	struct container_namespaces spaces;
+	struct sandbox_io *io;
 };
 
 static struct parts *parts_new(void)
@@ -60,16 +61,12 @@ static void parts_free(struct parts **pp)
 	strv_free(&p->env);
 	sandbox_user_free(&p->user);
 	free(p->cache_dir);
+	free(p->io);
 	kept_free(p->kept, p->n_kept);
 	container_namespaces_close(&p->spaces);
 	free(p);
 }
 #define auto_parts cleanup(parts_free)
-
-void container_cgroup_name(const struct container *c, char buf[CONTAINER_ID_LEN + 8])
-{
-	snprintf(buf, CONTAINER_ID_LEN + 8, "shale/%s", c->id);
-}
 
 static const char *keep_word(struct parts *p, const char *s)
 {
@@ -325,19 +322,6 @@ char *container_cache_dir(struct runtime *rt)
 	return mem_fmt("%s/cache/seccomp", rt->root);
 }
 
-void container_limits(const struct container_spec *spec, struct sandbox_cgroup *ret)
-{
-	ret->memory_bytes = spec->memory_bytes;
-	ret->swap_bytes = spec->swap_bytes;
-	ret->reserved_bytes = spec->reserved_bytes;
-	ret->pids = spec->pids;
-	ret->cpu_quota_us = spec->cpu_quota_us;
-	ret->cpu_shares = spec->cpu_shares;
-	ret->io_weight = spec->io_weight;
-	ret->cpus = spec->cpus;
-	ret->mems = spec->mems;
-}
-
 /* By name or number, as the image's group file has it. */
 static int add_groups(const struct container_spec *spec, int root_fd, struct sandbox_user *u,
 		      struct err *err)
@@ -384,8 +368,11 @@ static int make_spec(const struct container *c, const int stdio[3], struct parts
 		rc = add_limits(c, p, s, err);
 	if (rc >= 0)
 		rc = container_security_apply(spec, s, err);
+	if (rc >= 0)
+		rc = container_io_open(spec, &p->io, &s->cgroup.n_io, err);
 	if (rc < 0)
 		return rc;
+	s->cgroup.io = p->io;
 	strv_copy(&p->argv, &spec->entrypoint);
 	for (size_t i = 0; i < spec->command.n; i++)
 		strv_add(&p->argv, spec->command.v[i]);
@@ -433,16 +420,10 @@ void container_box_close(struct container_box *b)
 	b->n_kept = 0;
 }
 
-bool container_limits_any(const struct sandbox_cgroup *g)
-{
-	return g->memory_bytes || g->pids || g->cpu_quota_us || g->swap_bytes ||
-	       g->reserved_bytes || g->cpu_shares || g->io_weight || g->cpus || g->mems;
-}
-
 /* Who shares its processes with others is known by its group alone. */
 static bool needs_group(const struct container_spec *s, const struct sandbox_cgroup *g)
 {
-	return (s->pid_ns && *s->pid_ns && !str_eq(s->pid_ns, "private")) ||
+	return s->cgroup_parent || (s->pid_ns && *s->pid_ns && !str_eq(s->pid_ns, "private")) ||
 	       container_limits_any(g);
 }
 

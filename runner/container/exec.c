@@ -25,7 +25,7 @@ struct joined {
 	struct sandbox_user user;
 	struct ids_range ids;
 	char *cwd, *cache_dir;
-	char cgroup[CONTAINER_ID_LEN + 8];
+	char cgroup[CONTAINER_GROUP_MAX];
 };
 
 #define JOINED_INIT                                                                                \

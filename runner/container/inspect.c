@@ -184,6 +184,12 @@ static json_t *host_json(const struct container *c)
 	set_int(o, "MemoryReservation", (int64_t)s->reserved_bytes);
 	set_int(o, "CpuShares", (int64_t)s->cpu_shares);
 	set_int(o, "BlkioWeight", (int64_t)s->io_weight);
+	container_io_json(s, o);
+	json_object_set_new(o, "MemorySwappiness",
+			    s->swappiness ? json_integer(strtoll(s->swappiness, NULL, 10))
+					  : json_null());
+	set_bool(o, "OomKillDisable", s->no_oom_kill);
+	set_str(o, "CgroupParent", s->cgroup_parent);
 	set_str(o, "CpusetCpus", s->cpus);
 	set_str(o, "CpusetMems", s->mems);
 	set_list(o, "GroupAdd", &s->groups);

@@ -34,7 +34,7 @@ static int check_running(struct container *c, struct err *err)
 /* The kernel is asked each time: what it says is right after any crash. */
 bool container_is_paused(const struct container *c)
 {
-	char group[CONTAINER_ID_LEN + 8];
+	char group[CONTAINER_GROUP_MAX];
 
 	if (c->state != CONTAINER_RUNNING)
 		return false;
@@ -44,7 +44,7 @@ bool container_is_paused(const struct container *c)
 
 int container_thaw(struct container *c, struct err *err)
 {
-	char group[CONTAINER_ID_LEN + 8];
+	char group[CONTAINER_GROUP_MAX];
 	int rc;
 
 	container_cgroup_name(c, group);
@@ -63,7 +63,7 @@ static const char group_made[] = "group"; /* in its directory */
 
 void container_group_leave(const struct container *c)
 {
-	char group[CONTAINER_ID_LEN + 8];
+	char group[CONTAINER_GROUP_MAX];
 	struct err ignored = { 0 };
 	auto_fd int dir = -1;
 
@@ -116,7 +116,7 @@ static int make_group(const struct container *c, const char *group, struct err *
 
 int container_pause(struct container *c, struct err *err)
 {
-	char group[CONTAINER_ID_LEN + 8];
+	char group[CONTAINER_GROUP_MAX];
 	int rc = check_running(c, err);
 
 	if (rc < 0)
@@ -219,6 +219,7 @@ static void merge_limits(struct container_spec *to, const struct container_spec 
 	take_number(&to->io_weight, &from->io_weight);
 	take_text(&to->cpus, from->cpus);
 	take_text(&to->mems, from->mems);
+	take_text(&to->swappiness, from->swappiness);
 	take_text(&to->restart, from->restart);
 }
 
@@ -226,17 +227,22 @@ static void merge_limits(struct container_spec *to, const struct container_spec 
 int container_update(struct container *c, const struct container_spec *s, struct err *err)
 {
 	struct sandbox_cgroup limits = { 0 };
-	char group[CONTAINER_ID_LEN + 8];
-	int rc;
+	auto_free struct sandbox_io *io = NULL;
+	char group[CONTAINER_GROUP_MAX];
+	int rc = container_io_merge(&c->spec, s, err);
 
 	merge_limits(&c->spec, s);
 	if (c->spec.pids < 0)
 		c->spec.pids = 0;
-	rc = container_spec_check(&c->spec, err);
+	if (rc >= 0)
+		rc = container_spec_check(&c->spec, err);
+	if (rc >= 0)
+		rc = container_io_open(s, &io, &limits.n_io, err);
 	if (rc >= 0 && c->state == CONTAINER_RUNNING) {
 		container_cgroup_name(c, group);
 		container_limits(s, &limits);
 		limits.name = group;
+		limits.io = io;
 		rc = sandbox_cgroup_update(&limits, err);
 		fault_point("container.update.limits");
 	}
@@ -305,7 +311,7 @@ static bool same_namespace(int proc_fd, const char *pid, const char *want)
  * have one. */
 static int pids_of_namespace(const struct container *c, pid_t **ret, size_t *ret_n, struct err *err)
 {
-	char group[CONTAINER_ID_LEN + 8];
+	char group[CONTAINER_GROUP_MAX];
 	auto_free char *path = mem_fmt("/proc/%d/ns/pid", (int)c->pid);
 	char want[LINK_MAX_BYTES];
 	ssize_t len = readlink(path, want, sizeof(want) - 1);
@@ -336,7 +342,7 @@ static int pids_of_namespace(const struct container *c, pid_t **ret, size_t *ret
 
 int container_pids(struct container *c, pid_t **ret, size_t *ret_n, struct err *err)
 {
-	char group[CONTAINER_ID_LEN + 8];
+	char group[CONTAINER_GROUP_MAX];
 	int rc = check_running(c, err);
 
 	if (rc < 0)

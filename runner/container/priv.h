@@ -313,7 +313,17 @@ void container_env_home(struct strv *env, const struct sandbox_user *user);
 char *container_cache_dir(struct runtime *rt); /* of compiled seccomp filters; caller owns it */
 /* sandbox_release, and what a failure means. */
 int container_box_release(struct container_box *b, int *ret_exit, struct err *err);
-void container_cgroup_name(const struct container *c, char buf[CONTAINER_ID_LEN + 8]);
+/* Its control group, beneath each hierarchy. */
+enum { CONTAINER_GROUP_MAX = 256 };
+void container_cgroup_name(const struct container *c, char buf[CONTAINER_GROUP_MAX]);
+
+/* limits.c: those of its disks as they are numbered now, which the caller owns; others instead of
+ * what to has of the same disk; as inspect shows them. */
+int container_io_open(const struct container_spec *s, struct sandbox_io **ret, size_t *ret_n,
+		      struct err *err);
+int container_io_merge(struct container_spec *to, const struct container_spec *from,
+		       struct err *err);
+void container_io_json(const struct container_spec *s, json_t *to);
 
 /* --- policies (policy.c, health.c)
  * ---------------------------------------------------------------------------- */

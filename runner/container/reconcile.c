@@ -18,7 +18,7 @@ enum { EXIT_KILLED = 137, GRACE_MS = 5000 };
 /* Usually pdeathsig has done it; not when the program changed its credentials. */
 static void kill_rest(const struct container *c)
 {
-	char group[CONTAINER_ID_LEN + 8];
+	char group[CONTAINER_GROUP_MAX];
 	struct err ignored = { 0 };
 	auto_fd int fd = -1;
 

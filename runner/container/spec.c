@@ -54,6 +54,14 @@ static const struct field {
 	FIELD(io_weight, INT),
 	FIELD(cpus, STR),
 	FIELD(mems, STR),
+	FIELD(swappiness, STR),
+	FIELD(no_oom_kill, BOOL),
+	FIELD(io_weights, STRV),
+	FIELD(io_read_bps, STRV),
+	FIELD(io_write_bps, STRV),
+	FIELD(io_read_iops, STRV),
+	FIELD(io_write_iops, STRV),
+	FIELD(cgroup_parent, STR),
 	FIELD(groups, STRV),
 	FIELD(dns, STRV),
 	FIELD(dns_search, STRV),
@@ -264,34 +272,6 @@ static int check_lists(const struct container_spec *s, struct err *err)
 	if (rc >= 0 && s->storage.n)
 		rc = container_storage_parse(&s->storage, &limit_of_layer, err);
 	return rc < 0 ? rc : container_security_parse(&s->security, &security, err);
-}
-
-static bool is_cpu_list(const char *s)
-{
-	return !s || (*s && strspn(s, "0123456789,-") == strlen(s) && strlen(s) < 1024);
-}
-
-int container_limits_check(const struct container_spec *s, struct err *err)
-{
-	if (s->memory_bytes && s->memory_bytes < 6 << 20)
-		return err_set(err, EINVAL, "the memory limit must be 6MB at least");
-	if (s->swap_bytes > 0 && !s->memory_bytes)
-		return err_set(err, EINVAL, "--memory-swap needs --memory");
-	if (s->swap_bytes > 0 && (uint64_t)s->swap_bytes < s->memory_bytes)
-		return err_set(err, EINVAL,
-			       "--memory-swap is memory and swap: not less than --memory");
-	if (s->reserved_bytes && s->memory_bytes && s->reserved_bytes > s->memory_bytes)
-		return err_set(err, EINVAL, "--memory-reservation is not more than --memory");
-	if (s->cpu_shares && (s->cpu_shares < 2 || s->cpu_shares > 262144))
-		return err_set(err, EINVAL, "--cpu-shares: want 2 to 262144");
-	if (s->io_weight && (s->io_weight < 10 || s->io_weight > 1000))
-		return err_set(err, EINVAL, "--blkio-weight: want 10 to 1000");
-	if (!is_cpu_list(s->cpus) || !is_cpu_list(s->mems))
-		return err_set(err, EINVAL, "--cpuset-%s: want numbers and ranges, like 0-2,4",
-			       is_cpu_list(s->cpus) ? "mems" : "cpus");
-	if (s->oom_score_adj < -1000 || s->oom_score_adj > 1000)
-		return err_set(err, EINVAL, "--oom-score-adj: want -1000 to 1000");
-	return 0;
 }
 
 /* Each is a word of resolv.conf: nothing that would begin another line. */

@@ -127,7 +127,7 @@ int container_stats(struct container *c, struct container_stats *ret, struct err
 {
 	struct container_stats s = { .limit_bytes = c->spec.memory_bytes ? c->spec.memory_bytes
 									 : host_memory() };
-	char group[CONTAINER_ID_LEN + 8];
+	char group[CONTAINER_GROUP_MAX];
 	struct sandbox_usage u = { 0 };
 	struct err none = { 0 };
 	int rc = container_pid_wait(c, err);

@@ -373,8 +373,8 @@ int sandbox_cgroup_remove(const char *name, struct err *err)
 		rc = remove_group(path);
 		if (rc < 0)
 			worst = err_errno(err, -rc, "remove cgroup %s", path);
-		else if (strchr(name, '/')) {
-			/* "shale" itself, when this was the last one in it. */
+		else if (str_starts(name, "shale/")) {
+			/* "shale" itself, when this was the last one in it; others' stay. */
 			*strrchr(path, '/') = 0;
 			rmdir(path);
 		}

@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <string.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include <shale/base/fd.h>
@@ -82,6 +83,25 @@ static char *of_mems(const struct sandbox_cgroup *c, bool v2)
 	return mem_str(c->mems);
 }
 
+static char *of_swappiness(const struct sandbox_cgroup *c, bool v2)
+{
+	(void)v2;
+	return mem_str(c->swappiness);
+}
+
+static char *of_no_oom_kill(const struct sandbox_cgroup *c, bool v2)
+{
+	(void)v2;
+	return c->no_oom_kill ? mem_str("1") : NULL;
+}
+
+/* Many lines; what is written is not this. */
+static char *of_io(const struct sandbox_cgroup *c, bool v2)
+{
+	(void)v2;
+	return c->n_io ? mem_str("") : NULL;
+}
+
 /* In the order of writing: v1 wants memory before memory and swap. */
 static const struct limit {
 	const char *what, *controller, *v1, *v2,
@@ -99,6 +119,9 @@ static const struct limit {
 	{ "block IO weight", "blkio", "blkio.weight", "io.weight", "blkio.bfq.weight", of_weight },
 	{ "CPUs to run on", "cpuset", "cpuset.cpus", "cpuset.cpus", NULL, of_cpus },
 	{ "memory nodes", "cpuset", "cpuset.mems", "cpuset.mems", NULL, of_mems },
+	{ "swappiness", "memory", "memory.swappiness", NULL, NULL, of_swappiness },
+	{ "out of memory", "memory", "memory.oom_control", NULL, NULL, of_no_oom_kill },
+	{ "block IO of devices", "blkio", NULL, NULL, NULL, of_io },
 };
 
 static bool has_v2(const struct sandbox_cgroup_dirs *d)
@@ -142,6 +165,53 @@ int sandbox_cgroup_missing(const struct sandbox_cgroup *c, const struct sandbox_
 	return 0;
 }
 
+static const struct {
+	const char *what, *v1, *other, *key; /* key: of v2's io.max */
+} io_kinds[] = {
+	[SANDBOX_IO_WEIGHT] = { "block IO weight", "blkio.weight_device", "blkio.bfq.weight_device",
+				NULL },
+	[SANDBOX_IO_READ_BYTES] = { "bytes read", "blkio.throttle.read_bps_device", NULL, "rbps" },
+	[SANDBOX_IO_WRITE_BYTES] = { "bytes written", "blkio.throttle.write_bps_device", NULL,
+				     "wbps" },
+	[SANDBOX_IO_READS] = { "reads", "blkio.throttle.read_iops_device", NULL, "riops" },
+	[SANDBOX_IO_WRITES] = { "writes", "blkio.throttle.write_iops_device", NULL, "wiops" },
+};
+
+static char *io_text(const struct sandbox_io *io, const char *key)
+{
+	auto_free char *n = key && !io->value ? mem_str("max") : mem_fmt("%" PRIu64, io->value);
+
+	return mem_fmt("%u:%u %s%s%s", major(io->dev), minor(io->dev), key ? key : "",
+		       key ? "=" : "", n);
+}
+
+/* Which of the two files of a weight there is depends on the kernel's schedulers. */
+static int write_io(const struct sandbox_cgroup *c, bool v2, int dir_fd, struct err *err)
+{
+	for (size_t i = 0; i < c->n_io; i++) {
+		const struct sandbox_io *io = &c->io[i];
+		const char *key = v2 ? io_kinds[io->kind].key : NULL;
+		const char *file = !v2 ? io_kinds[io->kind].v1 : key ? "io.max" : "io.bfq.weight";
+		const char *other = v2 ? "io.weight" : io_kinds[io->kind].other;
+		auto_free char *text = io_text(io, key);
+		int rc = sandbox_cgroup_write(dir_fd, file, text);
+
+		if (rc == -ENOENT && !key && other)
+			rc = sandbox_cgroup_write(dir_fd, file = other, text);
+		if (rc < 0)
+			err_errno(err, -rc, "limit of %s (%s = %s)", io_kinds[io->kind].what, file,
+				  text);
+		if (rc == -ENODEV)
+			return err_hint(err, "want a whole disk: partitions have no limits");
+		if (rc == -EOPNOTSUPP)
+			return err_hint(err,
+					"only disks that the scheduler bfq serves have weights");
+		if (rc < 0)
+			return rc;
+	}
+	return 0;
+}
+
 static int write_limit(const struct limit *l, const struct sandbox_cgroup *c, bool v2, int dir_fd,
 		       struct err *err)
 {
@@ -151,6 +221,10 @@ static int write_limit(const struct limit *l, const struct sandbox_cgroup *c, bo
 
 	if (!value)
 		return 0;
+	if (l->value == of_io)
+		return write_io(c, v2, dir_fd, err);
+	if (!file)
+		return err_set(err, ENOTSUP, "limit of %s: cgroup v2 has none", l->what);
 	rc = sandbox_cgroup_write(dir_fd, file, value);
 	if (rc == -ENOENT && l->other)
 		rc = sandbox_cgroup_write(dir_fd, file = v2 ? "io.bfq.weight" : l->other, value);

@@ -114,21 +114,27 @@ static int make_freezer(const char *name, const struct sandbox_cgroup_dirs *d)
 	return fd;
 }
 
-/* The path in a line of /proc/PID/cgroup, when it is name or a sibling whose name is as long (those
- * are containers), or is beneath one. */
-static char *sibling_in(const char *line, const char *name)
+/* The path in a line of /proc/PID/cgroup as far as the first name that is an id as long as the last
+ * of name: those are containers, whatever their parents. */
+static char *container_in(const char *line, const char *name)
 {
 	const char *slash = strrchr(name, '/'), *path = strchr(line, ':');
-	size_t n = strlen(name), dir = slash ? (size_t)(slash - name) + 1 : 0;
+	size_t n = slash ? strlen(slash + 1) : 0;
 
 	path = path ? strchr(path + 1, ':') : NULL;
-	if (!dir || !path || path[1] != '/' || strncmp(path + 2, name, dir) != 0 ||
-	    strcspn(path + 2 + dir, "/") != n - dir)
+	if (!n || !path || path[1] != '/')
 		return NULL;
-	return mem_fmt("%.*s", (int)n, path + 2);
+	for (const char *part = path + 2; *part; part += part[0] == '/') {
+		size_t len = strcspn(part, "/");
+
+		if (len == n && strspn(part, "0123456789abcdef") == n)
+			return mem_fmt("%.*s", (int)(part + n - path - 2), path + 2);
+		part += len;
+	}
+	return NULL;
 }
 
-static char *sibling_of(const char *name, pid_t pid)
+static char *container_of(const char *name, pid_t pid)
 {
 	auto_free char *path = mem_fmt("/proc/%d/cgroup", (int)pid), *text = NULL;
 	char *save = NULL, *found = NULL;
@@ -137,18 +143,18 @@ static char *sibling_of(const char *name, pid_t pid)
 	if (fd_read_file(AT_FDCWD, path, PIDS_BYTES_MAX, &text, NULL, &ignored) < 0)
 		return NULL;
 	for (char *l = strtok_r(text, "\n", &save); l && !found; l = strtok_r(NULL, "\n", &save))
-		found = sibling_in(l, name);
+		found = container_in(l, name);
 	return found;
 }
 
 bool sandbox_cgroup_is_others(const char *name, pid_t first, pid_t pid)
 {
-	auto_free char *its = sibling_of(name, pid), *first_is_in = NULL;
+	auto_free char *its = container_of(name, pid), *first_is_in = NULL;
 
 	if (!its || str_eq(its, name))
 		return false;
 	/* Both may be what runs in a container without a group of their own. */
-	first_is_in = sibling_of(name, first);
+	first_is_in = container_of(name, first);
 	return !first_is_in || !str_eq(its, first_is_in);
 }
 

@@ -95,6 +95,8 @@ static int copy_spec(struct sandbox_plan *p, const struct sandbox_spec *spec, st
 	p->spec.cgroup.name = p->cgroup_name;
 	p->spec.cap_add = p->spec.cap_drop = NULL;
 	p->limits = mem_dup(spec->limits, spec->n_limits * sizeof(*spec->limits));
+	p->io = mem_dup(spec->cgroup.io, spec->cgroup.n_io * sizeof(*spec->cgroup.io));
+	p->spec.cgroup.io = p->io;
 	p->ns = mem_dup(spec->ns, spec->n_ns * sizeof(*spec->ns));
 	p->spec.ns = p->ns;
 	p->mounts = mem_array(spec->n_mounts + 1, sizeof(*p->mounts));
@@ -358,6 +360,7 @@ void sandbox_plan_free(struct sandbox_plan *p)
 	free(p->groups);
 	free(p->mounts);
 	free(p->limits);
+	free(p->io);
 	free(p->ns);
 	free(p->steps);
 	free(p->join_steps);

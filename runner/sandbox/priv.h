@@ -120,6 +120,7 @@ struct sandbox_plan {
 	struct sandbox_ns *ns; /* of the spec */
 	struct sandbox_mount *mounts;
 	struct sandbox_limit *limits;
+	struct sandbox_io *io;
 	struct sandbox_step *steps, *join_steps;
 	size_t n_steps, cap_steps, n_join_steps, cap_join_steps;
 	struct strv strings; /* what steps point into */

@@ -48,7 +48,8 @@ left=$(find /sys/fs/cgroup -type d -path '*/shale/??????????????????????????????
 is "no group is left" "" "$left"
 for bad in '-m 1m' '--memory-swap 64m' '-m 64m --memory-swap 32m' '--memory-swap x' '-m 64m --memory-reservation 65m' '--cpu-shares 1' '--cpu-shares 262145' \
 	'--blkio-weight 9' '--blkio-weight 1001' '--cpuset-cpus x' '--cpuset-mems 0;1' '--oom-score-adj 1001' '--cpus x' '--cpus -1' '--pids-limit x' \
-	'--dns x' '--dns-search a;b' '--device x' '--device /dev/null:/etc/x' '--device /dev/null:/dev/x:r' '--group-add nosuch' '--label-file /nosuch'; do
+	'--device-read-bps x:1' '--device-read-bps /dev/vda' '--device-write-iops /dev/vda:1k' '--device-read-iops /dev/vda:-1' '--blkio-weight-device /dev/vda:9' \
+	'--blkio-weight-device /dev/vda:x' '--memory-swappiness 101' '--memory-swappiness x' '--cgroup-parent /' '--cgroup-parent a/../b' '--cgroup-parent a//b' '--cgroup-parent a;b' '--dns x' '--dns-search a;b' '--device x' '--device /dev/null:/etc/x' '--device /dev/null:/dev/x:r' '--group-add nosuch' '--label-file /nosuch'; do
 	# shellcheck disable=SC2086
 	code 125 "refused: $bad" run $bad busybox true
 done
@@ -56,6 +57,78 @@ code 125 "a wrong one" run --cpuset-cpus x busybox true
 has "is named" --cpuset-cpus
 code 125 "less of a core than there is" run --cpu-period 1000000 --cpu-quota 5000 busybox true
 has "is told" "want 0.01 of a core at least"
+
+# --- disks, swap, parents ----------------------------------------------------------------------------------------
+code 125 "a wrong limit of a disk" run --device-read-bps /dev/vda:x busybox true
+has "is named, with its form" "--device-read-bps /dev/vda:x: want /dev/DISK:BYTES"
+code 125 "a limit of no disk" run --device-write-iops /dev/null:10 busybox true
+has "is told" "--device-write-iops /dev/null:10: no block device"
+disk=$(findmnt -nro SOURCE -T "$T" 2>/dev/null)
+disk=/dev/$(lsblk -nsro NAME,TYPE "$disk" 2>/dev/null | awk '$2 == "disk" { print $1; exit }')
+if [ -b "$disk" ]; then
+	no=$(lsblk -dnro MAJ:MIN "$disk")
+	io() { file dk "blkio.throttle.$1_device" io.max | grep "^$no" | sed "s/.*$2=\([0-9]*\).*/$no \1/"; }
+	shale run -d --name dk --network none --device-read-bps "$disk:2mb" --device-write-bps "$disk:1048576" \
+		--device-read-iops "$disk:300" --device-write-iops "$disk:400" busybox sleep 1000 >/dev/null
+	is "--device-read-bps" "$no 2097152" "$(io read_bps rbps)"
+	is "--device-write-bps" "$no 1048576" "$(io write_bps wbps)"
+	is "--device-read-iops" "$no 300" "$(io read_iops riops)"
+	is "--device-write-iops" "$no 400" "$(io write_iops wiops)"
+	is "inspect" "$disk 2097152 $disk 400" "$(shale container inspect -f '{{with .HostConfig}}{{with index .BlkioDeviceReadBps 0}}{{.Path}} {{.Rate}}{{end}} {{with index .BlkioDeviceWriteIOps 0}}{{.Path}} {{.Rate}}{{end}}{{end}}' dk)"
+	if ! grep -qF '[bfq]' "/sys/block/${disk#/dev/}/queue/scheduler"; then
+		code 125 "--blkio-weight-device of a disk without weights" run --blkio-weight-device "$disk:200" busybox true
+		has "is told" "only disks that the scheduler bfq serves have weights"
+	fi
+	# Shares are for what else happens on the host: 4 MiB at 2 MiB a second take two seconds.
+	begin=$(date +%s%N)
+	run -v "$T:/x" --device-write-bps "$disk:2mb" busybox dd if=/dev/zero of=/x/slow bs=1M count=4 oflag=direct 2>"$T/err" >"$T/out"
+	ok "a limit holds" test $(($(date +%s%N) - begin)) -gt 1500000000
+	ok "update" shale update --device-read-bps "$disk:3mb" dk
+	is "it is another one" "$no 3145728" "$(io read_bps rbps)"
+	is "instead of the old" "[map[Path:$disk Rate:3145728]]" "$(shale container inspect -f '{{.HostConfig.BlkioDeviceReadBps}}' dk)"
+	ok "restart" shale restart -t 0 dk
+	is "holds it" "$no 3145728" "$(io read_bps rbps)"
+	ok "rm -f" shale rm -f dk
+else
+	skip "no disk"
+fi
+if [ -e /sys/fs/cgroup/memory/memory.swappiness ]; then
+	shale run -d --name sw --network none --memory-swappiness 7 --oom-kill-disable -m 32m busybox sleep 1000 >/dev/null
+	is "--memory-swappiness" 7 "$(file sw memory.swappiness -)"
+	is "--oom-kill-disable" "oom_kill_disable 1" "$(file sw memory.oom_control - | head -1)"
+	is "inspect" "7 true" "$(shale container inspect -f '{{.HostConfig.MemorySwappiness}} {{.HostConfig.OomKillDisable}}' sw)"
+	ok "update" shale update --memory-swappiness 0 sw
+	is "zero is a value" 0 "$(file sw memory.swappiness -)"
+	ok "rm -f" shale rm -f sw
+else
+	code 125 "--memory-swappiness is v1's" run --memory-swappiness 7 busybox true
+	has "which is told" "--memory-swappiness: this host has cgroup v2"
+fi
+is "unset is null" null "$(shale create --name nul busybox true >/dev/null; shale container inspect -f '{{json .HostConfig.MemorySwappiness}}' nul)"
+ok "rm" shale rm nul
+
+par=shale-test-$$
+dirs() { find /sys/fs/cgroup -type d -path "*/$1/$(shale container inspect -f '{{.Id}}' par)" 2>/dev/null | head -1; }
+shale run -d --name par --network none --cgroup-parent "/$par/jobs" --pids-limit 40 busybox sleep 1000 >/dev/null
+ok "--cgroup-parent" test -n "$(dirs "$par/jobs")"
+is "the process is in it" "$(shale container inspect -f '{{.State.Pid}}' par)" "$(head -1 "$(dirs "$par/jobs")/cgroup.procs")"
+is "inspect" "/$par/jobs" "$(shale container inspect -f '{{.HostConfig.CgroupParent}}' par)"
+is "exec comes there, too" 1 "$(shale exec par sleep 9 & sleep 0.5; grep -c . "$(dirs "$par/jobs")/cgroup.procs" | sed 's/[2-9]/1/')"
+ok "pause" shale pause par
+is "paused" paused "$(shale container inspect -f '{{.State.Status}}' par)"
+ok "unpause" shale unpause par
+ok "update" shale update --pids-limit 50 par
+is "in its group" 50 "$(cat "$(find /sys/fs/cgroup -path "*/$par/jobs/*/pids.max")")"
+ok "restart" shale restart -t 0 par
+ok "its group is there again" test -n "$(dirs "$par/jobs")"
+pid=$(shale container inspect -f '{{.State.Pid}}' par)
+is "top" "$pid" "$(shale top par -o pid | tail -1 | tr -d ' ')"
+ok "rm -f" shale rm -f par
+is "its group is gone" "" "$(find /sys/fs/cgroup -path "*/$par/jobs/*" -type d)"
+ok "the parent is not ours to remove" test -n "$(find /sys/fs/cgroup -path "*/$par/jobs" -type d)"
+run --cgroup-parent "$par-a.slice" busybox true
+ok "slices lie in each other" test -n "$(find /sys/fs/cgroup -path "*/${par%%-*}.slice/*/$par-a.slice" -type d)"
+find /sys/fs/cgroup -depth -type d \( -path "*/$par/*" -o -name "$par" -o -name "shale*.slice" \) -exec rmdir {} + 2>/dev/null || true
 
 # --- a fork bomb is held ---------------------------------------------------------------------------------------------
 shale run -d --name bomb --network none --pids-limit 30 busybox sh -c 'f() { f | f & }; f; while :; do sleep 1; done' >/dev/null

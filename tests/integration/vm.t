@@ -44,6 +44,17 @@ is "what it wrote is there" kept "$(shale exec keep cat /kept)"
 is "diff" "A /kept" "$(shale diff keep)"
 try "rm -f" shale rm -f keep
 is "no cgroup of it is left" "" "$(find /sys/fs/cgroup -path '*shale*' -type d -name '*[0-9a-f][0-9a-f][0-9a-f][0-9a-f]*')"
+disk=$(awk '$4 ~ /^vd.$/ { print "/dev/" $4; exit }' /proc/partitions)
+no=$(awk '$4 ~ /^vd.$/ { print $1 ":" $2; exit }' /proc/partitions)
+try "limits of a disk, and another parent" shale run -d --name io --network none --cgroup-parent ci-jobs.slice --device-read-bps "$disk:2mb" --device-write-iops "$disk:70" app sleep 1000
+io=$(find /sys/fs/cgroup/ci.slice/ci-jobs.slice -name io.max -path '*slice/*/*')
+is "are in io.max" "$no rbps=2097152 wbps=max riops=max wiops=70" "$(cat "$io")"
+try "update" shale update --device-read-bps "$disk:0" io
+is "changes one" "$no rbps=max wbps=max riops=max wiops=70" "$(cat "$io")"
+try "rm -f" shale rm -f io
+is "the parent stays" 0 "$(test -d /sys/fs/cgroup/ci.slice/ci-jobs.slice; echo $?)"
+shale run --rm --network none --memory-swappiness 10 app true 2>/tmp/out
+is "swappiness is v1's" 1 "$(grep -c 'cgroup v2, which has no such thing' /tmp/out)"
 try "verify" shale verify
 is "nothing is mounted" "" "$(grep overlay /proc/mounts)"
 EOF

@@ -10,7 +10,7 @@ const char *unit_cgroup(const char *name)
 {
 	static char text[64];
 
-	snprintf(text, sizeof(text), "shale-unit-%d/%s", (int)getpid(), name);
+	snprintf(text, sizeof(text), "shale/unit-%d/%s", (int)getpid(), name);
 	return text;
 }
 
@@ -18,7 +18,7 @@ int unit_cgroup_access(const char *hierarchy)
 {
 	char path[96];
 
-	snprintf(path, sizeof(path), "/sys/fs/cgroup/%s/shale-unit-%d", hierarchy, (int)getpid());
+	snprintf(path, sizeof(path), "/sys/fs/cgroup/%s/shale/unit-%d", hierarchy, (int)getpid());
 	return access(path, F_OK);
 }
 
