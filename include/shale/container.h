@@ -52,11 +52,13 @@ struct container_spec {
 	char *image; /* name, id or build step */
 	char *name;  /* NULL: one is made up */
 	struct strv command, entrypoint;
-	bool entrypoint_set; /* --entrypoint was given, also empty: the image's command does not
-				count then */
-	struct strv env;     /* "K=V", or "K" for the value that K has here */
-	struct strv labels;  /* "k=v" */
-	char *user, *workdir, *hostname;
+	bool entrypoint_set;   /* --entrypoint was given, also empty: the image's command does not
+				  count then */
+	struct strv env;       /* "K=V", or "K" for the value that K has here */
+	struct strv labels;    /* "k=v" */
+	struct strv unset_env; /* names of the image's that are left out; "*": all */
+	char *user, *workdir, *hostname, *domainname;
+	char *umask;   /* octal, NULL: 0022 */
 	char *network; /* "host" (default), "none", "container:NAME", "ns:/PATH", or a network's
 			  name; "bridge" is the default when ports or networks are named */
 	struct strv networks; /* bridges it has a place in, as network_join_parse reads them */
@@ -116,6 +118,8 @@ struct container_spec {
 	bool interactive, tty;
 	bool auto_remove;
 };
+/* Everything that can be wrong in it before an image is looked at. */
+int container_spec_check(const struct container_spec *s, struct err *err);
 void container_spec_free(struct container_spec *s);
 /* Where volumes and mounts go inside. */
 void container_spec_targets(const struct container_spec *s, struct strv *ret);

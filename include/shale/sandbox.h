@@ -112,7 +112,10 @@ struct sandbox_spec {
 	/* root_fd is a detached mount that serves this one sandbox: it is attached itself, since
 	 * the end of a clone waits for RCU. */
 	bool root_is_spent;
-	bool read_only;       /* root file system read-only */
+	bool read_only;         /* root file system read-only */
+	const char *domainname; /* NULL: as it is; not with the host's names */
+	bool umask_set;         /* else 0022 */
+	mode_t umask;
 	const char *hostname; /* NULL: the host's (with net host) or left */
 	char *const *argv;    /* argv[0] is looked up in envp's PATH inside the root, as execvp */
 	char *const *envp;    /* the whole environment */

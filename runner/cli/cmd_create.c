@@ -5,7 +5,20 @@
 
 extern const struct command cmd_create;
 
-static const struct opt create_opts[] = { RUN_SPEC_OPTS, { 0 } };
+static const struct opt create_opts[] = {
+	{ 'a', "attach", OPT_STR, 0, "STREAM", NULL, NULL,
+	  "say it to shale run, or all of them: shale start -a" },
+	RUN_SPEC_OPTS,
+	{ 0 },
+};
+
+static int create_one(struct cli *c, const struct run_args *a, const struct container_spec *s,
+		      struct container **ret, struct err *err)
+{
+	int rc = run_replace(c, a, s, err);
+
+	return rc < 0 ? rc : container_create(&c->rt, s, ret, err);
+}
 
 static int create_main(struct cli *c, void *args, int argc, char **argv)
 {
@@ -24,9 +37,9 @@ static int create_main(struct cli *c, void *args, int argc, char **argv)
 	if (rc >= 0)
 		rc = run_pull_first(c, args, argv[0], &err);
 	if (rc >= 0)
-		rc = container_create(&c->rt, &s, &ct, &err);
+		rc = create_one(c, args, &s, &ct, &err);
 	if (rc == -ENOENT && run_pull_missing(c, args, argv[0], &err) > 0)
-		rc = container_create(&c->rt, &s, &ct, &err);
+		rc = create_one(c, args, &s, &ct, &err);
 	if (rc >= 0)
 		rc = run_cidfile_write(args, ct->id, &err);
 	if (rc < 0)

@@ -112,6 +112,10 @@ static void restore_streams(int kept[STREAMS])
 static int run_as_asked(struct cli *c, const struct run_args *a, const struct container_spec *s,
 			int *ret_exit, struct err *err)
 {
+	int rc = run_replace(c, a, s, err);
+
+	if (rc < 0)
+		return rc;
 	return a->detach ? run_detached(c, a, s, ret_exit, err)
 			 : run_foreground(c, a, s, ret_exit, err);
 }

@@ -103,8 +103,20 @@ static const struct {
 	[OPT_DURATION] = { set_duration, "a duration like 500ms, 30s or 1h30m" },
 };
 
+/* Is next one of the words of an option? */
+static bool is_word(const struct opt *o, const char *next)
+{
+	auto_strv struct strv words = { 0 };
+
+	strv_split(&words, o->words ? o->words : "", ' ');
+	return next && strv_has(&words, next);
+}
+
 static int set_value(const struct opt *o, void *args, const char *value, struct err *err)
 {
+	if (o->refused)
+		return is_word(o, value) ? 0
+					 : err_set(err, ENOTSUP, "--%s: %s", o->name, o->refused);
 	if (types[o->type].set((char *)args + o->offset, value) < 0)
 		return err_set(err, EINVAL, "--%s: \"%s\" is not %s", o->name, value,
 			       types[o->type].what);
@@ -146,15 +158,6 @@ static int unknown_name(const struct opt *opts, const char *name, size_t len, st
 	return near ? err_hint(err, "did you mean --%s?", near) : -EINVAL;
 }
 
-/* Is next a value of an option that may stand alone? */
-static bool is_word(const struct opt *o, const char *next)
-{
-	auto_strv struct strv words = { 0 };
-
-	strv_split(&words, o->words, ' ');
-	return next && strv_has(&words, next);
-}
-
 /* --name, --name=value, --name value. Returns how many of the following words it took. */
 static int parse_long(struct opt_parse *p, const char *word, const char *next, struct err *err)
 {
@@ -174,7 +177,7 @@ static int parse_long(struct opt_parse *p, const char *word, const char *next, s
 		return set_value(o, p->args, value + 1, err);
 	if (is_flag(o))
 		return set_value(o, p->args, "true", err);
-	if (o->words && !is_word(o, next))
+	if (o->words && !o->refused && !is_word(o, next))
 		return set_value(o, p->args, "true", err);
 	if (!next)
 		return err_set(err, EINVAL, "--%s needs a value (%s)", o->name, o->value);
@@ -254,7 +257,7 @@ static const struct opt *takes_next(const struct opt *opts, const char *word)
 
 	if (word[1] == '-') {
 		o = find_name(opts, word + 2, strlen(word + 2));
-		return o && !is_flag(o) && !o->words ? o : NULL;
+		return o && !is_flag(o) && (!o->words || o->refused) ? o : NULL;
 	}
 	while (*++word && (o = find_letter(opts, *word)) && is_flag(o))
 		o = NULL;

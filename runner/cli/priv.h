@@ -48,7 +48,19 @@ struct opt {
 	const char *help;  /* NULL: accepted but not shown */
 	const char *words; /* of a value that may be missing ("true" then): the next word is it only
 			      when it is one of these, blank-separated. NULL: it may not */
+	const char *refused; /* why what other tools have is not done here, told to whoever asks
+				for more than words, which change nothing; type: OPT_STR or
+				OPT_TRUE. NULL: it is done */
 };
+
+#define OPT_REFUSED(name, words, why)                                                              \
+	{                                                                                          \
+		0, name, OPT_STR, 0, "VALUE", NULL, words, why                                     \
+	}
+#define OPT_REFUSED_FLAG(name, why)                                                                \
+	{                                                                                          \
+		0, name, OPT_TRUE, 0, NULL, NULL, "false 0", why                                   \
+	}
 
 /*
  * Options of argv go into args, other words to the front of argv: *ret_argc of them, then NULL.

@@ -5,10 +5,12 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <shale/base/fd.h>
 #include <shale/base/json.h>
+#include <shale/image.h>
 #include <shale/network.h>
 
 enum { ENV_FILE_MAX = 1 << 20 };
@@ -40,12 +42,36 @@ static int add_env(const struct run_args *a, struct container_spec *s, struct er
 {
 	int rc = 0;
 
+	for (char **e = environ; a->env_host && *e; e++)
+		strv_add(&s->env, *e);
 	/* -e wins over files, whatever their order. */
 	for (size_t i = 0; rc >= 0 && i < a->env_files.n; i++)
 		rc = run_env_file(a->env_files.v[i], &s->env, err);
 	for (size_t i = 0; i < a->env.n; i++)
 		strv_add(&s->env, a->env.v[i]);
 	return rc;
+}
+
+/* As Podman: the host's file of the zone over the image's. */
+static int add_zone(const struct run_args *a, struct container_spec *s, struct err *err)
+{
+	bool local = str_eq(a->tz, "local");
+	auto_free char *path = local ? mem_str("/etc/localtime")
+				     : mem_fmt("/usr/share/zoneinfo/%s", a->tz ? a->tz : "");
+	struct stat st;
+
+	if (!a->tz)
+		return 0;
+	if (!*a->tz || strstr(a->tz, "..") || *a->tz == '/' || strchr(a->tz, ':') ||
+	    stat(path, &st) < 0 || !S_ISREG(st.st_mode))
+		return err_set(err, EINVAL,
+			       "--tz %s: want local or a zone of the host's /usr/share/zoneinfo, "
+			       "like Europe/Paris",
+			       a->tz);
+	strv_addf(&s->volumes, "%s:/etc/localtime:ro", path);
+	if (!local)
+		strv_addf(&s->env, "TZ=%s", a->tz);
+	return 0;
 }
 
 static void add_words(const struct run_args *a, int argc, char **argv, struct container_spec *s)
@@ -264,6 +290,10 @@ static int add_security(const struct run_args *a, struct container_spec *s, stru
 int run_spec_make(const struct run_args *a, int argc, char **argv, struct container_spec *ret,
 		  struct err *err)
 {
+	static const char *const in_memory[] = { "/run", "/tmp:mode=1777", "/var/tmp:mode=1777" };
+
+	if (a->replace && !a->name)
+		return err_set(err, EINVAL, "--replace needs --name");
 	add_words(a, argc, argv, ret);
 	ret->name = mem_str(a->name);
 	ret->user = mem_str(a->user);
@@ -300,6 +330,13 @@ int run_spec_make(const struct run_args *a, int argc, char **argv, struct contai
 	ret->user_ns = mem_str(a->user_ns);
 	ret->shm_bytes = a->shm;
 	ret->read_only = a->read_only;
+	for (size_t i = 0; a->read_only && a->read_only_tmpfs && i < ARRAY_LEN(in_memory); i++)
+		strv_add(&ret->tmpfs, in_memory[i]);
+	ret->domainname = mem_str(a->domainname);
+	ret->umask = mem_str(a->umask);
+	strv_copy(&ret->unset_env, &a->unset_env);
+	if (a->unset_all)
+		strv_add(&ret->unset_env, "*");
 	ret->privileged = a->privileged;
 	ret->init = a->init;
 	ret->interactive = a->interactive;
@@ -327,7 +364,31 @@ int run_spec_make(const struct run_args *a, int argc, char **argv, struct contai
 	}
 	if (add_networks(a, ret, err) < 0)
 		return -err->code;
+	if (add_zone(a, ret, err) < 0)
+		return -err->code;
 	return add_env(a, ret, err);
+}
+
+int run_replace(struct cli *c, const struct run_args *a, const struct container_spec *s,
+		struct err *err)
+{
+	auto_container struct container *old = NULL;
+	auto_image struct image *img = NULL;
+	int rc;
+
+	if (!a->replace)
+		return 0;
+	rc = container_spec_check(s, err);
+	if (rc >= 0)
+		rc = image_find(&c->rt, s->image, &img, err);
+	if (rc < 0)
+		return rc;
+	rc = container_find(&c->rt, a->name, &old, err);
+	if (rc >= 0 && str_eq(old->name, a->name))
+		return container_remove(old, true, err);
+	/* Several ids may begin as this name. */
+	err_clear(err);
+	return 0;
 }
 
 int run_cidfile_check(const struct run_args *a, struct err *err)

@@ -88,13 +88,76 @@ struct run_args {
 	struct limit_args limits;
 	struct strv groups, dns, dns_search, dns_options, annotations, label_files, devices;
 	int oom_score_adj;
-	const char *cgroup_parent;
+	const char *cgroup_parent, *domainname, *tz, *umask;
+	bool env_host, read_only_tmpfs, replace, unset_all;
+	struct strv unset_env;
 	bool no_healthcheck, no_oom_kill;
 	struct strv links, env, env_files, labels, volumes, tmpfs, storage, add_hosts, cap_add,
 		cap_drop, security, ulimits;
 	int stop_timeout_ms;
 	uint64_t shm;
 };
+
+/* What docker run and podman run have, and nothing here. */
+#define RUN_REFUSED_OPTS                                                                            \
+	OPT_REFUSED("cpu-rt-period", "0", CPU_RT), OPT_REFUSED("cpu-rt-runtime", "0", CPU_RT),      \
+		OPT_REFUSED("cpu-count", "0", WINDOWS), OPT_REFUSED("cpu-percent", "0", WINDOWS),   \
+		OPT_REFUSED("io-maxbandwidth", "0", WINDOWS),                                       \
+		OPT_REFUSED("io-maxiops", "0", WINDOWS),                                            \
+		OPT_REFUSED("isolation", "default", WINDOWS),                                       \
+		OPT_REFUSED("kernel-memory", "0",                                                   \
+			    "no kernel counts it apart any more: --memory has it"),                 \
+		OPT_REFUSED("runtime", "runc crun io.containerd.runc.v2",                           \
+			    "shale runs containers itself; for GPUs: --gpus, --device"),            \
+		OPT_REFUSED("volume-driver", "local", "there is only the driver local"),            \
+		OPT_REFUSED("link-local-ip", NULL, "addresses are --ip and --ip6"),                 \
+		OPT_REFUSED_FLAG("use-api-socket", "there is no daemon, and no socket of one"),     \
+		OPT_REFUSED("cgroups", "enabled",                                                   \
+			    "every container that needs one has a control group"),                  \
+		OPT_REFUSED("cgroup-conf", NULL,                                                    \
+			    "limits have options of their own; --cgroup-parent for others"),        \
+		OPT_REFUSED("chrootdirs", NULL, "bind /etc/hosts and its kin with -v"),             \
+		OPT_REFUSED("conmon-pidfile", NULL, "there is no conmon"),                          \
+		OPT_REFUSED("gidmap", NULL, USERS), OPT_REFUSED("uidmap", NULL, USERS),             \
+		OPT_REFUSED("subgidname", NULL, USERS), OPT_REFUSED("subuidname", NULL, USERS),     \
+		OPT_REFUSED("health-on-failure", "none",                                            \
+			    "what an unhealthy one shall do: shale events tells it"),               \
+		OPT_REFUSED("hostuser", NULL,                                                       \
+			    "the image's /etc/passwd stays as it is: --user UID:GID"),              \
+		OPT_REFUSED("passwd-entry", NULL,                                                   \
+			    "the image's /etc/passwd stays as it is: --user UID:GID"),              \
+		OPT_REFUSED("image-volume", "anonymous bind",                                       \
+			    "an image's VOLUMEs are volumes without a name"),                       \
+		OPT_REFUSED("init-path", NULL, "the reaper of --init is built in"),                 \
+		OPT_REFUSED("personality", NULL, "start it by setarch inside"),                     \
+		OPT_REFUSED("pod", NULL, PODS), OPT_REFUSED("pod-id-file", NULL, PODS),             \
+		OPT_REFUSED("init-ctr", NULL, PODS),                                                \
+		OPT_REFUSED("preserve-fds", "0",                                                    \
+			    "no file of the caller's gets in but stdin, stdout and stderr"),        \
+		OPT_REFUSED("requires", NULL, "start them in their order"),                         \
+		OPT_REFUSED_FLAG(                                                                   \
+			"rootfs",                                                                   \
+			"make an image of the directory: tar -C DIR -c . | shale import - NAME"),   \
+		OPT_REFUSED("sdnotify", "ignore conmon",                                            \
+			    "let the unit run shale in the foreground, Type=exec"),                 \
+		OPT_REFUSED("seccomp-policy", "default",                                            \
+			    "give the profile: --security-opt seccomp=FILE"),                       \
+		OPT_REFUSED("secret", NULL,                                                         \
+			    "there is no store of secrets: --mount type=bind, --env-file"),         \
+		OPT_REFUSED(                                                                        \
+			"systemd", "false",                                                         \
+			"say what it needs: --tmpfs /run --tmpfs /run/lock --stop-signal RTMIN+3"), \
+		OPT_REFUSED("timeout", "0", "run timeout SECONDS COMMAND inside"),                  \
+		OPT_REFUSED_FLAG("rmi", "shale rmi IMAGE removes it afterwards"),                   \
+		OPT_REFUSED_FLAG("no-hosts", "bind a file of your own: -v FILE:/etc/hosts"),        \
+		OPT_REFUSED("pidfile", NULL, "shale inspect -f '{{.State.Pid}}' tells it"),         \
+		OPT_REFUSED("authfile", NULL, "shale pull has it; REGISTRY_AUTH_FILE here"),        \
+		OPT_REFUSED_FLAG("http-proxy",                                                      \
+				 "give them: -e http_proxy -e https_proxy -e no_proxy")
+#define CPU_RT  "needs RT_GROUP_SCHED and a share of all above: --ulimit rtprio=N --cap-add SYS_NICE"
+#define WINDOWS "Windows has it"
+#define USERS   "its users are --userns auto[:size=N], keep-id or private"
+#define PODS    "there are no pods: --network, --pid and --ipc container:NAME share"
 
 #define RUN_AT(field) offsetof(struct run_args, field)
 #define RUN_SPEC_OPTS                                                                                   \
@@ -106,6 +169,22 @@ struct run_args {
 		"NAME:ADDRESS",                                                                         \
 		"add a line to /etc/hosts"                                                              \
 	},                                                                                              \
+		{ 0, "domainname", OPT_STR, RUN_AT(domainname), "NAME", "NIS domain name inside" },     \
+		{ 0, "env-host", OPT_BOOL, RUN_AT(env_host), NULL, "set all that is set here, too" },   \
+		{ 0,        "read-only-tmpfs",                                                          \
+		  OPT_BOOL, RUN_AT(read_only_tmpfs),                                                    \
+		  NULL,     "with --read-only: /run, /tmp and /var/tmp in memory" },                    \
+		{ 0,        "replace",                                                                  \
+		  OPT_BOOL, RUN_AT(replace),                                                            \
+		  NULL,     "remove the one that has its name first, running or not" },                 \
+		{ 0,          "tz",   OPT_STR,                                                          \
+		  RUN_AT(tz), "ZONE", "time zone inside, like Europe/Paris, or local" },                \
+		{ 0, "umask", OPT_STR, RUN_AT(umask), "MODE", "of its files (default 0022)" },          \
+		{ 0,        "unsetenv",                                                                 \
+		  OPT_STRV, RUN_AT(unset_env),                                                          \
+		  "NAME",   "leave out a variable of the image" },                                      \
+		{ 0, "unsetenv-all", OPT_BOOL, RUN_AT(unset_all), NULL, "leave out all of the image" }, \
+		RUN_REFUSED_OPTS,                                                                       \
 		{ 0, "cap-add", OPT_STRV, RUN_AT(cap_add), "CAP", "add a capability" },                 \
 		{ 0, "link", OPT_STRV, RUN_AT(links), "CONTAINER[:ALIAS]", NULL },                      \
 		{ 0, "cap-drop", OPT_STRV, RUN_AT(cap_drop), "CAP", "drop a capability" },              \
@@ -294,6 +373,9 @@ int run_users_find(struct cli *c, const struct run_args *a, struct err *err);
 int run_pull_first(struct cli *c, const struct run_args *a, const char *image, struct err *err);
 /* After -ENOENT: 1 when it was for the image, which is here now; else rc and err stay. */
 int run_pull_missing(struct cli *c, const struct run_args *a, const char *image, struct err *err);
+/* --replace: whoever has the name goes, when the new one could be made. */
+int run_replace(struct cli *c, const struct run_args *a, const struct container_spec *s,
+		struct err *err);
 /* --cidfile: -EEXIST when the file is there already; called before anything is made. */
 int run_cidfile_check(const struct run_args *a, struct err *err);
 int run_cidfile_write(const struct run_args *a, const char *id, struct err *err);

@@ -351,6 +351,14 @@ static int check_user(const struct parts *p, struct err *err)
 		       p->user.uid, p->user.gid, i->count);
 }
 
+void container_umask(const struct container_spec *spec, struct sandbox_spec *to)
+{
+	uint64_t v = 0;
+
+	to->umask_set = spec->umask && str_to_u64(spec->umask, 8, 0777, &v) == 0;
+	to->umask = (mode_t)v;
+}
+
 static int make_spec(const struct container *c, const int stdio[3], struct parts *p,
 		     struct sandbox_spec *s, struct err *err)
 {
@@ -382,6 +390,8 @@ static int make_spec(const struct container *c, const int stdio[3], struct parts
 	container_cgroup_name(c, p->cgroup);
 	s->read_only = spec->read_only;
 	s->hostname = str_eq(spec->uts_ns, "host") ? NULL : spec->hostname;
+	s->domainname = spec->domainname;
+	container_umask(spec, s);
 	s->ids = p->spaces.ids.count ? &p->spaces.ids : NULL;
 	s->ns = p->spaces.v;
 	s->n_ns = p->spaces.n;

@@ -60,7 +60,10 @@ static void resolve_env(struct container_spec *r, const struct image_config *img
 	strv_env_set(&env, "HOSTNAME", r->hostname);
 	if (r->tty)
 		strv_env_set(&env, "TERM", "xterm");
-	container_env_apply(&env, &img->env);
+	if (!strv_has(&r->unset_env, "*"))
+		container_env_apply(&env, &img->env);
+	for (size_t i = 0; i < r->unset_env.n; i++)
+		env_remove(&env, r->unset_env.v[i]);
 	container_env_apply(&env, &r->env);
 	strv_free(&r->env);
 	r->env = env;

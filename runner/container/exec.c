@@ -88,6 +88,7 @@ static int make_plan(struct container *c, const struct container_exec *x, const 
 		s.seccomp_unconfined = true;
 		s.caps = SANDBOX_CAPS_ALL;
 	}
+	container_umask(&c->spec, &s);
 	s.root_fd = root;
 	s.argv = strv_args(&j->argv);
 	s.envp = strv_args(&j->env);

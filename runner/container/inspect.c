@@ -83,6 +83,7 @@ static json_t *config_json(const struct container *c)
 	json_t *o = json_object();
 
 	set_str(o, "Hostname", s->hostname);
+	set_str(o, "Domainname", s->domainname);
 	set_str(o, "User", s->user);
 	set_bool(o, "Tty", s->tty);
 	set_bool(o, "OpenStdin", s->interactive);
@@ -92,6 +93,7 @@ static json_t *config_json(const struct container *c)
 	set_str(o, "Image", c->image_name);
 	set_str(o, "WorkingDir", s->workdir);
 	set_map(o, "Labels", &s->labels);
+	set_str(o, "Umask", s->umask ? s->umask : "0022");
 	set_str(o, "StopSignal", s->stop_signal ? s->stop_signal : "SIGTERM");
 	set_int(o, "StopTimeout", s->stop_timeout_s ? s->stop_timeout_s : CONTAINER_STOP_S);
 	return o;

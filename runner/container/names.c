@@ -40,8 +40,12 @@ void container_own_names(const struct container *c, struct str *to)
 	{
 		const char *ips[] = { json_get_str(join, "ip"), json_get_str(join, "ip6") };
 
+		/* As Docker: the whole name first. */
 		for (size_t k = 0; k < ARRAY_LEN(ips); k++)
-			if (ips[k])
+			if (ips[k] && c->spec.domainname)
+				str_addf(to, "%s\t%s.%s %s %s\n", ips[k], c->spec.hostname,
+					 c->spec.domainname, c->spec.hostname, c->name);
+			else if (ips[k])
 				str_addf(to, "%s\t%s %s\n", ips[k], c->spec.hostname, c->name);
 	}
 }

@@ -45,8 +45,6 @@ int container_security_parse(const struct strv *opts, struct container_security 
 bool container_name_valid(const char *name);
 char *container_name_random(void); /* "brave_otter" */
 
-/* Everything that can be wrong in a spec before an image is looked at. */
-int container_spec_check(const struct container_spec *s, struct err *err);
 char *container_spec_text(const struct container_spec *s); /* JSON */
 int container_spec_parse(const char *text, struct container_spec *ret, struct err *err);
 void container_spec_copy(struct container_spec *to, const struct container_spec *from);
@@ -309,6 +307,7 @@ int container_box_spawn(struct container *c, const int stdio[3], bool want_cgrou
 /* What container and exec have in common. */
 int container_security_apply(const struct container_spec *s, struct sandbox_spec *to,
 			     struct err *err);
+void container_umask(const struct container_spec *spec, struct sandbox_spec *to);
 void container_env_home(struct strv *env, const struct sandbox_user *user);
 char *container_cache_dir(struct runtime *rt); /* of compiled seccomp filters; caller owns it */
 /* sandbox_release, and what a failure means. */

@@ -34,6 +34,9 @@ static const struct field {
 	FIELD(user, STR),
 	FIELD(workdir, STR),
 	FIELD(hostname, STR),
+	FIELD(domainname, STR),
+	FIELD(umask, STR),
+	FIELD(unset_env, STRV),
 	FIELD(network, STR),
 	FIELD(volumes, STRV),
 	FIELD(tmpfs, STRV),
@@ -234,14 +237,14 @@ void container_spec_mounted(const struct container_spec *s, struct strv *ret)
 	}
 }
 
-static int check_hostname(const char *name, struct err *err)
+static int check_hostname(const char *what, const char *name, struct err *err)
 {
 	size_t n = strlen(name);
 
 	/* sethostname(2) takes 64 bytes; the rest keeps the hosts file one line. */
 	if (n == 0 || n > 64 || name[0] == '-' ||
 	    strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_") != n)
-		return err_set(err, EINVAL, "invalid hostname '%s'", name);
+		return err_set(err, EINVAL, "invalid %s '%s'", what, name);
 	return 0;
 }
 
@@ -331,6 +334,22 @@ static int check_policy(const struct container_spec *s, struct err *err)
 	return 0;
 }
 
+static int check_names(const struct container_spec *s, struct err *err)
+{
+	uint64_t umask;
+
+	if (s->hostname && check_hostname("hostname", s->hostname, err) < 0)
+		return -err->code;
+	if (s->domainname && check_hostname("domainname", s->domainname, err) < 0)
+		return -err->code;
+	if ((s->hostname || s->domainname) && str_eq(s->uts_ns, "host"))
+		return err_set(err, EINVAL, "--%s and --uts host exclude each other",
+			       s->hostname ? "hostname" : "domainname");
+	if (s->umask && str_to_u64(s->umask, 8, 0777, &umask) < 0)
+		return err_set(err, EINVAL, "--umask %s: want an octal number like 0022", s->umask);
+	return 0;
+}
+
 int container_spec_check(const struct container_spec *s, struct err *err)
 {
 	if (!s->image || !*s->image)
@@ -347,14 +366,12 @@ int container_spec_check(const struct container_spec *s, struct err *err)
 	if (check_policy(s, err) < 0 || check_sysctls(s, err) < 0 ||
 	    container_limits_check(s, err) < 0 || check_dns(s, err) < 0)
 		return -err->code;
-	if (s->hostname && check_hostname(s->hostname, err) < 0)
+	if (check_names(s, err) < 0)
 		return -err->code;
 	for (size_t i = 0; i < s->env.n; i++)
 		if (!s->env.v[i][0] || s->env.v[i][0] == '=')
 			return err_set(err, EINVAL, "invalid environment variable: '%s'",
 				       s->env.v[i]);
-	if (s->hostname && str_eq(s->uts_ns, "host"))
-		return err_set(err, EINVAL, "--hostname and --uts host exclude each other");
 	if (container_net_check(s, err) < 0 || container_namespaces_check(s, err) < 0)
 		return -err->code;
 	return check_lists(s, err);

@@ -197,6 +197,8 @@ static void plan_process(struct sandbox_plan *p, sandbox_more_fn *more)
 	sandbox_plan_limits(p, more);
 	more(p, OP_KEYRING);
 	more(p, OP_CWD)->name = p->cwd;
+	if (s->umask_set)
+		more(p, OP_UMASK)->a = s->umask;
 	if (s->ids)
 		more(p, OP_USER_NS);
 	more(p, OP_BOUNDING)->a = p->caps;
@@ -256,6 +258,8 @@ static void plan_spawn(struct sandbox_plan *p)
 	plan_spaces(p);
 	if (p->hostname)
 		sandbox_step_add(p, OP_HOSTNAME)->name = p->hostname;
+	if (p->spec.domainname)
+		sandbox_step_add(p, OP_DOMAINNAME)->name = sandbox_keep(p, p->spec.domainname);
 	sandbox_plan_mounts(p);
 	plan_process(p, sandbox_step_add);
 }

@@ -148,6 +148,46 @@ is "--sysctl" "1 12345" "$(run --sysctl net.ipv4.ip_forward=1 --sysctl kernel.ms
 code 125 "the host's are not" run --sysctl kernel.panic=1 busybox true
 code 125 "nor its network's" shale run --rm --network host --sysctl net.ipv4.ip_forward=1 busybox true
 code 125 "no way out" run --sysctl net.../../../x=1 busybox true
+is "--domainname" "corp.example" "$(run --domainname corp.example busybox cat /proc/sys/kernel/domainname)"
+code 125 "a wrong one" run --domainname 'a b' busybox true
+has "is named" "invalid domainname 'a b'"
+code 125 "not with the host's names" run --uts host --domainname x busybox true
+is "--umask" "0027 640" "$(run --umask 0027 busybox sh -c 'umask; : >/f; stat -c %a /f' | tr '\n' ' ' | sed 's/ $//')"
+code 125 "a wrong one" run --umask 9 busybox true
+has "is told, with its form" "--umask 9: want an octal number like 0022"
+shale run -d --name sm --network none --umask 77 --domainname d.example busybox sleep 1000 >/dev/null
+is "exec has it, too" 0077 "$(shale exec sm sh -c umask)"
+is "inspect" "77 d.example" "$(shale inspect -f '{{.Config.Umask}} {{.Config.Domainname}}' sm)"
+first=$(shale inspect -f '{{.Id}}' sm)
+code 125 "--replace needs a name" run --replace busybox true
+code 125 "what cannot be" run --name sm --replace --umask 9 busybox true
+is "replaces nothing" "$first" "$(shale inspect -f '{{.Id}}' sm)"
+code 125 "nor does an image that is not here" run --name sm --replace nosuch true
+is "it runs" running "$(shale inspect -f '{{.State.Status}}' sm)"
+ok "--replace" shale run -d --name sm --replace --network none busybox sleep 1000
+is "another one has the name" 1 "$([ "$(shale inspect -f '{{.Id}}' sm)" = "$first" ] || echo 1)"
+is "and the old one is gone" "" "$(shale ps -aq --no-trunc | grep "$first" || true)"
+ok "create --replace" shale create --name sm --replace busybox true
+is "the same" created "$(shale inspect -f '{{.State.Status}}' sm)"
+ok "rm" shale rm sm
+shale import --change 'ENV A=1' --change 'ENV B=2' "$top/build/base.tar" withenv >/dev/null
+is "--unsetenv" " 2" "$(run --unsetenv A withenv sh -c 'echo "$A $B"')"
+is "--unsetenv-all" " 3" "$(run --unsetenv-all -e B=3 withenv sh -c 'echo "$A $B"')"
+is "--env-host" "here 5" "$(export FROM_HOST=here B=4; run --env-host -e B=5 busybox sh -c 'echo "$FROM_HOST $B"')"
+is "--read-only-tmpfs" "1777 ok" "$(run --read-only --read-only-tmpfs busybox sh -c 'stat -c %a /tmp; : >/run/x && : >/var/tmp/y && echo ok' | tr '\n' ' ' | sed 's/ $//')"
+if [ -e /usr/share/zoneinfo/Europe/Paris ]; then
+	is "--tz" "CET Europe/Paris" "$(run --tz Europe/Paris busybox sh -c 'tail -1 /etc/localtime | cut -c1-3; echo $TZ' | tr '\n' ' ' | sed 's/ $//')"
+fi
+code 125 "no zone" run --tz ../../etc/passwd busybox true
+has "is told" "--tz ../../etc/passwd: want local or a zone"
+for no in '--runtime nvidia' '--isolation hyperv' '--kernel-memory 10m' '--volume-driver nfs' '--cpu-rt-runtime 1000' '--pod x' '--secret x' '--systemd always' \
+	'--uidmap 0:1:2' '--rootfs' '--use-api-socket' '--link-local-ip 1.2.3.4'; do
+	# shellcheck disable=SC2086
+	code 125 "refused: $no" run $no busybox true
+	# shellcheck disable=SC2086
+	has "by its name" "shale: ${no%% *}: "
+done
+ok "words that change nothing are none of that" run --runtime runc --isolation default --volume-driver=local --rootfs=false --systemd=false busybox true
 ok "--device" run --device /dev/zero:/dev/mine busybox sh -c '[ "$(head -c 2 /dev/mine | od -An -tx1 | tr -d " ")" = 0000 ]'
 code 1 "no other device opens" run busybox sh -c 'mknod /dev/x b 7 0 && head -c 1 /dev/x'
 no_leaks

@@ -47,7 +47,7 @@ is "no cgroup of it is left" "" "$(find /sys/fs/cgroup -path '*shale*' -type d -
 disk=$(awk '$4 ~ /^vd.$/ { print "/dev/" $4; exit }' /proc/partitions)
 no=$(awk '$4 ~ /^vd.$/ { print $1 ":" $2; exit }' /proc/partitions)
 try "limits of a disk, and another parent" shale run -d --name io --network none --cgroup-parent ci-jobs.slice --device-read-bps "$disk:2mb" --device-write-iops "$disk:70" app sleep 1000
-io=$(find /sys/fs/cgroup/ci.slice/ci-jobs.slice -name io.max -path '*slice/*/*')
+io=$(find /sys/fs/cgroup/ci.slice/ci-jobs.slice -path '*jobs.slice/*/io.max')
 is "are in io.max" "$no rbps=2097152 wbps=max riops=max wiops=70" "$(cat "$io")"
 try "update" shale update --device-read-bps "$disk:0" io
 is "changes one" "$no rbps=max wbps=max riops=max wiops=70" "$(cat "$io")"
