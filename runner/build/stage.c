@@ -49,13 +49,38 @@ static int arg_step(struct build *b, struct stage_state *st, const struct df_ins
 	return step_config(&r, err);
 }
 
-/* A long instruction leaves room for what went wrong with it. */
-static int at_line(const struct build *b, int line, const char *text, struct err *err)
+/* What a message speaks of: "x: not found", "no image 'x'". The caller owns it. */
+static char *told_word(const char *msg)
 {
+	const char *quote = strchr(msg, '\''), *colon = strstr(msg, ": ");
+	size_t n = colon ? (size_t)(colon - msg) : strlen(msg);
+
+	if (!quote || quote > msg + n)
+		return mem_strn(msg, n);
+	return mem_strn(quote + 1, strcspn(quote + 1, "'"));
+}
+
+/*
+ * The cause, with its place and the source; what it begins with is marked where that stands there.
+ * A credential in a URL stays out of messages, and of the records that keep them, and a trigger
+ * stands in no file: then there are the line and the instruction.
+ */
+static int at_inst(const struct build *b, const struct df_inst *i, struct err *err)
+{
+	auto_free char *text = source_url_scrub(i->text);
 	size_t n = strlen(text);
 
-	return err_ctx(err, "%s:%d: %.*s%s", b->file_name, line, n > TEXT_MAX ? TEXT_MAX : (int)n,
-		       text, n > TEXT_MAX ? "..." : "");
+	if (i->src && !strcmp(text, i->text)) {
+		const char *kind = df_kind_name(i->kind);
+		auto_free char *msg = mem_str(err->msg), *word = told_word(msg);
+		bool is_said = str_starts(msg, kind) && msg[strlen(kind)] == ' ';
+
+		return df_fail_inst_word(b->file_name, i, word, err->code, err, "%s%s%s",
+					 is_said ? "" : kind, is_said ? "" : ": ", msg);
+	}
+	/* A long instruction leaves room for what went wrong with it. */
+	return err_ctx(err, "%s:%d: %.*s%s", b->file_name, i->line,
+		       n > TEXT_MAX ? TEXT_MAX : (int)n, text, n > TEXT_MAX ? "..." : "");
 }
 
 typedef int inst_fn(struct build *b, struct stage_state *st, const struct df_inst *i,
@@ -73,7 +98,6 @@ static inst_fn *const inst_run[DF_KINDS] = {
 int stage_run_inst(struct build *b, struct stage_state *st, const struct df_inst *i,
 		   struct err *err)
 {
-	auto_free char *text = NULL;
 	int rc;
 
 	if (build_is_interrupted(b))
@@ -81,11 +105,7 @@ int stage_run_inst(struct build *b, struct stage_state *st, const struct df_inst
 	if (!inst_run[i->kind])
 		return err_set(err, EINVAL, "%s cannot stand here", df_kind_name(i->kind));
 	rc = inst_run[i->kind](b, st, i, err);
-	if (rc >= 0)
-		return 0;
-	/* A credential in a URL stays out of messages, and of the records that keep them. */
-	text = source_url_scrub(i->text);
-	return at_line(b, i->line, text, err);
+	return rc < 0 ? at_inst(b, i, err) : 0;
 }
 
 static int base_image(struct build *b, struct stage_state *st, const char *ref,
@@ -177,6 +197,22 @@ static int find_base(struct build *b, const struct plan_stage *ps, struct stage_
 	return 0;
 }
 
+/* An instruction that is not in the file: its place is that of the FROM. */
+static int run_line(struct build *b, struct stage_state *st, const char *text, struct err *err)
+{
+	struct df_inst *inst = NULL;
+	int rc = dockerfile_parse_line(text, '\\', &inst, err);
+
+	if (rc >= 0) {
+		inst->line = b->plan->stages[st->index].from->line;
+		free(inst->src);
+		inst->src = NULL;
+		rc = stage_run_inst(b, st, inst, err);
+	}
+	df_inst_free(inst);
+	return rc;
+}
+
 /* Triggers of the base run first and are not inherited further. */
 static int run_triggers(struct build *b, struct stage_state *st, struct err *err)
 {
@@ -186,14 +222,9 @@ static int run_triggers(struct build *b, struct stage_state *st, struct err *err
 	st->config->onbuild = (struct strv){ 0 };
 	b->total += triggers.n;
 	for (size_t i = 0; i < triggers.n && rc >= 0; i++) {
-		struct df_inst *inst = NULL;
-
-		rc = dockerfile_parse_line(triggers.v[i], '\\', &inst, err);
-		if (rc >= 0)
-			rc = stage_run_inst(b, st, inst, err);
+		rc = run_line(b, st, triggers.v[i], err);
 		if (rc < 0)
 			err_ctx(err, "ONBUILD trigger of the base");
-		df_inst_free(inst);
 	}
 	strv_free(&triggers);
 	return rc;
@@ -204,14 +235,9 @@ static int copy_base(struct build *b, const struct plan_stage *ps, struct stage_
 		     struct err *err)
 {
 	auto_free char *line = mem_fmt("COPY --from=%s / /", ps->base_ref);
-	struct df_inst *inst = NULL;
-	int rc = dockerfile_parse_line(line, '\\', &inst, err);
 
 	b->total++;
-	if (rc >= 0)
-		rc = stage_run_inst(b, st, inst, err);
-	df_inst_free(inst);
-	return rc;
+	return run_line(b, st, line, err);
 }
 
 static int begin_stage(struct build *b, const struct plan_stage *ps, struct stage_state *st,
@@ -230,7 +256,7 @@ static int begin_stage(struct build *b, const struct plan_stage *ps, struct stag
 	if (rc >= 0)
 		rc = find_base(b, ps, st, id, err);
 	if (rc < 0)
-		return at_line(b, ps->from->line, ps->from->text, err);
+		return at_inst(b, ps->from, err);
 	e.kind = BUILD_DONE;
 	e.id = !strncmp(id, "sha256:", 7) ? id + 7 : st->fs_parent;
 	e.elapsed_ns = proc_mono_ns() - start;

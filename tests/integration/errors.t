@@ -29,6 +29,22 @@ bad "a program that is not there" 'FROM busybox\nRUN ["/nosuch"]\n' "/nosuch"
 bad "unterminated heredoc" 'FROM busybox\nRUN <<X\necho\n' "Dockerfile:2"
 bad "an unknown user" 'FROM busybox\nUSER nosuch\nRUN true\n' "nosuch"
 bad "a user that wraps" 'FROM busybox\nUSER 4294967296\nRUN true\n' "4294967296"
+# What goes wrong while a build runs has its place as well.
+at() { # at NAME DOCKERFILE-TEXT PLACE-AND-CAUSE SOURCE MARK
+	bad "$1" "$2" "$3"
+	has "$1: the source" "$4"
+	has "$1: the mark" "$5"
+}
+at "a COPY" 'FROM busybox\nCOPY x nosuch /to/\n' "Dockerfile:2:8: COPY: nosuch: not found" "  2 | COPY x nosuch /to/" "    |        ^~~~~~"
+at "a later line" 'FROM busybox\nRUN true\nCOPY x \\\n  nosuch /to/\n' "Dockerfile:4:3: COPY: nosuch: not found" "  4 |   nosuch /to/" "    |   ^~~~~~"
+at "a RUN" 'FROM busybox\n\n  RUN exit 7\n' "Dockerfile:3:3: RUN: ended with exit code 7" "  3 |   RUN exit 7" "    |   ^~~"
+at "a base" 'FROM nosuch:1\n' "Dockerfile:1:6: FROM: no image 'nosuch:1'" "  1 | FROM nosuch:1" "    |      ^~~~~~~~"
+at "a stage" 'FROM busybox\nCOPY --from=nosuch /x /\n' "Dockerfile:2:13: COPY: no image 'nosuch'" "  2 | COPY --from" "    |             ^~~~~~"
+at "a port" 'FROM busybox\nEXPOSE 80/x\n' "Dockerfile:2:1: EXPOSE 80/x: the protocol" "  2 | EXPOSE 80/x" "    | ^~~"
+bad "a URL with a password" 'FROM busybox\nADD https://u:pw@127.0.0.1:1/f /f\n' "Dockerfile:2: ADD https://127.0.0.1:1/f /f: "
+hasnt "does not show it" "u:pw"
+printf 'FROM busybox\nONBUILD RUN exit 4\n' | shale build -q -t trigger - >/dev/null
+bad "a trigger" '# it has no line of its own\nFROM trigger\n' "ONBUILD trigger of the base: Dockerfile:2: RUN exit 4: ended with exit code 4"
 printf 'FROM busybox\nLABEL used=1\n' >Dockerfile
 code 2 "unknown option" shale build --nosuch .
 code 1 "unreadable context" shale build "$T/nosuch"

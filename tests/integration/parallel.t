@@ -54,7 +54,7 @@ D
 start=$(date +%s)
 code 1 "a stage that fails ends the others" build
 if [ $(($(date +%s) - start)) -lt 60 ]; then pass "at once"; else fail "at once"; fi
-has "and is the one that is named" "Dockerfile:4: RUN sleep 0.3; exit 3: ended with exit code 3"
+has "and is the one that is named" "Dockerfile:4:1: RUN: ended with exit code 3"
 is "in one message" 1 "$(grep -c '^shale:' "$T/err")"
 
 # One step, needed at the same time by two stages, by two builds.
