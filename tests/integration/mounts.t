@@ -324,7 +324,7 @@ else
 fi
 printf 'FROM busybox\nRUN --device=/dev/nonexistent true\nRUN --device=name=/dev/nonexistent,required true\n' >D8
 code 1 "a device that is required and is not there" build --allow device -f D8 .
-has "is named; one that is not required may be missing" "D8:3: RUN --device=name=/dev/nonexistent,required"
+has "is named; one that is not required may be missing" "D8:3:1: RUN: --device=/dev/nonexistent"
 
 # --- devices by their CDI names
 mkdir "$T/cdi1" "$T/cdi2" "$T/lib"
