@@ -123,8 +123,10 @@ static int at_stage(void *arg, enum sandbox_stage stage, pid_t pid, int fd, stru
 	m->state->pid = pid;
 	if (stage == SANDBOX_STAGE_LISTENER)
 		return send_listener(m, fd, err);
-	j = oci_state_json(m->state, "creating");
+	/* By the specification's words these belong to start; so their state, as crun has it. */
+	j = oci_state_json(m->state, "created");
 	rc = oci_hooks_run(m->config, "prestart", j, err);
+	json_set_str(j, "status", "creating");
 	if (rc == 0)
 		rc = oci_hooks_run(m->config, "createRuntime", j, err);
 	return rc == 0 ? tell_state(m, "creating", err) : rc;

@@ -266,7 +266,7 @@ chmod +x "$B/rootfs/bin/hook"
 gives "hooks: startContainer is run inside" "startContainer shale
 main" 'echo main' "c['hooks'] = {k: [{'path': f'$T/{k}.sh', 'args': [k, 'arg'], 'env': ['H=h', 'PATH=/bin:/usr/bin']}] for k in ['prestart', 'createRuntime', 'createContainer', 'poststart', 'poststop']}" \
 	"c['hooks']['startContainer'] = [{'path': '/bin/hook', 'args': ['hook'], 'env': ['PATH=/bin']}]"
-is "all in their order, with the state" "prestart creating arg h createRuntime creating arg h createContainer creating arg h poststart running arg h poststop stopped arg h " "$(tr '\n' ' ' <"$T/hooks")"
+is "all in their order, with the state" "prestart created arg h createRuntime creating arg h createContainer creating arg h poststart running arg h poststop stopped arg h " "$(tr '\n' ' ' <"$T/hooks")"
 for k in prestart createRuntime createContainer startContainer; do
 	refused "hooks: $k that fails ends it" "$k" "c['hooks'] = {'$k': [{'path': '/bin/false'}]}"
 done

@@ -229,7 +229,7 @@ is "poststop: not before delete" 0 "$(grep -c poststop "$T/order" || true)"
 ok "hooks: delete" rt delete hk
 is "poststop: by delete" "poststop" "$(tail -n 1 "$T/order")"
 is "hooks: each once" 4 "$(wc -l <"$T/order")"
-is "hooks_stdin: each has the state" "creating hk v running hk v stopped hk v" "$(for k in prestart poststart poststop; do python3 -c "import json,sys; j = json.load(open(sys.argv[1])); print(j['status'], j['id'], j['annotations']['k'])" "$T/state.$k"; done | tr '\n' ' ' | sed 's/ $//')"
+is "hooks_stdin: each has the state" "created hk v running hk v stopped hk v" "$(for k in prestart poststart poststop; do python3 -c "import json,sys; j = json.load(open(sys.argv[1])); print(j['status'], j['id'], j['annotations']['k'])" "$T/state.$k"; done | tr '\n' ' ' | sed 's/ $//')"
 refused "prestart_fail: the container is not made" hooks.prestart "c['hooks'] = {'prestart': [{'path': '/bin/false'}]}"
 is "prestart_fail: nothing of it stays" "" "$(rt list -q)"
 : >"$T/order"
