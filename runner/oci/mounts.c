@@ -53,6 +53,9 @@ static const struct {
 
 /* Of the superblock: the file system is told; a bind has none of its own. */
 static const char *const super_words[] = { "sync", "dirsync", "mand", "lazytime", NULL };
+/* A tmpfs's, "=" and a value after them: of a bind they say nothing, and others leave them out. */
+static const char *const data_words[] = { "mode",      "size", "uid",  "gid", "nr_blocks",
+					  "nr_inodes", "mpol", "huge", NULL };
 /* What is so without being asked for. */
 static const char *const no_words[] = { "defaults",   "async",  "nomand", "nolazytime",
 					"loud",       "silent", "bind",   "rbind",
@@ -155,11 +158,26 @@ static void add_option(struct oci_config *c, struct sandbox_part *p, struct sand
 	};
 }
 
+static int odd_option(struct oci_config *c, const struct sandbox_part *p, size_t at, const char *o,
+		      struct err *err)
+{
+	const char *eq = strchr(o, '=');
+	auto_free char *name = eq ? mem_strn(o, (size_t)(eq - o)) : NULL;
+
+	if (p->kind == SANDBOX_PART_CGROUP || is_in(super_words, o))
+		return 0;
+	if (p->kind != SANDBOX_PART_BIND || !name || !is_in(data_words, name))
+		return err_set(err, EINVAL, "mounts[%zu].options: unknown option %.64s", at, o);
+	oci_warn(c, "mounts[%zu].options: %.64s is not of a bind, left out", at, o);
+	return 0;
+}
+
 static int take_options(struct oci_config *c, json_t *m, size_t at, struct sandbox_part *p,
 			struct err *err)
 {
 	json_t *options = json_object_get(m, "options"), *one;
 	struct sandbox_pair *pairs = oci_block(c, json_array_size(options) + 3, sizeof(*pairs));
+	int rc = 0;
 	size_t i;
 
 	if (p->kind == SANDBOX_PART_FS)
@@ -176,9 +194,10 @@ static int take_options(struct oci_config *c, json_t *m, size_t at, struct sandb
 			continue;
 		if (p->kind == SANDBOX_PART_FS)
 			add_option(c, p, pairs, o);
-		else if (p->kind != SANDBOX_PART_CGROUP && !is_in(super_words, o))
-			return err_set(err, EINVAL, "mounts[%zu].options: unknown option %.64s", at,
-				       o);
+		else
+			rc = odd_option(c, p, at, o, err);
+		if (rc < 0)
+			return rc;
 	}
 	if (c->mount_label && p->kind == SANDBOX_PART_FS && !is_in(unlabelled, p->fs))
 		pairs[p->n_options++] = (struct sandbox_pair){ "context", c->mount_label };

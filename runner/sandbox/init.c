@@ -117,6 +117,17 @@ static int in_keyring(struct sandbox_ctx *ctx, const struct sandbox_step *s)
 	return sys_keyctl_join(NULL) < 0 && errno != ENOSYS ? -errno : 0;
 }
 
+/* Whatever was open here and is not the program's, at exec. Before the filter: a profile older than
+ * close_range refuses it. */
+static int in_close(struct sandbox_ctx *ctx, const struct sandbox_step *s)
+{
+	const struct sandbox_layout *l = ctx->plan->layout;
+	unsigned first = 3 + (l ? l->keep_fds : 0);
+
+	(void)s;
+	return sys_close_range(first, ~0u, CLOSE_RANGE_CLOEXEC) < 0 ? -errno : 0;
+}
+
 static int in_no_new_privs(struct sandbox_ctx *ctx, const struct sandbox_step *s)
 {
 	(void)ctx, (void)s;
@@ -184,6 +195,7 @@ static const step_fn step_fns[OP_N] = {
 	[OP_KEYRING] = in_keyring,
 	[OP_CWD] = sandbox_in_cwd,
 	[OP_USER_NS] = in_user_ns,
+	[OP_CLOSE] = in_close,
 	[OP_BOUNDING] = sandbox_in_bounding,
 	[OP_GROUPS] = sandbox_in_groups,
 	[OP_SECCOMP] = sandbox_in_seccomp,
@@ -248,20 +260,24 @@ static void number_text(char buf[12], int n)
 	buf[out] = 0;
 }
 
-/* All fds close at exec but the sync fd, which the stub marks itself. */
+/* All fds close at exec but the sync fd, which the stub marks itself. Where a profile knows execve
+ * alone the stub is found by the container's /proc. */
 static void exec_stub(struct sandbox_ctx *ctx)
 {
 	const struct sandbox_plan *p = ctx->plan;
-	unsigned first = 3 + (p->layout ? p->layout->keep_fds : 0);
-	int fd = ctx->exec_fd >= 0 ? ctx->exec_fd : ctx->sock;
-	char sync[12];
+	char *const *envp = p->envp.v ? p->envp.v : (char *[]){ NULL };
+	int fd = ctx->exec_fd >= 0 ? ctx->exec_fd : ctx->sock, first_error;
+	char sync[12], path[32] = "/proc/self/fd/";
 
 	number_text(sync, fd);
 	p->stub_argv[1] = sync;
-	if (sys_close_range(first, ~0u, CLOSE_RANGE_CLOEXEC) < 0 || fcntl(fd, F_SETFD, 0) < 0)
+	if (fcntl(fd, F_SETFD, 0) < 0)
 		return;
-	sys_execveat(ctx->stub_fd, "", p->stub_argv, p->envp.v ? p->envp.v : (char *[]){ NULL },
-		     AT_EMPTY_PATH);
+	sys_execveat(ctx->stub_fd, "", p->stub_argv, envp, AT_EMPTY_PATH);
+	first_error = errno;
+	number_text(path + strlen(path), ctx->stub_fd);
+	execve(path, p->stub_argv, envp);
+	errno = first_error;
 }
 
 void sandbox_child(struct sandbox_ctx *ctx, const struct sandbox_step *steps, size_t n)

@@ -152,6 +152,7 @@ static void plan_program(struct sandbox_plan *p, sandbox_more_fn *more)
 		with(more(p, OP_LABEL), l->selinux, NULL, 0)->value = "attr/exec";
 	if (l->apparmor)
 		with(more(p, OP_LABEL), l->apparmor, NULL, 0)->value = "attr/apparmor/exec";
+	more(p, OP_CLOSE);
 	more(p, OP_BOUNDING)->a = l->bounding;
 	more(p, OP_GROUPS);
 	if (l->n_filter && !nnp)

@@ -201,6 +201,7 @@ static void plan_process(struct sandbox_plan *p, sandbox_more_fn *more)
 		more(p, OP_UMASK)->a = s->umask;
 	if (s->ids)
 		more(p, OP_USER_NS);
+	more(p, OP_CLOSE);
 	more(p, OP_BOUNDING)->a = p->caps;
 	more(p, OP_GROUPS);
 	if (p->n_filter && !s->no_new_privs)

@@ -61,6 +61,7 @@ enum sandbox_op {
 	OP_KEYRING,
 	OP_CWD,
 	OP_USER_NS,
+	OP_CLOSE,
 	OP_BOUNDING,
 	OP_GROUPS,
 	OP_SECCOMP,

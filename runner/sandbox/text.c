@@ -41,6 +41,7 @@ static const char *const op_names[OP_N] = {
 	[OP_KEYRING] = "keyring",
 	[OP_CWD] = "cwd",
 	[OP_USER_NS] = "user-namespace",
+	[OP_CLOSE] = "close",
 	[OP_BOUNDING] = "bounding",
 	[OP_GROUPS] = "groups",
 	[OP_SECCOMP] = "seccomp",

@@ -118,6 +118,13 @@ echo one >"$T/one/f"
 echo two >"$T/two/f"
 gives "mounts: in the order of the list" "two one" 'echo $(cat /m/f /m2/one/f)' "c['mounts'] += [{'destination': '/m', 'type': 'bind', 'source': '$T/one', 'options': ['rbind']}, {'destination': '/m', 'type': 'bind', 'source': '$T/two', 'options': ['rbind']}, {'destination': '/m2', 'type': 'tmpfs', 'source': 'tmpfs'}, {'destination': '/m2/one', 'type': 'bind', 'source': '$T/one', 'options': ['bind']}]"
 gives "mounts: source and options" "none:size=1024k:nosuid:noatime" 'sed -n "s,^\([^ ]*\) /m tmpfs.*nosuid.*noatime.*size=\([0-9k]*\).*,\1:size=\2:nosuid:noatime,p" /proc/mounts' "c['mounts'] += [{'destination': '/m', 'type': 'tmpfs', 'source': 'none', 'options': ['nosuid', 'noatime', 'size=1m']}]"
+gives "mounts: what is a tmpfs's is left out of a bind" one 'cat /m/f' "c['mounts'] += [{'destination': '/m', 'source': '$T/one', 'options': ['bind', 'mode=755', 'size=1k']}]"
+ok "mounts: which is told" grep -q "size=1k is not of a bind" "$T/log"
+refused "mounts: any other word of a bind's is refused" "unknown option idmap=uids" "c['mounts'] += [{'destination': '/m', 'source': '$T/one', 'options': ['bind', 'idmap=uids=0-1-1']}]"
+for k in shared slave private unbindable; do
+	gives "mounts: propagation $k, and r$k" "$(echo $k | sed 's/private/-/; s/slave/-/') $(echo $k | sed 's/private/-/; s/slave/-/')" 'for d in /m1 /m2; do f=$(sed -n "s,^[^ ]* [^ ]* [^ ]* [^ ]* $d [^ ]* \(.*\)- tmpfs.*,\1,p; s,^[^ ]* [^ ]* [^ ]* [^ ]* $d [^ ]* \(.*\)- ext4.*,\1,p" /proc/self/mountinfo); case $f in *shared*) echo -n "shared ";; *unbindable*) echo -n "unbindable ";; *) echo -n "- ";; esac; done | sed "s/ $//"' \
+		"c['mounts'] += [{'destination': '/m1', 'type': 'tmpfs', 'source': 'tmpfs', 'options': ['$k']}, {'destination': '/m2', 'type': 'tmpfs', 'source': 'tmpfs', 'options': ['r$k']}]"
+done
 refused "mounts: a relative destination is beneath the root; the root itself is refused" "is the root" "c['mounts'] += [{'destination': '/', 'type': 'tmpfs'}]"
 gives "linux_masked_paths: file and directory" "0 0" 'echo $(cat /etc/passwd | busybox wc -c) $(ls /bin/../dir | busybox wc -l)' "l['maskedPaths'] = ['/etc/passwd', '/dir']"
 refused "linux_masked_paths: a relative one" linux.maskedPaths "l['maskedPaths'] = ['etc']"
@@ -130,6 +137,12 @@ gives "linux_sysctl: set" "1 3" 'echo $(cat /proc/sys/net/ipv4/ip_forward /proc/
 refused "linux_seccomp: an errno for an action that has none is an error" errnoRet "l['seccomp'] = {'defaultAction': 'SCMP_ACT_ALLOW', 'syscalls': [{'names': ['getcwd'], 'action': 'SCMP_ACT_KILL', 'errnoRet': 5}]}"
 refused "linux_seccomp: names are needed" names "l['seccomp'] = {'defaultAction': 'SCMP_ACT_ALLOW', 'syscalls': [{'names': [], 'action': 'SCMP_ACT_KILL'}]}"
 gives "linux_seccomp: the action is taken" "denied ok" 'mkdir /tmp/x 2>/dev/null || echo -n "denied "; rmdir /tmp/x 2>/dev/null; echo ok' "l['seccomp'] = {'defaultAction': 'SCMP_ACT_ALLOW', 'syscalls': [{'names': ['mkdir', 'mkdirat'], 'action': 'SCMP_ACT_ERRNO'}]}"
+# A profile of 2017: what shale itself does under it are the calls of then.
+old="execve fcntl close read write exit_group setresuid setresgid capset prctl brk arch_prctl mmap munmap mprotect ioctl getuid set_tid_address set_robust_list prlimit64 readlink getrandom rt_sigaction rt_sigprocmask getpid getppid uname getcwd stat fstat fcntl dup2 wait4 open sigaltstack lseek"
+for nnp in False True; do for more in execveat "" "execveat sendto recvfrom"; do
+	gives "linux_seccomp: a profile older than close_range: ${more:-execve alone}, noNewPrivileges $nnp" ran "echo ran" "p['noNewPrivileges'] = $nnp; l['seccomp'] = {'defaultAction': 'SCMP_ACT_ERRNO', 'syscalls': [{'names': '$old $more'.split(), 'action': 'SCMP_ACT_ALLOW'}]}"
+done; done
+gives "linux_seccomp: and no file of the runtime's stays open under it" "0 1 2 3" 'cd /proc/self/fd; echo *' "p['noNewPrivileges'] = True; l['seccomp'] = {'defaultAction': 'SCMP_ACT_ERRNO', 'syscalls': [{'names': '$old chdir getdents64 openat newfstatat'.split(), 'action': 'SCMP_ACT_ALLOW'}]}"
 
 # --- devices
 gives "linux_devices: type, numbers, mode, owner; a fifo" "character special file:1:7:660:3:4 block special file:7:0:600:0:0 fifo:::644:0:0" \
