@@ -107,6 +107,7 @@ struct container_spec {
 	bool no_oom_kill;
 	struct strv io_weights, io_read_bps, io_write_bps, io_read_iops,
 		io_write_iops; /* "/dev/x:N" */
+	struct strv cdi;       /* names whose edits are in mounts, env and groups already */
 	char *cgroup_parent;   /* "/ci/jobs", "ci.slice"; NULL: shale's */
 	struct strv groups;    /* more of the user's, by name or number */
 	struct strv dns, dns_search, dns_options;
@@ -327,8 +328,10 @@ char *container_volume_path(struct runtime *rt, const char *name); /* caller own
 int container_mount_parse(const char *text, char **ret, struct err *err);
 /* What is mounted into it and where: names of volumes, paths of the host, targets. */
 void container_spec_mounted(const struct container_spec *s, struct strv *ret);
-/* --device: the same. */
-int container_device_parse(const char *text, char **ret, struct err *err);
+/* --device, a path or a CDI name, and --gpus: what that needs is added. -ENOENT, -EINVAL, -ENOTSUP
+ * (a hook). */
+int container_device_add(struct container_spec *to, const char *text, struct err *err);
+int container_gpus_add(struct container_spec *to, const char *text, struct err *err);
 
 /* Shortens the database's log when it has become long. For the process that container_remove leaves
  * behind. */

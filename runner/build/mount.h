@@ -32,8 +32,6 @@ int mount_parse(const char *text, const struct vars *vars, struct run_mount *ret
 void mount_text(const struct run_mount *m, struct str *ret);
 /* Fields of a CSV line: commas inside quotes do not split, "" is a quote. -EINVAL. */
 int csv_split(const char *text, struct strv *ret, struct err *err);
-/* "vendor.com/class=name", "vendor.com/class=*", "vendor.com/class". */
-bool cdi_is_name(const char *name);
 /* --allow: -EINVAL for one that does not exist. */
 int allow_check(const struct strv *allow, struct err *err);
 /* May the instruction have what it asks for? network: of the whole build; NULL: the host's. -EPERM.

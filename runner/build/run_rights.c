@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <shale/base/cdi.h>
 #include <shale/base/fd.h>
 #include <shale/base/path.h>
 #include <shale/base/proc.h>

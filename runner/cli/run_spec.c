@@ -287,6 +287,15 @@ static int add_security(const struct run_args *a, struct container_spec *s, stru
 	return 0;
 }
 
+static int add_devices(const struct run_args *a, struct container_spec *s, struct err *err)
+{
+	int rc = a->gpus ? container_gpus_add(s, a->gpus, err) : 0;
+
+	for (size_t i = 0; i < a->devices.n && rc >= 0; i++)
+		rc = container_device_add(s, a->devices.v[i], err);
+	return rc;
+}
+
 int run_spec_make(const struct run_args *a, int argc, char **argv, struct container_spec *ret,
 		  struct err *err)
 {
@@ -348,13 +357,8 @@ int run_spec_make(const struct run_args *a, int argc, char **argv, struct contai
 		return -err->code;
 	if (ret->pids < 0)
 		ret->pids = 0; /* -1: unlimited, as Docker */
-	for (size_t i = 0; i < a->devices.n; i++) {
-		char *device = NULL;
-
-		if (container_device_parse(a->devices.v[i], &device, err) < 0)
-			return -err->code;
-		strv_add_take(&ret->mounts, device);
-	}
+	if (add_devices(a, ret, err) < 0)
+		return -err->code;
 	for (size_t i = 0; i < a->mounts.n; i++) {
 		char *mount = NULL;
 

@@ -88,7 +88,7 @@ struct run_args {
 	struct limit_args limits;
 	struct strv groups, dns, dns_search, dns_options, annotations, label_files, devices;
 	int oom_score_adj;
-	const char *cgroup_parent, *domainname, *tz, *umask;
+	const char *cgroup_parent, *gpus, *domainname, *tz, *umask;
 	bool env_host, read_only_tmpfs, replace, unset_all;
 	struct strv unset_env;
 	bool no_healthcheck, no_oom_kill;
@@ -233,14 +233,17 @@ struct run_args {
 		  "device",                                                                             \
 		  OPT_STRV,                                                                             \
 		  RUN_AT(devices),                                                                      \
-		  "HOST[:PATH]",                                                                        \
-		  "give it a device of the host" },                                                     \
+		  "HOST[:PATH[:rwm]]",                                                                  \
+		  "give it a device, by its path or CDI name" },                                        \
 		{ 0, "dns", OPT_STRV, RUN_AT(dns), "ADDRESS", "name server to ask" },                   \
 		{ 0, "dns-option", OPT_STRV, RUN_AT(dns_options), "OPTION", "option of the resolver" }, \
 		{ 0, "dns-opt", OPT_STRV, RUN_AT(dns_options), "OPTION", NULL },                        \
 		{ 0,        "dns-search",                                                               \
 		  OPT_STRV, RUN_AT(dns_search),                                                         \
 		  "DOMAIN", "domain to look names up in" },                                             \
+		{ 0,       "gpus",                                                                      \
+		  OPT_STR, RUN_AT(gpus),                                                                \
+		  "GPUS",  "all, N or device=ID,...: NVIDIA's, by CDI" },                               \
 		{ 0, "group-add", OPT_STRV, RUN_AT(groups), "GROUP", "another group of the user" },     \
 		{ 0, "label-file", OPT_STRV, RUN_AT(label_files), "FILE", "read labels from a file" },  \
 		{ 0,       "oom-score-adj",                                                             \

@@ -156,6 +156,43 @@ static json_t *ids_json(const struct container_spec *s)
 	return json_pack("{s[s],s[s]}", "UidMap", map, "GidMap", map);
 }
 
+static json_t *devices_json(const struct container_spec *s)
+{
+	json_t *a = json_array();
+
+	for (size_t i = 0; i < s->mounts.n; i++) {
+		auto_json json_t *j = NULL;
+		struct err ignored = { 0 };
+		const char *access, *source;
+
+		if (json_parse(s->mounts.v[i], strlen(s->mounts.v[i]), &j, &ignored) < 0 ||
+		    !str_eq(json_get_str(j, "type"), "device"))
+			continue;
+		access = json_get_str(j, "access");
+		source = json_get_str(j, "source");
+		json_array_append_new(a, json_pack("{s:s,s:s,s:s}", "PathOnHost",
+						   source ? source : json_get_str(j, "target"),
+						   "PathInContainer", json_get_str(j, "target"),
+						   "CgroupPermissions", access ? access : "rwm"));
+	}
+	return a;
+}
+
+/* As Docker shows what --device and --gpus got by CDI. */
+static json_t *requests_json(const struct container_spec *s)
+{
+	json_t *a = json_array(), *o;
+
+	if (s->cdi.n) {
+		o = json_object();
+		set_str(o, "Driver", "cdi");
+		set_int(o, "Count", 0);
+		set_list(o, "DeviceIDs", &s->cdi);
+		json_array_append_new(a, o);
+	}
+	return a;
+}
+
 static json_t *host_json(const struct container *c)
 {
 	const struct container_spec *s = &c->spec;
@@ -191,6 +228,8 @@ static json_t *host_json(const struct container *c)
 			    s->swappiness ? json_integer(strtoll(s->swappiness, NULL, 10))
 					  : json_null());
 	set_bool(o, "OomKillDisable", s->no_oom_kill);
+	json_object_set_new(o, "Devices", devices_json(s));
+	json_object_set_new(o, "DeviceRequests", requests_json(s));
 	set_str(o, "CgroupParent", s->cgroup_parent);
 	set_str(o, "CpusetCpus", s->cpus);
 	set_str(o, "CpusetMems", s->mems);

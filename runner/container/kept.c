@@ -111,6 +111,8 @@ static int open_bind(const struct container *c, struct container_kept *k, struct
 	(void)c;
 	m->recursive = !json_get_bool(k->j, "flat");
 	m->is_mapped = json_get_bool(k->j, "idmap");
+	m->nosuid = json_get_bool(k->j, "nosuid");
+	m->noexec = json_get_bool(k->j, "noexec");
 	if (propagation && container_propagation_find(propagation, &m->propagation) < 0)
 		return err_set(err, EINVAL, "propagation %s", propagation);
 	m->source_fd = open(source ? source : "", O_PATH | O_CLOEXEC);

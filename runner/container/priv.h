@@ -307,6 +307,8 @@ int container_box_spawn(struct container *c, const int stdio[3], bool want_cgrou
 /* What container and exec have in common. */
 int container_security_apply(const struct container_spec *s, struct sandbox_spec *to,
 			     struct err *err);
+/* --device HOST[:PATH[:rwm]] as spec.mounts holds it. */
+int container_device_parse(const char *text, char **ret, struct err *err);
 void container_umask(const struct container_spec *spec, struct sandbox_spec *to);
 void container_env_home(struct strv *env, const struct sandbox_user *user);
 char *container_cache_dir(struct runtime *rt); /* of compiled seccomp filters; caller owns it */

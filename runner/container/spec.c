@@ -65,6 +65,7 @@ static const struct field {
 	FIELD(io_read_iops, STRV),
 	FIELD(io_write_iops, STRV),
 	FIELD(cgroup_parent, STR),
+	FIELD(cdi, STRV),
 	FIELD(groups, STRV),
 	FIELD(dns, STRV),
 	FIELD(dns_search, STRV),

@@ -365,10 +365,27 @@ has "is named" "--device=vendor.example/gpu=9: no such device"
 has "and what was not read" "files in YAML are not read"
 printf 'FROM busybox\nRUN --device=vendor.example/gpu=hooked true\n' >D8
 code 1 "hooks" build --allow device -f D8 .
-has "are refused by name" "hooks is not done for builds"
+has "are refused by name" "hooks is not done"
 printf 'FROM busybox\nRUN --device=vendor.example/gpu=* true\n' >D8
 code 1 "all of a kind" build --allow device -f D8 .
-has "are all of it" "hooks is not done for builds"
+has "are all of it" "hooks is not done"
+is "a container has it by its name, too" " 00 00 00 common zero library" "$(run --device vendor.example/gpu=0 busybox sh -c 'head -c 3 /dev/vendor0 | od -An -tx1; echo $ALL $WHICH; cat /opt/lib/so; ! touch /opt/lib/x 2>/dev/null' | tr '\n' ' ' | sed 's/ $//')"
+code 125 "and no hooks" run --device vendor.example/gpu=hooked busybox true
+has "which are named" "--device vendor.example/gpu=hooked: containerEdits: hooks is not done"
+code 125 "none that is not there" run --device vendor.example/gpu=7 busybox true
+code 125 "--gpus without a file" run --gpus all busybox true
+has "tells what makes it" "--gpus all: nvidia.com/gpu=all: no such device in $T/cdi1:$T/cdi2"
+sed 's,vendor.example/gpu,nvidia.com/gpu,; s/"name": "1"/"name": "all"/; s/hooked/1/; s/"hooks".*true"}]/"env": ["SECOND=2"]/' "$T/cdi1/vendor.json" >"$T/cdi1/nvidia.json"
+is "--gpus all" "crw-rw-rw-" "$(run --gpus all busybox ls -l /dev/full | cut -d' ' -f1)"
+is "--gpus N" "zero 2" "$(run --gpus 2 busybox sh -c 'echo $WHICH $SECOND')"
+is "--gpus device=" "2" "$(run --gpus '"device=1",capabilities=utility' busybox sh -c 'echo $WHICH$SECOND')"
+shale create --name gp --gpus '"device=0,1"' busybox true >/dev/null
+is "inspect" "cdi [nvidia.com/gpu=0 nvidia.com/gpu=1] /dev/zero /dev/vendor0 rwm" "$(shale inspect -f '{{with .HostConfig}}{{with index .DeviceRequests 0}}{{.Driver}} {{.DeviceIDs}}{{end}} {{with index .Devices 0}}{{.PathOnHost}} {{.PathInContainer}} {{.CgroupPermissions}}{{end}}{{end}}' gp)"
+ok "rm" shale rm gp
+for bad in x device= 'device=a b' options=x driver=amd; do
+	code 125 "refused: --gpus $bad" run --gpus "$bad" busybox true
+	has "by its name" "shale: --gpus $bad: "
+done
 unset SHALE_CDI_DIRS
 cat >D9 <<'EOF'
 FROM busybox
