@@ -184,6 +184,7 @@ int chmod_apply(const char *spec, uint32_t mode, bool is_dir, uint32_t *ret);
 
 struct runtime;
 struct image_config;
+struct image_pull_opts;
 struct image_access;
 struct image_transfer_event;
 struct sandbox_limit;
@@ -473,5 +474,9 @@ int build_call(struct runtime *rt, const struct build_opts *o, const struct buil
 /* One instruction on a config, as import --change: CMD ENTRYPOINT ENV EXPOSE HEALTHCHECK LABEL
  * ONBUILD STOPSIGNAL USER VOLUME WORKDIR. */
 int build_change(struct image_config *c, const char *line, struct err *err);
+/* A file from a web server, fetched without privileges, into to_fd; as much as the store has room
+ * for. *ret_shown: the URL without user information, the caller's. */
+int build_url_get(struct runtime *rt, const char *url, const struct image_pull_opts *o, int to_fd,
+		  char **ret_shown, struct err *err);
 
 #endif

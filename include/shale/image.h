@@ -120,6 +120,17 @@ void image_member_free(struct image_member *m);
 /* The same image, which stays as it is. [hash] */
 int image_look_platform(struct runtime *rt, const char *name, const char *platform,
 			struct image_member *ret, struct err *err);
+/* Those that a name stands for by the index that it was pulled as: none when there is no such
+ * index. [hash] */
+struct image_variant {
+	const char *platform;    /* "linux/arm64/v8" */
+	char id[DIGEST_STR_MAX]; /* "": its manifest is not here */
+	uint64_t blob_bytes;     /* of its layers */
+	const struct image *img; /* NULL: not unpacked */
+};
+typedef int image_variant_fn(const struct image_variant *v, void *arg, struct err *err);
+int image_variants(struct runtime *rt, const char *normalized, const char *id, image_variant_fn *fn,
+		   void *arg, struct err *err);
 bool image_is_named(struct runtime *rt, const char *normalized);
 /* Its config as a draft, the history rows with the step ids that the image's row has. */
 int image_config_of(const struct image *img, struct image_config **ret, struct err *err);
@@ -134,6 +145,8 @@ int image_tag(struct runtime *rt, const char *id, const char *normalized, struct
  * several platforms say, normalized stands for as well. */
 int image_tag_again(struct runtime *rt, const char *source, const char *id, const char *normalized,
 		    struct err *err);
+/* The image stays, also without a name. */
+int image_untag(struct runtime *rt, const char *normalized, struct err *err);
 /* Normalised names of an image, sorted. */
 int image_tags(struct runtime *rt, const char *id, struct strv *ret, struct err *err);
 /* By what repositories it is known, sorted: "docker.io/library/node@sha256:…". */

@@ -8,6 +8,7 @@ const struct alias cli_aliases[] = {
 	{ "image", "rm", "rmi" },
 	{ "image", "remove", "rmi" },
 	{ "image", "tag", "tag" },
+	{ "image", "untag", "untag" },
 	{ "image", "history", "history" },
 	{ "image", "inspect", "image-inspect" },
 	{ "image", "exists", "image-exists" },

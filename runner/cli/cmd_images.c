@@ -6,25 +6,22 @@
 
 #include <shale/image.h>
 
-#include "priv.h"
+#include "images.h"
 
 extern const struct command cmd_images;
 
-struct images_args {
-	bool all, quiet, no_trunc, digests;
-	const char *format;
-	struct strv filters;
-};
-
 #define OFF(field) offsetof(struct images_args, field)
-static const struct opt images_opts[] = {
+const struct opt images_opts[] = {
 	{ 'a', "all", OPT_BOOL, OFF(all), NULL, "same list: build steps are no images here" },
 	{ 'f', "filter", OPT_STRV, OFF(filters), "FILTER",
-	  "dangling=, reference=, label=, label!=, before=, since=, until=" },
+	  "dangling=, reference=, id=, label=, label!=, before=, since=, until=" },
 	{ 0, "digests", OPT_BOOL, OFF(digests), NULL, "with the digests of manifests" },
 	{ 0, "no-trunc", OPT_BOOL, OFF(no_trunc), NULL, "print whole IDs" },
 	{ 'q', "quiet", OPT_BOOL, OFF(quiet), NULL, "print only IDs" },
 	{ 0, "format", OPT_STR, OFF(format), "FORMAT", "table, json, or a Go template" },
+	{ 0, "sort", OPT_STR, OFF(sort), "KEY", "created (default), id, repository, size or tag" },
+	{ 'n', "noheading", OPT_BOOL, OFF(no_heads), NULL, "a table without its first line" },
+	{ 0, "tree", OPT_BOOL, OFF(tree), NULL, "with the platforms that each name stands for" },
 	{ 0 },
 };
 
@@ -49,8 +46,17 @@ static const struct out_column columns_digests[] = {
 	{ "CREATED AT", "CreatedAt", true },   { 0 },
 };
 
+static const struct out_column columns_tree[] = {
+	{ "IMAGE", "Image", false },
+	{ "ID", "ID", false },
+	{ "SIZE", "Size", false },
+	{ "CONTENT SIZE", "ContentSize", false },
+	{ 0 },
+};
+
 struct listing {
 	struct cli *c;
+	images_tree_fn *tree; /* NULL: a row a name */
 	const struct images_args *a;
 	struct strv references;      /* any of them */
 	struct strv labels, without; /* all, none of them */
@@ -58,7 +64,10 @@ struct listing {
 	int64_t until_s;             /* 0: any time */
 	struct strv before, since;   /* image IDs */
 	size_t n_before, n_since;    /* those that the walk, from new to old, has passed */
+	struct strv ids;             /* any of these beginnings */
 	json_t *rows;
+	uint64_t *sizes; /* of the rows */
+	size_t n_sizes, cap_sizes;
 };
 
 static void listing_free(struct listing *l)
@@ -68,7 +77,9 @@ static void listing_free(struct listing *l)
 	strv_free(&l->without);
 	strv_free(&l->before);
 	strv_free(&l->since);
+	strv_free(&l->ids);
 	json_decref(l->rows);
+	free(l->sizes);
 }
 
 /* --- filters
@@ -145,13 +156,21 @@ static int set_until(struct listing *l, const char *value, struct err *err)
 	return filter_until(value, &l->until_s, err);
 }
 
+static int set_id(struct listing *l, const char *value, struct err *err)
+{
+	(void)err;
+	strv_add(&l->ids, str_starts(value, "sha256:") ? strchr(value, ':') + 1 : value);
+	return 0;
+}
+
+/* after is Podman's word for since. */
 static const struct {
 	const char *name;
 	int (*set)(struct listing *l, const char *value, struct err *err);
 } filters[] = {
 	{ "dangling", set_dangling }, { "reference", set_reference }, { "label", set_label },
 	{ "label!", set_without },    { "before", set_before },       { "since", set_since },
-	{ "until", set_until },
+	{ "until", set_until },       { "after", set_since },         { "id", set_id },
 };
 
 static int set_filter(struct listing *l, const char *text, struct err *err)
@@ -164,7 +183,7 @@ static int set_filter(struct listing *l, const char *text, struct err *err)
 			return filters[i].set(l, value + 1, err);
 	return err_set(
 		err, EINVAL,
-		"filter %s: not one of dangling=, reference=, label=, label!=, before=, since=, until=",
+		"filter %s: not one of dangling=, reference=, id=, label=, label!=, before=, since=, until=",
 		text);
 }
 
@@ -210,6 +229,8 @@ static void add_row(struct listing *l, const struct image *img, const struct row
 	out_row_set(row, "SharedSize", "N/A");
 	out_row_set(row, "UniqueSize", "N/A");
 	json_array_append_new(l->rows, row);
+	mem_room(l->sizes, l->n_sizes, l->cap_sizes);
+	l->sizes[l->n_sizes++] = img->size_bytes;
 }
 
 struct names {
@@ -258,6 +279,32 @@ static bool is_shown(const struct listing *l, const struct names *n, size_t i)
 	return !l->a->digests && i && is_same_repo(n->digests.v[i - 1], n->digests.v[i]);
 }
 
+static int add_tree(struct listing *l, const struct image *img, const char *name, struct err *err)
+{
+	auto_free char *shown = name ? image_ref_familiar(name) : mem_str("<none>");
+	json_t *row = out_row_new();
+
+	out_row_set(row, "Image", shown);
+	out_row_take(row, "ID", l->a->no_trunc ? mem_str(img->id) : out_short_id(img->id));
+	out_row_take(row, "Size", out_size(img->size_bytes));
+	out_row_set(row, "ContentSize", "");
+	json_array_append_new(l->rows, row);
+	return l->tree(l->c, l->a, img, name, l->rows, err);
+}
+
+static int add_trees(struct listing *l, const struct image *img, const struct names *n,
+		     struct err *err)
+{
+	int rc = 0;
+
+	for (size_t i = 0; rc >= 0 && i < n->tags.n; i++)
+		if (is_wanted(l, n->tags.v[i]))
+			rc = add_tree(l, img, n->tags.v[i], err);
+	if (!n->tags.n && !l->references.n)
+		rc = add_tree(l, img, NULL, err);
+	return rc;
+}
+
 /* Repositories that know it by a digest only have a row as well; an image without a name has one.
  */
 static void add_rows(struct listing *l, const struct image *img, const struct names *n)
@@ -279,10 +326,18 @@ static void add_rows(struct listing *l, const struct image *img, const struct na
 		add_row(l, img, &none);
 }
 
+static bool is_one_of(const struct strv *ids, const char *id)
+{
+	for (size_t i = 0; i < ids->n; i++)
+		if (str_starts(id + strlen("sha256:"), ids->v[i]))
+			return true;
+	return !ids->n;
+}
+
 /* before= those older than each of them, since= those newer. */
 static bool is_in_span(struct listing *l, const struct image *img)
 {
-	bool in = l->n_before == l->before.n && !l->n_since;
+	bool in = l->n_before == l->before.n && !l->n_since && is_one_of(&l->ids, img->id);
 
 	l->n_before += strv_has(&l->before, img->id);
 	l->n_since += strv_has(&l->since, img->id);
@@ -305,37 +360,112 @@ static int add_image(const struct image *img, void *arg, struct err *err)
 	if (l->dangling >= 0 && l->dangling != (n.tags.n == 0))
 		return 0;
 	rc = image_has_labels(&l->c->rt, img->id, &l->labels, &l->without, err);
+	if (rc > 0 && l->tree)
+		return add_trees(l, img, &n, err);
 	if (rc > 0)
 		add_rows(l, img, &n);
 	return rc < 0 ? rc : 0;
+}
+
+/* --- their order --- */
+
+struct sorted {
+	json_t *row;
+	uint64_t size;
+	size_t i; /* from new to old */
+	const char *key;
+};
+
+static int by_text(const void *a, const void *b)
+{
+	const struct sorted *x = a, *y = b;
+	int d = strcmp(json_get_str(x->row, x->key), json_get_str(y->row, y->key));
+
+	return d ? d : (x->i > y->i) - (x->i < y->i);
+}
+
+static int by_size(const void *a, const void *b)
+{
+	const struct sorted *x = a, *y = b;
+	int d = (x->size > y->size) - (x->size < y->size);
+
+	return d ? d : (x->i > y->i) - (x->i < y->i);
+}
+
+static int sort_rows(struct listing *l, struct err *err)
+{
+	static const struct {
+		const char *name, *key;
+	} keys[] = {
+		{ "id", "ID" }, { "repository", "Repository" }, { "size", NULL }, { "tag", "Tag" }
+	};
+	size_t n = json_array_size(l->rows), k = 0;
+	auto_free struct sorted *v = mem_array(n + 1, sizeof(*v));
+	json_t *rows;
+
+	if (!l->a->sort || str_eq(l->a->sort, "created"))
+		return 0;
+	while (k < ARRAY_LEN(keys) && !str_eq(keys[k].name, l->a->sort))
+		k++;
+	if (k == ARRAY_LEN(keys))
+		return err_set(err, EINVAL,
+			       "--sort: \"%s\" is not created, id, repository, size or tag",
+			       l->a->sort);
+	for (size_t i = 0; i < n; i++)
+		v[i] = (struct sorted){ json_array_get(l->rows, i), l->sizes[i], i, keys[k].key };
+	if (n)
+		qsort(v, n, sizeof(*v), keys[k].key ? by_text : by_size);
+	rows = json_array();
+	for (size_t i = 0; i < n; i++)
+		json_array_append(rows, v[i].row);
+	json_decref(l->rows);
+	l->rows = rows;
+	return 0;
 }
 
 static int list(struct listing *l, const char *name, struct err *err)
 {
 	const struct images_args *a = l->a;
 	struct out_list o = { a->digests ? columns_digests : columns, a->format,
-			      a->quiet ? "ID" : NULL };
+			      a->quiet ? "ID" : NULL, a->no_heads };
 	int rc = 0;
 
+	if (l->tree)
+		o.cols = columns_tree;
+	if (l->tree && (a->sort || a->digests))
+		return err_set(err, EINVAL, "--tree goes without --sort and --digests");
 	if (name)
 		rc = set_reference(l, name, err);
 	for (size_t i = 0; rc >= 0 && i < a->filters.n; i++)
 		rc = set_filter(l, a->filters.v[i], err);
 	if (rc >= 0)
 		rc = image_walk(&l->c->rt, add_image, l, err);
+	if (rc >= 0)
+		rc = sort_rows(l, err);
 	return rc < 0 ? rc : out_list(&o, l->rows, err);
+}
+
+int images_show(struct cli *c, const struct images_args *a, const char *name, images_tree_fn *tree)
+{
+	cleanup(listing_free) struct listing l = { .c = c, .a = a, .tree = tree, .dangling = -1 };
+	struct err err = { 0 };
+
+	l.rows = json_array();
+	if (cli_open(c, &err) < 0 || list(&l, name, &err) < 0)
+		return cli_fail(c, &err);
+	return cli_done(c);
 }
 
 static int images_main(struct cli *c, void *args, int argc, char **argv)
 {
-	cleanup(listing_free) struct listing l = { .c = c, .a = args, .dangling = -1 };
+	const struct images_args *a = args;
 	struct err err = { 0 };
 
 	(void)argc;
-	l.rows = json_array();
-	if (cli_open(c, &err) < 0 || list(&l, argv[0], &err) < 0)
+	/* Manifests are checked, which hashes. */
+	if (a->tree && cli_exec_heavy(c, "images-tree", &err) < 0)
 		return cli_fail(c, &err);
-	return cli_done(c);
+	return images_show(c, a, argv[0], NULL);
 }
 
 const struct command cmd_images = {

@@ -38,6 +38,9 @@ static const struct opt save_opts[] = {
 	{ 0, "compression", OPT_STR, OFF(compression), "CODEC",
 	  "none, gzip or zstd (default: as layers came, else none)" },
 	{ 0, "compression-level", OPT_INT, OFF(level), "N", "gzip 1 to 12 (7), zstd 1 to 19 (3)" },
+	/* Podman's: several images go into any archive. */
+	{ 'm', "multi-image-archive", OPT_TRUE, 0, NULL, NULL },
+	{ 0, "uncompressed", OPT_TRUE, 0, NULL, NULL },
 	{ 0 },
 };
 

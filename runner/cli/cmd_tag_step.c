@@ -10,17 +10,22 @@
 
 extern const struct command cmd_tag_step;
 
-static int write_step(struct cli *c, const char *step, const char *name, struct err *err)
+static int write_step(struct cli *c, const char *step, char **names, struct err *err)
 {
 	auto_image_config struct image_config *config = NULL;
 	auto_image struct image *img = NULL;
 	auto_strv struct strv tags = { 0 };
 	auto_json json_t *steps = NULL;
-	auto_free char *normalized = NULL;
 	char id[DIGEST_STR_MAX];
-	int rc;
+	int rc = 0;
 
-	rc = image_ref_normalize(name, &normalized, err);
+	for (; rc >= 0 && *names; names++) {
+		char *full = NULL;
+
+		rc = image_ref_normalize(*names, &full, err);
+		if (rc >= 0)
+			strv_add_take(&tags, full);
+	}
 	if (rc >= 0)
 		rc = image_find(&c->rt, step, &img, err);
 	if (rc >= 0)
@@ -33,7 +38,6 @@ static int write_step(struct cli *c, const char *step, const char *name, struct 
 		free(config->history[i].step_id);
 		config->history[i].step_id = mem_str(json_string_value(json_array_get(steps, i)));
 	}
-	strv_add(&tags, normalized);
 	return image_write(&c->rt, config, img->snapshot, &tags, id, err);
 }
 
@@ -45,7 +49,7 @@ static int tag_step_main(struct cli *c, void *args, int argc, char **argv)
 	(void)args;
 	(void)argc;
 	if (cli_open(c, &err) < 0 || finish_begin(&finish, c, &err) < 0 ||
-	    write_step(c, argv[0], argv[1], &err) < 0)
+	    write_step(c, argv[0], argv + 1, &err) < 0)
 		return cli_fail(c, &err);
 	finish_end(&finish, c, false);
 	return 0;
@@ -53,10 +57,10 @@ static int tag_step_main(struct cli *c, void *args, int argc, char **argv)
 
 const struct command cmd_tag_step = {
 	.name = "tag-step",
-	.args = "STEP NAME[:TAG]",
+	.args = "STEP NAME[:TAG]...",
 	.summary = "Make an image of a build step",
 	.main = tag_step_main,
 	.min_args = 2,
-	.max_args = 2,
+	.max_args = -1,
 	.flags = CMD_HIDDEN,
 };

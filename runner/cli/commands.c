@@ -5,15 +5,16 @@
 extern const struct command cmd_network_create, cmd_network_connect, cmd_network_disconnect,
 	cmd_network_inspect, cmd_network_ls, cmd_network_prune, cmd_network_rm;
 extern const struct command cmd_builder_prune, cmd_du, cmd_gc, cmd_pin, cmd_prune, cmd_trash,
-	cmd_undo, cmd_unpin, cmd_builds_inspect, cmd_builds_ls, cmd_builds_rm, cmd_cache_inspect,
-	cmd_cache_ls, cmd_cache_rm, cmd_complete, cmd_container_inspect, cmd_container_prune,
-	cmd_create, cmd_diff, cmd_exec, cmd_history, cmd_image_inspect, cmd_image_prune,
-	cmd_image_tree, cmd_images, cmd_info, cmd_inspect, cmd_kill, cmd_logs, cmd_man, cmd_monitor,
-	cmd_ps, cmd_rm, cmd_rmi, cmd_run, cmd_runtime, cmd_start, cmd_stop, cmd_tag, cmd_tidy,
-	cmd_leave_network, cmd_version, cmd_wait, cmd_restart, cmd_pause, cmd_unpause, cmd_rename,
-	cmd_top, cmd_port, cmd_attach, cmd_volume_create, cmd_volume_inspect, cmd_volume_ls,
-	cmd_volume_prune, cmd_volume_rm, cmd_health, cmd_system_start, cmd_update, cmd_events,
-	cmd_stats, cmd_image_exists, cmd_container_exists, cmd_volume_exists, cmd_network_exists;
+	cmd_undo, cmd_unpin, cmd_untag, cmd_builds_inspect, cmd_builds_ls, cmd_builds_rm,
+	cmd_cache_inspect, cmd_cache_ls, cmd_cache_rm, cmd_complete, cmd_container_inspect,
+	cmd_container_prune, cmd_create, cmd_diff, cmd_exec, cmd_history, cmd_image_inspect,
+	cmd_image_prune, cmd_image_tree, cmd_images, cmd_info, cmd_inspect, cmd_kill, cmd_logs,
+	cmd_man, cmd_monitor, cmd_ps, cmd_rm, cmd_rmi, cmd_run, cmd_runtime, cmd_start, cmd_stop,
+	cmd_tag, cmd_tidy, cmd_leave_network, cmd_version, cmd_wait, cmd_restart, cmd_pause,
+	cmd_unpause, cmd_rename, cmd_top, cmd_port, cmd_attach, cmd_volume_create,
+	cmd_volume_inspect, cmd_volume_ls, cmd_volume_prune, cmd_volume_rm, cmd_health,
+	cmd_system_start, cmd_update, cmd_events, cmd_stats, cmd_image_exists, cmd_container_exists,
+	cmd_volume_exists, cmd_network_exists;
 
 /* shale-build has their options. */
 #define HEAVY_AS(id, word, text, more)                                                             \
@@ -142,6 +143,7 @@ const struct command *const cli_commands[] = {
 	&cmd_undo,
 	&cmd_unpause,
 	&cmd_unpin,
+	&cmd_untag,
 	&cmd_update,
 	&heavy_verify,
 	&cmd_version,

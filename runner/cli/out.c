@@ -166,7 +166,8 @@ static void list_default(const struct out_list *o, const json_t *rows)
 	json_t *row;
 	size_t i;
 
-	out_heads(o->cols, &lines);
+	if (!o->no_heads)
+		out_heads(o->cols, &lines);
 	json_array_foreach((json_t *)(uintptr_t)rows, i, row)
 	{
 		bool first = true;
@@ -200,7 +201,10 @@ static int list_table(const struct out_list *o, const struct template *t, const 
 	rc = template_run(t, heads, &line, err);
 	if (rc < 0)
 		return rc;
-	strv_add_take(&lines, str_take(&line));
+	if (o->no_heads)
+		str_reset(&line);
+	else
+		strv_add_take(&lines, str_take(&line));
 	json_array_foreach((json_t *)(uintptr_t)rows, i, row)
 	{
 		rc = template_run(t, row, &line, err);

@@ -212,6 +212,7 @@ struct out_list {
 	const struct out_column *cols;
 	const char *format;
 	const char *quiet_key;
+	bool no_heads;
 };
 int out_list(const struct out_list *o, const json_t *rows, struct err *err);
 /* One value by format ("json" or a template). */

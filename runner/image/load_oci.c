@@ -127,15 +127,6 @@ static char *name_of(const json_t *desc)
 	return ret;
 }
 
-/* BuildKit's attestations stand in the index as images of an unknown platform. */
-static bool is_attestation(const json_t *desc)
-{
-	const json_t *p = json_object_get(desc, "platform");
-
-	return str_eq(json_get_str(p, "os"), "unknown") ||
-	       json_get_str(json_object_get(desc, "annotations"), "vnd.docker.reference.type");
-}
-
 /* --- manifests --- */
 
 static int add_layers(const json_t *list, struct image_loaded *l, struct err *err)
@@ -253,7 +244,7 @@ static int load_entry(const struct image_load *ld, const json_t *desc, struct er
 	const char *media_type = json_get_str(desc, "mediaType");
 	auto_free char *name = name_of(desc);
 
-	if (is_attestation(desc))
+	if (image_is_attestation(desc))
 		return 0;
 	switch (kind_of(media_type)) {
 	case DOC_INDEX:
@@ -323,7 +314,7 @@ static const json_t *pick(const json_t *index, const char *which)
 
 	json_array_foreach(list, i, desc)
 	{
-		if (is_attestation(desc))
+		if (image_is_attestation(desc))
 			continue;
 		if (has_tag(desc, tag) || str_eq(json_get_str(desc, "digest"), which))
 			return desc;

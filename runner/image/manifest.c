@@ -335,7 +335,7 @@ bool image_platform_fits(const struct image_platform *want, const char *os, cons
 }
 
 /* BuildKit's attestations stand in the index as images of an unknown platform. */
-static bool is_attestation(const json_t *desc)
+bool image_is_attestation(const json_t *desc)
 {
 	return str_eq(json_get_str(json_object_get(desc, "platform"), "os"), "unknown") ||
 	       json_get_str(json_object_get(desc, "annotations"), "vnd.docker.reference.type");
@@ -365,7 +365,7 @@ static int no_match(const json_t *list, const struct image_platform *want, struc
 		const json_t *p = json_object_get(d, "platform");
 		const char *variant = json_get_str(p, "variant");
 
-		if (!p || is_attestation(d) || have.len > 400)
+		if (!p || image_is_attestation(d) || have.len > 400)
 			continue;
 		str_addf(&have, "%s%.20s/%.20s%s%.10s", have.len ? ", " : "",
 			 json_get_str(p, "os") ? json_get_str(p, "os") : "?",
@@ -402,7 +402,7 @@ int image_index_choose(const json_t *doc, const struct image_platform *want, str
 						      json_get_str(p, "architecture"),
 						      json_get_str(p, "variant"));
 
-		if (fits && !is_attestation(d) && is_better(want, d, found))
+		if (fits && !image_is_attestation(d) && is_better(want, d, found))
 			found = d;
 	}
 	if (!found)
@@ -417,6 +417,6 @@ int image_index_first(const json_t *doc, struct digest *ret, struct err *err)
 	size_t i;
 
 	json_array_foreach(json_object_get(doc, "manifests"), i,
-			   d) if (!is_attestation(d)) return take_digest(d, ret, err);
+			   d) if (!image_is_attestation(d)) return take_digest(d, ret, err);
 	return err_set(err, ENOENT, "an index without an image");
 }

@@ -19,17 +19,14 @@ bool image_is_named(struct runtime *rt, const char *normalized)
 	return store_tag_get(rt->store, normalized, &id, &ignored) >= 0;
 }
 
-/* The manifest that the index has for it: 1, or 0 when the name stands for no kept index. */
-static int find_manifest(struct runtime *rt, const char *name, const char *id,
-			 const struct image_platform *want, struct image_document *ret,
-			 struct err *err)
+/* The kept index that the name of that image stands for: 1, or 0. */
+static int find_index(struct runtime *rt, const char *name, const char *id, json_t **ret,
+		      struct err *err)
 {
 	auto_free char *index = NULL, *type = NULL;
 	struct image_document d = { 0 };
-	auto_json json_t *doc = NULL;
 	enum image_doc kind;
 	struct digest digest;
-	const char *child;
 	int rc = image_tag_doc_get(rt, name, id, &index, err);
 
 	if (rc > 0)
@@ -39,10 +36,24 @@ static int find_manifest(struct runtime *rt, const char *name, const char *id,
 		rc = digest_parse(index, &digest, err) < 0 ? -err->code : 1;
 	if (rc <= 0 || !image_document_load(rt, &digest, type, &d))
 		return rc < 0 ? rc : 0;
-	rc = image_doc_kind(&d, &doc, &kind, err);
+	rc = image_doc_kind(&d, ret, &kind, err);
 	image_document_free(&d);
-	if (rc >= 0)
-		rc = image_index_choose(doc, want, &digest, &child, err);
+	return rc < 0 ? rc : 1;
+}
+
+/* The manifest that the index has for it: 1, or 0 when the name stands for no kept index. */
+static int find_manifest(struct runtime *rt, const char *name, const char *id,
+			 const struct image_platform *want, struct image_document *ret,
+			 struct err *err)
+{
+	auto_json json_t *doc = NULL;
+	struct digest digest;
+	const char *child;
+	int rc = find_index(rt, name, id, &doc, err);
+
+	if (rc <= 0)
+		return rc;
+	rc = image_index_choose(doc, want, &digest, &child, err);
 	if (rc < 0)
 		return rc;
 	return image_document_load(rt, &digest, child ? child : OCI_MANIFEST, ret);
@@ -242,5 +253,69 @@ int image_look_platform(struct runtime *rt, const char *name, const char *platfo
 		return rc;
 	*ret = m;
 	m = (struct image_member){ 0 };
+	return 0;
+}
+
+/* --- all of them --- */
+
+/* What its manifest tells of it, if that is here. */
+static void fill_variant(struct runtime *rt, const struct digest *d, struct image_variant *v)
+{
+	struct image_document doc = { 0 };
+	struct image_manifest m = { 0 };
+	auto_json json_t *json = NULL;
+	struct err ignored = { 0 };
+
+	if (!image_document_load(rt, d, OCI_MANIFEST, &doc))
+		return;
+	if (json_parse(doc.text, doc.len, &json, &ignored) >= 0 &&
+	    image_manifest_parse(json, &m, &ignored) >= 0) {
+		digest_format(&m.config.digest, v->id);
+		for (size_t i = 0; i < m.n; i++)
+			v->blob_bytes += m.layers[i].size;
+	}
+	image_manifest_free(&m);
+	image_document_free(&doc);
+}
+
+static int tell_variant(struct runtime *rt, const json_t *entry, image_variant_fn *fn, void *arg,
+			struct err *err)
+{
+	const json_t *p = json_object_get(entry, "platform");
+	const char *digest = json_get_str(entry, "digest"), *os = json_get_str(p, "os"),
+		   *arch = json_get_str(p, "architecture"), *variant = json_get_str(p, "variant");
+	auto_free char *text = mem_fmt("%.40s/%.40s%s%.40s", os ? os : "?", arch ? arch : "?",
+				       variant ? "/" : "", variant ? variant : "");
+	struct image_variant v = { .platform = text };
+	auto_image struct image *img = NULL;
+	struct err ignored = { 0 };
+	struct digest d;
+
+	if (!p || !digest || image_is_attestation(entry))
+		return 0;
+	if (digest_parse(digest, &d, err) < 0)
+		return -err->code;
+	fill_variant(rt, &d, &v);
+	if (*v.id && image_get(rt, v.id, &img, &ignored) >= 0)
+		v.img = img;
+	return fn(&v, arg, err);
+}
+
+int image_variants(struct runtime *rt, const char *normalized, const char *id, image_variant_fn *fn,
+		   void *arg, struct err *err)
+{
+	auto_json json_t *doc = NULL;
+	const json_t *entry;
+	size_t i;
+	int rc = find_index(rt, normalized, id, &doc, err);
+
+	if (rc <= 0)
+		return rc;
+	json_array_foreach(json_object_get(doc, "manifests"), i, entry)
+	{
+		rc = tell_variant(rt, entry, fn, arg, err);
+		if (rc < 0)
+			return rc;
+	}
 	return 0;
 }

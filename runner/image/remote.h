@@ -156,6 +156,7 @@ bool image_platform_is(const struct image_platform *want, const char *os, const 
  * names those that there are. */
 int image_index_choose(const json_t *doc, const struct image_platform *want, struct digest *ret,
 		       const char **ret_type, struct err *err);
+bool image_is_attestation(const json_t *desc);
 /* The first entry that is an image. -ENOENT. */
 int image_index_first(const json_t *doc, struct digest *ret, struct err *err);
 

@@ -60,6 +60,26 @@ int image_tag_again(struct runtime *rt, const char *source, const char *id, cons
 	return rc;
 }
 
+int image_untag(struct runtime *rt, const char *normalized, struct err *err)
+{
+	auto_db_tx struct db *tx = NULL;
+	auto_free char *id = NULL;
+	int rc = db_tx_begin(rt->db, DB_FULL, &tx, err);
+
+	if (rc >= 0)
+		rc = store_tag_get(rt->store, normalized, &id, err);
+	if (rc >= 0)
+		rc = store_tag_remove(rt->store, normalized, err);
+	if (rc >= 0)
+		rc = db_run(rt->db, "DELETE FROM tag_docs WHERE name=?1", DB_ARGS(DB_T(normalized)),
+			    err);
+	if (rc >= 0)
+		rc = db_tx_commit(&tx, err);
+	if (rc >= 0)
+		image_event(rt, "untag", id, normalized);
+	return rc;
+}
+
 static int add_name(const struct tag_info *tag, void *arg, struct err *err)
 {
 	(void)err;

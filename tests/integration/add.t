@@ -175,6 +175,25 @@ has "is told" "no branch, tag or commit nope"
 ok "a repository with a password" of "FROM busybox\nADD --keep-git-dir $secret/repo.git /r/\n"
 code 1 "is not in the image" run t grep -rq "pass" /r/.git/config
 code 1 "no credential is in the store" grep -rqa "pass%20word\|pass word\|dXNlcjpwYXNzIHdvcmQ" "$SHALE_ROOT"
+# import of a URL
+gzip -k "$T/web/x.tar"
+ok "import of a URL" shale import "$url/x.tar.gz" far:1
+ok "is an image" of "FROM busybox\nCOPY --from=far:1 /hello.txt /far\n"
+is "with what is in it" hello "$(run t cat /far)"
+ok "with a password, for another machine" shale import --platform linux/arm/v7 "$secret/x.tar" far:2
+is "is for that" "arm v7" "$(shale image inspect -f '{{.Architecture}} {{.Variant}}' far:2)"
+is "and tells from where, without the password" "Imported from $url/secret/x.tar" "$(shale history --no-trunc --format '{{.CreatedBy}}' far:2)"
+ok "podman's flags" shale import -q --arch s390x --os linux "$T/web/x.tar" far:3
+is "are the same" "s390x" "$(shale image inspect -f '{{.Architecture}}' far:3)"
+code 1 "one that is not there" shale import "$url/none" far:4
+has "is told" "$url/none: $url: not found"
+code 1 "a redirect to a file" shale import "$url/file" far:4
+has "is not followed" "which is not followed"
+code 1 "what is no archive" shale import "$url/hello.txt" far:4
+code 1 "a wrong password" shale import "$(echo "$secret" | sed 's/pass/false/')/x.tar" far:4
+hasnt "is not shown" "user:false"
+code 1 "a repository" shale import "$url/repo.git" far:4
+code 1 "no credential of an import is in the store" grep -rqa "pass%20word\|pass word\|dXNlcjpwYXNzIHdvcmQ" "$SHALE_ROOT"
 is "nothing is left in tmp" "" "$(find "$SHALE_ROOT/tmp" -mindepth 1 -maxdepth 1 -name '[0-9]*')"
 no_leaks
 done_testing

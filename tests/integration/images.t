@@ -40,6 +40,26 @@ has "has docker's names" '"Repository":"busybox","Tag":"latest","ID":"'
 is "a table of one's own" "REPOSITORY TAG" "$(shale images --format 'table {{.Repository}}\t{{.Tag}}' | head -n 1 | tr -s ' ')"
 code 1 "a field that there is not" shale images --format '{{.Nope}}'
 
+is "--sort repository" "busybox host.example:5000/me/one me/one me/two three <none>" "$(shale images --sort repository --format '{{.Repository}}' | grep -v none | tr '\n' ' ')<none>"
+is "--sort size: the smallest first" busybox "$(shale images --sort size --format '{{.Repository}}' | head -n 1)"
+code 1 "--sort of something else" shale images --sort colour
+has "names what there is" "repository"
+is "-n: without heads" busybox "$(shale images -n busybox | cut -d' ' -f1)"
+is "-f id=" "me/two:latest " "$(names -f "id=$(shale images -q me/two)")"
+is "-f after=" "$(names -f since=me/two)" "$(names -f after=me/two)"
+ok "tag with several names" shale tag me/two more/one more/two:2
+is "gives all" "more/one:latest more/two:2 " "$(names -f 'reference=more/*')"
+code 1 "one of which is none" shale tag me/two more/three 'A B'
+is "gives nothing" "" "$(names more/three)"
+id=$(shale images -q me/two)
+ok "untag" shale untag me/two more/one
+is "tells" "Untagged: more/one:latest" "$(cat "$T/out")"
+code 1 "a name of another image" shale untag me/two busybox
+has "is told" "is no name of me/two"
+ok "untag all names" shale untag more/two:2 more/two:2 me/two
+ok "leaves the image" shale tag "$id" me/two
+is "as it was" "" "$(names -f 'reference=more/*')"
+
 # prune
 old=$(shale images -q --no-trunc -f dangling=true)
 shale create --name user me/two true >/dev/null
@@ -219,5 +239,16 @@ shale volume create vol >/dev/null
 ok "a volume" shale volume exists vol
 for kind in container volume network; do code 1 "no such $kind" shale $kind exists nosuch; done
 is "when it was tagged" 1 "$(shale image inspect -f '{{.Metadata.LastTagTime}}' h/none:1 | grep -c '^20')"
+shale tag h/none:1 h/other:1
+shale create --name user h/short:1 true >/dev/null
+code 2 "rmi of nothing" shale rmi
+ok "rmi -i of what is not there" shale rmi -i nosuch
+is "says nothing" "" "$(cat "$T/err")"
+code 1 "rmi -a" shale rmi -a
+has "names the container that holds one" user
+is "takes all others" "h/short:1 " "$(names)"
+shale rm user >/dev/null
+ok "and then that" shale rmi --all
+is "none is left" "" "$(names)"
 no_leaks
 done_testing

@@ -74,6 +74,8 @@ is "has the name" "true" "$(shale image inspect --platform arm64 "$reg/a/b:multi
 is "history --platform" 3 "$(shale history -q --platform linux/s390x "$reg/a/b:multi" | wc -l)"
 is "of this machine" "$(shale history "$reg/a/b:multi")" "$(shale history --platform linux/amd64 "$reg/a/b:multi")"
 is "arm/v6 is linux/arm/v6" v6 "$(shale image inspect --platform arm/v6 -f '{{.Variant}}' "$reg/a/b:multi")"
+is "images --tree" "$reg/a/b:multi ├─linux/s390x ├─linux/arm/v6 ├─linux/arm/v7 ├─linux/arm64/v8 └─linux/amd64 " "$(shale images --tree --format '{{.Image}}' "$reg/a/b" | tr -d ' ' | tr '\n' ' ')"
+is "tells which is unpacked" "linux/amd64" "$(shale images --tree --format '{{.Image}} {{.Size}}' "$reg/a/b" | grep B | grep -o 'linux.* ' | tr -d ' ')"
 for verb in history "image inspect" save; do
 	# shellcheck disable=SC2086
 	code 1 "$verb --platform of what it has not got" shale $verb --platform linux/riscv64 "$reg/a/b:multi"
@@ -87,7 +89,7 @@ for arch in s390x arm64 amd64; do
 done
 ok "as a docker-archive" shale save --platform linux/s390x -o "$T/docker.tar" "$reg/a/b:multi"
 ok "compressed" shale save --platform linux/s390x --compression zstd -o "$T/zstd.tar" "$reg/a/b:multi"
-ok "two images" shale save --platform linux/arm64 -o "$T/two.tar" "$reg/a/b:multi" "$reg/c/d:x"
+ok "two images" shale save -m --platform linux/arm64 -o "$T/two.tar" "$reg/a/b:multi" "$reg/c/d:x"
 is "the store has the images that it had" "$before" "$(shale images -aq --no-trunc | sort)"
 ok "the index" shale save --format oci-archive -o "$T/index.tar" "$reg/a/b:multi"
 store loaded
