@@ -23,7 +23,7 @@ enum {
 	KEY_MAX = 1 << 20,
 	FILE_MAX = 1 << 21,
 	PROLOGUE = 6,
-	MAGIC = 0x32706373
+	MAGIC = 0x33706373
 };
 enum { X32_BIT = 0x40000000 };
 
@@ -139,8 +139,8 @@ static int compile(const struct sandbox_profile *p, struct sock_filter **ret, si
 	auto_free struct sock_filter *f = mem_array(FILTER_MAX, sizeof(*f));
 	auto_fd int fd = memfd_create("shale-seccomp", MFD_CLOEXEC);
 	int last = 0, rc;
+	size_t n, count;
 	ssize_t got;
-	size_t n;
 
 	if (!ctx || fd < 0)
 		return err_set(err, EINVAL, "seccomp: cannot start a filter");
@@ -159,7 +159,9 @@ static int compile(const struct sandbox_profile *p, struct sock_filter **ret, si
 		      : fd_read_full(fd, f + n, (FILTER_MAX - n) * sizeof(*f), err);
 	if (got <= 0 || got % (ssize_t)sizeof(*f) || (size_t)got == (FILTER_MAX - n) * sizeof(*f))
 		return err_set(err, EFBIG, "seccomp: a filter of %zd bytes", got);
-	*ret_n = n + (size_t)got / sizeof(*f);
+	count = (size_t)got / sizeof(*f);
+	sandbox_filter_shrink(f + n, &count);
+	*ret_n = n + count;
 	*ret = take(f);
 	return 0;
 }

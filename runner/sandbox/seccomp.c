@@ -176,8 +176,8 @@ static int compile(uint64_t caps, struct sock_filter **ret, size_t *ret_n, struc
 	auto_ctx scmp_filter_ctx ctx = seccomp_init(SCMP_ACT_ERRNO(EPERM));
 	auto_free struct sock_filter *f = mem_array(FILTER_MAX, sizeof(*f));
 	auto_fd int fd = memfd_create("shale-seccomp", MFD_CLOEXEC);
+	size_t n, count;
 	ssize_t got;
-	size_t n;
 	int rc;
 
 	if (!ctx || fd < 0)
@@ -196,7 +196,9 @@ static int compile(uint64_t caps, struct sock_filter **ret, size_t *ret_n, struc
 		return err_sys(err, "seccomp: read the filter");
 	if (!got || got % (ssize_t)sizeof(*f) || (size_t)got == (FILTER_MAX - n) * sizeof(*f))
 		return err_set(err, EFBIG, "seccomp: a filter of %zd bytes", got);
-	*ret_n = n + (size_t)got / sizeof(*f);
+	count = (size_t)got / sizeof(*f);
+	sandbox_filter_shrink(f + n, &count);
+	*ret_n = n + count;
 	*ret = take(f);
 	return 0;
 }

@@ -44,5 +44,6 @@ int test_user(void);
 int test_box(void);
 int test_attack(void);
 int test_process(void);
+int test_shrink(void);
 
 #endif
