@@ -142,6 +142,7 @@ struct container {
 	bool auto_remove;
 	bool is_brief;              /* its spec was not read: CONTAINER_LIST_BRIEF */
 	bool drop_volumes;          /* its removal takes its anonymous volumes along */
+	struct sandbox_beside *net; /* its network, begun before the rest of it; or NULL */
 	struct container_spec spec; /* resolved */
 };
 void container_free(struct container *c);

@@ -190,6 +190,23 @@ int sandbox_user_find(int root_fd, const char *user, struct sandbox_user *ret, s
 void sandbox_user_free(struct sandbox_user *u);
 
 /*
+ * What takes the kernel about as long as all the rest of a box, done beside other work by a thread.
+ * No box may be spawned while one runs. NULL is fine everywhere.
+ */
+struct sandbox_beside;
+/* What SANDBOX_NET_NONE makes with the process, made before it, for SANDBOX_NET_FD. Taken, the fd
+ * is the caller's; -1: it could not be made. */
+struct sandbox_beside *sandbox_net_begin(void);
+int sandbox_net_take(struct sandbox_beside *b);
+/* The mounts of sb stay when its processes have ended, until they are left, which takes until
+ * sandbox_beside_end. */
+struct sandbox_beside *sandbox_mounts_hold(const struct sandbox *sb);
+void sandbox_mounts_leave(struct sandbox_beside *b);
+void sandbox_beside_end(struct sandbox_beside *b); /* waits, and frees it */
+void sandbox_beside_cleanup(struct sandbox_beside **b);
+#define auto_sandbox_beside cleanup(sandbox_beside_cleanup)
+
+/*
  * Held before exec. The child may still be setting up when this returns (with a terminal the master
  * is there); what fails in the setup is told by sandbox_release.
  */

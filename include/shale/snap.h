@@ -92,6 +92,7 @@ int snap_rename(struct snap *s, int64_t id, const char *key, struct err *err);
  */
 int snap_remove(struct snap *s, int64_t id, struct err *err);
 int snap_forget(struct snap *s, int64_t id, struct err *err);
+void snap_forget_ready(struct snap *s); /* one will be forgotten soon */
 int snap_discard(struct snap *s, int64_t id, struct err *err);
 /* The fs/ of two snapshots change places, for a repair: the caller knows that nothing has either of
  * them mounted. -EBUSY while a snap_mount does. */

@@ -208,12 +208,23 @@ static int set_up(struct container *c, const struct ids_range *ids, struct netwo
 	return rc < 0 ? rc : fd;
 }
 
+struct sandbox_beside *container_net_begin(const struct runtime *rt, const struct container_spec *s)
+{
+	const char *name = s->network ? s->network : rt->network;
+	bool has_users = s->user_ns && *s->user_ns && !str_eq(s->user_ns, "host");
+
+	/* Its own users have to have rights in it. */
+	return str_eq(name, "none") && !has_users ? sandbox_net_begin() : NULL;
+}
+
 int container_net_open(struct container *c, const struct ids_range *ids, struct container_box *b,
 		       struct err *err)
 {
 	enum container_net kind = container_net_kind(&c->spec);
 	int fd;
 
+	if (kind == CONTAINER_NET_NONE)
+		b->net_fd = sandbox_net_take(take(c->net));
 	if (kind == CONTAINER_NET_NONE || kind == CONTAINER_NET_HOST)
 		return 0;
 	if (kind == CONTAINER_NET_BRIDGE && !c->spec.networks.n) /* it has left all */

@@ -70,6 +70,7 @@ int container_record_failure(struct container *c, enum container_state before, i
 			     const char *error, struct err *err);
 /* Row and snapshot row in one transaction, then the files. */
 int container_delete(struct container *c, struct err *err);
+void container_delete_ready(struct container *c); /* it will be deleted soon */
 /* For one that is running: until its pid is known. It may not be running any more then. */
 int container_pid_wait(struct container *c, struct err *err);
 /* A pause has made a group for one that had none: with its end that goes. */
@@ -269,6 +270,9 @@ enum container_net {
 enum container_net container_net_kind(const struct container_spec *s);
 const char *container_net_of(const struct container_spec *s); /* the other container's id */
 int container_net_check(const struct container_spec *s, struct err *err); /* pure */
+/* That of "none", for struct container's net. NULL: another is asked for. */
+struct sandbox_beside *container_net_begin(const struct runtime *rt,
+					   const struct container_spec *s);
 int container_net_resolve(struct runtime *rt, struct container_spec *r,
 			  const struct strv *image_ports, struct err *err);
 /* ids: whose it is, if it is new. */
@@ -488,16 +492,19 @@ struct container_keep {
 	struct container_doors doors; /* of a monitor */
 	struct container_health *health;
 	struct container_box box;
+	struct sandbox_beside *mounts; /* held: is_brief */
 };
 #define CONTAINER_KEEP_INIT                                                                        \
 	{                                                                                          \
 		NULL, false, false, -1, CONTAINER_STDIO_INIT, CONTAINER_LOG_INIT,                  \
-			{ .listen_fd = -1 }, NULL, CONTAINER_BOX_INIT                              \
+			{ .listen_fd = -1 }, NULL, CONTAINER_BOX_INIT, NULL                        \
 	}
 /* The directory of the group that monitors live in, of cgroup v2; -1: none. The caller's. */
 int container_monitor_group(void);
+/* The mounts of one that is_brief may end until container_keep_cleanup. */
 void container_keep_close(struct container_keep *k);
-#define auto_container_keep cleanup(container_keep_close)
+void container_keep_cleanup(struct container_keep *k);
+#define auto_container_keep cleanup(container_keep_cleanup)
 int container_keep_open(struct container_keep *k, struct err *err);
 /* Others may come in. */
 int container_keep_doors(struct container_keep *k, struct err *err);

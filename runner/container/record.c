@@ -29,6 +29,7 @@ void container_free(struct container *c)
 	free(c->image_id);
 	free(c->error);
 	free(c->boot);
+	sandbox_beside_end(c->net);
 	if (!c->is_brief)
 		container_spec_free(&c->spec);
 	free(c);

@@ -178,6 +178,16 @@ int container_tidy(struct runtime *rt, struct err *err)
 	return rc < 0 ? rc : shorten_log(rt, err);
 }
 
+/* One that someone has started since is not ours to delete. */
+static const char delete_row[] =
+	"DELETE FROM containers WHERE id=?1 AND (state<>2 OR (monitor=?2 AND monitor_start=?3))";
+
+void container_delete_ready(struct container *c)
+{
+	db_ready(c->rt->db, delete_row);
+	snap_forget_ready(c->rt->snap);
+}
+
 static int delete_rows(struct container *c, struct err *err)
 {
 	auto_db_tx struct db *tx = NULL;
@@ -187,11 +197,8 @@ static int delete_rows(struct container *c, struct err *err)
 	rc = db_tx_begin(c->rt->db, DB_LAZY, &tx, err);
 	if (rc < 0)
 		return rc;
-	/* One that someone has started since is not ours to delete. */
-	rc = db_run(
-		c->rt->db,
-		"DELETE FROM containers WHERE id=?1 AND (state<>2 OR (monitor=?2 AND monitor_start=?3))",
-		DB_ARGS(DB_T(c->id), DB_I(c->keeper), DB_I(c->keeper_start)), err);
+	rc = db_run(c->rt->db, delete_row,
+		    DB_ARGS(DB_T(c->id), DB_I(c->keeper), DB_I(c->keeper_start)), err);
 	if (rc < 0)
 		return rc;
 	if (rc == 0)

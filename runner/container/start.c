@@ -18,6 +18,7 @@ enum { SETTLE_MS = 20 };
 
 void container_keep_close(struct container_keep *k)
 {
+	sandbox_mounts_leave(k->mounts);
 	/* A port is to be free when the prompt is back. */
 	k->box.net_later = k->is_foreground && k->c && !k->c->spec.publish.n;
 	/* The program ends (if it has not) before its ends of the pipes go. */
@@ -28,6 +29,12 @@ void container_keep_close(struct container_keep *k)
 	container_doors_close(&k->doors);
 	container_log_close(&k->log);
 	fd_close(&k->exit_fd);
+}
+
+void container_keep_cleanup(struct container_keep *k)
+{
+	container_keep_close(k);
+	sandbox_beside_end(take(k->mounts));
 }
 
 static int open_exit(struct container_keep *k, int dir_fd, struct err *err)
@@ -74,6 +81,11 @@ int container_keep_spawn(struct container_keep *k, bool want_cgroup, int *ret_ex
 	fault_point("container.start.recorded");
 	if (rc >= 0 && !k->is_foreground)
 		container_doors_prepare(&k->doors, k->box.sb);
+	/* While it sets itself up. Its mounts will end beside its row and its layer. */
+	if (rc >= 0 && k->is_brief) {
+		k->mounts = sandbox_mounts_hold(k->box.sb);
+		container_delete_ready(k->c);
+	}
 	return rc < 0 ? rc : container_box_release(&k->box, ret_exit, err);
 }
 
@@ -195,11 +207,14 @@ int container_start_here(struct container *c, bool with_stdin, int *ret_exit, st
 int container_run(struct runtime *rt, const struct container_spec *s, int *ret_exit,
 		  struct err *err)
 {
+	auto_sandbox_beside struct sandbox_beside *net = container_net_begin(rt, s);
 	auto_container struct container *c = NULL;
 	int rc;
 
 	*ret_exit = CONTAINER_EXIT_SHALE;
 	rc = container_create_as(rt, s, true, &c, err);
+	if (rc >= 0)
+		c->net = take(net);
 	return rc < 0 ? rc
 		      : keep_foreground(c, CONTAINER_CREATED, true, s->interactive, ret_exit, err);
 }

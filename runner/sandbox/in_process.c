@@ -40,11 +40,8 @@ int sandbox_in_net_fd(struct sandbox_ctx *ctx, const struct sandbox_step *s)
 /* As Docker's "none": nothing but a working loopback. */
 int sandbox_in_loopback(struct sandbox_ctx *ctx, const struct sandbox_step *s)
 {
-	auto_fd int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-	struct ifreq lo = { .ifr_name = "lo", .ifr_flags = IFF_UP };
-
 	(void)ctx, (void)s;
-	return fd < 0 || ioctl(fd, SIOCSIFFLAGS, &lo) < 0 ? -errno : 0;
+	return sandbox_loopback_up();
 }
 
 /* A pty's master: of our own devpts, or, joining, of what is devpts at /dev/pts of the container.

@@ -285,6 +285,8 @@ int sandbox_cgroup_open(const char *name, pid_t pid, struct sandbox_ctx *ctx, in
 /* init.c and its parts: in the child. Each returns 0 or -errno and fills nothing but ctx. */
 void sandbox_child(struct sandbox_ctx *ctx, const struct sandbox_step *steps, size_t n)
 	__attribute__((noreturn));
+/* beside.c: of the caller's network namespace; -errno. */
+int sandbox_loopback_up(void);
 int sandbox_in_net_fd(struct sandbox_ctx *ctx, const struct sandbox_step *s);
 int sandbox_in_loopback(struct sandbox_ctx *ctx, const struct sandbox_step *s);
 int sandbox_in_private(struct sandbox_ctx *ctx, const struct sandbox_step *s);

@@ -556,6 +556,14 @@ static int prepare(struct db *db, const char *sql, struct db_stmt **ret, struct 
 	return 0;
 }
 
+void db_ready(struct db *db, const char *sql)
+{
+	auto_db_stmt struct db_stmt *st = NULL;
+	struct err ignored;
+
+	prepare(db, sql, &st, &ignored);
+}
+
 static int bind(struct db_stmt *st, const struct db_arg *args, struct err *err)
 {
 	int rc = SQLITE_OK;

@@ -49,9 +49,16 @@ static int explain_busy(struct snap *s, int64_t id, int rc, struct err *err)
 	return rc;
 }
 
+static const char forget[] = "DELETE FROM snapshots WHERE id=?1";
+
+void snap_forget_ready(struct snap *s)
+{
+	db_ready(s->db, forget);
+}
+
 int snap_forget(struct snap *s, int64_t id, struct err *err)
 {
-	int rc = db_run(s->db, "DELETE FROM snapshots WHERE id=?1", DB_ARGS(DB_I(id)), err);
+	int rc = db_run(s->db, forget, DB_ARGS(DB_I(id)), err);
 
 	if (rc < 0)
 		return explain_busy(s, id, rc, err);

@@ -99,6 +99,8 @@ struct db_arg {
 
 /* One statement without a result; the number of rows changed. Outside a transaction it is one of
  * its own (DB_LAZY). */
+/* Compiles what will be run soon, while nobody waits. sql: the same pointer as then. */
+void db_ready(struct db *db, const char *sql);
 int db_run(struct db *db, const char *sql, const struct db_arg *args, struct err *err);
 int64_t db_last_id(struct db *db);
 /* First column of the first row: 1, or 0 when there is no row (ret untouched). */
