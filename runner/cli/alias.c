@@ -14,6 +14,7 @@ const struct alias cli_aliases[] = {
 	{ "image", "exists", "image-exists" },
 	{ "image", "import", "import" },
 	{ "image", "save", "save" },
+	{ "image", "search", "search" },
 	{ "image", "load", "load" },
 	{ "image", "build", "build" },
 	{ "image", "pull", "pull" },

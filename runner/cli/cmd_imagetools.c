@@ -31,7 +31,7 @@ static const struct tools_args tools_defaults = { .progress = "auto" };
 static int add_name(struct strv *to, const char *name, struct err *err)
 {
 	char *full = NULL;
-	int rc = image_ref_normalize(transfer_name(name), &full, err);
+	int rc = transfer_ref(name, &full, err);
 
 	if (rc >= 0)
 		strv_add_take(to, full);
@@ -124,7 +124,7 @@ static int inspect(struct cli *c, const struct tools_args *a, const char *ref, s
 	auto_free char *name = NULL, *text = NULL, *type = NULL;
 	auto_json json_t *doc = NULL, *row = json_object();
 	char digest[DIGEST_STR_MAX];
-	int rc = image_ref_normalize(transfer_name(ref), &name, err);
+	int rc = transfer_ref(ref, &name, err);
 
 	transfer_access_make(c, true, &access);
 	o.access = access.access;

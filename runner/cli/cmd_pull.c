@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "finish.h"
@@ -8,7 +9,7 @@
 extern const struct command cmd_pull;
 
 struct pull_args {
-	const char *platform, *progress, *max_layer;
+	const char *platform, *os, *arch, *variant, *progress, *max_layer;
 	struct transfer_creds creds;
 	bool quiet, all_tags, all_platforms, tls_verify, sync;
 };
@@ -20,6 +21,10 @@ static const struct opt pull_opts[] = {
 	{ 'a', "all-tags", OPT_BOOL, OFF(all_tags), NULL, "all tags of the repository" },
 	{ 0, "platform", OPT_STR, OFF(platform), "OS/ARCH[/VARIANT]",
 	  "which image of several (default this machine's)" },
+	/* Podman's */
+	{ 0, "os", OPT_STR, OFF(os), "OS", NULL },
+	{ 0, "arch", OPT_STR, OFF(arch), "ARCH", NULL },
+	{ 0, "variant", OPT_STR, OFF(variant), "VARIANT", NULL },
 	{ 0, "all-platforms", OPT_BOOL, OFF(all_platforms), NULL,
 	  "keep the images for all platforms, to push them on" },
 	{ 'q', "quiet", OPT_BOOL, OFF(quiet), NULL, "print the image ID only" },
@@ -40,18 +45,20 @@ struct pulling {
 	const struct pull_args *a;
 	enum progress_kind kind;
 	struct transfer_access access;
+	char *platform; /* NULL: this machine's */
 };
 
 static void pulling_free(struct pulling *p)
 {
 	transfer_access_free(&p->access);
+	free(p->platform);
 }
 
 static int pull_one(struct pulling *p, const char *full, struct err *err)
 {
 	cleanup(transfer_view_end) struct transfer_view view = { 0 };
 	struct image_pull_opts o = { .access = p->access.access,
-				     .platform = p->a->platform,
+				     .platform = p->platform,
 				     .all_platforms = p->a->all_platforms,
 				     .event = transfer_view_event,
 				     .arg = &view,
@@ -92,7 +99,7 @@ static int pull_name(struct pulling *p, const char *given, struct err *err)
 	const char *name = transfer_name(given);
 	auto_free char *full = NULL;
 	bool is_untagged;
-	int rc = image_ref_normalize(name, &full, err);
+	int rc = transfer_ref(given, &full, err);
 
 	if (rc >= 0)
 		rc = transfer_access_as(&p->access, &p->a->creds, full, err);
@@ -108,6 +115,26 @@ static int pull_name(struct pulling *p, const char *given, struct err *err)
 	return pull_one(p, full, err);
 }
 
+/* Of --os, --arch and --variant what is not said is this machine's. */
+static int take_platform(struct pulling *p, struct err *err)
+{
+	auto_image_config struct image_config *here = image_config_new();
+	const struct pull_args *a = p->a;
+	bool parts = a->os || a->arch || a->variant;
+
+	if (a->platform && parts)
+		return err_set(err, EINVAL, "--platform goes without --os, --arch and --variant");
+	if (a->all_platforms && (a->platform || parts))
+		return err_set(err, EINVAL, "--platform and --all-platforms exclude each other");
+	if (parts)
+		p->platform = mem_fmt("%s/%s%s%s", a->os ? a->os : here->os,
+				      a->arch ? a->arch : here->architecture, a->variant ? "/" : "",
+				      a->variant ? a->variant : "");
+	else if (a->platform)
+		p->platform = mem_str(a->platform);
+	return 0;
+}
+
 static int pull_main(struct cli *c, void *args, int argc, char **argv)
 {
 	const struct pull_args *a = args;
@@ -117,9 +144,7 @@ static int pull_main(struct cli *c, void *args, int argc, char **argv)
 	bool wait = a->sync || settings_bool(&c->settings, SETTING_SYNC);
 	int code = 0;
 
-	if (a->all_platforms && a->platform)
-		err_set(&err, EINVAL, "--platform and --all-platforms exclude each other");
-	if (err.code || transfer_kind(a->progress, a->quiet, &p.kind, &err) < 0)
+	if (take_platform(&p, &err) < 0 || transfer_kind(a->progress, a->quiet, &p.kind, &err) < 0)
 		return cli_usage(c, &err);
 	if (cli_open(c, &err) < 0 || cli_limit_layers(c, a->max_layer, &err) < 0 ||
 	    finish_begin(&finish, c, &err) < 0)

@@ -37,6 +37,8 @@ static const struct opt push_opts[] = {
 	{ 0, "tls-verify", OPT_BOOL, OFF(tls_verify), NULL,
 	  "check the registry's certificate (default true)" },
 	{ 0, "disable-content-trust", OPT_TRUE, 0, NULL, NULL },
+	/* Podman's: signatures are never sent along. */
+	{ 0, "remove-signatures", OPT_TRUE, 0, NULL, NULL },
 	{ 0 },
 };
 
@@ -113,7 +115,7 @@ static int push_repo(const struct pushing *p, const char *name, const char *full
 static int push_name(const struct pushing *p, const char *name, const char *to, struct err *err)
 {
 	auto_free char *full = NULL;
-	int rc = image_ref_normalize(transfer_name(to ? to : name), &full, err);
+	int rc = transfer_ref(to ? to : name, &full, err);
 
 	if (rc < 0)
 		return rc;

@@ -50,6 +50,7 @@ HEAVY_AS(heavy_manifest_rm, "manifest-rm", "Forget manifest lists", CMD_HIDDEN);
 HEAVY(heavy_pull, "pull", "Fetch an image from a registry");
 HEAVY(heavy_push, "push", "Send an image to a registry");
 HEAVY(heavy_recover, "recover", "Make a damaged or lost database anew from the rest of the store");
+HEAVY(heavy_search, "search", "List the tags that a registry has of a repository");
 HEAVY(heavy_save, "save", "Save images to an archive");
 HEAVY(heavy_verify, "verify", "Read layers and configs again and name what is damaged");
 HEAVY_AS(heavy_container_mount, "container-mount",
@@ -133,6 +134,7 @@ const struct command *const cli_commands[] = {
 	&cmd_run,
 	&cmd_runtime,
 	&heavy_save,
+	&heavy_search,
 	&cmd_start,
 	&cmd_stats,
 	&cmd_stop,

@@ -8,7 +8,7 @@ extern const struct command cmd_bench, cmd_build, cmd_cache_export, cmd_cache_im
 	cmd_image_mount, cmd_image_unmount, cmd_images_tree, cmd_import, cmd_leave_network,
 	cmd_load, cmd_login, cmd_logout, cmd_man, cmd_manifest_annotate, cmd_manifest_create,
 	cmd_manifest_inspect, cmd_manifest_push, cmd_manifest_rm, cmd_pull, cmd_push, cmd_recover,
-	cmd_save, cmd_tag_step, cmd_verify, cmd_cp, cmd_commit, cmd_container_mount,
+	cmd_save, cmd_search, cmd_tag_step, cmd_verify, cmd_cp, cmd_commit, cmd_container_mount,
 	cmd_container_unmount, cmd_imagetools;
 
 const struct command *const cli_commands_heavy[] = {
@@ -44,6 +44,7 @@ const struct command *const cli_commands_heavy[] = {
 	&cmd_push,
 	&cmd_recover,
 	&cmd_save,
+	&cmd_search,
 	&cmd_tag_step,
 	&cmd_verify,
 	NULL,

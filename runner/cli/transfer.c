@@ -55,6 +55,41 @@ const char *transfer_name(const char *name)
 	return str_starts(name, scheme) ? name + strlen(scheme) : name;
 }
 
+/* Where others put images besides registries; a repository may be called "dir" or "oci". */
+static int check_transport(const char *name, struct err *err)
+{
+	static const struct {
+		const char *prefix, *instead;
+		bool is_word; /* only with a path behind it */
+	} transports[] = {
+		{ "docker-archive:", "save and load are for archives", false },
+		{ "oci-archive:", "save --format oci-archive and load are for archives", false },
+		{ "oci:", "save --format oci-dir and load -i DIRECTORY are for layouts", true },
+		{ "dir:", "save --format oci-dir and load -i DIRECTORY are for directories", true },
+		{ "docker-daemon:", "there is no daemon: docker load reads what save writes",
+		  false },
+		{ "containers-storage:", "podman load reads what save writes", false },
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(transports); i++) {
+		const char *rest = name + strlen(transports[i].prefix);
+
+		if (!str_starts(name, transports[i].prefix))
+			continue;
+		if (!transports[i].is_word || *rest == '/' || *rest == '.')
+			return err_set(err, EINVAL, "%.200s is in no registry: %s", name,
+				       transports[i].instead);
+	}
+	return 0;
+}
+
+int transfer_ref(const char *name, char **ret, struct err *err)
+{
+	int rc = check_transport(name, err);
+
+	return rc < 0 ? rc : image_ref_normalize(transfer_name(name), ret, err);
+}
+
 int transfer_kind(const char *progress, bool quiet, enum progress_kind *ret, struct err *err)
 {
 	return find_kind(progress, quiet, STDOUT_FILENO, ret, err);

@@ -38,6 +38,8 @@ void transfer_view_say(struct transfer_view *v, const char *event, const char *k
 		       const char *text);
 /* What others write a registry's images as: without docker:// */
 const char *transfer_name(const char *name);
+/* The same, normalised; the caller's. -EINVAL also for what is in no registry. */
+int transfer_ref(const char *name, char **ret, struct err *err);
 /* -q and --progress, for standard output. -EINVAL. */
 int transfer_kind(const char *progress, bool quiet, enum progress_kind *ret, struct err *err);
 /* Of commands whose standard output is for their result: shown on standard error, unasked only on a

@@ -464,6 +464,21 @@ static int is_kept(struct pull *p, const char *id, const char *digest, struct er
 			  DB_ARGS(DB_T(id), DB_T(digest)), &one, err);
 }
 
+/* Without a wish it is the image for this machine, or the only one that the digest means: 1. */
+static int is_meant(struct pull *p, const char *id, const char *digest,
+		    const struct image_config *c, struct err *err)
+{
+	int64_t one;
+
+	/* What fits less well is not taken for it: the index may have a better one. */
+	if (p->o->platform)
+		return image_platform_is(&p->platform, c->os, c->architecture, c->variant);
+	if (image_platform_fits(&p->platform, c->os, c->architecture, c->variant))
+		return 1;
+	return db_get_int(p->rt->db, "SELECT 1 FROM manifests WHERE image=?1 AND digest=?2",
+			  DB_ARGS(DB_T(id), DB_T(digest)), &one, err);
+}
+
 /* The repository's digest is known and its image is here, for the platform wanted: 1. */
 static int find_known(struct pull *p, const char *digest, char id[DIGEST_STR_MAX], struct err *err)
 {
@@ -480,11 +495,11 @@ static int find_known(struct pull *p, const char *digest, char id[DIGEST_STR_MAX
 		rc = image_get(p->rt, db_col_str(st, 0), &img, err);
 		if (rc >= 0)
 			rc = image_config_of(img, &c, err);
+		if (rc >= 0)
+			rc = is_meant(p, img->id, digest, c, err);
 		if (rc < 0)
 			return rc;
-		/* What fits less well is not taken for it: the index may have a better one. */
-		if (p->o->platform &&
-		    !image_platform_is(&p->platform, c->os, c->architecture, c->variant))
+		if (!rc)
 			continue;
 		memcpy(id, img->id, DIGEST_STR_MAX);
 		return p->o->all_platforms ? is_kept(p, id, digest, err) : 1;

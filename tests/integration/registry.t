@@ -206,6 +206,20 @@ call("PUT", "/manifests/multi", json.dumps(index).encode(), index["mediaType"])
 EOF
 store multi
 ok "an index of several platforms" python3 "$T/index.py" "$reg" sk/oci 1
+is "search --list-tags" "$reg/sk/oci 1 multi" "$reg/sk/oci $(shale search --list-tags --format '{{.Tag}}' "docker://$reg/sk/oci" | sort | tr '\n' ' ' | sed 's/ $//')"
+is "no more than asked for" 1 "$(shale search --list-tags --limit 1 --format '{{.Tag}}' "$reg/sk/oci" | wc -l)"
+code 1 "of what is not there" shale search --list-tags "$reg/sk/nosuch"
+code 2 "by words" shale search nginx
+has "is told where" "--list-tags"
+for where in docker-archive:/x oci:/x dir:./x docker-daemon:a:b containers-storage:x; do
+	code 1 "pull $where" shale pull "$where"
+	has "$where is in no registry" "$where is in no registry"
+	code 1 "push to $where" shale push "$reg/sk/oci:1" "$where"
+	has "to $where neither" "is in no registry"
+done
+ok "podman's --arch and --variant" shale pull -q --arch arm --variant v7 "$reg/sk/oci:multi"
+is "are a platform" "arm v7" "$(shale inspect --format '{{.Architecture}} {{.Variant}}' "$reg/sk/oci:multi")"
+code 2 "not both" shale pull --arch arm --platform linux/arm64 "$reg/sk/oci:multi"
 ok "its image for this machine" shale pull "$reg/sk/oci:multi"
 is "is that" amd64 "$(shale inspect --format '{{.Architecture}}' "$reg/sk/oci:multi")"
 ok "for another one" shale pull --platform linux/arm64 "$reg/sk/oci:multi"
