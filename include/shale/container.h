@@ -106,10 +106,11 @@ struct container_spec {
 	char *swappiness; /* "0" to "100", NULL: the host's; of cgroup v1, as the next */
 	bool no_oom_kill;
 	struct strv io_weights, io_read_bps, io_write_bps, io_read_iops,
-		io_write_iops; /* "/dev/x:N" */
-	struct strv cdi;       /* names whose edits are in mounts, env and groups already */
-	char *cgroup_parent;   /* "/ci/jobs", "ci.slice"; NULL: shale's */
-	struct strv groups;    /* more of the user's, by name or number */
+		io_write_iops;    /* "/dev/x:N" */
+	struct strv cdi;          /* names whose edits are in mounts, env and groups already */
+	struct strv device_rules; /* "c 42:* rmw" */
+	char *cgroup_parent;      /* "/ci/jobs", "ci.slice"; NULL: shale's */
+	struct strv groups;       /* more of the user's, by name or number */
 	struct strv dns, dns_search, dns_options;
 	struct strv sysctls;     /* "name=value" */
 	struct strv annotations; /* "k=v": only told */

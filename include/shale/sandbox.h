@@ -9,9 +9,10 @@
  * be called from a thread that outlives the process (the main thread). All fds of the spec stay the
  * caller's.
  *
- * Devices: there is no device cgroup. Unless privileged, the root, /dev and every volume are nodev
- * and only the six standard nodes (bound one by one) and devices given as mounts can be opened, so
- * neither an image's nodes nor those made with CAP_MKNOD lead to the host's disks.
+ * Devices: unless asked for there is no device cgroup. Unless privileged (or opens_devices), the
+ * root, /dev and every volume are nodev and only the six standard nodes (bound one by one) and
+ * devices given as mounts can be opened, so neither an image's nodes nor those made with CAP_MKNOD
+ * lead to the host's disks.
  *
  * The process that execs the user's program is never shale's binary: a tiny static stub in a sealed
  * memfd is executed first, so that /proc/self/exe inside never names shale (CVE-2019-5736, TRAPS
@@ -90,6 +91,15 @@ struct sandbox_io { /* of one disk */
 	uint64_t value;
 };
 
+/* Who may do what with which devices: the last rule that fits decides. */
+struct sandbox_device_rule {
+	bool allow;
+	char type;            /* 'b', 'c'; 'a': both */
+	int64_t major, minor; /* -1: any */
+	unsigned access;      /* SANDBOX_MKNOD | _READ | _WRITE */
+};
+enum { SANDBOX_MKNOD = 1, SANDBOX_READ = 2, SANDBOX_WRITE = 4 };
+
 struct sandbox_cgroup {
 	const char *name;      /* "shale/<id>" beneath each hierarchy; NULL: none is made */
 	uint64_t memory_bytes; /* 0 = no limit */
@@ -105,6 +115,12 @@ struct sandbox_cgroup {
 	bool no_oom_kill;
 	const struct sandbox_io *io;
 	size_t n_io;
+	/* Given: there is a device group, in which no other devices can be used than these and
+	 * mknod is free. */
+	const struct sandbox_device_rule *device_rules;
+	size_t n_device_rules;
+	bool opens_devices; /* nodes that the image brought or that are made inside can be opened,
+			       as far as the rules allow: nothing is nodev for their sake */
 };
 
 struct sandbox_spec {
@@ -338,15 +354,6 @@ struct sandbox_cgroup_write {
 	bool v2;
 	bool may_miss; /* kernels that have no such file do without */
 };
-
-/* Who may do what with which devices: the last rule that fits decides. */
-struct sandbox_device_rule {
-	bool allow;
-	char type;            /* 'b', 'c'; 'a': both */
-	int64_t major, minor; /* -1: any */
-	unsigned access;      /* SANDBOX_MKNOD | _READ | _WRITE */
-};
-enum { SANDBOX_MKNOD = 1, SANDBOX_READ = 2, SANDBOX_WRITE = 4 };
 
 struct sandbox_layout {
 	const struct sandbox_ns *ns; /* fd -1: a new one */

@@ -325,6 +325,7 @@ int run_spec_make(const struct run_args *a, int argc, char **argv, struct contai
 	ret->stop_timeout_s = a->stop_timeout_ms / 1000;
 	ret->oom_score_adj = a->oom_score_adj;
 	ret->no_oom_kill = a->no_oom_kill;
+	strv_copy(&ret->device_rules, &a->device_rules);
 	ret->cgroup_parent = mem_str(a->cgroup_parent);
 	strv_copy(&ret->groups, &a->groups);
 	strv_copy(&ret->dns, &a->dns);

@@ -90,7 +90,7 @@ struct run_args {
 	int oom_score_adj;
 	const char *cgroup_parent, *gpus, *domainname, *tz, *umask;
 	bool env_host, read_only_tmpfs, replace, unset_all;
-	struct strv unset_env;
+	struct strv unset_env, device_rules;
 	bool no_healthcheck, no_oom_kill;
 	struct strv links, env, env_files, labels, volumes, tmpfs, storage, add_hosts, cap_add,
 		cap_drop, security, ulimits;
@@ -235,6 +235,9 @@ struct run_args {
 		  RUN_AT(devices),                                                                      \
 		  "HOST[:PATH[:rwm]]",                                                                  \
 		  "give it a device, by its path or CDI name" },                                        \
+		{ 0,        "device-cgroup-rule",                                                       \
+		  OPT_STRV, RUN_AT(device_rules),                                                       \
+		  "RULE",   "devices that may be used, like 'c 42:* rwm'" },                            \
 		{ 0, "dns", OPT_STRV, RUN_AT(dns), "ADDRESS", "name server to ask" },                   \
 		{ 0, "dns-option", OPT_STRV, RUN_AT(dns_options), "OPTION", "option of the resolver" }, \
 		{ 0, "dns-opt", OPT_STRV, RUN_AT(dns_options), "OPTION", NULL },                        \

@@ -31,6 +31,7 @@ struct parts {
 	size_t n_kept;
 	struct container_namespaces spaces;
 	struct sandbox_io *io;
+	struct sandbox_device_rule *rules;
 };
 
 static struct parts *parts_new(void)
@@ -62,6 +63,7 @@ static void parts_free(struct parts **pp)
 	sandbox_user_free(&p->user);
 	free(p->cache_dir);
 	free(p->io);
+	free(p->rules);
 	kept_free(p->kept, p->n_kept);
 	container_namespaces_close(&p->spaces);
 	free(p);
@@ -351,6 +353,26 @@ static int check_user(const struct parts *p, struct err *err)
 		       p->user.uid, p->user.gid, i->count);
 }
 
+/* What is mounted of them: as its JSON says, others with all rights. */
+static void add_device_rules(const struct container_spec *spec, struct parts *p,
+			     struct sandbox_cgroup *to)
+{
+	struct container_device v[MOUNTS_MAX];
+	size_t n = 0;
+
+	for (size_t i = 0; i < p->n_mounts; i++) {
+		const char *access = NULL;
+
+		for (size_t k = 0; k < p->n_kept; k++)
+			if (str_eq(json_get_str(p->kept[k].j, "type"), "device") &&
+			    json_get_str(p->kept[k].j, "target") == p->mounts[i].target)
+				access = json_get_str(p->kept[k].j, "access");
+		if (p->mounts[i].source_fd >= 0)
+			v[n++] = (struct container_device){ p->mounts[i].source_fd, access };
+	}
+	container_device_rules(spec, v, n, to, &p->rules);
+}
+
 void container_umask(const struct container_spec *spec, struct sandbox_spec *to)
 {
 	uint64_t v = 0;
@@ -381,6 +403,7 @@ static int make_spec(const struct container *c, const int stdio[3], struct parts
 	if (rc < 0)
 		return rc;
 	s->cgroup.io = p->io;
+	add_device_rules(spec, p, &s->cgroup);
 	strv_copy(&p->argv, &spec->entrypoint);
 	for (size_t i = 0; i < spec->command.n; i++)
 		strv_add(&p->argv, spec->command.v[i]);

@@ -228,6 +228,7 @@ static json_t *host_json(const struct container *c)
 			    s->swappiness ? json_integer(strtoll(s->swappiness, NULL, 10))
 					  : json_null());
 	set_bool(o, "OomKillDisable", s->no_oom_kill);
+	set_list(o, "DeviceCgroupRules", &s->device_rules);
 	json_object_set_new(o, "Devices", devices_json(s));
 	json_object_set_new(o, "DeviceRequests", requests_json(s));
 	set_str(o, "CgroupParent", s->cgroup_parent);

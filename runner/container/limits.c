@@ -264,6 +264,8 @@ int container_limits_check(const struct container_spec *s, struct err *err)
 		return err_set(err, EINVAL, "--oom-score-adj: want -1000 to 1000");
 	if (s->cgroup_parent && check_parent(s->cgroup_parent, err) < 0)
 		return -err->code;
+	if (container_device_rules_check(s, err) < 0)
+		return -err->code;
 	return io_check(s, err);
 }
 
@@ -286,5 +288,5 @@ bool container_limits_any(const struct sandbox_cgroup *g)
 {
 	return g->memory_bytes || g->pids || g->cpu_quota_us || g->swap_bytes ||
 	       g->reserved_bytes || g->cpu_shares || g->io_weight || g->cpus || g->mems ||
-	       g->swappiness || g->no_oom_kill || g->n_io;
+	       g->swappiness || g->no_oom_kill || g->n_io || g->n_device_rules;
 }

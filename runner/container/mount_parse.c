@@ -239,17 +239,22 @@ int container_device_parse(const char *text, char **ret, struct err *err)
 	auto_strv struct strv parts = { 0 };
 	auto_json json_t *j = json_object();
 	const char *target;
+	unsigned bits;
 
 	strv_split(&parts, text, ':');
 	target = parts.n > 1 && *parts.v[1] == '/' ? parts.v[1] : parts.n ? parts.v[0] : "";
 	if (!parts.n || parts.n > 3 || !str_starts(parts.v[0], "/") || !str_starts(target, "/dev/"))
 		return err_set(err, EINVAL, "--device %s: want /HOST[:/dev/PATH[:rwm]]", text);
-	for (size_t i = 1; i < parts.n; i++)
-		if (*parts.v[i] != '/' && !str_eq(parts.v[i], "rwm") && !str_eq(parts.v[i], "rw"))
-			return err_set(
-				err, ENOTSUP,
-				"--device %s: '%s': without a device cgroup there is rwm only",
-				text, parts.v[i]);
+	for (size_t i = 1; i < parts.n; i++) {
+		if (*parts.v[i] == '/')
+			continue;
+		if (i + 1 < parts.n || !container_access_parse(parts.v[i], &bits))
+			return err_set(err, EINVAL, "--device %s: '%s' is none of r, w and m", text,
+				       parts.v[i]);
+		/* mknod is nobody's way to a device: without it, it is as with it. */
+		if ((bits & (SANDBOX_READ | SANDBOX_WRITE)) != (SANDBOX_READ | SANDBOX_WRITE))
+			json_set_str(j, "access", parts.v[i]);
+	}
 	json_set_str(j, "type", "device");
 	json_set_str(j, "source", parts.v[0]);
 	json_set_str(j, "target", target);

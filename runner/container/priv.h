@@ -311,6 +311,17 @@ int container_box_spawn(struct container *c, const int stdio[3], bool want_cgrou
 /* What container and exec have in common. */
 int container_security_apply(const struct container_spec *s, struct sandbox_spec *to,
 			     struct err *err);
+/* devices.c: "rwm" as SANDBOX_READ and so on. */
+bool container_access_parse(const char *text, unsigned *ret);
+int container_device_rules_check(const struct container_spec *s, struct err *err);
+/* The rules of a device group, one allowed device more; none when there need not be one. */
+struct container_device {
+	int fd;
+	const char *access; /* NULL: all */
+};
+void container_device_rules(const struct container_spec *s, const struct container_device *v,
+			    size_t n, struct sandbox_cgroup *ret,
+			    struct sandbox_device_rule **ret_rules);
 /* --device HOST[:PATH[:rwm]] as spec.mounts holds it. */
 int container_device_parse(const char *text, char **ret, struct err *err);
 void container_umask(const struct container_spec *spec, struct sandbox_spec *to);

@@ -66,6 +66,7 @@ static const struct field {
 	FIELD(io_write_iops, STRV),
 	FIELD(cgroup_parent, STR),
 	FIELD(cdi, STRV),
+	FIELD(device_rules, STRV),
 	FIELD(groups, STRV),
 	FIELD(dns, STRV),
 	FIELD(dns_search, STRV),

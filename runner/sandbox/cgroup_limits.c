@@ -102,6 +102,13 @@ static char *of_io(const struct sandbox_cgroup *c, bool v2)
 	return c->n_io ? mem_str("") : NULL;
 }
 
+/* As many lines. */
+static char *of_devices(const struct sandbox_cgroup *c, bool v2)
+{
+	(void)v2;
+	return c->n_device_rules ? mem_str("") : NULL;
+}
+
 /* In the order of writing: v1 wants memory before memory and swap. */
 static const struct limit {
 	const char *what, *controller, *v1, *v2,
@@ -122,6 +129,7 @@ static const struct limit {
 	{ "swappiness", "memory", "memory.swappiness", NULL, NULL, of_swappiness },
 	{ "out of memory", "memory", "memory.oom_control", NULL, NULL, of_no_oom_kill },
 	{ "block IO of devices", "blkio", NULL, NULL, NULL, of_io },
+	{ "devices", "devices", NULL, NULL, NULL, of_devices },
 };
 
 static bool has_v2(const struct sandbox_cgroup_dirs *d)
@@ -212,6 +220,32 @@ static int write_io(const struct sandbox_cgroup *c, bool v2, int dir_fd, struct 
 	return 0;
 }
 
+static char *rule_text(const struct sandbox_device_rule *r)
+{
+	auto_free char *maj = r->major < 0 ? mem_str("*") : mem_fmt("%" PRId64, r->major);
+	auto_free char *min = r->minor < 0 ? mem_str("*") : mem_fmt("%" PRId64, r->minor);
+
+	return mem_fmt("%c %s:%s %s%s%s", r->type, maj, min, r->access & SANDBOX_READ ? "r" : "",
+		       r->access & SANDBOX_WRITE ? "w" : "", r->access & SANDBOX_MKNOD ? "m" : "");
+}
+
+static int write_devices(const struct sandbox_cgroup *c, bool v2, int dir_fd, struct err *err)
+{
+	int rc = v2 ? sandbox_devices_attach(dir_fd, c->device_rules, c->n_device_rules, err) : 0;
+
+	for (size_t i = 0; !v2 && i < c->n_device_rules && rc == 0; i++) {
+		const struct sandbox_device_rule *r = &c->device_rules[i];
+		auto_free char *text = rule_text(r);
+		bool all = r->type == 'a';
+
+		rc = sandbox_cgroup_write(dir_fd, r->allow ? "devices.allow" : "devices.deny",
+					  all ? "a" : text);
+		if (rc < 0)
+			err_errno(err, -rc, "devices of the cgroup: %s", text);
+	}
+	return rc;
+}
+
 static int write_limit(const struct limit *l, const struct sandbox_cgroup *c, bool v2, int dir_fd,
 		       struct err *err)
 {
@@ -223,6 +257,8 @@ static int write_limit(const struct limit *l, const struct sandbox_cgroup *c, bo
 		return 0;
 	if (l->value == of_io)
 		return write_io(c, v2, dir_fd, err);
+	if (l->value == of_devices)
+		return write_devices(c, v2, dir_fd, err);
 	if (!file)
 		return err_set(err, ENOTSUP, "limit of %s: cgroup v2 has none", l->what);
 	rc = sandbox_cgroup_write(dir_fd, file, value);

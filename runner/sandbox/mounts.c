@@ -226,7 +226,7 @@ static void plan_dev(struct sandbox_plan *p)
 		sandbox_step_add(p, OP_SHM)->value =
 			s->shm == SANDBOX_SHM_NEW ? sandbox_keep(p, size) : NULL;
 	sandbox_step_add(p, OP_MQUEUE);
-	if (s->privileged)
+	if (s->privileged || s->cgroup.opens_devices)
 		return;
 	for (size_t i = 0; i < ARRAY_LEN(nodes); i++)
 		add_path(p, OP_NODE_BIND, nodes[i].name);
@@ -258,7 +258,7 @@ void sandbox_plan_mounts(struct sandbox_plan *p)
 	sandbox_step_add(p, OP_PRIVATE);
 	if (s->ids)
 		sandbox_step_add(p, OP_FS_IDS);
-	sandbox_step_add(p, OP_ROOT)->a = s->privileged ? 0 : 1;
+	sandbox_step_add(p, OP_ROOT)->a = s->privileged || s->cgroup.opens_devices ? 0 : 1;
 	sandbox_step_add(p, OP_PROC);
 	plan_sysctls(p);
 	sandbox_step_add(p, OP_SYS)->a = s->privileged ? 0 : 1;
@@ -275,7 +275,8 @@ void sandbox_plan_mounts(struct sandbox_plan *p)
 	if (!s->privileged) {
 		if (!s->unmasked)
 			plan_masks(p);
-		sandbox_step_add(p, OP_DEV_SEAL);
+		if (!s->cgroup.opens_devices)
+			sandbox_step_add(p, OP_DEV_SEAL);
 	}
 	if (s->read_only)
 		sandbox_step_add(p, OP_ROOT_READ_ONLY);

@@ -97,6 +97,9 @@ static int copy_spec(struct sandbox_plan *p, const struct sandbox_spec *spec, st
 	p->limits = mem_dup(spec->limits, spec->n_limits * sizeof(*spec->limits));
 	p->io = mem_dup(spec->cgroup.io, spec->cgroup.n_io * sizeof(*spec->cgroup.io));
 	p->spec.cgroup.io = p->io;
+	p->rules = mem_dup(spec->cgroup.device_rules,
+			   spec->cgroup.n_device_rules * sizeof(*spec->cgroup.device_rules));
+	p->spec.cgroup.device_rules = p->rules;
 	p->ns = mem_dup(spec->ns, spec->n_ns * sizeof(*spec->ns));
 	p->spec.ns = p->ns;
 	p->mounts = mem_array(spec->n_mounts + 1, sizeof(*p->mounts));
@@ -366,6 +369,7 @@ void sandbox_plan_free(struct sandbox_plan *p)
 	free(p->mounts);
 	free(p->limits);
 	free(p->io);
+	free(p->rules);
 	free(p->ns);
 	free(p->steps);
 	free(p->join_steps);

@@ -122,6 +122,7 @@ struct sandbox_plan {
 	struct sandbox_mount *mounts;
 	struct sandbox_limit *limits;
 	struct sandbox_io *io;
+	struct sandbox_device_rule *rules;
 	struct sandbox_step *steps, *join_steps;
 	size_t n_steps, cap_steps, n_join_steps, cap_join_steps;
 	struct strv strings; /* what steps point into */

@@ -87,7 +87,8 @@ static int open_bind(const struct sandbox_plan *p, const struct sandbox_mount *m
 		return err_sys(err, "source of %s", m->target);
 	/* Without a device cgroup a volume must not bring devices; a device that was asked for by
 	 * name may. */
-	if (!p->spec.privileged && !S_ISCHR(st.st_mode) && !S_ISBLK(st.st_mode))
+	if (!p->spec.privileged && !p->spec.cgroup.opens_devices && !S_ISCHR(st.st_mode) &&
+	    !S_ISBLK(st.st_mode))
 		attr.attr_set |= MOUNT_ATTR_NODEV;
 	*ret_fd = sys_open_tree(m->source_fd, "", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | flags);
 	/* A mount that is detached already (fsmount, open_tree): the caller's may be moved. */

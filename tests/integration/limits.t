@@ -49,7 +49,7 @@ is "no group is left" "" "$left"
 for bad in '-m 1m' '--memory-swap 64m' '-m 64m --memory-swap 32m' '--memory-swap x' '-m 64m --memory-reservation 65m' '--cpu-shares 1' '--cpu-shares 262145' \
 	'--blkio-weight 9' '--blkio-weight 1001' '--cpuset-cpus x' '--cpuset-mems 0;1' '--oom-score-adj 1001' '--cpus x' '--cpus -1' '--pids-limit x' \
 	'--device-read-bps x:1' '--device-read-bps /dev/vda' '--device-write-iops /dev/vda:1k' '--device-read-iops /dev/vda:-1' '--blkio-weight-device /dev/vda:9' \
-	'--blkio-weight-device /dev/vda:x' '--memory-swappiness 101' '--memory-swappiness x' '--cgroup-parent /' '--cgroup-parent a/../b' '--cgroup-parent a//b' '--cgroup-parent a;b' '--dns x' '--dns-search a;b' '--device x' '--device /dev/null:/etc/x' '--device /dev/null:/dev/x:r' '--group-add nosuch' '--label-file /nosuch'; do
+	'--blkio-weight-device /dev/vda:x' '--memory-swappiness 101' '--memory-swappiness x' '--cgroup-parent /' '--cgroup-parent a/../b' '--cgroup-parent a//b' '--cgroup-parent a;b' '--dns x' '--dns-search a;b' '--device x' '--device /dev/null:/etc/x' '--device /dev/null:/dev/x:q' '--group-add nosuch' '--label-file /nosuch'; do
 	# shellcheck disable=SC2086
 	code 125 "refused: $bad" run $bad busybox true
 done
@@ -189,6 +189,27 @@ for no in '--runtime nvidia' '--isolation hyperv' '--kernel-memory 10m' '--volum
 done
 ok "words that change nothing are none of that" run --runtime runc --isolation default --volume-driver=local --rootfs=false --systemd=false busybox true
 ok "--device" run --device /dev/zero:/dev/mine busybox sh -c '[ "$(head -c 2 /dev/mine | od -An -tx1 | tr -d " ")" = 0000 ]'
+shale run -d --name rul --network none --device-cgroup-rule 'c 10:237 r' --device-cgroup-rule 'b 7:* m' --device /dev/fuse:/dev/mine:r busybox sh -c 'mknod /ctl c 10 237; mknod /dev/loop b 7 0; sleep 1000' >/dev/null
+try "a node made inside" shale exec rul test -b /dev/loop
+ok "opens by a rule" shale exec rul sh -c ': </ctl'
+code 1 "as far as it goes" shale exec rul sh -c ': >>/ctl'
+has "and not further" "not permitted"
+code 1 "mknod alone opens nothing" shale exec rul sh -c ': </dev/loop'
+ok "a device with r is opened to read" shale exec rul sh -c ': </dev/mine'
+code 1 "and not written" shale exec rul sh -c 'echo x >/dev/mine'
+has "which the group tells" "not permitted"
+ok "the usual ones are there" shale exec rul sh -c 'echo x >/dev/null && head -c 1 /dev/zero /dev/urandom >/dev/null && : </dev/full'
+is "inspect" "[c 10:237 r b 7:* m] r" "$(shale inspect -f '{{.HostConfig.DeviceCgroupRules}} {{with index .HostConfig.Devices 0}}{{.CgroupPermissions}}{{end}}' rul)"
+ok "restart" shale restart -t 0 rul
+ok "holds them" shale exec rul sh -c ': </ctl'
+code 1 "and no more" shale exec rul sh -c ': >>/ctl'
+ok "rm -f" shale rm -f rul
+code 1 "--device :r alone opens no node of the image's" run --device /dev/full:/dev/mine:r busybox sh -c 'mknod /n c 1 3 && : </n'
+ok "with a terminal" run -t --device-cgroup-rule 'c 1:11 r' busybox sh -c 'test -t 0 || true'
+for bad in x 'c 1:2' 'd 1:2 r' 'c 1 r' 'c 1:2 x' 'c -1:2 r' 'a 1:* rwm'; do
+	code 125 "refused: --device-cgroup-rule '$bad'" run --device-cgroup-rule "$bad" busybox true
+	has "by its name" "shale: --device-cgroup-rule '$bad': want "
+done
 code 1 "no other device opens" run busybox sh -c 'mknod /dev/x b 7 0 && head -c 1 /dev/x'
 no_leaks
 done_testing

@@ -53,6 +53,7 @@ try "update" shale update --device-read-bps "$disk:0" io
 is "changes one" "$no rbps=max wbps=max riops=max wiops=70" "$(cat "$io")"
 try "rm -f" shale rm -f io
 is "the parent stays" 0 "$(test -d /sys/fs/cgroup/ci.slice/ci-jobs.slice; echo $?)"
+is "device rules" "read not written" "$(shale run --rm --network none --device-cgroup-rule 'c 10:237 r' app sh -c 'mknod /k c 10 237; (: </k) && echo read; (: >>/k) 2>/dev/null || echo not written' | tr '\n' ' ' | sed 's/ $//')"
 shale run --rm --network none --memory-swappiness 10 app true 2>/tmp/out
 is "swappiness is v1's" 1 "$(grep -c 'cgroup v2, which has no such thing' /tmp/out)"
 try "verify" shale verify
