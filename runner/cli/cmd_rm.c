@@ -3,12 +3,13 @@
 
 #include <shale/container.h>
 
-#include "priv.h"
+#include "which.h"
 
 extern const struct command cmd_rm;
 
 struct rm_args {
 	bool force, volumes;
+	struct which which;
 };
 
 static const struct opt rm_opts[] = {
@@ -16,6 +17,9 @@ static const struct opt rm_opts[] = {
 	  "kill them when they run" },
 	{ 'v', "volumes", OPT_BOOL, offsetof(struct rm_args, volumes), NULL,
 	  "remove their volumes without a name, too" },
+	WHICH_OPTS(offsetof(struct rm_args, which), "all; those that run need -f"),
+	{ 'i', "ignore", OPT_BOOL, offsetof(struct rm_args, which.ignore), NULL,
+	  "one that is not there is removed" },
 	{ 0 },
 };
 
@@ -25,8 +29,10 @@ static int rm_one(struct cli *c, const struct rm_args *a, const char *name, stru
 	auto_container struct container *ct = NULL;
 	int rc = container_find(&c->rt, name, &ct, err);
 
-	if (rc == -ENOENT && a->force)
+	if (rc == -ENOENT && (a->force || a->which.ignore)) {
+		err_clear(err);
 		return 0;
+	}
 	if (rc >= 0) {
 		ct->drop_volumes = a->volumes;
 		rc = container_remove(ct, a->force, err);
@@ -38,25 +44,27 @@ static int rm_one(struct cli *c, const struct rm_args *a, const char *name, stru
 
 static int rm_main(struct cli *c, void *args, int argc, char **argv)
 {
+	const struct rm_args *a = args;
+	auto_strv struct strv ids = { 0 };
 	struct err err = { 0 };
-	int code = 0;
+	int code = which_open(c, &a->which, WHICH_ANY, argv, &ids);
 
-	if (cli_open(c, &err) < 0)
-		return cli_fail(c, &err);
-	for (int i = 0; i < argc; i++)
-		if (rm_one(c, args, argv[i], &err) < 0)
+	(void)argc;
+	if (code)
+		return code;
+	for (size_t i = 0; i < ids.n; i++)
+		if (rm_one(c, a, ids.v[i], &err) < 0)
 			code = cli_fail(c, &err);
 	return code ? code : cli_done(c);
 }
 
 const struct command cmd_rm = {
 	.name = "rm",
-	.args = "CONTAINER...",
+	.args = "[CONTAINER...]",
 	.summary = "Remove containers",
 	.opts = rm_opts,
 	.args_size = sizeof(struct rm_args),
 	.main = rm_main,
-	.min_args = 1,
 	.max_args = -1,
 	.complete = complete_containers,
 	.flags = CMD_FREES,

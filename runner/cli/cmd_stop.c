@@ -5,21 +5,37 @@
 #include <shale/base/proc.h>
 #include <shale/container.h>
 
-#include "priv.h"
+#include "which.h"
 
 extern const struct command cmd_stop, cmd_restart;
 
 struct stop_args {
 	const char *signal;
 	int timeout_ms;
+	struct which which;
 };
 
+#define OFF(field) offsetof(struct stop_args, field)
+#define COMMON                                                                                     \
+	{                                                                                          \
+		's',         "signal", OPT_STR,                                                    \
+		OFF(signal), "SIGNAL", "signal to send (default the container's)"                  \
+	},                                                                                         \
+		{ 't',         "time",                                                             \
+		  OPT_SECONDS, OFF(timeout_ms),                                                    \
+		  "SECONDS",   "wait before killing (default 10)" },                               \
+	{                                                                                          \
+		0, "timeout", OPT_SECONDS, OFF(timeout_ms), "SECONDS", NULL                        \
+	}
 static const struct opt stop_opts[] = {
-	{ 's', "signal", OPT_STR, offsetof(struct stop_args, signal), "SIGNAL",
-	  "signal to send (default the container's)" },
-	{ 't', "time", OPT_SECONDS, offsetof(struct stop_args, timeout_ms), "SECONDS",
-	  "wait before killing (default 10)" },
-	{ 0, "timeout", OPT_SECONDS, offsetof(struct stop_args, timeout_ms), "SECONDS", NULL },
+	COMMON,
+	WHICH_OPTS(OFF(which), "all that run"),
+	{ 'i', "ignore", OPT_BOOL, OFF(which.ignore), NULL, "one that is not there is stopped" },
+	{ 0 },
+};
+static const struct opt restart_opts[] = {
+	COMMON,
+	WHICH_OPTS(OFF(which), "all, running or not"),
 	{ 0 },
 };
 static const struct stop_args stop_defaults = { .timeout_ms = -1 };
@@ -32,6 +48,10 @@ static int one(struct cli *c, stop_fn *fn, const struct stop_args *a, const char
 	auto_container struct container *ct = NULL;
 	int rc = container_find(&c->rt, name, &ct, err);
 
+	if (rc == -ENOENT && a->which.ignore) {
+		err_clear(err);
+		return 0;
+	}
 	if (rc >= 0)
 		rc = fn(ct, a->signal, a->timeout_ms, err);
 	if (rc >= 0)
@@ -39,19 +59,22 @@ static int one(struct cli *c, stop_fn *fn, const struct stop_args *a, const char
 	return rc;
 }
 
-static int each(struct cli *c, stop_fn *fn, const struct stop_args *a, char **names)
+static int each(struct cli *c, stop_fn *fn, const struct stop_args *a, enum which_of of,
+		char **names)
 {
+	auto_strv struct strv ids = { 0 };
 	struct err err = { 0 };
-	int code = 0;
+	int code;
 
 	if (a->signal && proc_signal_find(a->signal) < 0) {
 		err_set(&err, EINVAL, "invalid signal: %s", a->signal);
 		return cli_usage(c, &err);
 	}
-	if (cli_open(c, &err) < 0)
-		return cli_fail(c, &err);
-	for (; *names; names++)
-		if (one(c, fn, a, *names, &err) < 0)
+	code = which_open(c, &a->which, of, names, &ids);
+	if (code)
+		return code;
+	for (size_t i = 0; i < ids.n; i++)
+		if (one(c, fn, a, ids.v[i], &err) < 0)
 			code = cli_fail(c, &err);
 	return code ? code : cli_done(c);
 }
@@ -59,23 +82,22 @@ static int each(struct cli *c, stop_fn *fn, const struct stop_args *a, char **na
 static int stop_main(struct cli *c, void *args, int argc, char **argv)
 {
 	(void)argc;
-	return each(c, container_stop, args, argv);
+	return each(c, container_stop, args, WHICH_RUNNING, argv);
 }
 
 static int restart_main(struct cli *c, void *args, int argc, char **argv)
 {
 	(void)argc;
-	return each(c, container_restart, args, argv);
+	return each(c, container_restart, args, WHICH_ANY, argv);
 }
 
 const struct command cmd_stop = {
 	.name = "stop",
-	.args = "CONTAINER...",
+	.args = "[CONTAINER...]",
 	.summary = "Stop containers",
 	.opts = stop_opts,
 	.args_size = sizeof(struct stop_args),
 	.main = stop_main,
-	.min_args = 1,
 	.max_args = -1,
 	.complete = complete_containers,
 	.defaults = &stop_defaults,
@@ -83,12 +105,11 @@ const struct command cmd_stop = {
 
 const struct command cmd_restart = {
 	.name = "restart",
-	.args = "CONTAINER...",
+	.args = "[CONTAINER...]",
 	.summary = "Stop containers and start them again",
-	.opts = stop_opts,
+	.opts = restart_opts,
 	.args_size = sizeof(struct stop_args),
 	.main = restart_main,
-	.min_args = 1,
 	.max_args = -1,
 	.complete = complete_containers,
 	.defaults = &stop_defaults,

@@ -248,6 +248,35 @@ ok "rm" shale rm stays
 # --- all of it is gone ---------------------------------------------------------------------------------------------------
 is "no container" "" "$(shale ps -aq)"
 try "the disk is freed" sh -c "[ -z \"\$(ls '$SHALE_ROOT/trash')\" ]"
+# --- all, the latest, and those of files
+code 2 "stop of none" shale stop
+has "says how" "name a container, or give --all or --latest"
+code 2 "all and a name" shale rm -a x
+for c in w1 w2 w3; do shale run -d --name "$c" --network none --cidfile "$T/$c.id" busybox sleep 1000 >/dev/null; done
+states() { shale ps -a --format '{{.Names}} {{.State}}' --filter name=w | sort | tr '\n' ' '; }
+ok "pause -a" shale pause -a
+is "all" "w1 paused w2 paused w3 paused " "$(states)"
+ok "unpause --latest" shale unpause -l
+is "one" "w1 paused w2 paused w3 running " "$(states)"
+ok "unpause -a" shale unpause -a
+is "the others" "w1 running w2 running w3 running " "$(states)"
+ok "stop -l" shale stop -t 0 -l
+ok "stop --cidfile" shale stop -t 0 --cidfile "$T/w1.id"
+is "those two" "w1 exited w2 running w3 exited " "$(states)"
+ok "stop --ignore" shale stop -t 0 -i nosuch w3
+code 1 "stop without" shale stop nosuch
+ok "restart -a" shale restart -t 0 -a
+is "all run" "w1 running w2 running w3 running " "$(states)"
+ok "kill -a" shale kill -a
+try "none does" sh -c "! '$SHALE' ps -q | grep ."
+ok "start of one" shale start w2
+code 1 "rm -a" shale rm -a
+is "leaves what runs" "w2 running " "$(states)"
+ok "stop -a" shale stop -t 0 -a
+ok "rm --cidfile" shale rm --cidfile "$T/w2.id" --ignore --cidfile "$T/nosuch.id"
+is "all are gone" "" "$(states)"
+ok "rm -i" shale rm -i nosuch
+code 1 "the latest of none" shale rm -l
 try "no directory of a container" sh -c "[ -z \"\$(ls '$SHALE_ROOT/containers')\" ]"
 # Others run beside this test: those of containers that this store had.
 own_groups() {
