@@ -83,7 +83,7 @@ static int take_spec(struct finding *f, const json_t *spec, const char *file, st
 	{
 		if (!is_meant(f, json_get_str(one, "name")) || (f->found && !f->name))
 			continue;
-		if (before && strcmp(f->name, "*") != 0)
+		if (before && !str_eq(f->name, "*"))
 			return err_set(err, EINVAL, "%s and %s both have it", f->from, file);
 		if (common && (!f->from || strcmp(f->from, file) != 0))
 			add_edits(f, common);
