@@ -28,6 +28,8 @@ code 1 "state: of none is an error" rt state nosuch
 is "state: ociVersion, id, status, bundle" "1 cr created $B" "$(field cr ociVersion | cut -d. -f1) $(field cr id) $(field cr status) $(field cr bundle)"
 is "state: pid is the process's on the host" shale-runtime "$(tr '\0' '\n' <"/proc/$(field cr pid)/cmdline" | head -n 1 | sed 's,.*/,,')"
 
+code 1 "delete: of one that is created is an error" rt delete cr
+is "delete: without effect" created "$(field cr status)"
 cp "$B/config.json" "$T/before.json"
 sh_cfg "echo changed >/marker" "c['annotations'] = {'a': 'changed'}"
 ok "config_updates_without_affect: start" rt start cr
@@ -66,6 +68,11 @@ for s in TERM USR1 12; do
 	is "killsig: $s arrives" "$(echo "$s" | sed 's/^12$/USR2/')" "$(cat "$marker" 2>/dev/null)"
 	rt delete -f "ks$s"
 done
+sh_cfg "sleep 100"
+rt create -b "$B" kc >/dev/null 2>&1 </dev/null
+ok "kill: of one that is created" rt kill kc KILL
+ok "kill: then it is stopped" until_stopped kc
+rt delete kc
 code 1 "start: without a process (refused by create already)" sh -c "python3 $T/cfg.py $B/config.json $T/config.json \"del c['process']\"; $RUNTIME --root $T/rt create -b $B np"
 has "start: by name" "process is missing"
 
@@ -127,6 +134,17 @@ for k in shared slave private unbindable; do
 done
 refused "mounts: a relative destination is beneath the root; the root itself is refused" "is the root" "c['mounts'] += [{'destination': '/', 'type': 'tmpfs'}]"
 gives "linux_masked_paths: file and directory" "0 0" 'echo $(cat /etc/passwd | busybox wc -c) $(ls /bin/../dir | busybox wc -l)' "l['maskedPaths'] = ['/etc/passwd', '/dir']"
+mkdir -p "$B/rootfs/deep/sub"
+echo x | tee "$B/rootfs/deep/f" >"$B/rootfs/deep/sub/f"
+mknod "$B/rootfs/deep/null" c 1 3
+mkfifo "$B/rootfs/deep/fifo"
+deep="os.environ['PATHS'].split()"
+export PATHS="/deep /deep/sub /deep/f /deep/sub/f /nosuch"
+gives "linux_masked_paths: one beneath another, and one that is not there" "[]" 'echo "[$(ls /deep)]"' "l['maskedPaths'] = $deep"
+gives "linux_readonly_paths: one beneath another" "ro ro ro" 'for f in /deep/x /deep/f /deep/sub/f; do (echo x >$f) 2>/dev/null || echo -n "ro "; done | sed "s/ $//"' "l['readonlyPaths'] = $deep"
+export PATHS="/deep/null /deep/fifo"
+gives "linux_masked_paths: a device and a fifo" "1:3 1:3" 'echo $(stat -c %t:%T /deep/null /deep/fifo)' "l['maskedPaths'] = $deep"
+gives "linux_readonly_paths: a device and a fifo" "ro ro" 'for f in /deep/null /deep/fifo; do chmod 700 $f 2>/dev/null || echo -n "ro "; done | sed "s/ $//"' "l['readonlyPaths'] = $deep"
 refused "linux_masked_paths: a relative one" linux.maskedPaths "l['maskedPaths'] = ['etc']"
 gives "linux_readonly_paths: file and directory, and what is beneath" "ro ro ro" 'for f in /etc/passwd /dir/x /dir/sub/x; do (echo x >$f) 2>/dev/null || echo -n "ro "; done | sed "s/ $//"' "os.makedirs('$B/rootfs/dir/sub', exist_ok=True); l['readonlyPaths'] = ['/etc/passwd', '/dir']"
 refused "linux_readonly_paths: a relative one" linux.readonlyPaths "l['readonlyPaths'] = ['etc']"
