@@ -81,6 +81,10 @@ int image_load_docker(const struct image_load *ld, struct err *err)
 		rc = json_parse(text, len, &list, err);
 	if (rc < 0)
 		return err_ctx(err, "manifest.json");
+	if (json_is_object(list))
+		return err_set(
+			err, ENOTSUP,
+			"manifest.json is that of one image in a directory (dir:, docker-dir), which is not read: save it as an archive or as oci-dir");
 	if (!json_array_size(list) || json_array_size(list) > IMAGES_MAX)
 		return err_set(err, EINVAL, "manifest.json: a list of %zu images",
 			       json_array_size(list));

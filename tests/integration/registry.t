@@ -166,6 +166,10 @@ for kind in oci zstd; do
 	is "$kind: by that as well" 1 "$(tar -tf "$T/$kind-again.tar" | grep -c "$(skopeo inspect --tls-verify=false --format '{{.Digest}}' "docker://$reg/sk/$kind:1" | sed s/sha256://)")"
 done
 
+ok "a directory of skopeo's" skopeo copy -q --src-tls-verify=false "docker://$reg/sk/oci:1" "dir:$T/skdir"
+code 1 "is not read" shale load -i "$T/skdir"
+has "and says what is" "oci-dir"
+
 # An index of several platforms, made of what is there.
 store store
 cat >"$T/index.py" <<'EOF'
