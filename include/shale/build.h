@@ -278,7 +278,7 @@ struct build_opts {
 	const struct sandbox_limit *limits;
 	size_t n_limits;
 	uint64_t shm_bytes;                  /* 0: 64 MiB */
-	const struct sandbox_cgroup *cgroup; /* limits; NULL: none */
+	const struct sandbox_cgroup *cgroup; /* limits, and the beginning of its name; NULL: none */
 	bool no_cache;
 	struct strv no_cache_stages; /* names: these run whole */
 	const int64_t *timestamp;    /* of the image and every file that is new in it; NULL: none */

@@ -444,6 +444,9 @@ struct sandbox_cgroup;
 int container_limits_check(const struct container_spec *s, struct err *err);
 void container_limits(const struct container_spec *spec, struct sandbox_cgroup *ret);
 /* Is there any? */
+/* The group of that name in the one that --cgroup-parent says, which was checked; NULL: shale's.
+ * The caller owns it. */
+char *container_cgroup_below(const char *parent, const char *name);
 bool container_limits_any(const struct sandbox_cgroup *g);
 int container_ulimit_parse(const char *text, struct sandbox_limit *ret, struct err *err);
 int container_host_parse(const char *text, char **ret_line, struct err *err);

@@ -53,7 +53,7 @@ struct run {
 	struct strv device_sources; /* of the host's, one for each */
 	/* Of CDI: what was asked for as its files say it; what of it is environment and binds. */
 	struct strv cdi, cdi_env, cdi_volumes;
-	char cgroup[32];
+	char cgroup[256];
 	/* Contents of these in /etc, or NULL; and which of mounts they are, in a bridge network. */
 	char *hosts, *resolv;
 	size_t hosts_mount, resolv_mount;

@@ -209,7 +209,7 @@ void run_rights_spec(struct run *r, struct sandbox_spec *spec)
 	if (!o->cgroup)
 		return;
 	proc_random_hex(random, 12);
-	snprintf(r->cgroup, sizeof(r->cgroup), "shale/build-%s", random);
+	snprintf(r->cgroup, sizeof(r->cgroup), "%s-%s", o->cgroup->name, random);
 	spec->cgroup = *o->cgroup;
 	spec->cgroup.name = r->cgroup;
 }

@@ -70,7 +70,7 @@ static int at_inst(const struct build *b, const struct df_inst *i, struct err *e
 	auto_free char *text = source_url_scrub(i->text);
 	size_t n = strlen(text);
 
-	if (i->src && !strcmp(text, i->text)) {
+	if (i->src && err->code != EINTR && !strcmp(text, i->text)) {
 		const char *kind = df_kind_name(i->kind);
 		auto_free char *msg = mem_str(err->msg), *word = told_word(msg);
 		bool is_said = str_starts(msg, kind) && msg[strlen(kind)] == ' ';

@@ -61,6 +61,7 @@ const struct alias cli_aliases[] = {
 	{ "builder", "build", "build" },
 	{ "builder", "prune", "builder-prune" },
 	{ "buildx", "build", "build" },
+	{ "buildx", "b", "build" },
 	{ "buildx", "prune", "builder-prune" },
 	{ "buildx", "imagetools", "imagetools" },
 	{ "manifest", "annotate", "manifest-annotate" },

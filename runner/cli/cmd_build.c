@@ -31,7 +31,8 @@ struct build_args {
 		cache_from, cache_to, attests, build_arg_files;
 	struct limit_args limits;
 	uint64_t jobs, shm;
-	const char *file, *target, *network, *userns, *iidfile, *progress, *pull, *call;
+	const char *file, *target, *network, *userns, *cgroup_parent, *iidfile, *progress, *pull,
+		*call;
 	const char *provenance, *sbom, *on_error, *metadata, *timestamp, *max_layer, *scope,
 		*known_hosts, *builder, *isolation, *format;
 	bool layers, compress, debug;
@@ -106,6 +107,8 @@ static const struct opt build_opts[] = {
 	  "let RUN have security.insecure, device[=NAME], network.host" },
 	{ 0, "add-host", OPT_STRV, AT(add_hosts), "NAME:ADDRESS",
 	  "line of /etc/hosts for RUN steps" },
+	{ 0, "cgroup-parent", OPT_STR, AT(cgroup_parent), "GROUP",
+	  "control group that those of RUN steps are made in (default shale)" },
 	{ 0, "cap-add", OPT_STRV, AT(cap_add), "CAP", "capability that RUN steps have besides" },
 	{ 0, "cap-drop", OPT_STRV, AT(cap_drop), "CAP", "capability that they have not" },
 	{ 0, "userns", OPT_STR, AT(userns), "MODE",
@@ -291,12 +294,14 @@ struct box {
 	struct sandbox_limit *limits;
 	struct container_spec spec;
 	struct sandbox_cgroup cgroup; /* of spec */
+	char *group;
 };
 
 static void box_free(struct box *b)
 {
 	str_free(&b->hosts);
 	free(b->limits);
+	free(b->group);
 	container_spec_free(&b->spec);
 }
 
@@ -361,11 +366,16 @@ static int box_make(const struct build_args *a, struct box *b, struct build_opts
 		rc = take_userns(a->userns, &o->user_ns, err);
 	if (rc >= 0)
 		rc = run_limits_make(&a->limits, &b->spec, err);
+	b->spec.cgroup_parent = a->cgroup_parent ? mem_str(a->cgroup_parent) : NULL;
 	if (rc >= 0)
 		rc = container_limits_check(&b->spec, err);
+	if (rc < 0)
+		return rc;
 	container_limits(&b->spec, &b->cgroup);
-	o->cgroup = container_limits_any(&b->cgroup) ? &b->cgroup : NULL;
-	return rc;
+	b->group = container_cgroup_below(a->cgroup_parent, "build");
+	b->cgroup.name = b->group;
+	o->cgroup = a->cgroup_parent || container_limits_any(&b->cgroup) ? &b->cgroup : NULL;
+	return 0;
 }
 
 /* What happens to it once it is made. */

@@ -188,12 +188,20 @@ static void add_parent(const char *text, struct str *to)
 		str_add(to, text);
 }
 
+char *container_cgroup_below(const char *parent, const char *name)
+{
+	struct str s = { 0 };
+
+	add_parent(parent ? parent : "shale", &s);
+	str_addf(&s, "/%s", name);
+	return str_take(&s);
+}
+
 void container_cgroup_name(const struct container *c, char buf[CONTAINER_GROUP_MAX])
 {
-	auto_str struct str parent = { 0 };
+	auto_free char *name = container_cgroup_below(c->spec.cgroup_parent, c->id);
 
-	add_parent(c->spec.cgroup_parent ? c->spec.cgroup_parent : "shale", &parent);
-	snprintf(buf, CONTAINER_GROUP_MAX, "%s/%s", str_get(&parent), c->id);
+	snprintf(buf, CONTAINER_GROUP_MAX, "%s", name);
 }
 
 static int check_parent(const char *text, struct err *err)

@@ -326,6 +326,20 @@ printf 'FROM busybox\nRUN --device=/dev/nonexistent true\nRUN --device=name=/dev
 code 1 "a device that is required and is not there" build --allow device -f D8 .
 has "is named; one that is not required may be missing" "D8:3:1: RUN: --device=/dev/nonexistent"
 
+# --- a group of its own ---
+group=shale-test-$$
+printf 'FROM busybox\nRUN while [ ! -e /go/on ]; do sleep 0.05; done\n' >DG
+mkdir "$T/go"
+build --cgroup-parent "/$group/ci" -v "$T/go:/go" -f DG . >"$T/grp" 2>&1 &
+step=$!
+try "--cgroup-parent: the step's group is beneath it" sh -c "find /sys/fs/cgroup -path '*/$group/ci/build-*' -name cgroup.procs | xargs cat | grep ."
+touch "$T/go/on"
+ok "the step ends" wait $step
+is "and its group with it" "" "$(find /sys/fs/cgroup -path "*/$group/ci/build-*")"
+find /sys/fs/cgroup -depth -type d -path "*/$group*" -exec rmdir {} +
+code 1 "a parent that is none" build --cgroup-parent ../x -f DG .
+has "is said" "want a group like /ci/jobs"
+
 # --- devices by their CDI names
 mkdir "$T/cdi1" "$T/cdi2" "$T/lib"
 echo library >"$T/lib/so"

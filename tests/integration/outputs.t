@@ -41,6 +41,12 @@ cd "$T/ctx"
 ok "under sudo" env SUDO_UID=1234 SUDO_GID=4321 "$SHALE" build --network none --target files -o type=local,dest="$T/sudo" .
 is "it belongs to the caller" "1234:4321" "$(find "$T/sudo" -printf '%U:%G\n' | sort -u)"
 
+printf 'FROM scratch\nARG TARGETARCH\nCOPY a.txt /$TARGETARCH/\n' >both
+ok "several platforms" build -f both --platform linux/amd64,linux/arm64 -o "$T/split"
+is "have a directory each" "linux_amd64/amd64/a.txt linux_arm64/arm64/a.txt" "$(cd "$T/split" && find . -type f | cut -c3- | sort | xargs)"
+ok "platform-split=false" build -f both --platform linux/amd64,linux/arm64 -o type=local,dest="$T/merged",platform-split=false
+is "puts them together" "amd64/a.txt arm64/a.txt" "$(cd "$T/merged" && find . -type f | cut -c3- | sort | xargs)"
+
 # --- what is there already ---
 mkdir -p "$T/over/sub" "$T/victim" && echo mine >"$T/over/mine" && echo old >"$T/over/a.txt"
 ln -s "$T/victim" "$T/over/empty" && ln -s "$T/victim/target" "$T/over/zero" && chmod 700 "$T/over/sub"
