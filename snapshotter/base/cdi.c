@@ -96,12 +96,11 @@ static int take_spec(struct finding *f, const json_t *spec, const char *file, st
 }
 
 /* A device may do something when it is opened, and a fifo waits. */
-static int read_regular(int dir_fd, const char *name, char **ret, struct err *err)
+static int read_regular(int dir_fd, const char *name, char **ret, size_t *ret_len, struct err *err)
 {
 	auto_fd int at = path_open_beneath(dir_fd, name, O_PATH, 0, err), fd = -1;
 	char path[FD_PATH_MAX];
 	struct stat st;
-	size_t len;
 
 	if (at < 0)
 		return fd_take(&at);
@@ -110,17 +109,18 @@ static int read_regular(int dir_fd, const char *name, char **ret, struct err *er
 	if (!S_ISREG(st.st_mode))
 		return err_set(err, EINVAL, "no regular file");
 	fd = open(fd_path(at, path), O_RDONLY | O_CLOEXEC);
-	return fd < 0 ? err_sys(err, "open") : fd_read_all(fd, JSON_BYTES_MAX, ret, &len, err);
+	return fd < 0 ? err_sys(err, "open") : fd_read_all(fd, JSON_BYTES_MAX, ret, ret_len, err);
 }
 
 static int read_spec(struct finding *f, int dir_fd, const char *name, struct err *err)
 {
 	auto_json json_t *spec = NULL;
 	auto_free char *text = NULL;
-	int rc = read_regular(dir_fd, name, &text, err);
+	size_t len = 0;
+	int rc = read_regular(dir_fd, name, &text, &len, err);
 
 	if (rc >= 0)
-		rc = json_parse(text, strlen(text), &spec, err);
+		rc = json_parse(text, len, &spec, err);
 	return rc < 0 ? rc : take_spec(f, spec, name, err);
 }
 
