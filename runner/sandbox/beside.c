@@ -107,7 +107,7 @@ struct sandbox_beside *sandbox_mounts_hold(const struct sandbox *sb)
 
 void sandbox_mounts_leave(struct sandbox_beside *b)
 {
-	if (b && b->fd >= 0)
+	if (b && !b->is_running && b->fd >= 0)
 		begin(b, let_go);
 }
 
