@@ -218,7 +218,7 @@ int sandbox_net_take(struct sandbox_beside *b);
  * sandbox_beside_end. */
 struct sandbox_beside *sandbox_mounts_hold(const struct sandbox *sb);
 void sandbox_mounts_leave(struct sandbox_beside *b); /* the second time does nothing */
-void sandbox_beside_end(struct sandbox_beside *b); /* waits, and frees it */
+void sandbox_beside_end(struct sandbox_beside *b);   /* waits, and frees it */
 void sandbox_beside_cleanup(struct sandbox_beside **b);
 #define auto_sandbox_beside cleanup(sandbox_beside_cleanup)
 
