@@ -24,8 +24,8 @@ int unit_cgroup_access(const char *hierarchy)
 
 int main(int argc, char **argv)
 {
-	static int (*const groups[])(void) = { test_plan,   test_user,    test_box,
-					       test_attack, test_process, test_shrink };
+	static int (*const groups[])(void) = { test_plan,    test_user,   test_box,   test_attack,
+					       test_process, test_shrink, test_beside };
 	int failed = 0;
 
 	if (argc > 1)

@@ -45,5 +45,6 @@ int test_box(void);
 int test_attack(void);
 int test_process(void);
 int test_shrink(void);
+int test_beside(void);
 
 #endif
