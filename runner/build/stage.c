@@ -10,7 +10,11 @@
 #include "fiber.h"
 #include "remote.h"
 
-enum { TEXT_MAX = 200 }; /* of an instruction, in a message */
+enum {
+	TEXT_MAX = 200,
+	HEAD_MAX = 150,
+	TAIL_MAX = 250
+}; /* of an instruction and a cause, in a message */
 
 static const char default_path[] = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
@@ -60,6 +64,15 @@ static char *told_word(const char *msg)
 	return mem_strn(quote + 1, strcspn(quote + 1, "'"));
 }
 
+/* The cause stands at the end: of a long name before it the middle goes. */
+static char *clipped(const char *msg)
+{
+	size_t n = strlen(msg);
+
+	return n <= HEAD_MAX + TAIL_MAX ? mem_str(msg)
+					: mem_fmt("%.*s...%s", HEAD_MAX, msg, msg + n - TAIL_MAX);
+}
+
 /*
  * The cause, with its place and the source; what it begins with is marked where that stands there.
  * A credential in a URL stays out of messages, and of the records that keep them, and a trigger
@@ -72,7 +85,7 @@ static int at_inst(const struct build *b, const struct df_inst *i, struct err *e
 
 	if (i->src && err->code != EINTR && !strcmp(text, i->text)) {
 		const char *kind = df_kind_name(i->kind);
-		auto_free char *msg = mem_str(err->msg), *word = told_word(msg);
+		auto_free char *msg = clipped(err->msg), *word = told_word(msg);
 		bool is_said = str_starts(msg, kind) && msg[strlen(kind)] == ' ';
 
 		return df_fail_inst_word(b->file_name, i, word, err->code, err, "%s%s%s",
