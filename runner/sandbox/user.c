@@ -22,26 +22,28 @@ enum { FILE_MAX = 1 << 20, NAME_LENGTH_MAX = 256, FIELDS_MAX = 7 };
 #define ID_MAX (UINT32_MAX - 1)
 
 /* A regular file of at most 1 MiB; "" when it is missing. A fifo, a symlink or a sparse giant is
- * refused (TRAPS T29). */
+ * refused (TRAPS T29). So is a device before it is opened, which might do something already: the
+ * host's root is not in the container's device group. */
 static int read_data(int root_fd, const char *path, char **ret, struct err *err)
 {
-	auto_fd int fd =
-		path_try_in(root_fd, path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY, 0);
+	auto_fd int at = path_try_in(root_fd, path, O_PATH | O_NOFOLLOW, 0), fd = -1;
+	char by_fd[FD_PATH_MAX];
 	struct stat st;
 
-	if (fd < 0 && (errno == ENOENT || errno == ENOTDIR)) {
+	if (at < 0 && (errno == ENOENT || errno == ENOTDIR)) {
 		*ret = mem_str("");
 		return 0;
 	}
-	if (fd < 0)
-		return err_sys(err, "/%s of the image", path);
-	if (fstat(fd, &st) < 0)
+	if (at < 0 || fstat(at, &st) < 0)
 		return err_sys(err, "/%s of the image", path);
 	if (!S_ISREG(st.st_mode))
 		return err_set(err, EINVAL, "/%s of the image is no regular file", path);
 	if (st.st_size > FILE_MAX)
 		return err_set(err, EINVAL, "/%s of the image is larger than %d bytes", path,
 			       FILE_MAX);
+	fd = open(fd_path(at, by_fd), O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return err_sys(err, "/%s of the image", path);
 	return fd_read_all(fd, FILE_MAX, ret, NULL, err);
 }
 

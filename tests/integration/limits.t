@@ -203,6 +203,9 @@ is "inspect" "[c 10:237 r b 7:* m] r" "$(shale inspect -f '{{.HostConfig.DeviceC
 ok "restart" shale restart -t 0 rul
 ok "holds them" shale exec rul sh -c ': </ctl'
 code 1 "and no more" shale exec rul sh -c ': >>/ctl'
+shale exec rul sh -c 'rm -f /etc/passwd; mknod /etc/passwd c 240 250'
+code 125 "a device as /etc/passwd" shale exec -u root rul true
+has "is not opened by the host, which no rule binds" "/etc/passwd of the image is no regular file"
 ok "rm -f" shale rm -f rul
 code 1 "--device :r alone opens no node of the image's" run --device /dev/full:/dev/mine:r busybox sh -c 'mknod /n c 1 3 && : </n'
 ok "with a terminal" run -t --device-cgroup-rule 'c 1:11 r' busybox sh -c 'test -t 0 || true'

@@ -107,6 +107,10 @@ static void test_traps(void **state)
 	assert_int_equal(mkdirat(b.root_fd, "etc/passwd", 0755), 0);
 	assert_true(sandbox_user_find(b.root_fd, "root", &u, &b.err) < 0);
 	unlinkat(b.root_fd, "etc/passwd", AT_REMOVEDIR);
+	/* One that cannot be opened, to show that nobody tries: as good as a device. */
+	assert_int_equal(mknodat(b.root_fd, "etc/passwd", S_IFSOCK | 0644, 0), 0);
+	assert_int_equal(sandbox_user_find(b.root_fd, "root", &u, &b.err), -EINVAL);
+	unlinkat(b.root_fd, "etc/passwd", 0);
 	fd = openat(b.root_fd, "etc/passwd", O_CREAT | O_WRONLY, 0644);
 	assert_int_equal(ftruncate(fd, 10ll << 30), 0);
 	close(fd);
