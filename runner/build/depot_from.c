@@ -156,6 +156,19 @@ static int find_row(struct step_run *r, struct err *err)
 	return rc;
 }
 
+/* An absent layer has no DiffID by which its ChainID could be checked: what is here by that name
+ * may be upon something else. */
+static bool stands_on(struct build *b, int64_t snapshot, const struct depot_layer *l)
+{
+	auto_free struct image_layer *v = NULL;
+	struct err ignored = { 0 };
+	size_t n = 0;
+
+	if (image_layers(b->rt, snapshot, &v, &n, &ignored) < 0)
+		return false;
+	return l->has_below ? n > 1 && str_eq(v[n - 2].chain_id, digest_str(&l->below)) : n == 1;
+}
+
 /* 1; of a layer that is neither there nor here another source may have more. below NULL: no layer.
  */
 static int look_in(struct step_run *r, const struct depot_source *s, const struct digest *key,
@@ -170,6 +183,8 @@ static int look_in(struct step_run *r, const struct depot_source *s, const struc
 
 	if (!rec || rec->has_layer != (below != NULL) || (l && !is_upon(l, below)) ||
 	    (is_late && !r->st->before) || (is_absent && r->hit.record))
+		return 0;
+	if (l && rec->is_absent && snapshot && !stands_on(r->b, snapshot, l))
 		return 0;
 	r->hit.source = s;
 	r->hit.record = rec;

@@ -114,7 +114,9 @@ int workdir_step(struct build *b, struct stage_state *st, const struct df_inst *
 	key_add(&config, "instruction", r.text);
 	key_end(&config);
 	step_begin(&r);
-	rc = makes_dir(&r, &key, &config, err);
+	/* One that runs again was told of as a layer: if the directory is there by now, an empty
+	 * one. */
+	rc = st->again[0] ? 1 : makes_dir(&r, &key, &config, err);
 	if (rc < 0)
 		return rc;
 	if (rc > 0)

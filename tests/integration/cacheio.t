@@ -249,6 +249,29 @@ has "is refused" "sha256:"
 code 1 "and no image" shale inspect x
 evil truncated
 code 1 "evil: half a layer" build -t x --cache-from "type=local,src=$T/evil" .
+# What a step finds when it runs again may not be what it found where the records come from
+cat >DW <<'EOF2'
+FROM busybox AS one
+RUN --mount=type=cache,target=/c head -c 100 /dev/urandom >/r; if [ -e /c/x ]; then mkdir /d; else : >/c/x; fi
+WORKDIR /d
+FROM busybox
+COPY --from=one /bin/busybox /b
+EOF2
+printf 'FROM busybox\nRUN --mount=type=cache,target=/c : >/c/x\n' >DX
+new w1
+ok "a directory that WORKDIR makes" build -f DW -t w --cache-to "type=local,dest=$T/dir/w" .
+new w2
+build -q -f DX . >/dev/null 2>&1
+ok "is there when it is made again" build -f DW -t w --target one --cache-from "type=local,src=$T/dir/w" .
+is "then its layer is empty" "3 /d" "$(shale image inspect -f '{{len .RootFS.Layers}}' w) $(shale run --rm --network none w pwd)"
+new w3
+mkdir "$T/other" && echo secret >"$T/other/secret" && tar -C "$T/other" -cf "$T/other.tar" .
+shale import "$T/other.tar" other >/dev/null
+cp -r "$T/dir/w" "$T/graft"
+python3 "$top/tests/integration/cacheio_evil.py" "$T/graft" graft "$(shale image inspect -f '{{index .RootFS.Layers 0}}' other)"
+ok "evil: records of layers by names of others" build -f DW -t w --target one --cache-from "type=local,src=$T/graft" .
+is "that image is not in this" "3 none" "$(shale image inspect -f '{{len .RootFS.Layers}}' w) $(shale run --rm --network none w sh -c '[ -e /secret ] || echo none')"
+store a
 mkdir "$T/victim" && touch "$T/victim/$(printf 'x' | sha256sum | cut -c1-64)"
 store a
 rm -rf "$T/link" && mkdir "$T/link" && ln -s "$T/victim" "$T/link/blobs"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Makes what --cache-to wrote into something that nobody should write: cacheio_evil.py DIR WHAT"""
+"""Makes what --cache-to wrote into something that nobody should write: cacheio_evil.py DIR WHAT [CHAIN]"""
 import gzip
 import hashlib
 import io
@@ -8,7 +8,7 @@ import os
 import sys
 import tarfile
 
-top, what = sys.argv[1:]
+top, what, chain = (sys.argv[1:] + [None])[:3]
 
 
 def path(digest):
@@ -48,6 +48,10 @@ elif what == "no-list":
 elif what == "below":
     for layer in doc["layers"]:
         layer["below"] = "sha256:" + 64 * "0"
+elif what == "graft":
+    # Absent layers by the name of one that is in the reader's store
+    for layer in doc["absent"]:
+        layer["chain"] = chain
 elif what == "swap-manifest":
     manifest["layers"].pop()
 elif what == "other-bytes":
