@@ -58,6 +58,7 @@ static int fetch(struct cli *c, const char *url, struct transfer_view *view, cha
 	rc = build_url_get(&c->rt, url, &o, fd, shown, err);
 	if (rc < 0)
 		return rc;
+	transfer_leave_signals();
 	return lseek(fd, 0, SEEK_SET) < 0 ? err_sys(err, "rewind") : fd_take(&fd);
 }
 

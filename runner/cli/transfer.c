@@ -24,15 +24,24 @@ static void on_signal(int sig)
 	interrupted = sig;
 }
 
+static const int sigs[] = { SIGINT, SIGTERM, SIGHUP };
+
 volatile int *transfer_catch_signals(void)
 {
-	static const int sigs[] = { SIGINT, SIGTERM, SIGHUP };
 	struct sigaction sa = { .sa_handler = on_signal };
 
 	for (size_t i = 0; i < ARRAY_LEN(sigs); i++)
 		sigaction(sigs[i], &sa, NULL);
 	signal(SIGPIPE, SIG_IGN);
 	return &interrupted;
+}
+
+void transfer_leave_signals(void)
+{
+	for (size_t i = 0; i < ARRAY_LEN(sigs); i++)
+		signal(sigs[i], SIG_DFL);
+	if (interrupted)
+		raise(interrupted);
 }
 
 static int find_kind(const char *progress, bool quiet, int fd, enum progress_kind *ret,

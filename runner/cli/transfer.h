@@ -82,5 +82,7 @@ void transfer_access_make(const struct cli *c, bool tls_verify, struct transfer_
 
 /* ^C, SIGTERM, SIGHUP: what is half done is taken back first. */
 volatile int *transfer_catch_signals(void);
+/* For what comes after, which does not look: they end it. */
+void transfer_leave_signals(void);
 
 #endif

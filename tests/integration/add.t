@@ -195,5 +195,15 @@ hasnt "is not shown" "user:false"
 code 1 "a repository" shale import "$url/repo.git" far:4
 code 1 "no credential of an import is in the store" grep -rqa "pass%20word\|pass word\|dXNlcjpwYXNzIHdvcmQ" "$SHALE_ROOT"
 is "nothing is left in tmp" "" "$(find "$SHALE_ROOT/tmp" -mindepth 1 -maxdepth 1 -name '[0-9]*')"
+# Unpacking what came is ended by a signal as that of a file is
+truncate -s 300M "$T/zeros" && tar -C "$T" -czf "$T/web/zeros.tar.gz" zeros
+snaps() { find "$SHALE_ROOT/snap" -mindepth 1 -maxdepth 1 | wc -l; }
+had=$(snaps)
+"$SHALE" import -q "$url/zeros.tar.gz" far:5 >/dev/null 2>&1 &
+pid=$!
+until [ "$(snaps)" -gt "$had" ] || ! kill -0 $pid 2>/dev/null; do :; done
+kill -TERM $pid || true
+code 143 "SIGTERM ends it" wait $pid
+code 1 "and there is no image" shale inspect far:5
 no_leaks
 done_testing
