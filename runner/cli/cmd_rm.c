@@ -29,7 +29,7 @@ static int rm_one(struct cli *c, const struct rm_args *a, const char *name, stru
 	auto_container struct container *ct = NULL;
 	int rc = container_find(&c->rt, name, &ct, err);
 
-	if (rc == -ENOENT && (a->force || a->which.ignore)) {
+	if (rc == -ENOENT && (a->force || which_may_miss(&a->which))) {
 		err_clear(err);
 		return 0;
 	}

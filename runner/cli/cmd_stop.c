@@ -48,7 +48,7 @@ static int one(struct cli *c, stop_fn *fn, const struct stop_args *a, const char
 	auto_container struct container *ct = NULL;
 	int rc = container_find(&c->rt, name, &ct, err);
 
-	if (rc == -ENOENT && a->which.ignore) {
+	if (rc == -ENOENT && which_may_miss(&a->which)) {
 		err_clear(err);
 		return 0;
 	}

@@ -90,3 +90,8 @@ int which_open(struct cli *c, const struct which *w, enum which_of of, char *con
 		rc = err_set(&err, ENOENT, "there is no container");
 	return rc < 0 ? cli_fail(c, &err) : 0;
 }
+
+bool which_may_miss(const struct which *w)
+{
+	return w->ignore || w->all;
+}

@@ -23,5 +23,7 @@ enum which_of { WHICH_ANY, WHICH_RUNNING, WHICH_PAUSED }; /* of these --all mean
 /* Opens the store; the containers' names or ids. 0, or the exit code after what it printed. */
 int which_open(struct cli *c, const struct which *w, enum which_of of, char *const *names,
 	       struct strv *ret);
+/* Is one that is not there well? Of all, some may have gone since they were looked for. */
+bool which_may_miss(const struct which *w);
 
 #endif

@@ -275,6 +275,13 @@ is "leaves what runs" "w2 running " "$(states)"
 ok "stop -a" shale stop -t 0 -a
 ok "rm --cidfile" shale rm --cidfile "$T/w2.id" --ignore --cidfile "$T/nosuch.id"
 is "all are gone" "" "$(states)"
+for c in gone slow; do shale run -d --name "$c" --network none busybox sleep 1000 >/dev/null; done
+shale stop -t 3 -a >/dev/null 2>&1 &
+stop=$!
+sleep 1
+ok "rm of one while stop -a waits for another" shale rm -f gone
+ok "it was to be stopped, and is" wait $stop
+ok "rm" shale rm slow
 ok "rm -i" shale rm -i nosuch
 code 1 "the latest of none" shale rm -l
 try "no directory of a container" sh -c "[ -z \"\$(ls '$SHALE_ROOT/containers')\" ]"
