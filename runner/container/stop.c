@@ -18,7 +18,7 @@
 #include "priv.h"
 
 /* A container is running from its claim on; its pid is noted up to some milliseconds later. */
-enum { PID_WAIT_MS = 2000, KILL_WAIT_MS = 10000 };
+enum { PID_WAIT_MS = 2000, KILL_WAIT_MS = 30000 };
 
 static void sleep_ms(long ms)
 {
