@@ -85,21 +85,31 @@ static int unpack(struct runtime *rt, const struct image_manifest *m, struct err
 	return rc < 0 ? rc : image_load_one(&ld, &l, err);
 }
 
+/* With the ID of the image that it is of. */
+static int read_manifest(const struct image_document *d, struct image_manifest *ret,
+			 char ret_id[DIGEST_STR_MAX], struct err *err)
+{
+	auto_json json_t *doc = NULL;
+	enum image_doc kind;
+	int rc = image_doc_kind(d, &doc, &kind, err);
+
+	if (rc >= 0)
+		rc = image_manifest_parse(doc, ret, err);
+	if (rc >= 0)
+		digest_format(&ret->config.digest, ret_id);
+	return rc;
+}
+
 static int get_member(struct runtime *rt, const struct image_document *d, struct image **ret,
 		      struct err *err)
 {
 	struct image_manifest m = { 0 };
-	auto_json json_t *doc = NULL;
 	struct err missing = { 0 };
-	enum image_doc kind;
 	char id[DIGEST_STR_MAX];
-	int rc = image_doc_kind(d, &doc, &kind, err);
+	int rc = read_manifest(d, &m, id, err);
 
-	if (rc >= 0)
-		rc = image_manifest_parse(doc, &m, err);
 	if (rc < 0)
 		return rc;
-	digest_format(&m.config.digest, id);
 	rc = image_get(rt, id, ret, &missing);
 	if (rc == -ENOENT) {
 		rc = unpack(rt, &m, err);
@@ -212,17 +222,12 @@ static int look_at(struct runtime *rt, const struct image_document *d, struct im
 		   struct err *err)
 {
 	struct image_manifest m = { 0 };
-	auto_json json_t *doc = NULL;
 	struct err missing = { 0 };
-	enum image_doc kind;
 	char id[DIGEST_STR_MAX];
-	int rc = image_doc_kind(d, &doc, &kind, err);
+	int rc = read_manifest(d, &m, id, err);
 
-	if (rc >= 0)
-		rc = image_manifest_parse(doc, &m, err);
 	if (rc < 0)
 		return rc;
-	digest_format(&m.config.digest, id);
 	rc = image_get(rt, id, &ret->img, &missing);
 	if (rc == -ENOENT)
 		rc = look_packed(rt, &m, ret, err);

@@ -21,17 +21,15 @@
 #include "priv.h"
 #include "remote.h"
 
-enum { DEPTH_MAX = 4, DOCS_MAX = 2000, BLOBS_MAX = 100000, AT_ONCE = 4, TICK_MS = 100 };
+enum { AT_ONCE = 4, TICK_MS = 100 };
 
 struct keep {
 	struct runtime *rt;
 	struct image_remote *remote;
 	const struct image_pull_opts *o;
-	struct strv *named;            /* all that it is made of */
-	json_t *seen;                  /* the same, to look up */
 	struct image_descriptor *desc; /* what is not here yet */
 	struct image_fetch *fetch;
-	size_t n, cap, docs, first; /* first: all before are published */
+	size_t n, cap, first; /* first: all before are published */
 	int done_fd;
 };
 
@@ -50,7 +48,6 @@ static void keep_free(struct keep *k)
 		free(k->desc[i].media_type);
 	free(k->desc);
 	free(k->fetch);
-	json_decref(k->seen);
 	fd_close(&k->done_fd);
 }
 
@@ -71,29 +68,11 @@ static void emit(const struct keep *k, enum image_transfer_event_kind kind,
 
 /* --- what it names --- */
 
-static bool is_named(const struct keep *k, const struct digest *d)
+static int want_blob(void *arg, const struct image_descriptor *d, struct err *err)
 {
-	return json_object_get(k->seen, digest_hex(d)) != NULL;
-}
+	struct keep *k = arg;
 
-static void name(struct keep *k, const struct digest *d)
-{
-	json_object_set_new(k->seen, digest_hex(d), json_true());
-	strv_add(k->named, digest_str(d));
-}
-
-static int want_blob(struct keep *k, const struct image_descriptor *d, struct err *err)
-{
-	/* Windows' own layers, which no registry may give away. */
-	if (strstr(d->media_type, "nondistributable") || strstr(d->media_type, "foreign"))
-		return 0;
-	if (is_named(k, &d->digest))
-		return 0;
-	if (k->named->n >= BLOBS_MAX)
-		return err_set(err, EFBIG, "an index of more than %d blobs", BLOBS_MAX);
-	name(k, &d->digest);
-	if (store_blob_exists(k->rt->store, &d->digest))
-		return 0;
+	(void)err;
 	mem_room(k->desc, k->n, k->cap);
 	k->desc[k->n++] = (struct image_descriptor){ .digest = d->digest,
 						     .size = d->size,
@@ -101,44 +80,14 @@ static int want_blob(struct keep *k, const struct image_descriptor *d, struct er
 	return 0;
 }
 
-static int walk(struct keep *k, const struct image_document *d, int depth, struct err *err);
-
-static int walk_entry(struct keep *k, const struct image_descriptor *e, int depth, struct err *err)
+static int read_doc(void *arg, const struct image_descriptor *d, struct image_document *ret,
+		    struct err *err)
 {
-	struct image_document d = { 0 };
-	int rc = 0;
+	struct keep *k = arg;
 
-	if (is_named(k, &e->digest))
-		return 0;
-	if (++k->docs > DOCS_MAX)
-		return err_set(err, EFBIG, "an index of more than %d manifests", DOCS_MAX);
-	if (!image_document_load(k->rt, &e->digest, e->media_type, &d))
-		rc = image_remote_manifest(k->remote, digest_str(&e->digest), &d, err);
-	if (rc >= 0)
-		rc = walk(k, &d, depth + 1, err);
-	image_document_free(&d);
-	return rc < 0 ? err_ctx(err, "manifest %.19s", digest_str(&e->digest)) : 0;
-}
-
-static int walk(struct keep *k, const struct image_document *d, int depth, struct err *err)
-{
-	cleanup(image_descriptors_free) struct image_descriptors list = { 0 };
-	auto_json json_t *doc = NULL;
-	enum image_doc kind;
-	int rc = image_doc_kind(d, &doc, &kind, err);
-
-	if (rc >= 0 && depth > DEPTH_MAX)
-		rc = err_set(err, ELOOP, "indexes nested deeper than %d", DEPTH_MAX);
-	if (rc >= 0)
-		rc = image_doc_descriptors(doc, kind, &list, err);
-	if (rc >= 0)
-		rc = store_blob_put(k->rt->store, d->text, d->len, NULL, err);
-	if (rc >= 0)
-		name(k, &d->digest);
-	for (size_t i = 0; rc >= 0 && i < list.n; i++)
-		rc = kind == IMAGE_DOC_INDEX ? walk_entry(k, &list.v[i], depth, err)
-					     : want_blob(k, &list.v[i], err);
-	return rc < 0 ? rc : 0;
+	return image_document_load(k->rt, &d->digest, d->media_type, ret)
+		       ? 0
+		       : image_remote_manifest(k->remote, digest_str(&d->digest), ret, err);
 }
 
 /* --- fetching it --- */
@@ -224,15 +173,15 @@ int image_index_fetch(struct runtime *rt, struct image_remote *remote,
 		      const struct image_document *top, const struct image_pull_opts *o,
 		      struct strv *ret_blobs, struct err *err)
 {
-	cleanup(keep_free) struct keep k = {
-		.rt = rt, .remote = remote, .o = o, .named = ret_blobs
+	cleanup(keep_free) struct keep k = { .rt = rt, .remote = remote, .o = o };
+	struct image_index_walk w = {
+		.rt = rt, .named = ret_blobs, .read = read_doc, .blob = want_blob, .arg = &k
 	};
 	int rc;
 
 	k.done_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (k.done_fd < 0)
 		return err_sys(err, "event");
-	k.seen = json_object();
-	rc = walk(&k, top, 0, err);
+	rc = image_index_walk(&w, top, err);
 	return rc < 0 ? rc : fetch_all(&k, err);
 }

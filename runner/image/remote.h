@@ -130,6 +130,19 @@ void image_manifest_free(struct image_manifest *m);
  * -ENOTSUP for schema 1 and what is no image. */
 int image_doc_kind(const struct image_document *d, json_t **ret, enum image_doc *ret_kind,
 		   struct err *err);
+/* index_walk.c: the documents that an index names, itself first, are read and put into the store;
+ * blob is called once for each other blob that is not there. */
+struct image_index_walk {
+	struct runtime *rt;
+	struct strv *named; /* gets the digests of all that it is made of */
+	int (*read)(void *arg, const struct image_descriptor *d, struct image_document *ret,
+		    struct err *err);
+	int (*blob)(void *arg, const struct image_descriptor *d, struct err *err);
+	void *arg;
+	json_t *seen; /* the walk's own: named, to look up */
+	size_t docs;
+};
+int image_index_walk(struct image_index_walk *w, const struct image_document *top, struct err *err);
 int image_manifest_parse(const json_t *doc, struct image_manifest *ret, struct err *err);
 /* What a document names, of whatever type: manifests, or the config and the layers. */
 struct image_descriptors {
